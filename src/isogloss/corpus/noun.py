@@ -1,0 +1,140 @@
+"""The noun: two tables, one row a sentence and one row a word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from isogloss.errors import InputError, UsageError, unknown
+
+SENTENCE_COLUMNS = {"language": pl.String, "sentence": pl.Int32, "text": pl.String}
+WORD_COLUMNS = {
+    "row": pl.Int64,
+    "language": pl.String,
+    "sentence": pl.Int32,
+    "position": pl.Int16,
+    "word": pl.String,
+    "start": pl.Int32,
+    "end": pl.Int32,
+}
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """One sentence number that was left out of every language, and why."""
+
+    reason: str  # "empty", "overlong", "invalid"
+    language: str
+    path: str
+    line: int  # 1-based
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Sentences and their words in one or more languages.
+
+    Attributes
+    ----------
+    sentences : polars.DataFrame
+        ``language`` (str), ``sentence`` (i32, 0-based, the same number in every language of a
+        parallel corpus), ``text`` (str, NFC), and any further columns of the reader (``label``).
+        Ordered by language (in the order of `languages`), then sentence.
+    words : polars.DataFrame
+        The token table: ``row`` (i64, 0..n-1), ``language``, ``sentence``, ``position`` (i16, 0-based
+        within the sentence), ``word`` (str), ``start``, ``end`` (i32, half-open code point offsets into
+        ``text``: ``text[start:end] == word``), and any further columns (``upos``, ``feats``, ``ner``).
+    languages : tuple of str
+        In the order given by the user.
+    parallel : bool
+        True when sentence numbers mean the same sentence in every language.
+    dropped : tuple of Dropped
+        What the reader left out, in all languages together.
+    """
+
+    sentences: pl.DataFrame
+    words: pl.DataFrame
+    languages: tuple[str, ...]
+    parallel: bool = True
+    dropped: tuple[Dropped, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        for table, columns in ((self.sentences, SENTENCE_COLUMNS), (self.words, WORD_COLUMNS)):
+            for name, dtype in columns.items():
+                if name not in table.columns or table.schema[name] != dtype:
+                    raise UsageError(
+                        f"Corpus: column '{name}' must exist and be {dtype}; got {dict(table.schema)}."
+                    )
+        if self.words.is_empty():
+            raise InputError("The corpus has no words. Give at least one non-empty sentence per language.")
+
+    # -- making one -----------------------------------------------------------------------------
+
+    @classmethod
+    def read(cls, files: Mapping[str, str | Path] | str | Path, **options: Any) -> Corpus:
+        """Read files into a corpus; see `isogloss.corpus.readers.read` for every option."""
+        from isogloss.corpus import readers
+
+        return readers.read(files, **options)
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, Sequence[str]], **options: Any) -> Corpus:
+        """Segment sentences already in memory; see `isogloss.corpus.readers.from_texts`."""
+        from isogloss.corpus import readers
+
+        return readers.from_texts(texts, **options)
+
+    # -- looking at it --------------------------------------------------------------------------
+
+    @property
+    def n_sentences(self) -> int:
+        """Number of distinct sentence numbers."""
+        return self.sentences["sentence"].n_unique()
+
+    def texts(self, language: str) -> list[str]:
+        """Return the sentences of one language, by sentence number."""
+        self._check(language)
+        return self.sentences.filter(pl.col("language") == language)["text"].to_list()
+
+    def word_lists(self, language: str) -> list[list[str]]:
+        """Return the words of every sentence of one language, by sentence number."""
+        self._check(language)
+        found = (
+            self.words.filter(pl.col("language") == language)
+            .group_by("sentence", maintain_order=True)
+            .agg("word")
+        )
+        lists = dict(zip(found["sentence"].to_list(), found["word"].to_list(), strict=True))
+        numbers = self.sentences.filter(pl.col("language") == language)["sentence"]
+        return [lists.get(i, []) for i in numbers.to_list()]
+
+    def restrict(
+        self, *, languages: Sequence[str] | None = None, n_sentences: int | None = None
+    ) -> Corpus:
+        """Return the corpus with only some languages, or only its first sentences."""
+        for language in languages or ():
+            self._check(language)
+        kept = tuple(languages) if languages else self.languages
+        rule = pl.col("language").is_in(kept)
+        if n_sentences is not None:
+            numbers = self.sentences["sentence"].unique().sort()[:n_sentences]
+            rule = rule & pl.col("sentence").is_in(numbers.to_list())
+        order = {language: i for i, language in enumerate(kept)}
+        rank = pl.col("language").replace_strict(order, default=None)
+        sentences = self.sentences.filter(rule).sort(rank, "sentence")
+        words = self.words.filter(rule).sort(rank, "sentence", "position")
+        words = words.with_columns(pl.int_range(words.height, dtype=pl.Int64).alias("row"))
+        return Corpus(sentences, words, kept, self.parallel, self.dropped)
+
+    def _check(self, language: str) -> None:
+        if language not in self.languages:
+            raise unknown("language", language, self.languages)
+
+    def __repr__(self) -> str:
+        return (
+            f"Corpus({'+'.join(self.languages)}: {self.n_sentences} sentences, "
+            f"{self.words.height} words, {len(self.dropped)} dropped)"
+        )

@@ -1,0 +1,227 @@
+"""States: the token table and one memory-mapped array per layer; which rows take part."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from isogloss.dictionary import WordLinks
+from isogloss.errors import InputError, UsageError, unknown
+
+Drop = Literal["punctuation", "digits", "identical"]
+DROPS: tuple[Drop, ...] = ("punctuation", "digits", "identical")
+
+
+@dataclass(frozen=True)
+class LayerStates:
+    """The states of some tokens at one layer: what `discover` takes.
+
+    Attributes
+    ----------
+    X : numpy.ndarray
+        (n, d), float16 or float32.
+    tokens : polars.DataFrame
+        n rows of the token table, in the same order.
+    model, stack : str
+    layer : int
+    """
+
+    X: npt.NDArray[np.floating]
+    tokens: pl.DataFrame
+    model: str
+    stack: str
+    layer: int
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(self.tokens["language"].unique(maintain_order=True).to_list())
+
+
+@dataclass(frozen=True)
+class States:
+    """The states of a corpus in one stack of one model.
+
+    Attributes
+    ----------
+    tokens : polars.DataFrame
+        The whole token table (see `Corpus.words`) and ``n_subwords`` (i16; 0 = the token has no
+        state: it was truncated away, or the tokenizer made nothing of it).
+    arrays : mapping of int to numpy.ndarray
+        Layer -> (n_tokens, d) memory-mapped array, float16 or float32; row r = token row r.  Rows of
+        tokens without a state are zero and never selected.
+    rows : numpy.ndarray
+        int64, rising: the token rows that take part.
+    model, stack : str
+    """
+
+    tokens: pl.DataFrame
+    arrays: Mapping[int, npt.NDArray[np.floating]]
+    rows: npt.NDArray[np.int64]
+    model: str
+    stack: str
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        return tuple(sorted(self.arrays))
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(self.tokens["language"].unique(maintain_order=True).to_list())
+
+    def select(
+        self,
+        *,
+        links: WordLinks | Sequence[WordLinks] | None = None,
+        min_count: int = 1,
+        max_count: int | None = None,
+        drop: Sequence[Drop] = (),
+        languages: Sequence[str] | None = None,
+    ) -> States:
+        """Return the same states with fewer rows taking part (see `select_rows`); nothing is copied."""
+        rows = select_rows(
+            self.tokens[self.rows],
+            links=links,
+            min_count=min_count,
+            max_count=max_count,
+            drop=drop,
+            languages=languages,
+        )
+        return replace(self, rows=rows)
+
+    def at(self, layer: int, *, language: str | Sequence[str] | None = None) -> LayerStates:
+        """Return the selected states of one layer, of one language, some, or all of them.
+
+        Raises
+        ------
+        UsageError
+            If the layer or language is not there, or nothing is selected.
+        """
+        if layer not in self.arrays:
+            raise unknown("layer", layer, [str(x) for x in self.layers])
+        rows = self.rows
+        if language is not None:
+            wanted = [language] if isinstance(language, str) else list(language)
+            for name in wanted:
+                if name not in self.languages:
+                    raise unknown("language", name, self.languages)
+            rows = rows[self.tokens["language"].is_in(wanted).to_numpy()[rows]]
+        if not len(rows):
+            raise UsageError(
+                f"No token of {language or 'any language'} is selected. Lower min_count, raise max_count, "
+                "or give links that cover the language."
+            )
+        return LayerStates(self.arrays[layer][rows], self.tokens[rows], self.model, self.stack, layer)
+
+    def __repr__(self) -> str:
+        return (
+            f"States({self.model}/{self.stack}: {'+'.join(self.languages)}, layers {list(self.layers)}, "
+            f"{len(self.rows)} of {self.tokens.height} tokens)"
+        )
+
+
+def select_rows(
+    tokens: pl.DataFrame,
+    *,
+    links: WordLinks | Sequence[WordLinks] | None = None,
+    min_count: int = 1,
+    max_count: int | None = None,
+    drop: Sequence[Drop] = (),
+    languages: Sequence[str] | None = None,
+) -> npt.NDArray[np.int64]:
+    """Choose the tokens that take part in discovery.
+
+    Without `links` occurrences are counted per type, as for COLAP: types with fewer than `min_count`
+    tokens are left out, and of the others the first `max_count` tokens are kept.  With `links` they are
+    counted per aligned pair of types, as in the paper's CALIGN experiment: of every (source type, target
+    type) pair that is linked at least `min_count` times, the first `max_count` links keep both their tokens.
+    First means smallest (sentence, position).
+
+    Parameters
+    ----------
+    tokens : polars.DataFrame
+        Token table with ``n_subwords``; rows without a state never take part.
+    links : WordLinks or sequence of WordLinks, optional
+        One per pair; a token is kept when any of them keeps it.
+    min_count, max_count : int
+        Bounds on occurrences; `max_count` None means no bound.
+    drop : sequence of {"punctuation", "digits", "identical"}
+        Leave out words without any letter or digit, words that contain a digit, or word forms that are
+        linked to (with `links`) or shared with (without) the same form in another language.
+    languages : sequence of str, optional
+        Keep only these.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64 rows, rising.
+    """
+    if min_count < 1 or (max_count is not None and max_count < min_count):
+        raise UsageError(
+            f"min_count must be at least 1 and max_count at least min_count; got {min_count} and {max_count}."
+        )
+    for name in drop:
+        if name not in DROPS:
+            raise unknown("drop", name, DROPS)
+    kept = tokens.filter(pl.col("n_subwords") > 0)
+    if languages is not None:
+        kept = kept.filter(pl.col("language").is_in(list(languages)))
+    all_links = [links] if isinstance(links, WordLinks) else list(links or ())
+    if "identical" in drop and not all_links:
+        shared = kept.group_by("word").agg(pl.col("language").n_unique().alias("n")).filter(pl.col("n") > 1)
+        kept = kept.join(shared, on="word", how="anti")
+    words = kept["word"].unique()
+    unwanted = [w for w in words.to_list() if _unwanted(w, drop)]
+    kept = kept.filter(~pl.col("word").is_in(unwanted))
+
+    if not all_links:
+        order = ("language", "word")
+        kept = kept.sort("row").filter(pl.len().over(order) >= min_count)
+        if max_count is not None:
+            kept = kept.filter(pl.int_range(pl.len()).over(order) < max_count)
+        return kept["row"].sort().to_numpy()
+
+    found = []
+    places = kept.select("row", "language", "sentence", "position")
+    for one in all_links:
+        table = one.table
+        if "identical" in drop:
+            table = table.filter(pl.col("source_word") != pl.col("target_word"))
+        for side, language in (("source", one.source), ("target", one.target)):
+            here = places.filter(pl.col("language") == language).drop("language")
+            table = table.join(
+                here.rename({"row": f"{side}_row", "position": f"{side}_position"}),
+                on=["sentence", f"{side}_position"],
+                how="inner",
+            )
+        pair = ("source_word", "target_word")
+        table = table.sort("sentence", "source_position", "target_position")
+        table = table.filter(pl.len().over(pair) >= min_count)
+        if max_count is not None:
+            table = table.filter(pl.int_range(pl.len()).over(pair) < max_count)
+        found += [table["source_row"], table["target_row"]]
+    return pl.concat([column.rename("row") for column in found]).unique().sort().to_numpy()
+
+
+def _unwanted(word: str, drop: Sequence[Drop]) -> bool:
+    categories = {unicodedata.category(c)[0] for c in word}
+    if "punctuation" in drop and not categories & {"L", "N"}:
+        return True
+    return "digits" in drop and "N" in categories
+
+
+def check_finite(states: LayerStates) -> None:
+    """Refuse NaN and infinite values, naming the first token that has one."""
+    bad = np.flatnonzero(~np.isfinite(states.X).all(axis=1))
+    if len(bad):
+        token = states.tokens.row(int(bad[0]), named=True)
+        raise InputError(
+            f"{len(bad)} states of {states.model}/{states.stack} layer {states.layer} are not finite, the first is "
+            f"token row {token['row']} ('{token['word']}', {token['language']}, sentence {token['sentence']}). "
+            "Extract again with dtype float32."
+        )
