@@ -1,0 +1,121 @@
+"""`discover`: from states to latent concepts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from isogloss.concepts import Concepts
+from isogloss.errors import UsageError, unknown
+from isogloss.states import LayerStates, check_finite
+
+DEFAULT_CONCEPTS = 600
+TYPES_PER_CONCEPT = 5  # the default never asks for more concepts than a fifth of the types (min_types of CALIGN)
+
+
+class Partition(NamedTuple):
+    """What a method returns: (n,) int32 labels 0 .. k-1, all in use, and its linkage matrix if it has one."""
+
+    labels: npt.NDArray[np.int32]
+    tree: npt.NDArray[np.float64] | None
+
+
+Fit = Callable[..., Partition]
+
+METHODS = {
+    "ward": ("isogloss.discovery.ward", "agglomerative, Ward linkage; deterministic; O(n^2) memory for now"),
+    "kmeans": ("isogloss.discovery.kmeans", "Lloyd's k-means from a k-means++ start; needs a seed"),
+}
+
+
+def default_n_concepts(n_types: int) -> int:
+    """Return the default number of concepts: 600, but never more than a fifth of the types (and at least 2)."""
+    return max(2, min(DEFAULT_CONCEPTS, n_types // TYPES_PER_CONCEPT))
+
+
+def discover(
+    states: LayerStates,
+    *,
+    n_concepts: int | None = None,
+    method: str = "ward",
+    seed: int = 0,
+    **options: Any,
+) -> Concepts:
+    """Cluster states into latent concepts (Dalvi et al. 2022; Mousi et al. 2024).
+
+    States are centred on their mean (which changes no distance) and clustered in float32 or better by Euclidean
+    distance, without further scaling, as in the papers.  Concepts are numbered by their first token.
+
+    Parameters
+    ----------
+    states : LayerStates
+        (n, d) states with their tokens, from `States.at`.
+    n_concepts : int, optional
+        Number of concepts, at most the number of distinct states.  Default: `default_n_concepts` of the types.
+    method : {"ward", "kmeans"}
+    seed : int
+        Seed of methods that draw at random.
+    **options
+        Passed to the method.
+
+    Returns
+    -------
+    Concepts
+        With centroids, and with the tree for methods that make one.
+
+    Raises
+    ------
+    UsageError
+        For an unknown method, or more concepts than distinct states.
+    InputError
+        If a state is NaN or infinite (the token is named).
+    """
+    if method not in METHODS:
+        raise unknown("discovery method", method, METHODS)
+    check_finite(states)
+    n = len(states.X)
+    k = default_n_concepts(states.tokens["word"].n_unique()) if n_concepts is None else n_concepts
+    n_distinct = len(np.unique(np.ascontiguousarray(states.X), axis=0)) if k > n // 2 else n
+    if not 1 <= k <= min(n, n_distinct):
+        raise UsageError(
+            f"n_concepts = {k} is not possible for {n} states ({min(n, n_distinct)} distinct) of "
+            f"{'+'.join(states.languages)}. Choose a number from 1 to {min(n, n_distinct)}, or take in more text."
+        )
+    X = states.X.astype(np.float32)
+    X -= X.mean(axis=0, dtype=np.float64).astype(np.float32)
+    fit: Fit = import_module(METHODS[method][0]).fit
+    labels, tree = fit(X, k, seed=seed, **options)
+    labels = _by_first_member(labels)
+    tokens = states.tokens.select("row", "language", "sentence", "position", "word")
+    return Concepts(
+        tokens=tokens,
+        labels=labels,
+        n_concepts=int(labels.max()) + 1,
+        centroids=centroids(states.X, labels),
+        tree=tree,
+        model=states.model,
+        stack=states.stack,
+        layer=states.layer,
+        method=method,
+        seed=seed,
+    )
+
+
+def centroids(X: npt.NDArray[np.floating], labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    """Return (k, d) float32 means of the rows of every label, summed in float64."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], np.arange(labels.max() + 1))
+    sums = np.add.reduceat(X[order].astype(np.float64), starts, axis=0)
+    return np.asarray(sums / np.bincount(labels)[:, None], dtype=np.float32)
+
+
+def _by_first_member(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Renumber labels 0, 1, ... in order of first appearance."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int32)
+    rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+    return rank[inverse]

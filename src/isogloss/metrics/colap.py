@@ -1,0 +1,154 @@
+"""COLAP, concept overlap (Mousi et al. 2024): do languages clustered together share their concepts?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.special import gammaln
+
+from isogloss.concepts import Concepts
+from isogloss.errors import UsageError, unknown
+from isogloss.metrics.calign import RULES, Rule
+from isogloss.results import Figure, Overlap, wilson
+
+Counts = npt.NDArray[np.int64]
+
+
+def colap(
+    concepts: Concepts,
+    *,
+    theta_overlap: float | Sequence[float] = 0.3,
+    languages: Sequence[str] | None = None,
+    rule: Rule = "symmetric",
+) -> Overlap:
+    """Return the share of concepts in which every language owns at least `theta_overlap` of the tokens.
+
+    Source: Mousi et al., *Exploring Alignment in Shared Cross-lingual Spaces*, ACL 2024, section 3.  The chance level is the exact
+    expectation when tokens are dealt to concepts of the same sizes without regard to language (multivariate
+    hypergeometric); its standard deviation treats concepts as independent.
+
+    Parameters
+    ----------
+    concepts : Concepts
+        Discovered in all languages of the group together.
+    theta_overlap : float or sequence of float
+        Thresholds in (0, 1 / n_languages]; the first is the main one.  Above 1 / n_languages no concept can overlap.
+    languages : sequence of str, optional
+        The group (default: the languages of the space).
+    rule : {"symmetric", "paper-code"}
+        ``"paper-code"``: strictly more than the threshold, compared in percent as the paper's script does (100 * share > 100 * theta).
+
+    Returns
+    -------
+    Overlap
+
+    Raises
+    ------
+    UsageError
+        If a threshold is out of range or the group has fewer than two languages.
+    """
+    group = tuple(languages) if languages is not None else concepts.languages
+    if rule not in RULES:
+        raise unknown("rule", rule, RULES)
+    if len(group) < 2:
+        raise UsageError(f"COLAP needs concepts of at least two languages together; got {'+'.join(group)}.")
+    thetas = (theta_overlap,) if isinstance(theta_overlap, int | float) else tuple(theta_overlap)
+    strict = rule == "paper-code"
+    for theta in thetas:
+        if not strict and not 0 < theta <= 1 / len(group):
+            raise UsageError(
+                f"theta_overlap must lie in (0, {1 / len(group):.3g}] for {len(group)} languages: above that, no "
+                f"concept can overlap; got {theta}."
+            )
+    counts = language_counts(concepts, group)
+    coverage = float((concepts.labels >= 0).mean()) if len(concepts.labels) else math.nan
+    figures = tuple(_figure(counts, theta, coverage, strict=strict) for theta in thetas)
+    return Overlap(group, figures, counts, rule)
+
+
+def language_counts(concepts: Concepts, languages: Sequence[str]) -> Counts:
+    """Return (n_concepts, n_languages) int64: the tokens of every language in every concept."""
+    table = concepts.table().filter(pl.col("language").is_in(list(languages)))
+    index = {language: i for i, language in enumerate(languages)}
+    columns = table["language"].replace_strict(index, return_dtype=pl.Int64).to_numpy()
+    flat = table["concept"].to_numpy().astype(np.int64) * len(languages) + columns
+    counts = np.bincount(flat, minlength=concepts.n_concepts * len(languages))
+    return counts.reshape(concepts.n_concepts, len(languages)).astype(np.int64)
+
+
+def overlapping(counts: Counts, theta: float, *, strict: bool = False) -> npt.NDArray[np.bool_]:
+    """Return (n_concepts,) bool: every language's share reaches theta (``strict``: exceeds it, in percent)."""
+    with np.errstate(invalid="ignore"):
+        shares = counts / counts.sum(axis=1, keepdims=True)
+    passed = shares * 100 > theta * 100 if strict else shares >= theta
+    return np.asarray(passed.all(axis=1))
+
+
+def chance_overlap(sizes: Counts, totals: Counts, theta: float, *, strict: bool = False) -> npt.NDArray[np.float64]:
+    """Return for every concept the exact probability to overlap when tokens are dealt out at random.
+
+    For a concept of n tokens and languages with N_1 .. N_L tokens the counts are multivariate hypergeometric:
+    ``P = sum over k_1 + .. + k_L = n with every k_l >= a(n) of prod_l C(N_l, k_l) / C(N, n)``, a(n) the smallest count whose share
+    passes theta.  The sum is a convolution of L sequences.
+
+    Parameters
+    ----------
+    sizes : numpy.ndarray
+        (n_concepts,) tokens of every concept.
+    totals : numpy.ndarray
+        (n_languages,) tokens of every language.
+    theta : float
+
+    Returns
+    -------
+    numpy.ndarray
+        (n_concepts,) float64.
+    """
+    distinct, inverse = np.unique(sizes, return_inverse=True)
+    return np.array([_chance(int(n), totals, theta, strict) for n in distinct])[inverse]
+
+
+def _chance(n: int, totals: Counts, theta: float, strict: bool) -> float:
+    if n == 0:
+        return 0.0
+    k = np.arange(n + 1)
+    passed = (k / n) * 100 > theta * 100 if strict else k / n >= theta
+    # Every sequence C(N_l, k) x^k is tilted by x and scaled so that its largest term is 1: no overflow for any N.
+    total = int(totals.sum())
+    tilt = math.log(n / (total - n)) if 0 < n < total else 0.0
+    product, log_scale = np.ones(1), 0.0
+    for size in totals:
+        possible = passed & (k <= size)
+        if not possible.any():
+            return 0.0
+        logs = np.full(n + 1, -np.inf)
+        logs[possible] = _log_choose(int(size), k[possible]) + k[possible] * tilt
+        top = logs.max()
+        product = np.convolve(product, np.exp(logs - top))[: n + 1]
+        log_scale += top
+    if product[n] <= 0:
+        return 0.0
+    log_all = float(_log_choose(total, np.array([n]))[0]) + n * tilt
+    return min(1.0, math.exp(math.log(product[n]) + log_scale - log_all))
+
+
+def _log_choose(n: int, k: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
+
+
+def _figure(counts: Counts, theta: float, coverage: float, *, strict: bool) -> Figure:
+    sizes = counts.sum(axis=1)
+    kept = sizes > 0
+    n = int(kept.sum())
+    if n == 0:
+        return Figure(theta, *(math.nan,) * 6, n=0, coverage=coverage)
+    found = int(overlapping(counts[kept], theta, strict=strict).sum())
+    probabilities = chance_overlap(sizes[kept], counts.sum(axis=0), theta, strict=strict)
+    chance, sd = float(probabilities.mean()), float(np.sqrt((probabilities * (1 - probabilities)).sum()) / n)
+    p_value = 0.5 * math.erfc((found / n - chance) / (sd * math.sqrt(2))) if sd > 0 else math.nan
+    low, high = wilson(found, n)
+    return Figure(theta, found / n, chance, sd, p_value, low, high, n, coverage)

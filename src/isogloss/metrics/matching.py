@@ -1,0 +1,164 @@
+"""Matching of concepts through a dictionary, on sparse matrices; and its null, vectorised.
+
+Notation: V types, K concepts.  ``S`` (V_s, K_s) and ``T`` (V_t, K_t) say which type occurs in which concept, ``D`` (V_s, V_t)
+which target types are translations of which source type; all are sparse and 0/1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+Int = npt.NDArray[np.int32]
+Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SizeRule:
+    """When a pair of concepts may be aligned at all, and how thresholds compare.
+
+    ``strict=False``: both concepts have at least `min_types` types and min(|s|, |t|) / max(|s|, |t|) >= `min_size_ratio`
+    (Mousi et al. 2024, section 3, as far as it could be established).  ``strict=True`` is what the paper's released script does:
+    |s| > `min_types` and |s| / |t| > `min_size_ratio`, on the source alone and open above.
+    """
+
+    min_types: float = 5
+    min_size_ratio: float = 0.4
+    strict: bool = False
+
+    def eligible(self, sizes: Int) -> npt.NDArray[np.bool_]:
+        """Which source concepts count at all: those with enough types; under ``strict`` all that have a type."""
+        return np.asarray(sizes > 0 if self.strict else sizes >= self.min_types)
+
+    def admissible(self, source: Int, target: Int) -> npt.NDArray[np.bool_]:
+        """Which pairs of sizes may be aligned (elementwise, broadcasting)."""
+        s, t = source.astype(np.float64), target.astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.strict:
+                return np.asarray((s > self.min_types) & (s / t > self.min_size_ratio))
+            ratio = np.minimum(s, t) / np.maximum(s, t)
+            return np.asarray((np.minimum(s, t) >= self.min_types) & (ratio >= self.min_size_ratio))
+
+    def passes(self, match: Any, theta: float) -> Any:
+        """Compare a match with a threshold (elementwise)."""
+        return match > theta if self.strict else match >= theta
+
+
+def incidence(rows: Int, columns: Int, shape: tuple[int, int]) -> sp.csr_array:
+    """Return a 0/1 matrix with ones at (rows, columns); repeats count once."""
+    matrix = sp.csr_array((np.ones(len(rows), np.int32), (rows, columns)), shape=shape)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return matrix
+
+
+def match_counts(S: sp.csr_array, D: sp.csr_array, T: sp.csr_array) -> sp.csr_array:
+    """Count, for every pair of concepts, the source types with at least one translation in the target.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        (K_s, K_t) int32; entry (s, t) = |{w in types(s): D(w) ∩ types(t) ≠ ∅}|.
+    """
+    reached = (D @ T).tocsr()
+    reached.data[:] = 1
+    return (S.T @ reached).tocsr()
+
+
+def best_matches(counts: sp.csr_array, source: Int, target: Int, rule: SizeRule) -> Float:
+    """Return every source concept's best match m(s, t) over admissible targets; 0 where there is none.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array
+        (K_s, K_t) from `match_counts`.
+    source, target : numpy.ndarray
+        (K_s,) and (K_t,) number of types of every concept.
+    rule : SizeRule
+
+    Returns
+    -------
+    numpy.ndarray
+        (K_s,) float64 in [0, 1].
+    """
+    pairs = counts.tocoo()
+    s, t = pairs.coords
+    kept = rule.admissible(source[s], target[t])
+    best = np.zeros(len(source))
+    np.maximum.at(best, s[kept], pairs.data[kept] / source[s[kept]])
+    return best
+
+
+def frequency_bins(frequency: npt.NDArray[np.int64]) -> Int:
+    """Group words by floor(log2(frequency)); words that occur in no concept are a bin of their own, -1."""
+    return np.where(frequency > 0, np.log2(np.maximum(frequency, 1)).astype(np.int32), -1).astype(np.int32)
+
+
+def permutations_within(bins: Int, n: int, generator: np.random.Generator) -> Int:
+    """Return (n, V) permutations of 0 .. V-1 that move every element only inside its bin."""
+    result = np.tile(np.arange(len(bins), dtype=np.int32), (n, 1))
+    order = np.argsort(bins, kind="stable").astype(np.int32)
+    edges = np.flatnonzero(np.diff(bins[order])) + 1
+    for group in np.split(order, edges):
+        result[:, group] = generator.permuted(np.tile(group, (n, 1)), axis=1)
+    return result
+
+
+def null_best_matches(
+    S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: SizeRule, permutations: Int
+) -> npt.NDArray[np.float32]:
+    """Return best matches when the dictionary's target words are permuted and both clusterings are kept.
+
+    Parameters
+    ----------
+    permutations : numpy.ndarray
+        (n, V_t) int32: in permutation p the translation v is read as ``permutations[p, v]``.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, K_s) float32, as `best_matches` for every permutation.
+    """
+    source, target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
+    allowed = rule.admissible(source[:, None], target[None, :])
+    arrays = [m.tocsr() for m in (S, D, T)]
+    pointers = [a for m in arrays for a in (m.indptr.astype(np.int64), m.indices.astype(np.int32))]
+    result = np.zeros((len(permutations), len(source)), np.float32)
+    _null(*pointers, source, allowed, permutations, result)
+    return result
+
+
+@numba.njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+def _null(s_ptr, s_ix, d_ptr, d_ix, t_ptr, t_ix, source, allowed, permutations, result):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    n_source, n_target = allowed.shape
+    for p in numba.prange(len(permutations)):
+        counts = np.zeros((n_source, n_target), np.int32)
+        seen = np.full(n_target, -1, np.int32)  # the last type that reached a target concept
+        reached = np.empty(n_target, np.int32)
+        for w in range(len(s_ptr) - 1):
+            if s_ptr[w] == s_ptr[w + 1]:
+                continue
+            n = 0
+            for a in range(d_ptr[w], d_ptr[w + 1]):
+                v = permutations[p, d_ix[a]]
+                for b in range(t_ptr[v], t_ptr[v + 1]):
+                    t = t_ix[b]
+                    if seen[t] != w:
+                        seen[t] = w
+                        reached[n] = t
+                        n += 1
+            for c in range(s_ptr[w], s_ptr[w + 1]):
+                for i in range(n):
+                    counts[s_ix[c], reached[i]] += 1
+        for s in range(n_source):
+            most = 0
+            for t in range(n_target):
+                if allowed[s, t] and counts[s, t] > most:
+                    most = counts[s, t]
+            if source[s] > 0:
+                result[p, s] = most / source[s]

@@ -1,0 +1,284 @@
+"""Results: one figure, an alignment, an overlap, and the tidy table of a study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from isogloss.errors import unknown
+from isogloss.store import atomic, read_table, write_table
+
+RESULT_COLUMNS: dict[str, type[pl.DataType]] = {
+    "model": pl.String,
+    "base_model": pl.String,
+    "stack": pl.String,
+    "layer": pl.Int32,
+    "metric": pl.String,
+    "source": pl.String,
+    "target": pl.String,
+    "method": pl.String,
+    "n_concepts": pl.Int32,
+    "seed": pl.Int64,
+    "theta": pl.Float64,
+    "score": pl.Float64,
+    "chance": pl.Float64,
+    "adjusted": pl.Float64,
+    "ci_low": pl.Float64,
+    "ci_high": pl.Float64,
+    "n": pl.Int64,
+    "coverage": pl.Float64,
+    "signature": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number and what is needed to believe it.
+
+    Attributes
+    ----------
+    theta : float
+        The threshold it was computed at.
+    score : float
+        A share of concepts, in [0, 1]; NaN when `n` is 0.
+    chance : float
+        Its expectation under the null.
+    chance_sd : float
+        Standard deviation of the score under the null.
+    p_value : float
+        P(score under the null >= this score); NaN where it was not estimated.
+    ci_low, ci_high : float
+        95% Wilson interval (Wilson 1927) over concepts.
+    n : int
+        Number of concepts the share is taken over.
+    coverage : float
+        Share of the source types that the dictionary translates (CALIGN), or of the tokens that belong to a concept (COLAP).
+    """
+
+    theta: float
+    score: float
+    chance: float
+    chance_sd: float
+    p_value: float
+    ci_low: float
+    ci_high: float
+    n: int
+    coverage: float
+
+    @property
+    def adjusted(self) -> float:
+        """(score - chance) / (1 - chance): 0 at chance level, 1 at the maximum; NaN when chance is 1."""
+        return (self.score - self.chance) / (1 - self.chance) if self.chance < 1 else math.nan
+
+    def __str__(self) -> str:
+        return (
+            f"{self.score:.3f} (chance {self.chance:.3f}, adjusted {self.adjusted:.3f}, 95% {self.ci_low:.3f} to "
+            f"{self.ci_high:.3f}, theta {self.theta:g}, n {self.n}, coverage {self.coverage:.2f})"
+        )
+
+
+def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Return the Wilson score interval of a share (Wilson 1927); (NaN, NaN) when n is 0.
+
+    Examples
+    --------
+    >>> low, high = wilson(8, 10)
+    >>> round(low, 3), round(high, 3)
+    (0.49, 0.943)
+    """
+    if n == 0:
+        return math.nan, math.nan
+    p = successes / n
+    centre = p + z * z / (2 * n)
+    spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def _pick(figures: Sequence[Figure], theta: float) -> Figure:
+    for figure in figures:
+        if figure.theta == theta:
+            return figure
+    raise unknown("theta", theta, [f"{f.theta:g}" for f in figures])
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How the concepts of one language align to those of another: the result of `calign`.
+
+    Attributes
+    ----------
+    source, target : str
+        The direction.
+    figures : tuple of Figure
+        One per theta, in the order asked for.
+    best : numpy.ndarray
+        (n source concepts,) float64: the best match of every concept over admissible target concepts; NaN where the
+        concept is not eligible.  Any theta can be read off it, and its mean is a threshold-free score.
+    pairs : polars.DataFrame
+        Admissible concept pairs, best match first: ``source_concept, target_concept, source_types, target_types,
+        n_matched, match``.  All pairs at or above the smallest theta, and every source concept's best pair.
+    words : polars.DataFrame
+        ``source_concept, target_concept, source, target``: the matched words of `pairs` (empty when not asked for).
+    rule : str
+        ``"symmetric"`` or ``"paper-code"``.
+    """
+
+    source: str
+    target: str
+    figures: tuple[Figure, ...]
+    best: npt.NDArray[np.float64]
+    pairs: pl.DataFrame
+    words: pl.DataFrame
+    rule: str
+
+    def at(self, theta: float) -> Figure:
+        """Return the figure at one of the thetas asked for."""
+        return _pick(self.figures, theta)
+
+    def aligned(self, theta: float | None = None) -> pl.DataFrame:
+        """Return the aligned concept pairs at a theta (default: the first)."""
+        limit = self.figures[0].theta if theta is None else self.at(theta).theta
+        match = pl.col("match")
+        return self.pairs.filter(match > limit if self.rule == "paper-code" else match >= limit)
+
+    @property
+    def score(self) -> float:
+        """CALIGN at the first theta."""
+        return self.figures[0].score
+
+    @property
+    def chance(self) -> float:
+        """Chance level at the first theta."""
+        return self.figures[0].chance
+
+    @property
+    def adjusted(self) -> float:
+        """Chance-adjusted CALIGN at the first theta."""
+        return self.figures[0].adjusted
+
+    def __repr__(self) -> str:
+        return f"CALIGN({self.source}->{self.target}) = {self.figures[0]}"
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How far languages share the concepts of a joint space: the result of `colap`.
+
+    Attributes
+    ----------
+    languages : tuple of str
+        The group.
+    figures : tuple of Figure
+        One per theta, in the order asked for.
+    counts : numpy.ndarray
+        (n_concepts, n_languages) int64: tokens of every language in every concept.
+    rule : str
+        ``"symmetric"`` or ``"paper-code"``.
+    """
+
+    languages: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    counts: npt.NDArray[np.int64]
+    rule: str
+
+    def at(self, theta: float) -> Figure:
+        """Return the figure at one of the thetas asked for."""
+        return _pick(self.figures, theta)
+
+    @property
+    def shares(self) -> npt.NDArray[np.float64]:
+        """(n_concepts, n_languages): share of every language in every concept; NaN for an empty one."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.counts / self.counts.sum(axis=1, keepdims=True))
+
+    def table(self) -> pl.DataFrame:
+        """Return one row a concept: ``concept, n_tokens``, one share per language, and ``evenness``.
+
+        ``evenness`` is the smallest share times the number of languages: 1 when all own the same, 0 when one is missing.
+        """
+        shares = self.shares
+        columns: dict[str, Any] = {"concept": np.arange(len(shares)), "n_tokens": self.counts.sum(axis=1)}
+        columns |= {language: shares[:, i] for i, language in enumerate(self.languages)}
+        columns["evenness"] = shares.min(axis=1) * len(self.languages)
+        return pl.DataFrame(columns)
+
+    @property
+    def score(self) -> float:
+        """COLAP at the first theta."""
+        return self.figures[0].score
+
+    @property
+    def chance(self) -> float:
+        """Expected COLAP at the first theta when languages are mixed at random."""
+        return self.figures[0].chance
+
+    @property
+    def adjusted(self) -> float:
+        """Chance-adjusted COLAP at the first theta."""
+        return self.figures[0].adjusted
+
+    def __repr__(self) -> str:
+        return f"COLAP({'+'.join(self.languages)}) = {self.figures[0]}"
+
+
+def signature(parts: Mapping[str, object]) -> str:
+    """Join ``key:value`` parts with ``|``: all a reader needs to reproduce a figure (after sacreBLEU's)."""
+    return "|".join(f"{key}:{value}" for key, value in parts.items())
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tidy table of a study, one row a figure, with the columns of ``RESULT_COLUMNS``.
+
+    Metrics: ``calign`` (source -> target), ``calign_mean`` (mean of both directions), ``colap`` (a pair) and
+    ``colap_group`` (``source`` names the whole group, ``target`` is empty).
+    """
+
+    table: pl.DataFrame
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Mapping[str, object]]) -> Results:
+        """Make a table from dictionaries with the columns of ``RESULT_COLUMNS``."""
+        return cls(pl.DataFrame(list(rows), schema=RESULT_COLUMNS, orient="row"))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Results]) -> Results:
+        """Join tables, in a fixed order of rows."""
+        table = pl.concat([part.table for part in parts])
+        order = ["model", "stack", "method", "n_concepts", "seed", "layer", "metric", "theta"]
+        return cls(table.sort(order, maintain_order=True))
+
+    @classmethod
+    def read(cls, path: str | Path) -> Results:
+        """Read the Parquet table of a study folder."""
+        return cls(read_table(path, RESULT_COLUMNS).select(*RESULT_COLUMNS))
+
+    def write(self, path: Path) -> None:
+        """Write the Parquet table, atomically."""
+        write_table(path, self.table)
+
+    def write_csv(self, path: Path) -> None:
+        """Write the table as CSV (UTF-8, a header, missing values empty), atomically."""
+        with atomic(path) as f:
+            f.write(self.table.fill_nan(None).write_csv(float_precision=10).encode())
+
+    def only(self, **values: object) -> pl.DataFrame:
+        """Return the rows with the given values, e.g. ``results.only(metric="colap", layer=6)``."""
+        table = self.table
+        for name, value in values.items():
+            if name not in RESULT_COLUMNS:
+                raise unknown("column", name, RESULT_COLUMNS)
+            table = table.filter(pl.col(name) == value)
+        return table
+
+    def __repr__(self) -> str:
+        t = self.table
+        return f"Results({t.height} figures: {t['model'].n_unique()} models, layers {sorted(set(t['layer']))})"
