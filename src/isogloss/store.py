@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from isogloss.errors import InputError, IsoglossError
@@ -47,6 +49,12 @@ def file_digest(path: Path) -> str:
         while block := f.read(2**20):
             h.update(block)
     return h.hexdigest()
+
+
+def table_digest(table: pl.DataFrame) -> str:
+    """Return a 16-hex-digit digest of a table's columns and values."""
+    content = hashlib.blake2b(table.write_ndjson().encode(), digest_size=8).hexdigest()
+    return digest([[str(dtype) for dtype in table.dtypes], table.columns, content])
 
 
 def folder_name(name: str) -> str:
@@ -139,14 +147,52 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
         table.write_parquet(f)
 
 
+def new_array(path: Path, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+    """Make a ``.npy`` file of zeros and return it mapped for writing.
+
+    The blocks are reserved at once where the system can: a full disk is an ``InputError`` here, and not a
+    bus error in the middle of the work.
+    """
+    make_folder(path.parent)
+    try:
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as f:
+                os.posix_fallocate(f.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    return array
+
+
+def open_array(path: Path, *, write: bool = False) -> npt.NDArray[Any]:
+    """Map an existing ``.npy`` file; a missing or damaged one is an ``InputError`` that names it."""
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r+" if write else "r")
+    except FileNotFoundError:
+        raise InputError(f"There is no file {path}. Run the step that writes it again.") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} cannot be read as an array ({error}). Delete it and run again.") from None
+    return array
+
+
 def read_lines(path: str | Path) -> list[str]:
-    """Return the lines of a UTF-8 text file without their ends (``\\n`` or ``\\r\\n``).
+    r"""Return the lines of a UTF-8 text file without their ends (``\n`` or ``\r\n``).
+
+    A byte order mark is left out.
 
     Raises
     ------
     InputError
         If the file is missing, or a line is not UTF-8 (the line is named).
     """
+    lines = read_text(path).removeprefix("\ufeff").split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
+def read_text(path: str | Path) -> str:
+    """Return a UTF-8 text file (``.gz``: unpacked) as it is; see `read_lines` for the errors."""
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
@@ -159,17 +205,13 @@ def read_lines(path: str | Path) -> list[str]:
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{path} is not a whole gzip file ({error}).") from None
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode()
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise InputError(
             f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. "
             "Convert the file, e.g. with: iconv -f latin1 -t utf-8"
         ) from None
-    lines = text.split("\n")
-    if lines and lines[-1] == "":
-        lines.pop()
-    return [line.removesuffix("\r") for line in lines]
 
 
 @contextlib.contextmanager
@@ -191,6 +233,31 @@ def locked(path: Path) -> Iterator[None]:
         f.write(str(os.getpid()))
         f.flush()
         yield
+
+
+def lock_holder(path: Path) -> str | None:
+    """Return the process id that holds a lock file now, or None."""
+    try:
+        with path.open("r") as f:
+            try:
+                fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return f.read().strip() or "unknown"
+    except FileNotFoundError:
+        pass
+    return None
+
+
+@dataclass(frozen=True)
+class ConceptsFile:
+    """What the name of a concepts file says."""
+
+    model: str
+    stack: str
+    run: str
+    method: str
+    n_concepts: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -222,6 +289,12 @@ class Study:
     def states(self, model: str, stack: str) -> Path:
         return self.root / "states" / folder_name(model) / stack
 
+    def states_step(self, model: str, stack: str) -> str:
+        return f"states/{folder_name(model)}/{stack}"
+
+    def step_lock(self, step: str) -> Path:
+        return self.root / ".steps" / f"{step}.lock"
+
     def links(self, aligner: str, source: str, target: str) -> Path:
         return self.root / "links" / folder_name(aligner) / f"{source}-{target}.parquet"
 
@@ -237,6 +310,25 @@ class Study:
 
     def metrics(self, model: str, stack: str, run: str, layer: int) -> Path:
         return self.root / "metrics" / folder_name(model) / stack / run / f"layer_{layer:02d}.parquet"
+
+    def find_states(self) -> list[tuple[str, str]]:
+        """Return (model, stack) of every finished states folder."""
+        found = (self.root / "states").glob("*/*")
+        return sorted((p.parent.name, p.name) for p in found if p.is_dir() and not p.suffix)
+
+    def find_concepts(self, space: str, layer: int) -> list[ConceptsFile]:
+        """Return every set of concepts of a space at a layer."""
+        found = []
+        for path in sorted((self.root / "concepts").glob(f"*/*/*/layer_{layer:02d}/{space}.parquet")):
+            model, stack, run = path.parts[-5:-2]
+            parts = re.fullmatch(r"(.+)-k(\d+)-s(\d+)", run)
+            if parts:
+                found.append(ConceptsFile(model, stack, run, parts[1], int(parts[2]), int(parts[3])))
+        return found
+
+    @property
+    def plan(self) -> Path:
+        return self.root / ".steps" / "plan.json"
 
     @property
     def results(self) -> Path:
@@ -303,6 +395,26 @@ class Study:
     def clear(self, step: str) -> None:
         """Forget a step: remove its marker first, so that stale outputs are never taken for done."""
         self.marker(step).unlink(missing_ok=True)
+
+
+def layer_file(folder: Path, layer: int) -> Path:
+    """Return the file of one layer in a states folder."""
+    return folder / f"layer_{layer:02d}.npy"
+
+
+def n_subwords_file(folder: Path) -> Path:
+    """Return the file with every token's number of subwords in a states folder."""
+    return folder / "n_subwords.npy"
+
+
+def partial_folder(folder: Path) -> Path:
+    """Return the name a folder has while it is being filled."""
+    return folder.with_name(f"{folder.name}.partial")
+
+
+def progress_file(folder: Path) -> Path:
+    """Return the file that says how far the filling of a folder has come."""
+    return folder / "progress.json"
 
 
 def remove_folder(path: Path) -> None:

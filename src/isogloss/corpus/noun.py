@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from isogloss.errors import InputError, UsageError, unknown
+from isogloss.store import Study, read_table, write_table
 
 SENTENCE_COLUMNS = {"language": pl.String, "sentence": pl.Int32, "text": pl.String}
 WORD_COLUMNS = {
@@ -86,6 +87,27 @@ class Corpus:
         from isogloss.corpus import readers
 
         return readers.from_texts(texts, **options)
+
+    @classmethod
+    def open(cls, study: Study) -> Corpus:
+        """Read the corpus of a study folder."""
+        sentences = read_table(study.sentences, SENTENCE_COLUMNS)
+        words = read_table(study.tokens, WORD_COLUMNS)
+        languages = tuple(sentences["language"].unique(maintain_order=True).to_list())
+        return cls(sentences, words, languages)
+
+    def write(self, study: Study) -> None:
+        """Write both tables into a study folder."""
+        write_table(study.sentences, self.sentences)
+        write_table(study.tokens, self.words)
+
+    def same_as(self, other: Corpus) -> bool:
+        """True if both have the same sentences and words."""
+        return (
+            self.languages == other.languages
+            and self.sentences.equals(other.sentences)
+            and self.words.equals(other.words)
+        )
 
     # -- looking at it --------------------------------------------------------------------------
 

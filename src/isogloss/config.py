@@ -1,0 +1,283 @@
+"""The study file (YAML) as typed models: defaults, validation, and errors that name the line."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from isogloss.aligners import ALIGNERS
+from isogloss.discovery import METHODS
+from isogloss.errors import InputError, UsageError, unknown
+from isogloss.metrics.calign import Rule
+from isogloss.states import Drop
+from isogloss.store import folder_name, write_text
+
+Loc = tuple[str | int, ...]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CorpusSection(_Section):
+    """Where the text is."""
+
+    files: dict[str, str] | str = Field(description="language -> file, or one multi-parallel file")
+    format: str = "auto"
+    languages: list[str] | None = None
+    max_words: int = Field(default=300, ge=1)
+    n_sentences: int | None = Field(default=None, ge=1, description="only the first ones")
+    segmented: bool = Field(default=False, description="words are already separated by spaces")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of the format's reader")
+
+
+class ModelSection(_Section):
+    """One model, by hub id or folder."""
+
+    path: str
+    name: str = Field(default="", description="short name in the study; default: the last part of path")
+    base: str | None = Field(default=None, description="name of the model it was fine-tuned from")
+    revision: str | None = None
+    stacks: list[Literal["encoder", "decoder"]] | None = Field(default=None, description="default: all it has")
+    layers: Literal["all"] | list[int] = "all"
+    pooling: Literal["mean", "last", "first"] = "mean"
+    dtype: Literal["float16", "float32"] = "float16"
+    condition: dict[str, str] | None = Field(
+        default=None, description="decoder of a seq2seq model: language -> language its encoder reads"
+    )
+
+    @model_validator(mode="after")
+    def _named(self) -> ModelSection:
+        if not self.name:
+            object.__setattr__(self, "name", folder_name(Path(self.path).name or self.path))
+        return self
+
+
+class AlignmentSection(_Section):
+    """Word links between every two languages."""
+
+    aligner: str = "diagonal"
+    symmetrise: str = "grow-diag-final-and"
+    options: dict[str, Any] = Field(default_factory=dict)
+    links: dict[str, str] = Field(default_factory=dict, description="en-de -> Pharaoh file; replaces the aligner")
+    dictionaries: dict[str, str] = Field(
+        default_factory=dict, description="en-de -> MUSE-style file; replaces the counted dictionary"
+    )
+
+    @field_validator("aligner")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in ALIGNERS:
+            raise ValueError(str(unknown("aligner", name, ALIGNERS)))
+        return name
+
+
+class DictionarySection(_Section):
+    """What is kept of the counted dictionary."""
+
+    top: int = Field(default=10, ge=1)
+    min_count: int = Field(default=1, ge=1)
+
+
+class SelectionRule(_Section):
+    """Which tokens are clustered."""
+
+    by: Literal["pairs", "types"]
+    min_count: int = Field(default=1, ge=1)
+    max_count: int | None = Field(default=15, ge=1)
+    drop: list[Drop] = Field(default_factory=list)
+
+
+class SelectionSection(_Section):
+    """Tokens of monolingual spaces (CALIGN) and of joint spaces (COLAP)."""
+
+    calign: SelectionRule = SelectionRule(by="pairs")
+    colap: SelectionRule = SelectionRule(by="types")
+
+
+class DiscoverySection(_Section):
+    """How concepts are found."""
+
+    method: str = "ward"
+    n_concepts: Literal["auto"] | Annotated[int, Field(ge=2)] = "auto"
+    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in METHODS:
+            raise ValueError(str(unknown("discovery method", name, METHODS)))
+        return name
+
+
+class MetricsSection(_Section):
+    """Thresholds and chance levels."""
+
+    theta_align: list[float] = Field(default_factory=lambda: [0.8], min_length=1)
+    theta_overlap: list[float] = Field(default_factory=lambda: [0.3], min_length=1)
+    min_types: float = Field(default=5, ge=0)
+    min_size_ratio: float = Field(default=0.4, ge=0, le=1)
+    rule: Rule = "symmetric"
+    n_permutations: int = Field(default=200, ge=1)
+    seed: int = 0
+
+
+class RunSection(_Section):
+    """How the work is done; nothing here changes a result beyond float rounding."""
+
+    workers: int | None = Field(default=None, ge=1, description="processes; default: the number of cores")
+    batch_tokens: int = Field(default=2048, ge=1)
+    device: str = "auto"
+
+
+class StudyConfig(_Section):
+    """A whole study."""
+
+    name: str = "study"
+    corpus: CorpusSection
+    models: list[ModelSection] = Field(min_length=1)
+    pairs: list[tuple[str, str]] | Literal["all"] = "all"
+    alignment: AlignmentSection = AlignmentSection()
+    dictionary: DictionarySection = DictionarySection()
+    selection: SelectionSection = SelectionSection()
+    discovery: DiscoverySection = DiscoverySection()
+    metrics: MetricsSection = MetricsSection()
+    run: RunSection = RunSection()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StudyConfig:
+        names = [folder_name(m.name) for m in self.models]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two models are called '{name}': give each its own name")
+        for model in self.models:
+            if model.base is not None and model.base not in [m.name for m in self.models]:
+                raise ValueError(str(unknown("base model", model.base, [m.name for m in self.models])))
+        return self
+
+    def write(self, path: Path) -> None:
+        """Write the study file as resolved, every default written out."""
+        write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def read_config(path: str | Path) -> StudyConfig:
+    """Read and validate a study file; paths in it are relative to its folder.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or not YAML.
+    UsageError
+        If a key or value is wrong: the line is named, and the nearest known key.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"There is no study file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read the study file {path}: {error}.") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{where}: not YAML ({getattr(error, 'problem', error)}).") from None
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}: a study file is a mapping with at least 'corpus' and 'models'.")
+    lines: dict[Loc, int] = {}
+    _note_lines(node, (), lines)
+    _check_keys(StudyConfig, data, (), path, lines)
+    try:
+        config = StudyConfig.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        loc = tuple(part for part in first["loc"])
+        raise UsageError(
+            f"{path}, line {_line(loc, lines)}: {_name(loc)}: {first['msg'].removeprefix('Value error, ')}; "
+            f"got {first['input']!r:.80}."
+        ) from None
+    return _with_absolute_paths(config, path.resolve().parent)
+
+
+def _note_lines(node: yaml.Node, loc: Loc, lines: dict[Loc, int]) -> None:
+    lines.setdefault(loc, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            lines[(*loc, key.value)] = key.start_mark.line + 1
+            _note_lines(value, (*loc, key.value), lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, item in enumerate(node.value):
+            _note_lines(item, (*loc, i), lines)
+
+
+def _line(loc: Loc, lines: dict[Loc, int]) -> int:
+    while loc not in lines:
+        loc = loc[:-1]
+    return lines[loc]
+
+
+def _name(loc: Loc) -> str:
+    return ".".join(str(part) for part in loc) or "study"
+
+
+def _sections(annotation: Any) -> list[type[_Section]]:
+    """Return the section classes inside an annotation such as ``list[ModelSection]``."""
+    if isinstance(annotation, type) and issubclass(annotation, _Section):
+        return [annotation]
+    if typing.get_origin(annotation) in (list, tuple, types.UnionType, typing.Union):
+        return [s for part in typing.get_args(annotation) for s in _sections(part)]
+    return []
+
+
+def _check_keys(section: type[_Section], data: Any, loc: Loc, path: Path, lines: dict[Loc, int]) -> None:
+    if isinstance(data, list):
+        for i, item in enumerate(data):
+            _check_keys(section, item, (*loc, i), path, lines)
+    if not isinstance(data, Mapping):
+        return
+    for key, value in data.items():
+        here = (*loc, key)
+        if key not in section.model_fields:
+            where = f"{path}, line {_line(here, lines)}"
+            raise unknown(f"key in {_name(loc)}", key, section.model_fields, where=where)
+        for inner in _sections(section.model_fields[key].annotation):
+            _check_keys(inner, value, here, path, lines)
+
+
+def _with_absolute_paths(config: StudyConfig, folder: Path) -> StudyConfig:
+    """Resolve paths against the study file's folder; a model stays a hub id unless such a folder exists."""
+
+    def resolve(name: str) -> str:
+        return str((folder / Path(name).expanduser()).resolve())
+
+    corpus, alignment = config.corpus, config.alignment
+    files: dict[str, str] | str = corpus.files
+    if corpus.format != "datasets":
+        files = resolve(files) if isinstance(files, str) else {k: resolve(v) for k, v in files.items()}
+    models = [
+        m.model_copy(update={"path": resolve(m.path)})
+        if m.path.startswith((".", "/", "~")) or (folder / m.path).is_dir()
+        else m
+        for m in config.models
+    ]
+    return config.model_copy(
+        update={
+            "corpus": corpus.model_copy(update={"files": files}),
+            "models": models,
+            "alignment": alignment.model_copy(
+                update={
+                    "links": {k: resolve(v) for k, v in alignment.links.items()},
+                    "dictionaries": {k: resolve(v) for k, v in alignment.dictionaries.items()},
+                }
+            ),
+        }
+    )

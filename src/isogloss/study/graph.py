@@ -1,0 +1,110 @@
+"""Steps and their execution: what is done is skipped, the rest runs in order, side by side where it may."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from isogloss.progress import progress
+from isogloss.store import Study
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One unit of work of a study.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the study folder, e.g. ``"concepts/mbert/encoder/ward-k600-s0/layer_06/en"``.
+    key : str
+        Digest of its parameters, its inputs' keys and its version: a step with the same key is not run again.
+    call : callable
+        A module-level function ``call(root, **arguments)`` that writes the outputs and returns facts about the run.
+    arguments : dict
+        Plain values, so that the call can travel to another process.
+    outputs : tuple of Path
+    stage : str
+        Steps of a stage do not depend on each other; stages run one after another.
+    alone : bool
+        The step uses the whole machine (a forward pass) and marks itself done.
+    size : int
+        Expected bytes of its outputs, for the plan; 0 where small.
+    """
+
+    name: str
+    key: str
+    call: Callable[..., dict[str, Any]]
+    arguments: dict[str, Any]
+    outputs: tuple[Path, ...]
+    stage: str
+    alone: bool = False
+    size: int = 0
+    cost: float = field(default=1.0)
+
+
+def run_step(root: Path, step: Step) -> None:
+    """Run one step in this process and write its marker."""
+    study = Study(root)
+    study.clear(step.name)
+    began, cpu = time.perf_counter(), time.process_time()
+    facts = step.call(root, **step.arguments)
+    facts["wall_seconds"] = round(time.perf_counter() - began, 3)
+    facts["cpu_seconds"] = round(time.process_time() - cpu, 3)
+    facts["peak_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    study.mark_done(step.name, step.key, step.outputs, facts)
+
+
+def execute(study: Study, steps: Sequence[Step], *, workers: int | None = None) -> list[str]:
+    """Run the steps that are not done, stage by stage; return the names of those that ran.
+
+    With more than one worker the steps of a stage run in that many processes.  Results do not depend on their number.
+    """
+    workers = workers or os.cpu_count() or 1
+    ran: list[str] = []
+    stages: dict[str, list[Step]] = {}
+    for step in steps:
+        stages.setdefault(step.stage, []).append(step)
+    for stage, members in stages.items():
+        todo = [step for step in members if not study.is_done(step.name, step.key)]
+        log.info("%s: %d steps, %d already done", stage, len(members), len(members) - len(todo))
+        if not todo:
+            continue
+        ran += [step.name for step in todo]
+        if any(step.alone for step in todo):
+            for step in todo:  # these show their own progress and write their own markers
+                step.call(study.root, **step.arguments)
+        else:
+            with progress(stage, sum(step.cost for step in todo)) as advance:
+                _run_side_by_side(study.root, todo, min(workers, len(todo)), advance)
+    return ran
+
+
+def _run_side_by_side(
+    root: Path, steps: Sequence[Step], workers: int, advance: Callable[[float], None]
+) -> None:
+    if workers == 1:
+        for step in steps:
+            run_step(root, step)
+            advance(step.cost)
+        return
+    from joblib import Parallel, delayed
+
+    # The dearest first, so that no worker is left with a long one at the end.
+    ordered = sorted(steps, key=lambda step: -step.cost)
+    pool = Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", pre_dispatch=workers)
+    for cost in pool(delayed(_in_worker)(root, step) for step in ordered):
+        advance(cost)
+
+
+def _in_worker(root: Path, step: Step) -> float:
+    run_step(root, step)
+    return step.cost

@@ -1,0 +1,141 @@
+"""A finished study, opened for reading: what report, explorer and notebooks work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from isogloss.concepts import Concepts
+from isogloss.config import StudyConfig, read_config
+from isogloss.corpus import Corpus
+from isogloss.dictionary import TranslationDictionary
+from isogloss.errors import InputError
+from isogloss.metrics import colap
+from isogloss.results import Alignment, Overlap, Results
+from isogloss.store import Study, read_json
+from isogloss.study.steps import align_concepts, group_theta, read_concepts
+
+
+@dataclass(frozen=True)
+class Run:
+    """One clustering of all layers of one stack of one model."""
+
+    model: str
+    base_model: str
+    stack: str
+    layers: tuple[int, ...]
+    method: str
+    n_concepts: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class FinishedStudy:
+    """The files of a study as nouns.
+
+    Attributes
+    ----------
+    root : Path
+    config : StudyConfig
+    results : Results
+    manifest : dict
+    """
+
+    root: Path
+    config: StudyConfig
+    results: Results
+    manifest: dict[str, Any]
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The text and its words."""
+        return Corpus.open(Study(self.root))
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """In the order of the study."""
+        return tuple(self.manifest["languages"])
+
+    @property
+    def sentences(self) -> pl.DataFrame:
+        """See `Corpus.sentences`."""
+        return self.corpus.sentences
+
+    @property
+    def tokens(self) -> pl.DataFrame:
+        """See `Corpus.words`."""
+        return self.corpus.words
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the results must know."""
+        return list(self.manifest["warnings"])
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Every model, stack and clustering with results, in the order of the results."""
+        names = ("model", "base_model", "stack", "method", "n_concepts", "seed")
+        table = self.results.table.group_by(names, maintain_order=True).agg(pl.col("layer").unique().sort())
+        return [Run(layers=tuple(row.pop("layer")), **row) for row in table.iter_rows(named=True)]
+
+    def concepts(self, run: Run, layer: int, space: str) -> Concepts:
+        """Return the concepts of one space (``"en"``, ``"en+de"``) at one layer."""
+        return read_concepts(
+            Study(self.root),
+            self.tokens,
+            model=run.model,
+            stack=run.stack,
+            method=run.method,
+            n_concepts=run.n_concepts,
+            seed=run.seed,
+            layer=layer,
+            space=space,
+        )
+
+    def dictionary(self, source: str, target: str) -> TranslationDictionary:
+        """Return the translations in use from one language to another."""
+        path = Study(self.root).dictionary(source, target)
+        aligner = self.config.alignment.aligner
+        return TranslationDictionary.read(path, source=source, target=target, induced_by=aligner)
+
+    def alignment(self, run: Run, layer: int, source: str, target: str) -> Alignment:
+        """Return CALIGN source -> target with its pairs and matched words, without its chance level."""
+        found: Alignment = align_concepts(
+            self.concepts(run, layer, source),
+            self.concepts(run, layer, target),
+            self.dictionary(source, target),
+            self.config.metrics,
+            n_permutations=0,
+            words=True,
+        )
+        return found
+
+    def overlap(self, run: Run, layer: int, languages: tuple[str, ...]) -> Overlap:
+        """Return COLAP of a pair, or of the whole group."""
+        thetas = self.config.metrics.theta_overlap
+        if languages == self.languages:
+            thetas = [group_theta(theta, len(languages)) for theta in thetas]
+        concepts = self.concepts(run, layer, "+".join(languages))
+        return colap(concepts, theta_overlap=thetas, rule=self.config.metrics.rule)
+
+
+def open_study(folder: str | Path) -> FinishedStudy:
+    """Open a study folder that has results.
+
+    Raises
+    ------
+    InputError
+        If the folder has no finished study; the message says what is missing.
+    """
+    files = Study(Path(folder).resolve())
+    if not files.config.is_file():
+        raise InputError(f"{folder} is not a study folder: it has no {files.config.name}.")
+    if not (files.results.is_file() and files.manifest.is_file()):
+        raise InputError(f"The study in {folder} has no results yet. Run it with: isogloss run {files.config}")
+    return FinishedStudy(
+        files.root, read_config(files.config), Results.read(files.results), read_json(files.manifest)
+    )

@@ -1,0 +1,409 @@
+"""From a study file to its steps: names, keys and sizes, without doing any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+import isogloss
+from isogloss.config import ModelSection, SelectionRule, StudyConfig
+from isogloss.corpus import Corpus
+from isogloss.discovery import default_n_concepts
+from isogloss.errors import UsageError, unknown
+from isogloss.extract import states_key
+from isogloss.models import describe
+from isogloss.store import Study, digest, file_digest, folder_name
+from isogloss.study import steps as work
+from isogloss.study.graph import Step
+
+VERSION = 1  # of the steps made here; raise it when a formula or a file changes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a study, in an order in which they can run.
+
+    Attributes
+    ----------
+    config : StudyConfig
+    corpus : Corpus
+    steps : tuple of Step
+    warnings : tuple of str
+        What a reader of the results must know, e.g. a circular dictionary.
+    """
+
+    config: StudyConfig
+    corpus: Corpus
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...]
+
+
+def read_corpus(config: StudyConfig) -> Corpus:
+    """Read the text of a study."""
+    section = config.corpus
+    corpus = Corpus.read(
+        section.files,
+        format=section.format,
+        max_words=section.max_words,
+        segmented=section.segmented,
+        languages=section.languages,
+        **section.options,
+    )
+    return corpus if section.n_sentences is None else corpus.restrict(n_sentences=section.n_sentences)
+
+
+def make_plan(config: StudyConfig, corpus: Corpus, root: Path) -> Plan:
+    """List the steps of a study on a corpus, for a study folder.
+
+    Raises
+    ------
+    UsageError
+        If pairs, link files or dictionaries name a language that the corpus lacks, or a model lacks a stack or layer.
+    """
+    maker = _Maker(config, corpus, Study(root))
+    steps = tuple(maker.steps())
+    return Plan(config, corpus, steps, tuple(maker.warnings))
+
+
+def pairs_of(config: StudyConfig, languages: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the unordered pairs of a study, each in corpus order."""
+    if config.pairs == "all":
+        return list(combinations(languages, 2))
+    rank = {language: i for i, language in enumerate(languages)}
+    found: list[tuple[str, str]] = []
+    for pair in config.pairs:
+        for language in pair:
+            if language not in rank:
+                raise unknown("language in pairs:", language, languages)
+        left, right = sorted(pair, key=lambda language: rank[language])
+        if left == right:
+            raise UsageError(f"pairs: a pair needs two languages; got {left} twice.")
+        if (left, right) not in found:
+            found.append((left, right))
+    return found
+
+
+class _Maker:
+    """Builds the steps stage by stage; remembers keys of earlier steps."""
+
+    def __init__(self, config: StudyConfig, corpus: Corpus, study: Study) -> None:
+        self.config, self.corpus, self.study = config, corpus, study
+        self.languages = list(corpus.languages)
+        if len(self.languages) < 2:
+            raise UsageError(f"A study needs at least two languages; the corpus has {self.languages}.")
+        self.pairs = pairs_of(config, self.languages)
+        self.warnings: list[str] = []
+        self.link_keys: dict[tuple[str, str], str] = {}
+        self.dictionary_keys: dict[tuple[str, str], str] = {}
+        self.corpus_key = _corpus_digest(corpus)
+        self.stacks = {m.name: self._stacks(m) for m in config.models}
+        self.n_concepts = self._n_concepts()
+        self._check_files()
+
+    def steps(self) -> Iterator[Step]:
+        by_model = self.config.alignment.aligner == "model"
+        if not by_model:
+            yield from self._link_steps()
+        state_steps = list(self._state_steps())
+        yield from state_steps
+        if by_model:
+            yield from self._link_steps()
+        yield from self._dictionary_steps()
+        metric_steps: list[Step] = []
+        concept_steps: list[Step] = []
+        for step in state_steps:
+            for made in self._concepts_and_metrics(step):
+                (metric_steps if made.stage == "metrics" else concept_steps).append(made)
+        yield from concept_steps
+        yield from metric_steps
+        yield Step(
+            name="results",
+            key=digest([VERSION, [step.key for step in metric_steps]]),
+            call=work.gather_results,
+            arguments={"parts": [str(s.outputs[0].relative_to(self.study.root)) for s in metric_steps]},
+            outputs=(self.study.results, self.study.results_csv),
+            stage="results",
+        )
+
+    # -- parts of the plan ------------------------------------------------------------------------
+
+    def _stacks(self, model: ModelSection) -> list[tuple[str, list[int], int]]:
+        """Return (stack, layers, width) of every stack of a model that takes part."""
+        known = describe(model.path, revision=model.revision)
+        found = []
+        for stack in model.stacks or known.stacks:
+            n_layers = known.n_layers[known.check_stack(stack)]
+            layers = list(range(n_layers + 1)) if model.layers == "all" else sorted(set(model.layers))
+            if not layers or layers[0] < 0 or layers[-1] > n_layers:
+                raise UsageError(
+                    f"Model {model.name}: layers of its {stack} run from 0 (embeddings) to {n_layers}; got {layers}."
+                )
+            found.append((stack, layers, known.d))
+        return found
+
+    def _n_concepts(self) -> int:
+        if self.config.discovery.n_concepts != "auto":
+            return self.config.discovery.n_concepts
+        types = self.corpus.words.group_by("language").agg(pl.col("word").n_unique())["word"]
+        return default_n_concepts(int(np.min(types.to_numpy())))
+
+    def _check_files(self) -> None:
+        alignment = self.config.alignment
+        known = [f"{s}-{t}" for s, t in self.pairs] + [f"{t}-{s}" for s, t in self.pairs]
+        for name in alignment.dictionaries:
+            if name not in known:
+                raise unknown("pair in alignment.dictionaries:", name, known)
+        for name in alignment.links:
+            if name not in known[: len(self.pairs)]:
+                raise unknown("pair in alignment.links (in corpus order):", name, known[: len(self.pairs)])
+
+    def _link_steps(self) -> Iterator[Step]:
+        section = self.config.alignment
+        aligner = section.aligner
+        needed = self.config.selection.calign.by == "pairs" or self.config.selection.colap.by == "pairs"
+        for source, target in self.pairs:
+            given = {f"{source}-{target}", f"{target}-{source}"} <= set(section.dictionaries)
+            if given and not needed:
+                continue
+            file = section.links.get(f"{source}-{target}")
+            options = self._aligner_options() if aligner == "model" and not file else section.options
+            facts = {
+                "file": file_digest(Path(file)) if file and Path(file).is_file() else file,
+                "aligner": aligner,
+                "symmetrise": section.symmetrise,
+                "options": options,
+                "states": self._model_key(options) if aligner == "model" and not file else None,
+                "corpus": self.corpus_key,
+            }
+            key = digest([VERSION, "links", source, target, facts])
+            self.link_keys[source, target] = key
+            yield Step(
+                name=f"links/{folder_name(aligner)}/{source}-{target}",
+                key=key,
+                call=work.link_words,
+                arguments={
+                    "source": source,
+                    "target": target,
+                    "aligner": aligner,
+                    "symmetrise": section.symmetrise,
+                    "options": options,
+                    "file": file,
+                },
+                outputs=(self.study.links(aligner, source, target),),
+                stage="word links",
+            )
+
+    def _aligner_options(self) -> dict[str, object]:
+        """Return the options of the ``model`` aligner, checked: a model of the study, its stack and layer."""
+        options = dict(self.config.alignment.options)
+        name = options.setdefault("model", self.config.models[0].name)
+        if name not in self.stacks:
+            raise unknown("model in alignment.options:", name, self.stacks)
+        stack, layers, _ = self.stacks[str(name)][0]
+        options.setdefault("stack", stack)
+        options.setdefault("layer", layers[len(layers) * 2 // 3])
+        note = f"The dictionary was induced with the model under study ({name}): its alignment scores are circular."
+        if note not in self.warnings:
+            self.warnings.append(note)
+        return options
+
+    def _model_key(self, options: dict[str, object]) -> str:
+        model = next(m for m in self.config.models if m.name == options["model"])
+        stack, layers, _ = next(s for s in self.stacks[model.name] if s[0] == options["stack"])
+        return self._states_key(model, stack, layers)
+
+    def _dictionary_steps(self) -> Iterator[Step]:
+        section, alignment = self.config.dictionary, self.config.alignment
+        for left, right in self.pairs:
+            for source, target in ((left, right), (right, left)):
+                file = alignment.dictionaries.get(f"{source}-{target}")
+                origin = (
+                    file_digest(Path(file)) if file and Path(file).is_file() else file
+                ) or self.link_keys[left, right]
+                key = digest([VERSION, "dictionary", source, target, origin, section.model_dump()])
+                self.dictionary_keys[source, target] = key
+                yield Step(
+                    name=f"dictionary/{source}-{target}",
+                    key=key,
+                    call=work.count_dictionary,
+                    arguments={
+                        "source": source,
+                        "target": target,
+                        "aligner": alignment.aligner,
+                        "backward": source != left,
+                        "top": section.top,
+                        "min_count": section.min_count,
+                        "file": file,
+                    },
+                    outputs=(self.study.dictionary(source, target),),
+                    stage="dictionaries",
+                )
+
+    def _states_key(self, model: ModelSection, stack: str, layers: list[int]) -> str:
+        return states_key(
+            self.corpus,
+            model.path,
+            stack=stack,
+            layers=layers,
+            pooling=model.pooling,
+            dtype=model.dtype,
+            condition=model.condition if stack == "decoder" else None,
+            revision=model.revision,
+        )
+
+    def _state_steps(self) -> Iterator[Step]:
+        run = self.config.run
+        n_tokens = self.corpus.words.height
+        for model in self.config.models:
+            for stack, layers, width in self.stacks[model.name]:
+                yield Step(
+                    name=f"states/{folder_name(model.name)}/{stack}",
+                    key=self._states_key(model, stack, layers),
+                    call=work.extract_states,
+                    arguments={
+                        "model": model.model_dump(),
+                        "stack": stack,
+                        "batch_tokens": run.batch_tokens,
+                        "device": run.device,
+                    },
+                    outputs=(self.study.states(model.name, stack),),
+                    stage="states",
+                    alone=True,
+                    size=n_tokens * width * len(layers) * (2 if model.dtype == "float16" else 4),
+                )
+
+    def _spaces(self) -> list[tuple[tuple[str, ...], SelectionRule]]:
+        rules = self.config.selection
+        alone = [((language,), rules.calign) for language in self.languages]
+        joint = [(pair, rules.colap) for pair in self.pairs]
+        group = tuple(self.languages)
+        return alone + joint + ([(group, rules.colap)] if group not in self.pairs else [])
+
+    def _concepts_and_metrics(self, states: Step) -> Iterator[Step]:
+        model = next(m for m in self.config.models if m.name == states.arguments["model"]["name"])
+        stack = states.arguments["stack"]
+        layers = next(layers for name, layers, _ in self.stacks[model.name] if name == stack)
+        section = self.config.discovery
+        for seed in section.seeds:
+            run = f"{section.method}-k{self.n_concepts}-s{seed}"
+            for layer in layers:
+                keys = []
+                for space, rule in self._spaces():
+                    step = self._concept_step(states.key, model.name, stack, layer, space, rule, seed, run)
+                    keys.append(step.key)
+                    yield step
+                yield self._metric_step(keys, model, stack, layer, seed, run)
+
+    def _concept_step(
+        self,
+        states_key: str,
+        model: str,
+        stack: str,
+        layer: int,
+        space: tuple[str, ...],
+        rule: SelectionRule,
+        seed: int,
+        run: str,
+    ) -> Step:
+        section = self.config.discovery
+        linked = [p for p in self.pairs if set(p) & set(space)] if len(space) == 1 else []
+        linked = linked or [p for p in self.pairs if set(p) <= set(space)]
+        by_pairs = rule.by == "pairs"
+        facts = {
+            "states": states_key,
+            "layer": layer,
+            "space": space,
+            "rule": rule.model_dump(),
+            "links": [self.link_keys[p] for p in linked] if by_pairs else None,
+            "method": section.method,
+            "n_concepts": self.n_concepts,
+            "seed": seed,
+            "options": section.options,
+        }
+        name = "+".join(space)
+        return Step(
+            name=f"concepts/{folder_name(model)}/{stack}/{run}/layer_{layer:02d}/{name}",
+            key=digest([VERSION, "concepts", facts]),
+            call=work.discover_concepts,
+            arguments={
+                "model": model,
+                "stack": stack,
+                "layer": layer,
+                "languages": list(space),
+                "selection": rule.model_dump_json(),
+                "aligner": self.config.alignment.aligner,
+                "pairs": linked if by_pairs else [],
+                "method": section.method,
+                "n_concepts": self.n_concepts,
+                "seed": seed,
+                "options": section.options,
+            },
+            outputs=(
+                self.study.concepts(model, stack, section.method, self.n_concepts, seed, layer, name),
+            ),
+            stage="concepts",
+            cost=float(len(space)),
+        )
+
+    def _metric_step(
+        self, concept_keys: list[str], model: ModelSection, stack: str, layer: int, seed: int, run: str
+    ) -> Step:
+        config = self.config
+        facts = {
+            "version": isogloss.__version__,
+            "top": str(config.dictionary.top),
+            "dictionary": self._dictionary_name(),
+            "select_calign": _short(config.selection.calign),
+            "select_colap": _short(config.selection.colap),
+            "model": model.name,
+            "pooling": model.pooling,
+            "corpus": self.corpus_key,
+        }
+        metrics = config.metrics.model_dump()
+        dictionaries = [self.dictionary_keys[p] for p in sorted(self.dictionary_keys)]
+        base = model.base or ""
+        return Step(
+            name=f"metrics/{folder_name(model.name)}/{stack}/{run}/layer_{layer:02d}",
+            key=digest([VERSION, "metrics", concept_keys, dictionaries, metrics, facts, base]),
+            call=work.measure_layer,
+            arguments={
+                "model": model.name,
+                "base": base,
+                "stack": stack,
+                "method": config.discovery.method,
+                "n_concepts": self.n_concepts,
+                "seed": seed,
+                "layer": layer,
+                "languages": self.languages,
+                "pairs": self.pairs,
+                "metrics": metrics,
+                "facts": facts,
+            },
+            outputs=(self.study.metrics(model.name, stack, run, layer),),
+            stage="metrics",
+        )
+
+    def _dictionary_name(self) -> str:
+        section = self.config.alignment
+        if section.dictionaries:
+            return "file"
+        if section.aligner == "model":
+            options = self._aligner_options()
+            return f"model:{options['model']}:{options['layer']}"
+        return f"{section.aligner}-{section.symmetrise}"
+
+
+def _short(rule: SelectionRule) -> str:
+    dropped = "".join(f"-{name}" for name in rule.drop)
+    return f"{rule.by}{rule.min_count}..{rule.max_count or ''}{dropped}"
+
+
+def _corpus_digest(corpus: Corpus) -> str:
+    texts = {language: corpus.texts(language) for language in corpus.languages}
+    places = corpus.words.select("language", "sentence", "start", "end").hash_rows(seed=0).sum()
+    return digest([texts, list(corpus.languages), str(places)])

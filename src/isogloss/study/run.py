@@ -1,0 +1,154 @@
+"""Running a study: lock the folder, read the text, run what is not done, write the manifest."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import isogloss
+from isogloss.config import StudyConfig, read_config
+from isogloss.corpus import Corpus
+from isogloss.errors import InputError
+from isogloss.results import Results
+from isogloss.store import Study, digest, lock_holder, locked, make_folder, read_json, write_json
+from isogloss.study.graph import execute
+from isogloss.study.plan import Plan, make_plan, read_corpus
+
+log = logging.getLogger(__name__)
+
+_PACKAGES = ("isogloss", "torch", "transformers", "numpy", "scipy", "scikit-learn", "polars", "numba")
+
+
+def run_study(
+    study: str | Path | StudyConfig, *, out: str | Path | None = None, workers: int | None = None
+) -> Results:
+    """Run a study, or go on with one that was interrupted; what is already done is not done again.
+
+    Figures and report are made from the folder afterwards: `isogloss.plots.save_figures`, `isogloss.write_report`.
+
+    Parameters
+    ----------
+    study : str, Path or StudyConfig
+        A study file, or its parsed content.
+    out : str or Path, optional
+        The study folder; default: a folder named after the study, in the current folder.
+    workers : int, optional
+        Processes for discovery and metrics; default: ``run.workers`` of the study, or the number of cores.  No result
+        depends on it.
+
+    Returns
+    -------
+    Results
+        Also in ``results.parquet`` and ``results.csv`` of the folder.
+
+    Raises
+    ------
+    UsageError, InputError
+        See `isogloss.config.read_config` and the rooms; nothing is left half-written.
+    IsoglossError
+        If another process is working in the folder.
+    """
+    config = study if isinstance(study, StudyConfig) else read_config(study)
+    root = Path(out or config.name).resolve()
+    plan = make_plan(config, read_corpus(config), root)  # every check of the input, before anything is written
+    folder = Study(make_folder(root))
+    with locked(folder.lock):
+        config.write(folder.config)
+        _write_corpus(folder, plan.corpus)
+        write_json(folder.plan, [[s.name, s.key, s.stage, s.size] for s in plan.steps])
+        ran = execute(folder, plan.steps, workers=workers or config.run.workers)
+        write_json(folder.manifest, manifest(folder, plan))
+    log.info("%d steps ran, %d were done before", len(ran), len(plan.steps) - len(ran))
+    for warning in plan.warnings:
+        log.warning(warning)
+    return Results.read(folder.results)
+
+
+def _write_corpus(folder: Study, corpus: Corpus) -> None:
+    """Write the tables unless they are there already, unchanged: states refer to their rows."""
+    try:
+        if Corpus.open(folder).same_as(corpus):
+            return
+    except InputError:
+        pass  # not there, or damaged: written anew
+    corpus.write(folder)
+
+
+def manifest(folder: Study, plan: Plan) -> dict[str, Any]:
+    """Return what was run, on what, with what, and at what cost."""
+    steps = {}
+    for step in plan.steps:
+        record = folder.record(step.name)
+        if record is not None:
+            steps[step.name] = {"key": record["key"], "outputs": record["outputs"], **record["info"]}
+    dropped: dict[str, int] = {}
+    for item in plan.corpus.dropped:
+        dropped[item.reason] = dropped.get(item.reason, 0) + 1
+    return {
+        "isogloss": isogloss.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "study": digest(plan.config.model_dump(mode="json")),
+        "languages": list(plan.corpus.languages),
+        "n_sentences": plan.corpus.n_sentences,
+        "n_words": plan.corpus.words.height,
+        "dropped_sentences": dropped,
+        "warnings": list(plan.warnings),
+        "steps": steps,
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed as a package"
+
+
+def preview(study: str | Path, *, out: str | Path | None = None) -> list[dict[str, Any]]:
+    """Return the stages of a study with their steps, done steps and expected bytes; nothing is written."""
+    config = read_config(study)
+    folder = Study(Path(out or config.name).resolve())
+    plan = make_plan(config, read_corpus(config), folder.root)
+    return _stages(folder, [(s.name, s.key, s.stage, s.size) for s in plan.steps])[0]
+
+
+def study_status(root: str | Path) -> dict[str, Any]:
+    """Return what of a study is done, running or missing, and its size on disk.
+
+    Raises
+    ------
+    InputError
+        If the folder has no study.
+    """
+    folder = Study(Path(root).resolve())
+    if not folder.plan.is_file():
+        raise InputError(f"{root} is not a study folder: nothing was ever run there.")
+    stages, missing = _stages(folder, [tuple(step) for step in read_json(folder.plan)])
+    files = [path for path in folder.root.rglob("*") if path.is_file()]
+    return {
+        "study": str(folder.root),
+        "stages": stages,
+        "missing": missing,
+        "running": lock_holder(folder.lock),
+        "files": len(files),
+        "bytes": sum(path.stat().st_size for path in files),
+    }
+
+
+def _stages(folder: Study, steps: list[tuple[str, str, str, int]]) -> tuple[list[dict[str, Any]], list[str]]:
+    stages: dict[str, dict[str, Any]] = {}
+    missing = []
+    for name, key, stage, size in steps:
+        entry = stages.setdefault(stage, {"stage": stage, "steps": 0, "done": 0, "bytes": 0})
+        done = folder.is_done(name, key)
+        entry["steps"] += 1
+        entry["done"] += done
+        entry["bytes"] += size
+        if not done:
+            missing.append(name)
+    return list(stages.values()), missing

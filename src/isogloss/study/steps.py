@@ -1,0 +1,273 @@
+"""What the steps of a study do: every function reads files of the study folder and writes its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from isogloss.aligners import align_words
+from isogloss.concepts import Concepts
+from isogloss.config import MetricsSection, ModelSection, SelectionRule
+from isogloss.corpus import Corpus
+from isogloss.dictionary import TranslationDictionary, WordLinks
+from isogloss.discovery import discover
+from isogloss.extract import extract, open_states
+from isogloss.metrics import calign, colap, mean_alignment
+from isogloss.results import Figure, Results, signature
+from isogloss.states import States
+from isogloss.store import Study
+
+
+@lru_cache(maxsize=1)
+def corpus_of(root: Path) -> Corpus:
+    """Return the corpus of a study folder (kept for the steps of one process)."""
+    return Corpus.open(Study(root))
+
+
+def link_words(
+    root: Path,
+    *,
+    source: str,
+    target: str,
+    aligner: str,
+    symmetrise: str,
+    options: dict[str, Any],
+    file: str | None,
+) -> dict[str, Any]:
+    """Write the word links of one pair: from the user's Pharaoh file, or by an aligner."""
+    study, corpus = Study(root), corpus_of(root)
+    if file:
+        links = WordLinks.read_pharaoh(file, corpus, source=source, target=target)
+    else:
+        if aligner == "model":
+            named = dict(options)
+            states = open_states(study, name=named.pop("model"), stack=named.pop("stack"))
+            options = {**named, "states": states}
+        links = align_words(
+            corpus, source=source, target=target, aligner=aligner, symmetrise=symmetrise, **options
+        )
+    links.write(study.links(aligner, source, target))
+    return {"n_links": links.table.height}
+
+
+def count_dictionary(
+    root: Path, *, source: str, target: str, aligner: str, backward: bool, top: int, min_count: int, file: str | None
+) -> dict[str, Any]:
+    """Write the dictionary source -> target: from the user's file, or counted from the links of the pair."""
+    study = Study(root)
+    if file:
+        found = TranslationDictionary.read_muse(file, source=source, target=target).top(top)
+    else:
+        left, right = (target, source) if backward else (source, target)
+        links = WordLinks.read(study.links(aligner, left, right), source=left, target=right, aligner=aligner)
+        found = (links.reversed() if backward else links).dictionary(top=top, min_count=min_count)
+    found.write(study.dictionary(source, target))
+    return {"n_words": len(found), "n_translations": found.table.height}
+
+
+def extract_states(root: Path, *, model: dict[str, Any], stack: str, batch_tokens: int, device: str) -> dict[str, Any]:
+    """Write the states of one stack of one model (`isogloss.extract` resumes and marks by itself)."""
+    section = ModelSection.model_validate(model)
+    extract(
+        corpus_of(root),
+        section.path,
+        name=section.name,
+        stack=stack,
+        layers=section.layers,
+        pooling=section.pooling,
+        dtype=section.dtype,
+        condition=section.condition if stack == "decoder" else None,
+        revision=section.revision,
+        batch_tokens=batch_tokens,
+        device=device,
+        out=root,
+    )
+    return {}
+
+
+@lru_cache(maxsize=4)
+def _selected(root: Path, model: str, stack: str, languages: tuple[str, ...], rule: str, aligner: str, pairs: Any) -> States:
+    parsed = SelectionRule.model_validate_json(rule)
+    states = open_states(Study(root), name=model, stack=stack)
+    links = None
+    if parsed.by == "pairs":
+        links = [
+            WordLinks.read(Study(root).links(aligner, s, t), source=s, target=t, aligner=aligner) for s, t in pairs
+        ]
+    return states.select(
+        links=links,
+        min_count=parsed.min_count,
+        max_count=parsed.max_count,
+        drop=parsed.drop,
+        languages=languages,
+    )
+
+
+def discover_concepts(
+    root: Path,
+    *,
+    model: str,
+    stack: str,
+    layer: int,
+    languages: Sequence[str],
+    selection: str,
+    aligner: str,
+    pairs: Sequence[Sequence[str]],
+    method: str,
+    n_concepts: int,
+    seed: int,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Write the concepts of one space at one layer."""
+    space = tuple(languages)
+    linked = tuple((s, t) for s, t in pairs)
+    states = _selected(root, model, stack, space, selection, aligner, linked)
+    found = discover(
+        states.at(layer, language=space), n_concepts=n_concepts, method=method, seed=seed, **options
+    )
+    found.write(Study(root).concepts(model, stack, method, n_concepts, seed, layer, "+".join(space)))
+    return {"n_states": len(found.labels), "n_concepts": found.n_concepts}
+
+
+def read_concepts(
+    study: Study, tokens: pl.DataFrame, *, model: str, stack: str, method: str, n_concepts: int, seed: int, layer: int, space: str
+) -> Concepts:
+    """Read the concepts of one space from the study folder."""
+    path = study.concepts(model, stack, method, n_concepts, seed, layer, space)
+    facts = {"model": model, "stack": stack, "method": method, "seed": seed, "layer": layer}
+    return Concepts.read(path, tokens, n_concepts=n_concepts, **facts)
+
+
+def group_theta(theta: float, n_languages: int) -> float:
+    """Return the overlap threshold of a group that asks of every language what `theta` asks of a pair.
+
+    A pair at 0.3 asks for 0.6 of an even share (1/2).  Of L languages no more than 1/L can be asked, so the group
+    is held to the same part of its even share: ``theta * 2 / L``.
+    """
+    return theta * 2 / n_languages
+
+
+def measure_layer(
+    root: Path,
+    *,
+    model: str,
+    base: str,
+    stack: str,
+    method: str,
+    n_concepts: int,
+    seed: int,
+    layer: int,
+    languages: Sequence[str],
+    pairs: Sequence[Sequence[str]],
+    metrics: dict[str, Any],
+    facts: dict[str, str],
+) -> dict[str, Any]:
+    """Write every figure of one layer: CALIGN both ways and their mean, COLAP of pairs and of the whole group."""
+    study = Study(root)
+    tokens = corpus_of(root).words
+    settings = MetricsSection.model_validate(metrics)
+    run = {"model": model, "stack": stack, "method": method, "n_concepts": n_concepts, "seed": seed, "layer": layer}
+
+    def concepts(space: Sequence[str]) -> Concepts:
+        return read_concepts(study, tokens, **run, space="+".join(space))
+
+    def row(metric: str, source: str, target: str, figure: Figure) -> dict[str, Any]:
+        parts = signature_parts(metric, run, settings, figure.theta, facts)
+        return {
+            **run,
+            "base_model": base,
+            "metric": metric,
+            "source": source,
+            "target": target,
+            **{name: getattr(figure, name) for name in _FIGURE},
+            "signature": signature(parts),
+        }
+
+    alone = {language: concepts((language,)) for language in languages}
+    rows = []
+    for left, right in pairs:
+        found = {}
+        for s, t in permutations((left, right)):
+            path = study.dictionary(s, t)
+            dictionary = TranslationDictionary.read(path, source=s, target=t, induced_by=facts["dictionary"])
+            found[s] = align_concepts(alone[s], alone[t], dictionary, settings)
+            rows += [row("calign", s, t, figure) for figure in found[s].figures]
+        both = zip(found[left].figures, found[right].figures, strict=True)
+        rows += [row("calign_mean", left, right, mean_alignment(a, b)) for a, b in both]
+    for left, right in pairs:
+        overlap = colap(concepts((left, right)), theta_overlap=settings.theta_overlap, rule=settings.rule)
+        rows += [row("colap", left, right, figure) for figure in overlap.figures]
+    thetas = [group_theta(theta, len(languages)) for theta in settings.theta_overlap]
+    overlap = colap(concepts(languages), theta_overlap=thetas, rule=settings.rule)
+    rows += [row("colap_group", "+".join(languages), "", figure) for figure in overlap.figures]
+    run_name = f"{method}-k{n_concepts}-s{seed}"
+    Results.from_rows(rows).write(study.metrics(model, stack, run_name, layer))
+    return {"n_figures": len(rows)}
+
+
+_FIGURE = ("theta", "score", "chance", "adjusted", "ci_low", "ci_high", "n", "coverage")
+
+
+def align_concepts(
+    source: Concepts, target: Concepts, dictionary: TranslationDictionary, settings: MetricsSection, **options: Any
+) -> Any:
+    """Return `calign` with the settings of a study."""
+    return calign(
+        source,
+        target,
+        dictionary,
+        **{
+            "theta_align": settings.theta_align,
+            "min_types": settings.min_types,
+            "min_size_ratio": settings.min_size_ratio,
+            "rule": settings.rule,
+            "n_permutations": settings.n_permutations,
+            "seed": settings.seed,
+            "words": False,
+            **options,
+        },
+    )
+
+
+def signature_parts(
+    metric: str, run: dict[str, Any], settings: MetricsSection, theta: float, facts: dict[str, str]
+) -> dict[str, object]:
+    """Return what a reader needs to reproduce a figure, in a fixed order."""
+    parts: dict[str, object] = {"isogloss": facts["version"], "metric": metric, "rule": settings.rule}
+    parts["theta"] = f"{theta:g}"
+    if metric.startswith("calign"):
+        parts |= {
+            "top": facts["top"],
+            "min_types": f"{settings.min_types:g}",
+            "min_size_ratio": f"{settings.min_size_ratio:g}",
+            "dictionary": facts["dictionary"],
+            "null": f"targets{settings.n_permutations}s{settings.seed}",
+            "select": facts["select_calign"],
+        }
+    else:
+        parts |= {"null": "hypergeometric", "select": facts["select_colap"]}
+    parts |= {
+        "model": facts["model"],
+        "pooling": facts["pooling"],
+        "stack": run["stack"],
+        "layer": run["layer"],
+        "method": run["method"],
+        "k": run["n_concepts"],
+        "seed": run["seed"],
+        "corpus": facts["corpus"],
+    }
+    return parts
+
+
+def gather_results(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
+    """Join the figures of all layers into results.parquet and results.csv."""
+    study = Study(root)
+    results = Results.concat([Results.read(root / part) for part in parts])
+    results.write(study.results)
+    results.write_csv(study.results_csv)
+    return {"n_figures": results.table.height}
