@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -76,7 +76,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the built-in study on the built-in model and corpus; needs no network."""
-    from isogloss.starter import write_study
+    from isogloss.starter.study import write_study
 
     _run(write_study(out / "input"), out=out, workers=None, as_json=as_json)
 
@@ -87,8 +87,12 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="The study folder; default: a folder named after the study.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: the number of cores.")] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Print steps, sizes and what is done; do nothing.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; default: the number of cores.")
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print steps, sizes and what is done; do nothing.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -176,9 +180,9 @@ def extract(
     out: Annotated[Path, typer.Option(help="The study folder.")],
     layers: Annotated[str, typer.Option(help="'all', or numbers such as 0,6,12.")] = "all",
     stack: Stack = "",
-    pooling: Annotated[str, typer.Option(help="mean, last or first.")] = "mean",
+    pooling: Annotated[Literal["mean", "last", "first"], typer.Option(help="Subwords to word.")] = "mean",
     name: Annotated[str, typer.Option(help="Short name of the model in the study.")] = "",
-    dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
+    dtype: Annotated[Literal["float16", "float32"], typer.Option(help="Storage.")] = "float16",
     max_words: Annotated[int, typer.Option(help="Longest sentence kept.")] = 300,
     batch_tokens: Annotated[int, typer.Option(help="Padded subwords in a batch.")] = 2048,
     quiet: Quiet = False,
@@ -205,7 +209,12 @@ def extract(
         batch_tokens=batch_tokens,
         out=out,
     )
-    facts = {"model": states.model, "stack": states.stack, "layers": states.layers, "n_tokens": len(states.rows)}
+    facts = {
+        "model": states.model,
+        "stack": states.stack,
+        "layers": states.layers,
+        "n_tokens": len(states.rows),
+    }
     _tell(as_json, facts, [str(states)])
 
 
@@ -246,7 +255,9 @@ def discover(
     model: Model = "",
     stack: Stack = "",
     method: Annotated[str, typer.Option(help="See: isogloss list methods.")] = "ward",
-    n_concepts: Annotated[int | None, typer.Option(help="Default: 600, at most a fifth of the types.")] = None,
+    n_concepts: Annotated[
+        int | None, typer.Option(help="Default: 600, at most a fifth of the types.")
+    ] = None,
     seed: Seed = 0,
     min_count: Annotated[int, typer.Option(help="Leave out rarer types.")] = 1,
     max_count: Annotated[int, typer.Option(help="Tokens kept per type.")] = 15,
@@ -268,7 +279,9 @@ def discover(
         min_count=min_count,
         max_count=max_count,
     )
-    _tell(as_json, facts, [f"{facts['n_concepts']} concepts of {facts['n_states']} states: {facts['concepts']}"])
+    _tell(
+        as_json, facts, [f"{facts['n_concepts']} concepts of {facts['n_states']} states: {facts['concepts']}"]
+    )
 
 
 @app.command()

@@ -47,8 +47,10 @@ class Concepts:
 
     def __post_init__(self) -> None:
         if len(self.labels) != self.tokens.height:
-            raise InputError(f"{len(self.labels)} labels for {self.tokens.height} tokens: they must be equal.")
-        if len(self.labels) and not (-1 <= self.labels.min() and self.labels.max() < self.n_concepts):
+            raise InputError(
+                f"{len(self.labels)} labels for {self.tokens.height} tokens: they must be equal."
+            )
+        if len(self.labels) and (self.labels.min() < -1 or self.labels.max() >= self.n_concepts):
             raise InputError(
                 f"Concept labels must lie in -1 .. {self.n_concepts - 1}; "
                 f"got {self.labels.min()} .. {self.labels.max()}."

@@ -44,7 +44,9 @@ class ModelSection(_Section):
     name: str = Field(default="", description="short name in the study; default: the last part of path")
     base: str | None = Field(default=None, description="name of the model it was fine-tuned from")
     revision: str | None = None
-    stacks: list[Literal["encoder", "decoder"]] | None = Field(default=None, description="default: all it has")
+    stacks: list[Literal["encoder", "decoder"]] | None = Field(
+        default=None, description="default: all it has"
+    )
     layers: Literal["all"] | list[int] = "all"
     pooling: Literal["mean", "last", "first"] = "mean"
     dtype: Literal["float16", "float32"] = "float16"
@@ -65,7 +67,9 @@ class AlignmentSection(_Section):
     aligner: str = "diagonal"
     symmetrise: str = "grow-diag-final-and"
     options: dict[str, Any] = Field(default_factory=dict)
-    links: dict[str, str] = Field(default_factory=dict, description="en-de -> Pharaoh file; replaces the aligner")
+    links: dict[str, str] = Field(
+        default_factory=dict, description="en-de -> Pharaoh file; replaces the aligner"
+    )
     dictionaries: dict[str, str] = Field(
         default_factory=dict, description="en-de -> MUSE-style file; replaces the counted dictionary"
     )

@@ -100,7 +100,9 @@ class WordLinks:
             for item in line.split():
                 i, separator, j = item.replace("p", "-").partition("-")
                 if not (separator and i.isdigit() and j.isdigit()):
-                    raise InputError(f"{path}, line {n}: '{item}' is not a link. Write links as 0-0 1-2 (0-based).")
+                    raise InputError(
+                        f"{path}, line {n}: '{item}' is not a link. Write links as 0-0 1-2 (0-based)."
+                    )
                 links.append((int(i), int(j)))
             pairs[n - 1] = links
         return cls.from_pairs(pairs, corpus, source=source, target=target)

@@ -20,13 +20,15 @@ def set_quiet(quiet: bool) -> None:
 def progress(title: str, total: float) -> Iterator[Callable[[float], None]]:
     """Yield ``advance(amount)``; a bar appears when the work has taken a second and stderr is a terminal."""
     if _quiet or not sys.stderr.isatty():
-        yield lambda amount: None
+        yield lambda _: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    bar = Progress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    )
     task = bar.add_task(title, total=total)
     began = time.monotonic()
 

@@ -59,7 +59,8 @@ class Figure:
     n : int
         Number of concepts the share is taken over.
     coverage : float
-        Share of the source types that the dictionary translates (CALIGN), or of the tokens that belong to a concept (COLAP).
+        Share of the source types that the dictionary translates (CALIGN), or of the tokens that belong to a
+        concept (COLAP).
     """
 
     theta: float
@@ -202,7 +203,8 @@ class Overlap:
     def table(self) -> pl.DataFrame:
         """Return one row a concept: ``concept, n_tokens``, one share per language, and ``evenness``.
 
-        ``evenness`` is the smallest share times the number of languages: 1 when all own the same, 0 when one is missing.
+        ``evenness`` is the smallest share times the number of languages: 1 when all own the same, 0 when one is
+        missing.
         """
         shares = self.shares
         columns: dict[str, Any] = {"concept": np.arange(len(shares)), "n_tokens": self.counts.sum(axis=1)}
@@ -281,4 +283,6 @@ class Results:
 
     def __repr__(self) -> str:
         t = self.table
-        return f"Results({t.height} figures: {t['model'].n_unique()} models, layers {sorted(set(t['layer']))})"
+        return (
+            f"Results({t.height} figures: {t['model'].n_unique()} models, layers {sorted(set(t['layer']))})"
+        )

@@ -68,8 +68,9 @@ def segment(text: str, language: str) -> list[Word]:
     - A word is a run of letters, marks, digits and underscores.  Combining marks (Arabic vowel
       signs, Devanagari matras) stay with their word, and so do invisible format characters *inside*
       it (joiners, soft hyphens).
-    - Word-internal apostrophes (``don't``), full stops between letters (``U.S``) and middle dots
-      (``col·lega``) are kept, as are points, commas and colons inside numbers (``1,000.5``, ``12:30``).
+    - Word-internal apostrophes (``don't``), full stops between letters (``U.S``), middle dots
+      (``col·lega``) and Hebrew gershayim are kept, as are points, commas and colons inside numbers
+      (``1,000.5``, ``12:30``).
     - Hyphenated words stay whole (``кто-то``, ``long-term``, ``COVID-19``), as in the white-space tokens
       of the method's first implementation; a hyphen between digits separates (``1990-1995``).
     - An elided word of French, Italian or Catalan ends with its apostrophe: ``l'`` ``homme``.
@@ -132,7 +133,7 @@ def segmenter(language: str) -> Segmenter:
         nonlocal warned
         if not warned and not text.isascii() and (found := _UNSPACED.search(text)):
             warned = True
-            _warn_unspaced(language, str(found.lastgroup), text)
+            _warn_unspaced(language, str(found.lastgroup), text[found.start() :])
         return [(m[0], m.start(), m.end()) for m in pattern.finditer(text)]
 
     return split
@@ -140,7 +141,7 @@ def segmenter(language: str) -> Segmenter:
 
 def _warn_unspaced(language: str, name: str, text: str) -> None:
     log.warning(
-        "Language '%s' is segmented at spaces, but its text has %s characters: '%.30s'. "
+        "Language '%s' is segmented at spaces, but its text has %s characters: '%.20s'. "
         "If it is written without spaces, label it %s to segment it.",
         language,
         _NAMES[name],
@@ -198,8 +199,10 @@ def _cutting(name: str) -> Segmenter:
     places = {"zh": _jieba, "ja": _fugashi, "th": _newmm}[name]()
     pattern = _pattern("")
     script = re.compile({"zh": f"[{_HAN}]", "ja": f"[{_HAN}{_KANA}]", "th": f"[{_THAI}]"}[name])
-    # A cut may not part a mark or an invisible character from what it belongs to.
-    no_cut = re.compile(rf"[{_marks()}{_INVISIBLE}'’]")
+    chars = script.pattern
+    # A cut lies beside a character of the script (never inside 1,000.5 or iPhone15), and parts no mark or
+    # invisible character from what it belongs to.
+    cut_here = re.compile(rf"(?:(?<={chars})|(?={chars}))(?![{_marks()}{_INVISIBLE}'’])")
 
     def split(text: str) -> list[Word]:
         cuts = sorted(places(text)) if script.search(text) else []
@@ -207,14 +210,11 @@ def _cutting(name: str) -> Segmenter:
         i = 0
         for match in pattern.finditer(text):
             start, end = match.span()
-            if cuts and script.search(text, start, end):
-                while i < len(cuts) and cuts[i] <= start:
-                    i += 1
-                while i < len(cuts) and cuts[i] < end:
-                    if not no_cut.match(text, cuts[i]):
-                        words.append((text[start : cuts[i]], start, cuts[i]))
-                        start = cuts[i]
-                    i += 1
+            while i < len(cuts) and cuts[i] < end:
+                if cuts[i] > start and cut_here.match(text, cuts[i]):
+                    words.append((text[start : cuts[i]], start, cuts[i]))
+                    start = cuts[i]
+                i += 1
             words.append((text[start:end], start, end))
         return words
 
@@ -243,9 +243,9 @@ def _fugashi() -> Cutter:
     tagger = fugashi.Tagger(f'-d "{unidic_lite.DICDIR}"')
 
     def cuts(text: str) -> Iterator[int]:
-        # MeCab leaves out white space and stops at a null character, so its words are looked up in the text.
+        # MeCab leaves out white space, so its words are looked up; a null character would stop it.
         end = 0
-        for node in tagger(text):
+        for node in tagger(text.replace("\0", " ")):
             start = text.find(node.surface, end)
             if start < 0:
                 return
@@ -263,7 +263,7 @@ def _newmm() -> Cutter:
 
     def cuts(text: str) -> Iterator[int]:
         end = 0
-        for word in word_tokenize(text, engine="newmm", join_broken_num=True):
+        for word in word_tokenize(text, engine="newmm", join_broken_num=False):
             yield end
             end += len(word)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,7 @@ class States:
         links: WordLinks | Sequence[WordLinks] | None = None,
         min_count: int = 1,
         max_count: int | None = None,
+        drop_above: int | None = None,
         drop: Sequence[Drop] = (),
         languages: Sequence[str] | None = None,
     ) -> States:
@@ -89,6 +90,7 @@ class States:
             links=links,
             min_count=min_count,
             max_count=max_count,
+            drop_above=drop_above,
             drop=drop,
             languages=languages,
         )
@@ -131,6 +133,7 @@ def select_rows(
     links: WordLinks | Sequence[WordLinks] | None = None,
     min_count: int = 1,
     max_count: int | None = None,
+    drop_above: int | None = None,
     drop: Sequence[Drop] = (),
     languages: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int64]:
@@ -150,27 +153,39 @@ def select_rows(
         One per pair; a token is kept when any of them keeps it.
     min_count, max_count : int
         Bounds on occurrences; `max_count` None means no bound.
+    drop_above : int, optional
+        Types (with `links`: pairs) with more than `drop_above` occurrences are left out altogether, where
+        `max_count` would keep their first ones.
     drop : sequence of {"punctuation", "digits", "identical"}
         Leave out words without any letter or digit, words that contain a digit, or word forms that are
         linked to (with `links`) or shared with (without) the same form in another language.
     languages : sequence of str, optional
-        Keep only these.
+        Keep only tokens of these; occurrences, links and shared forms are counted before.
 
     Returns
     -------
     numpy.ndarray
         int64 rows, rising.
+
+    Raises
+    ------
+    UsageError
+        If the bounds contradict each other, or a name in `drop` or `languages` is unknown.
     """
     if min_count < 1 or (max_count is not None and max_count < min_count):
         raise UsageError(
             f"min_count must be at least 1 and max_count at least min_count; got {min_count} and {max_count}."
         )
+    if drop_above is not None and drop_above < min_count:
+        raise UsageError(f"drop_above must be at least min_count; got {drop_above} and {min_count}.")
     for name in drop:
         if name not in DROPS:
             raise unknown("drop", name, DROPS)
+    known = tokens["language"].unique().to_list()
+    for language in languages or ():
+        if language not in known:
+            raise unknown("language", language, known)
     kept = tokens.filter(pl.col("n_subwords") > 0)
-    if languages is not None:
-        kept = kept.filter(pl.col("language").is_in(list(languages)))
     all_links = [links] if isinstance(links, WordLinks) else list(links or ())
     if "identical" in drop and not all_links:
         shared = kept.group_by("word").agg(pl.col("language").n_unique().alias("n")).filter(pl.col("n") > 1)
@@ -179,18 +194,40 @@ def select_rows(
     unwanted = [w for w in words.to_list() if _unwanted(w, drop)]
     kept = kept.filter(~pl.col("word").is_in(unwanted))
 
-    if not all_links:
-        order = ("language", "word")
-        kept = kept.sort("row").filter(pl.len().over(order) >= min_count)
-        if max_count is not None:
-            kept = kept.filter(pl.int_range(pl.len()).over(order) < max_count)
-        return kept["row"].sort().to_numpy()
+    bounds: dict[str, Any] = {"min_count": min_count, "max_count": max_count, "drop_above": drop_above}
+    if all_links:
+        rows = _linked_rows(kept, all_links, identical="identical" not in drop, **bounds)
+        kept = kept.filter(pl.col("row").is_in(rows.implode()))
+    else:
+        kept = _within(kept.sort("row"), ("language", "word"), **bounds)
+    if languages is not None:
+        kept = kept.filter(pl.col("language").is_in(list(languages)))
+    return kept["row"].sort().to_numpy()
 
+
+def _within(
+    table: pl.DataFrame,
+    key: tuple[str, ...],
+    *,
+    min_count: int,
+    max_count: int | None,
+    drop_above: int | None,
+) -> pl.DataFrame:
+    """Keep the first `max_count` rows of every key that occurs `min_count` to `drop_above` times."""
+    n = pl.len().over(key)
+    table = table.filter((n >= min_count) & (n <= drop_above if drop_above is not None else True))
+    return table if max_count is None else table.filter(pl.int_range(pl.len()).over(key) < max_count)
+
+
+def _linked_rows(
+    tokens: pl.DataFrame, links: Sequence[WordLinks], *, identical: bool, **bounds: Any
+) -> pl.Series:
+    """Return the rows of tokens that some link keeps; with `identical` false, links of equal words do not."""
     found = []
-    places = kept.select("row", "language", "sentence", "position")
-    for one in all_links:
+    places = tokens.select("row", "language", "sentence", "position")
+    for one in links:
         table = one.table
-        if "identical" in drop:
+        if not identical:
             table = table.filter(pl.col("source_word") != pl.col("target_word"))
         for side, language in (("source", one.source), ("target", one.target)):
             here = places.filter(pl.col("language") == language).drop("language")
@@ -199,13 +236,10 @@ def select_rows(
                 on=["sentence", f"{side}_position"],
                 how="inner",
             )
-        pair = ("source_word", "target_word")
         table = table.sort("sentence", "source_position", "target_position")
-        table = table.filter(pl.len().over(pair) >= min_count)
-        if max_count is not None:
-            table = table.filter(pl.int_range(pl.len()).over(pair) < max_count)
+        table = _within(table, ("source_word", "target_word"), **bounds)
         found += [table["source_row"], table["target_row"]]
-    return pl.concat([column.rename("row") for column in found]).unique().sort().to_numpy()
+    return pl.concat([column.rename("row") for column in found]).unique()
 
 
 def _unwanted(word: str, drop: Sequence[Drop]) -> bool:

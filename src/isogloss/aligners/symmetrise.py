@@ -6,17 +6,20 @@ Koehn et al., IWSLT 2005.  All of them give links of the union.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
+import numpy.typing as npt
 
 from isogloss.aligners.protocol import Directions, Links
 from isogloss.errors import unknown
 
 METHODS = ("intersection", "union", "grow-diag", "grow-diag-final", "grow-diag-final-and")
 
-_NEIGHBOURS = np.array(
-    [(-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)], dtype=np.int64
-)
+Flags = npt.NDArray[np.bool_]
+
+_NEIGHBOURS = np.array([(-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)])
 
 
 def symmetrise(directions: Directions, method: str = "grow-diag-final-and") -> Links:
@@ -57,63 +60,28 @@ def symmetrise(directions: Directions, method: str = "grow-diag-final-and") -> L
     >>> symmetrise(both, "intersection").tolist()
     [[0, 0, 0]]
     >>> symmetrise(both, "grow-diag-final-and").tolist()
-    [[0, 0, 0], [0, 0, 1], [0, 2, 2]]
+    [[0, 0, 0], [0, 2, 2]]
     """
     if method not in METHODS:
         raise unknown("symmetrisation", method, METHODS)
-    forward, backward = np.unique(directions.forward, axis=0), np.unique(directions.backward, axis=0)
-    union, where = np.unique(np.concatenate([forward, backward]), axis=0, return_inverse=True)
-    where = where.reshape(-1)
-    in_forward = np.zeros(len(union), dtype=np.bool_)
-    in_backward = np.zeros(len(union), dtype=np.bool_)
-    in_forward[where[: len(forward)]] = True
-    in_backward[where[len(forward) :]] = True
+    both = np.concatenate([directions.forward, directions.backward])
+    union, where = np.unique(both, axis=0, return_inverse=True)
     if method == "union" or not len(union):
         return union
-    kept = in_forward & in_backward
+    where = where.reshape(-1)
+    n_forward = len(directions.forward)
+    forward, backward = np.zeros((2, len(union)), dtype=np.bool_)
+    forward[where[:n_forward]] = True
+    backward[where[n_forward:]] = True
+    kept = forward & backward
     if method != "intersection":
         _, first = np.unique(union[:, 0], return_index=True)
-        bounds = np.append(first, len(union))
-        final, both_free = method != "grow-diag", method == "grow-diag-final-and"
-        _grow(union, bounds, in_forward, in_backward, kept, _NEIGHBOURS, final, both_free)
+        board = _board(union)
+        for low, high in zip(first, np.append(first[1:], len(union)), strict=True):
+            _place(board, kept, low, high)
+            _grow(board, kept, low, high)
+            if method != "grow-diag":
+                for direction in (forward, backward):
+                    _finish(board, kept, direction, (low, high), method == "grow-diag-final-and")
+            _clear(board, low, high)
     return union[kept]
-
-
-@numba.njit(cache=True, nogil=True)
-def _grow(union, bounds, in_forward, in_backward, kept, neighbours, final, both_free):  # type: ignore[no-untyped-def]
-    """Switch on further members of `kept`, pair by pair (``bounds[p]:bounds[p + 1]`` of the union)."""
-    height, width = union[:, 1].max() + 1, union[:, 2].max() + 1
-    # The grid holds the union's index of a position pair, -1 elsewhere, with a border for neighbours.
-    grid = np.full((height + 2, width + 2), -1, dtype=np.int64)
-    source_used = np.zeros(height, dtype=np.bool_)
-    target_used = np.zeros(width, dtype=np.bool_)
-    for p in range(len(bounds) - 1):
-        low, high = bounds[p], bounds[p + 1]
-        for k in range(low, high):
-            i, j = union[k, 1], union[k, 2]
-            grid[i + 1, j + 1] = k
-            if kept[k]:
-                source_used[i] = target_used[j] = True
-        added = True
-        while added:
-            added = False
-            for k in range(low, high):
-                if not kept[k]:
-                    continue
-                for x in range(len(neighbours)):
-                    near = grid[union[k, 1] + 1 + neighbours[x, 0], union[k, 2] + 1 + neighbours[x, 1]]
-                    if near < 0 or kept[near]:
-                        continue
-                    i, j = union[near, 1], union[near, 2]
-                    if not (source_used[i] and target_used[j]):
-                        kept[near] = source_used[i] = target_used[j] = added = True
-        if final:
-            for direction in (in_forward, in_backward):
-                for k in range(low, high):
-                    i, j = union[k, 1], union[k, 2]
-                    taken = (source_used[i] or target_used[j]) if both_free else (source_used[i] and target_used[j])
-                    if direction[k] and not kept[k] and not taken:
-                        kept[k] = source_used[i] = target_used[j] = True
-        for k in range(low, high):
-            grid[union[k, 1] + 1, union[k, 2] + 1] = -1
-            source_used[union[k, 1]] = target_used[union[k, 2]] = False

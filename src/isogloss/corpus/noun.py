@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,12 @@ class Corpus:
                     raise UsageError(
                         f"Corpus: column '{name}' must exist and be {dtype}; got {dict(table.schema)}."
                     )
+        for language in self.languages:
+            if not re.fullmatch(r"[\w.-]+", language):
+                raise UsageError(
+                    f"The language label '{language}' cannot be part of a file name or of 'en+de'. "
+                    "Use letters, digits, '-', '_' or '.'."
+                )
         if self.words.is_empty():
             raise InputError("The corpus has no words. Give at least one non-empty sentence per language.")
 

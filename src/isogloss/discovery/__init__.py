@@ -79,14 +79,15 @@ def discover(
     check_finite(states)
     n = len(states.X)
     k = default_n_concepts(states.tokens["word"].n_unique()) if n_concepts is None else n_concepts
-    n_distinct = len(np.unique(np.ascontiguousarray(states.X), axis=0)) if k > n // 2 else n
-    if not 1 <= k <= min(n, n_distinct):
-        raise UsageError(
-            f"n_concepts = {k} is not possible for {n} states ({min(n, n_distinct)} distinct) of "
-            f"{'+'.join(states.languages)}. Choose a number from 1 to {min(n, n_distinct)}, or take in more text."
-        )
     X = states.X.astype(np.float32)
     X -= X.mean(axis=0, dtype=np.float64).astype(np.float32)
+    n_distinct = _count_distinct(X, enough=k)
+    if not 1 <= k <= n_distinct:
+        n_distinct = _count_distinct(X, enough=n)
+        raise UsageError(
+            f"n_concepts = {k} is not possible for {n} states ({n_distinct} distinct) of "
+            f"{'+'.join(states.languages)}. Choose a number from 1 to {n_distinct}, or take in more text."
+        )
     fit: Fit = import_module(METHODS[method][0]).fit
     labels, tree = fit(X, k, seed=seed, **options)
     labels = _by_first_member(labels)
@@ -103,6 +104,16 @@ def discover(
         method=method,
         seed=seed,
     )
+
+
+def _count_distinct(X: npt.NDArray[np.float32], *, enough: int) -> int:
+    """Count distinct rows, but stop at `enough`: on real states that reads little more than `enough` rows."""
+    seen: set[bytes] = set()
+    for row in X:
+        seen.add((row + 0).tobytes())  # + 0 makes -0.0 equal to 0.0
+        if len(seen) >= enough:
+            break
+    return len(seen)
 
 
 def centroids(X: npt.NDArray[np.floating], labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:

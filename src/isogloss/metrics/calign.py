@@ -84,6 +84,8 @@ def calign(
         If a threshold is out of range, or the dictionary is of another pair.
     """
     thetas = _check(source, target, dictionary, theta_align, rule)
+    if not 0 <= min_size_ratio <= 1:
+        raise UsageError(f"min_size_ratio must lie in [0, 1]; got {min_size_ratio}.")
     size_rule = SizeRule(min_types, min_size_ratio, strict=rule == "paper-code")
     S, T, D, vocabulary = _matrices(source, target, dictionary)
     n_source, n_target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
@@ -180,7 +182,7 @@ def _figure(
     chance = sd = p = math.nan
     if null is not None and n:
         # float32 quotients against a float32 threshold: the same ties as in float64
-        scores = rule.passes(null, np.float32(theta)).mean(axis=1)
+        scores = rule.passes(null, float(np.float32(theta))).mean(axis=1)
         chance, sd = float(scores.mean()), float(scores.std())
         p = float((1 + (scores >= score - 1e-12).sum()) / (1 + len(scores)))
     low, high = wilson(aligned, n)

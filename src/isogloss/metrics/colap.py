@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,8 @@ def colap(
     languages : sequence of str, optional
         The group (default: the languages of the space).
     rule : {"symmetric", "paper-code"}
-        ``"paper-code"``: strictly more than the threshold, compared in percent as the paper's script does (100 * share > 100 * theta).
+        ``"paper-code"``: strictly more than the threshold, compared in percent as the paper's script does; their
+        threshold of 30 is a `theta_overlap` of 0.3.
 
     Returns
     -------
@@ -49,17 +51,20 @@ def colap(
     Raises
     ------
     UsageError
-        If a threshold is out of range or the group has fewer than two languages.
+        If a threshold is out of range, or the group has fewer than two languages, one twice, or an unknown one.
     """
     group = tuple(languages) if languages is not None else concepts.languages
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
-    if len(group) < 2:
+    if len(set(group)) < max(2, len(group)):
         raise UsageError(f"COLAP needs concepts of at least two languages together; got {'+'.join(group)}.")
     thetas = (theta_overlap,) if isinstance(theta_overlap, int | float) else tuple(theta_overlap)
     strict = rule == "paper-code"
+    for language in group:
+        if language not in concepts.languages and not strict:  # of their two sides, one may be empty
+            raise unknown("language", language, concepts.languages)
     for theta in thetas:
-        if not strict and not 0 < theta <= 1 / len(group):
+        if not (0 < theta <= 1 / len(group) or (theta == 0 and strict)):
             raise UsageError(
                 f"theta_overlap must lie in (0, {1 / len(group):.3g}] for {len(group)} languages: above that, no "
                 f"concept can overlap; got {theta}."
@@ -84,8 +89,13 @@ def overlapping(counts: Counts, theta: float, *, strict: bool = False) -> npt.ND
     """Return (n_concepts,) bool: every language's share reaches theta (``strict``: exceeds it, in percent)."""
     with np.errstate(invalid="ignore"):
         shares = counts / counts.sum(axis=1, keepdims=True)
-    passed = shares * 100 > theta * 100 if strict else shares >= theta
+    passed = shares * 100 > _percent(theta) if strict else shares >= theta
     return np.asarray(passed.all(axis=1))
+
+
+def _percent(theta: float) -> float:
+    """Return 100 * theta without a rounding error: 0.07 is 7, where 0.07 * 100 is a little more."""
+    return float(Decimal(repr(float(theta))).scaleb(2))
 
 
 def chance_overlap(sizes: Counts, totals: Counts, theta: float, *, strict: bool = False) -> npt.NDArray[np.float64]:
@@ -116,24 +126,29 @@ def _chance(n: int, totals: Counts, theta: float, strict: bool) -> float:
     if n == 0:
         return 0.0
     k = np.arange(n + 1)
-    passed = (k / n) * 100 > theta * 100 if strict else k / n >= theta
-    # Every sequence C(N_l, k) x^k is tilted by x and scaled so that its largest term is 1: no overflow for any N.
+    passed = (k / n) * 100 > _percent(theta) if strict else k / n >= theta
     total = int(totals.sum())
-    tilt = math.log(n / (total - n)) if 0 < n < total else 0.0
-    product, log_scale = np.ones(1), 0.0
+    if n == total:
+        return float(passed[totals].all())
+    least = int(passed.argmax()) if passed.any() else n + 1
+    # Every sequence C(N_l, k) x^k is tilted by x and scaled so that its largest term is 1: no overflow for any N.
+    tilt = math.log(n / (total - n))
+    product, smallest, log_scale = np.ones(1), 0, 0.0  # product[i] is the term of smallest + i tokens
     for size in totals:
-        possible = passed & (k <= size)
-        if not possible.any():
+        k = np.arange(least, min(n, int(size)) + 1)
+        if not len(k):
             return 0.0
-        logs = np.full(n + 1, -np.inf)
-        logs[possible] = _log_choose(int(size), k[possible]) + k[possible] * tilt
+        logs = _log_choose(int(size), k) + k * tilt
         top = logs.max()
-        product = np.convolve(product, np.exp(logs - top))[: n + 1]
+        terms = np.exp(logs - top)
+        used = np.flatnonzero(terms)  # the far tails underflow: they add nothing, and time
+        product = np.convolve(product, terms[used[0] : used[-1] + 1])
+        smallest += int(k[used[0]])
         log_scale += top
-    if product[n] <= 0:
+    if not smallest <= n < smallest + len(product) or product[n - smallest] <= 0:
         return 0.0
     log_all = float(_log_choose(total, np.array([n]))[0]) + n * tilt
-    return min(1.0, math.exp(math.log(product[n]) + log_scale - log_all))
+    return min(1.0, math.exp(math.log(product[n - smallest]) + log_scale - log_all))
 
 
 def _log_choose(n: int, k: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -33,7 +33,7 @@ class SizeRule:
 
     def eligible(self, sizes: Int) -> npt.NDArray[np.bool_]:
         """Which source concepts count at all: those with enough types; under ``strict`` all that have a type."""
-        return np.asarray(sizes > 0 if self.strict else sizes >= self.min_types)
+        return np.asarray((sizes > 0) & (self.strict | (sizes >= self.min_types)))
 
     def admissible(self, source: Int, target: Int) -> npt.NDArray[np.bool_]:
         """Which pairs of sizes may be aligned (elementwise, broadcasting)."""
@@ -67,7 +67,8 @@ def match_counts(S: sp.csr_array, D: sp.csr_array, T: sp.csr_array) -> sp.csr_ar
     """
     reached = (D @ T).tocsr()
     reached.data[:] = 1
-    return (S.T @ reached).tocsr()
+    counts: sp.csr_array = (S.T @ reached).tocsr()
+    return counts
 
 
 def best_matches(counts: sp.csr_array, source: Int, target: Int, rule: SizeRule) -> Float:
@@ -133,7 +134,7 @@ def null_best_matches(
     return result
 
 
-@numba.njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(parallel=True, cache=True)
 def _null(s_ptr, s_ix, d_ptr, d_ix, t_ptr, t_ix, source, allowed, permutations, result):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     n_source, n_target = allowed.shape
     for p in numba.prange(len(permutations)):

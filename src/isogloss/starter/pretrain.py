@@ -11,10 +11,11 @@ find out by itself what its languages share, which is what isogloss then measure
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,22 @@ import torch
 
 from isogloss import store
 from isogloss.errors import InputError, UsageError
+from isogloss.starter.examples import (
+    IGNORED,
+    PAD,
+    SPECIAL,
+    Batch,
+    Bools,
+    Data,
+    Texts,
+    batches,
+    encode,
+    mask,
+    shared_vectors,
+    tokenizer_of,
+)
 
 log = logging.getLogger(__name__)
-
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-PAD, UNK, CLS, SEP, MASK = range(5)
-_POOL = 1024  # examples drawn together, sorted by length and cut into batches
-_IGNORED = -100
-
-Texts = Mapping[str, Sequence[str]]
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,8 @@ class Settings:
     """What can be chosen; every field is an option of the command line.
 
     `steps` and `minutes` both bound the run, and the learning rate falls linearly to 0 at whichever
-    comes first; only a run bounded by `steps` alone can be repeated exactly.
+    comes first.  Only a run bounded by `steps` alone can be repeated exactly, and only with the same
+    ``tokenizer.json`` in its folder: the library that trains it breaks ties at random.
     """
 
     vocab: int = 8000
@@ -53,10 +61,10 @@ class Settings:
     positions: int = 128  # longest sentence in pieces, [CLS] and [SEP] included; longer ones are cropped
     steps: int = 10_000
     minutes: float = float("inf")
-    batch_pieces: int = 4096  # pieces of a batch, padding included
+    batch_pieces: int = 2048  # pieces of a batch, padding included
     rate: float = 1e-3
-    warmup: int = 200
-    masked: float = 0.2  # share of words that are masked
+    warmup: int = 300
+    masked: float = 0.25  # share of words that are masked
     pairs: float = 0.7  # share of examples that are translation pairs
     seed: int = 1
     threads: int = 1
@@ -72,135 +80,14 @@ class Settings:
             raise UsageError(f"width must be a multiple of heads; got {self.width} and {self.heads}.")
         if self.batch_pieces < 2 * self.positions:
             raise UsageError(
-                f"batch_pieces must hold one pair, 2 * positions = {2 * self.positions}; got {self.batch_pieces}."
+                f"batch_pieces must hold one pair, 2 * positions = {2 * self.positions}; "
+                f"got {self.batch_pieces}."
             )
 
     @property
     def shape(self) -> dict[str, int]:
         """What a checkpoint cannot change."""
         return {name: getattr(self, name) for name in ("vocab", "layers", "width", "heads", "positions")}
-
-
-# -- the tokenizer ----------------------------------------------------------------------------------
-
-
-def train_tokenizer(lines: Iterator[str], *, vocab: int) -> Any:
-    """Return a cased WordPiece `tokenizers.Tokenizer` (NFC, BERT's pre-tokeniser) of at most `vocab` pieces."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-
-    tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL[UNK]))
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab, special_tokens=list(SPECIAL), show_progress=False)
-    tokenizer.train_from_iterator(lines, trainer)
-    tokenizer.post_processor = processors.BertProcessing((SPECIAL[SEP], SEP), (SPECIAL[CLS], CLS))
-    return tokenizer
-
-
-def _tokenizer(sets: Sequence[Texts], repeats: Sequence[int], path: Path, *, vocab: int) -> Any:
-    """Return the tokenizer of the run: the one already in its folder, or a new one.
-
-    Every set has the same lines in every language, so every language has its share of the pieces.
-    """
-    from tokenizers import Tokenizer
-
-    if not path.exists():
-        lines = (
-            line
-            for texts, n in zip(sets, repeats, strict=True)
-            for language in texts
-            for line in itertools.chain.from_iterable(itertools.repeat(texts[language], n))
-        )
-        store.write_text(path, train_tokenizer(lines, vocab=vocab).to_str())
-    return Tokenizer.from_file(str(path))
-
-
-# -- examples and batches ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Data:
-    """Encoded lines: ``lines[s][language][i]`` are the pieces of line i of set s; `drawn` repeats (s, i)."""
-
-    lines: list[dict[str, list[Ints]]]
-    drawn: Ints  # (n, 2)
-
-    def example(self, rng: np.random.Generator, pairs: float) -> list[Ints]:
-        """Draw a line, and one language or two different ones of it."""
-        s, i = self.drawn[rng.integers(len(self.drawn))]
-        languages = list(self.lines[s])
-        n = 2 if len(languages) > 1 and rng.random() < pairs else 1
-        chosen = rng.choice(len(languages), size=n, replace=False)
-        return [self.lines[s][languages[c]][i] for c in chosen]
-
-
-def _encode(tokenizer: Any, sets: Sequence[Texts], repeats: Sequence[int], *, positions: int) -> _Data:
-    lines: list[dict[str, list[Ints]]] = []
-    drawn, n_cropped = [], 0
-    for s, (texts, repeat) in enumerate(zip(sets, repeats, strict=True)):
-        coded = {}
-        for language, sentences in texts.items():
-            found = [np.array(e.ids, dtype=np.int64) for e in tokenizer.encode_batch(list(sentences))]
-            n_cropped += sum(len(ids) > positions for ids in found)
-            # keep the closing [SEP] of a cropped line
-            coded[language] = [
-                ids if len(ids) <= positions else np.append(ids[: positions - 1], SEP) for ids in found
-            ]
-        lines.append(coded)
-        numbers = np.arange(len(next(iter(texts.values()))))
-        drawn.append(np.tile(np.stack([np.full_like(numbers, s), numbers], axis=1), (repeat, 1)))
-    log.info("%d lines a language, repeats included; %d cropped", sum(map(len, drawn)), n_cropped)
-    return _Data(lines, np.concatenate(drawn))
-
-
-@dataclass(frozen=True)
-class _Batch:
-    ids: Ints  # (lines, pieces), PAD behind
-    positions: Ints
-    labels: Ints  # the true piece where masked, _IGNORED elsewhere
-    is_pair: npt.NDArray[np.bool_]  # (lines,)
-
-
-def _batches(data: _Data, settings: Settings, pool: int, index: int) -> Iterator[tuple[int, int, list[list[Ints]]]]:
-    """Yield (pool, index, examples) for ever, from a given place: pools are seeded by their number."""
-    while True:
-        rng = np.random.default_rng([settings.seed, pool])
-        examples = [data.example(rng, settings.pairs) for _ in range(_POOL)]
-        lengths = np.array([sum(map(len, example)) for example in examples])
-        order = np.argsort(lengths, kind="stable")
-        cuts, begin = [], 0
-        for end in range(1, _POOL + 1):
-            if end == _POOL or (end + 1 - begin) * lengths[order[end]] > settings.batch_pieces:
-                cuts.append((begin, end))
-                begin = end
-        rng.shuffle(cuts)
-        for place in range(index, len(cuts)):
-            begin, end = cuts[place]
-            yield pool, place, [examples[k] for k in order[begin:end]]
-        pool, index = pool + 1, 0
-
-
-def _mask(
-    examples: list[list[Ints]], rng: np.random.Generator, continues: npt.NDArray[np.bool_], masked: float
-) -> _Batch:
-    """Pad a batch and mask whole words: 80 % [MASK], 10 % another piece, 10 % left as they are."""
-    width = max(sum(map(len, example)) for example in examples)
-    ids = np.full((len(examples), width), PAD, dtype=np.int64)
-    positions = np.zeros_like(ids)
-    for row, example in enumerate(examples):
-        joined = np.concatenate(example)
-        ids[row, : len(joined)] = joined
-        positions[row, : len(joined)] = np.concatenate([np.arange(len(segment)) for segment in example])
-    word = np.cumsum(~continues[ids]).reshape(ids.shape)  # pieces of one word carry one number
-    hidden = (rng.random(word.max() + 1) < masked)[word] & (ids >= len(SPECIAL))
-    if not hidden.any():
-        hidden[0, 1] = True
-    labels = np.where(hidden, ids, _IGNORED)
-    dice = rng.random(ids.shape)
-    others = rng.integers(len(SPECIAL), len(continues), size=ids.shape)
-    ids = np.where(hidden & (dice < 0.8), MASK, np.where(hidden & (dice >= 0.9), others, ids))
-    return _Batch(ids, positions, labels, np.array([len(example) == 2 for example in examples]))
 
 
 # -- the model --------------------------------------------------------------------------------------
@@ -214,7 +101,7 @@ def _new_model(settings: Settings) -> Any:
         hidden_size=settings.width,
         num_hidden_layers=settings.layers,
         num_attention_heads=settings.heads,
-        intermediate_size=4 * settings.width,
+        intermediate_size=2 * settings.width,
         max_position_embeddings=settings.positions,
         type_vocab_size=1,
         hidden_dropout_prob=0.0,  # a short run of a small model underfits
@@ -226,7 +113,9 @@ def _new_model(settings: Settings) -> Any:
         torch.manual_seed(settings.seed)
         model = BertForMaskedLM(config)
     # Sinusoids at the usual scale, so that late positions, rarely seen in training, are not noise.
-    place = torch.arange(settings.positions)[:, None] / 10_000 ** (torch.arange(0, settings.width, 2) / settings.width)
+    place = torch.arange(settings.positions)[:, None] / 10_000 ** (
+        torch.arange(0, settings.width, 2) / settings.width
+    )
     waves = torch.stack([place.sin(), place.cos()], dim=2).reshape(settings.positions, -1)
     with torch.no_grad():
         model.bert.embeddings.position_embeddings.weight.copy_(
@@ -235,11 +124,11 @@ def _new_model(settings: Settings) -> Any:
     return model
 
 
-def _losses(model: Any, batch: _Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def _losses(model: Any, batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the loss of every masked piece and whether it stands in a pair."""
     ids = torch.from_numpy(batch.ids)
     labels = torch.from_numpy(batch.labels)
-    hidden = labels != _IGNORED
+    hidden = labels != IGNORED
     in_pair = torch.from_numpy(batch.is_pair)[:, None].expand_as(hidden)[hidden]
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         states = model.bert(
@@ -289,9 +178,20 @@ class _Run:
         if self.curve:
             store.write_text(self.curve_file, pl.DataFrame(self.curve).write_csv(float_precision=4))
 
-    def resume(self) -> None:
+    def start(self, vectors: npt.NDArray[np.float32]) -> None:
+        """Let half the energy of the embeddings be what pieces of the same lines share.
+
+        From random embeddings alone, a short run ends before attention has found the translations.
+        """
+        weight = self.model.get_input_embeddings().weight
+        scale = self.model.config.initializer_range * self.settings.width**0.5
+        with torch.no_grad():
+            weight.add_(torch.from_numpy(vectors).to(self.device) * scale).mul_(0.5**0.5)
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint; False when there is none."""
         if not self.file.exists():
-            return
+            return False
         saved = torch.load(self.file, map_location=self.device, weights_only=True)
         if saved["shape"] != self.settings.shape:
             raise UsageError(
@@ -303,28 +203,32 @@ class _Run:
         self.step, self.pool, self.index, self.seconds = saved["place"]
         self.curve = saved["curve"]
         log.info("going on from step %d, %.0f s", self.step, self.seconds)
+        return True
 
 
-def _train(run: _Run, data: _Data, continues: npt.NDArray[np.bool_]) -> None:
+def _train(run: _Run, data: Data, continues: Bools) -> None:
     settings, model = run.settings, run.model
     model.train()
     last = saved = time.monotonic()
     sums = np.zeros(4)  # loss and count of single lines, of pairs
-    for run.pool, run.index, examples in _batches(data, settings, run.pool, run.index):
+    place = (run.pool, run.index)
+    for pool, index, examples in batches(
+        data, *place, size=settings.batch_pieces, pairs=settings.pairs, seed=settings.seed
+    ):
         if run.progress >= 1:
             break
         rate = settings.rate * min(1.0, (run.step + 1) / settings.warmup) * (1 - run.progress)
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        rng = np.random.default_rng([settings.seed, run.pool, run.index])
-        loss, in_pair = _losses(model, _mask(examples, rng, continues, settings.masked), run.device)
+        rng = np.random.default_rng([settings.seed, pool, index])
+        loss, in_pair = _losses(model, mask(examples, rng, continues, settings.masked), run.device)
         run.optimizer.zero_grad()
         loss.mean().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         run.optimizer.step()
         for k, chosen in enumerate((~in_pair, in_pair)):
             sums[2 * k : 2 * k + 2] += float(loss.detach()[chosen].sum()), int(chosen.sum())
-        run.step += 1
+        run.step, run.pool, run.index = run.step + 1, pool, index + 1
         now = time.monotonic()
         run.seconds += now - last
         last = now
@@ -336,9 +240,7 @@ def _train(run: _Run, data: _Data, continues: npt.NDArray[np.bool_]) -> None:
             log.info("step %d, %.0f s: loss %.3f, on pairs %.3f", run.step, run.seconds, single, pair)
             sums[:] = 0
         if now - saved > 60 * settings.save_minutes:
-            run.index += 1  # the place to go on from
             run.save()
-            run.index -= 1
             saved = now
     run.save()
 
@@ -354,9 +256,7 @@ def export(model: Any, tokenizer: Any, folder: Path) -> None:
         model_max_length=model.config.max_position_embeddings,
         **dict(zip(names, SPECIAL, strict=True)),
     ).save_pretrained(folder)
-    half = type(model)(model.config)
-    half.load_state_dict(model.state_dict())
-    half.half().save_pretrained(folder)
+    copy.deepcopy(model).half().save_pretrained(folder)
     # Stored in half precision, computed in full: loaders follow the configuration, not the file.
     config = store.read_json(folder / "config.json")
     config["dtype"] = "float32"
@@ -364,7 +264,11 @@ def export(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def pretrain(
-    sets: Sequence[Texts], out: str | Path, *, repeats: Sequence[int] | None = None, settings: Settings | None = None
+    sets: Sequence[Texts],
+    out: str | Path,
+    *,
+    repeats: Sequence[int] | None = None,
+    settings: Settings | None = None,
 ) -> Path:
     """Train a tokenizer and a small BERT on line-parallel sets, and return the folder of the finished model.
 
@@ -397,14 +301,15 @@ def pretrain(
     _check(sets, repeats)
     folder = store.make_folder(Path(out))
     with store.locked(folder / ".lock"):
-        tokenizer = _tokenizer(sets, repeats, folder / "tokenizer.json", vocab=settings.vocab)
+        tokenizer = tokenizer_of(sets, repeats, folder / "tokenizer.json", vocab=settings.vocab)
         vocab = tokenizer.get_vocab_size()
         continues = np.array([tokenizer.id_to_token(i).startswith("##") for i in range(vocab)])
         settings = Settings(**{**asdict(settings), "vocab": vocab})  # little text gives fewer pieces
-        data = _encode(tokenizer, sets, repeats, positions=settings.positions)
+        data = encode(tokenizer, sets, repeats, positions=settings.positions)
         torch.set_num_threads(settings.threads)
         run = _Run(settings, folder)
-        run.resume()
+        if not run.resume():
+            run.start(shared_vectors(data, vocab=vocab, width=settings.width, seed=settings.seed))
         _train(run, data, continues)
         export(run.model.cpu(), tokenizer, folder / "model")
     return folder / "model"
@@ -412,14 +317,17 @@ def pretrain(
 
 def _check(sets: Sequence[Texts], repeats: Sequence[int]) -> None:
     if len(repeats) != len(sets) or any(n < 1 for n in repeats):
-        raise UsageError(f"repeats needs one positive number for each of the {len(sets)} set(s); got {repeats}.")
+        raise UsageError(
+            f"repeats needs one positive number for each of the {len(sets)} set(s); got {repeats}."
+        )
     if not sets:
         raise UsageError("There is no text to train on. Give at least one --parallel LANGUAGE=FILE.")
     for number, texts in enumerate(sets, start=1):
         counts = {language: len(lines) for language, lines in texts.items()}
         if not counts or len(set(counts.values())) > 1 or 0 in counts.values():
             raise InputError(
-                f"Set {number} must have the same number of lines, at least one, in every language; got {counts}."
+                f"Set {number} must have the same number of lines, at least one, in every language; "
+                f"got {counts}."
             )
 
 
@@ -432,7 +340,7 @@ def evaluate(model: str | Path, texts: Texts, *, batch: int = 64) -> pl.DataFram
     Parameters
     ----------
     model : path
-        A model folder in the hub's format.
+        A folder in the hub's format of a masked language model.
     texts : mapping of str to sequence of str
         Language to lines; line i is the same sentence in every language.
 
@@ -454,10 +362,10 @@ def evaluate(model: str | Path, texts: Texts, *, batch: int = 64) -> pl.DataFram
 @torch.inference_mode()
 def _pooled(model: str, lines: Sequence[str], batch: int) -> torch.Tensor:
     """Return unit vectors, (layers + 1, lines, width): the mean state of each line's pieces."""
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    encoder = AutoModel.from_pretrained(model, add_pooling_layer=False).float().eval()
+    encoder = AutoModelForMaskedLM.from_pretrained(model).base_model.float().eval()
     parts = []
     for begin in range(0, len(lines), batch):
         coded = tokenizer(
@@ -486,13 +394,16 @@ def read_sets(files: Sequence[str]) -> list[dict[str, list[str]]]:
         found.setdefault(language, []).append(store.read_lines(path))
     n_sets = max(map(len, found.values()), default=0)
     return [
-        {language: sets[number] for language, sets in found.items() if number < len(sets)} for number in range(n_sets)
+        {language: sets[number] for language, sets in found.items() if number < len(sets)}
+        for number in range(n_sets)
     ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``python -m isogloss.starter.pretrain``."""
-    parser = argparse.ArgumentParser(prog="python -m isogloss.starter.pretrain", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m isogloss.starter.pretrain", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--parallel", action="append", required=True, metavar="LANGUAGE=FILE")
     parser.add_argument("--repeat", type=int, nargs="+", metavar="N", help="how often each set is drawn")
     parser.add_argument("--evaluate", action="append", default=[], metavar="LANGUAGE=FILE")

@@ -104,7 +104,7 @@ class FinishedStudy:
 
     def alignment(self, run: Run, layer: int, source: str, target: str) -> Alignment:
         """Return CALIGN source -> target with its pairs and matched words, without its chance level."""
-        found: Alignment = align_concepts(
+        return align_concepts(
             self.concepts(run, layer, source),
             self.concepts(run, layer, target),
             self.dictionary(source, target),
@@ -112,7 +112,6 @@ class FinishedStudy:
             n_permutations=0,
             words=True,
         )
-        return found
 
     def overlap(self, run: Run, layer: int, languages: tuple[str, ...]) -> Overlap:
         """Return COLAP of a pair, or of the whole group."""
@@ -135,7 +134,9 @@ def open_study(folder: str | Path) -> FinishedStudy:
     if not files.config.is_file():
         raise InputError(f"{folder} is not a study folder: it has no {files.config.name}.")
     if not (files.results.is_file() and files.manifest.is_file()):
-        raise InputError(f"The study in {folder} has no results yet. Run it with: isogloss run {files.config}")
+        raise InputError(
+            f"The study in {folder} has no results yet. Run it with: isogloss run {files.config}"
+        )
     return FinishedStudy(
         files.root, read_config(files.config), Results.read(files.results), read_json(files.manifest)
     )

@@ -17,7 +17,7 @@ from isogloss.discovery import default_n_concepts
 from isogloss.errors import UsageError, unknown
 from isogloss.extract import states_key
 from isogloss.models import describe
-from isogloss.store import Study, digest, file_digest, folder_name
+from isogloss.store import Study, digest, file_digest, folder_name, table_digest
 from isogloss.study import steps as work
 from isogloss.study.graph import Step
 
@@ -100,7 +100,9 @@ class _Maker:
         self.warnings: list[str] = []
         self.link_keys: dict[tuple[str, str], str] = {}
         self.dictionary_keys: dict[tuple[str, str], str] = {}
-        self.corpus_key = _corpus_digest(corpus)
+        self.corpus_key = digest(
+            [table_digest(corpus.sentences), table_digest(corpus.words), list(corpus.languages)]
+        )
         self.stacks = {m.name: self._stacks(m) for m in config.models}
         self.n_concepts = self._n_concepts()
         self._check_files()
@@ -294,19 +296,29 @@ class _Maker:
             for layer in layers:
                 keys = []
                 for space, rule in self._spaces():
-                    step = self._concept_step(states.key, model.name, stack, layer, space, rule, seed, run)
+                    step = self._concept_step(
+                        space,
+                        rule,
+                        states_key=states.key,
+                        model=model.name,
+                        stack=stack,
+                        layer=layer,
+                        seed=seed,
+                        run=run,
+                    )
                     keys.append(step.key)
                     yield step
-                yield self._metric_step(keys, model, stack, layer, seed, run)
+                yield self._metric_step(keys, model, stack=stack, layer=layer, seed=seed, run=run)
 
     def _concept_step(
         self,
+        space: tuple[str, ...],
+        rule: SelectionRule,
+        *,
         states_key: str,
         model: str,
         stack: str,
         layer: int,
-        space: tuple[str, ...],
-        rule: SelectionRule,
         seed: int,
         run: str,
     ) -> Step:
@@ -343,15 +355,13 @@ class _Maker:
                 "seed": seed,
                 "options": section.options,
             },
-            outputs=(
-                self.study.concepts(model, stack, section.method, self.n_concepts, seed, layer, name),
-            ),
+            outputs=(self.study.concepts(model, stack, section.method, self.n_concepts, seed, layer, name),),
             stage="concepts",
             cost=float(len(space)),
         )
 
     def _metric_step(
-        self, concept_keys: list[str], model: ModelSection, stack: str, layer: int, seed: int, run: str
+        self, concept_keys: list[str], model: ModelSection, *, stack: str, layer: int, seed: int, run: str
     ) -> Step:
         config = self.config
         facts = {
@@ -401,9 +411,3 @@ class _Maker:
 def _short(rule: SelectionRule) -> str:
     dropped = "".join(f"-{name}" for name in rule.drop)
     return f"{rule.by}{rule.min_count}..{rule.max_count or ''}{dropped}"
-
-
-def _corpus_digest(corpus: Corpus) -> str:
-    texts = {language: corpus.texts(language) for language in corpus.languages}
-    places = corpus.words.select("language", "sentence", "start", "end").hash_rows(seed=0).sum()
-    return digest([texts, list(corpus.languages), str(places)])

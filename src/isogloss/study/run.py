@@ -10,8 +10,8 @@ from typing import Any
 
 import isogloss
 from isogloss.config import StudyConfig, read_config
-from isogloss.corpus import Corpus
 from isogloss.errors import InputError
+from isogloss.extract import write_corpus
 from isogloss.results import Results
 from isogloss.store import Study, digest, lock_holder, locked, make_folder, read_json, write_json
 from isogloss.study.graph import execute
@@ -53,11 +53,13 @@ def run_study(
     """
     config = study if isinstance(study, StudyConfig) else read_config(study)
     root = Path(out or config.name).resolve()
-    plan = make_plan(config, read_corpus(config), root)  # every check of the input, before anything is written
+    plan = make_plan(
+        config, read_corpus(config), root
+    )  # every check of the input, before anything is written
     folder = Study(make_folder(root))
     with locked(folder.lock):
         config.write(folder.config)
-        _write_corpus(folder, plan.corpus)
+        write_corpus(plan.corpus, folder)
         write_json(folder.plan, [[s.name, s.key, s.stage, s.size] for s in plan.steps])
         ran = execute(folder, plan.steps, workers=workers or config.run.workers)
         write_json(folder.manifest, manifest(folder, plan))
@@ -65,16 +67,6 @@ def run_study(
     for warning in plan.warnings:
         log.warning(warning)
     return Results.read(folder.results)
-
-
-def _write_corpus(folder: Study, corpus: Corpus) -> None:
-    """Write the tables unless they are there already, unchanged: states refer to their rows."""
-    try:
-        if Corpus.open(folder).same_as(corpus):
-            return
-    except InputError:
-        pass  # not there, or damaged: written anew
-    corpus.write(folder)
 
 
 def manifest(folder: Study, plan: Plan) -> dict[str, Any]:

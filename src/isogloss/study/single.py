@@ -102,8 +102,9 @@ def calign(
             f"There is no dictionary {path}. Make it with: isogloss align-words {folder} {source} {target}"
         )
     dictionary = TranslationDictionary.read(path, source=source, target=target, induced_by="study")
-    sides = [_concepts(study, space, layer=layer, model=model, stack=stack) for space in (source, target)]
-    return measure_alignment(*sides, dictionary, **options)
+    left = _concepts(study, source, layer=layer, model=model, stack=stack)
+    right = _concepts(study, target, layer=layer, model=model, stack=stack)
+    return measure_alignment(left, right, dictionary, **options)
 
 
 def colap(folder: Path, space: str, *, layer: int, model: str, stack: str, **options: Any) -> Overlap:
@@ -139,7 +140,9 @@ def _states(study: Study, model: str, stack: str) -> tuple[str, str]:
     if len(found) == 1:
         return found[0]
     listed = ", ".join(f"{m}/{s}" for m, s in study.find_states()) or "none"
-    raise UsageError(f"Name one model and stack with --model and --stack; {study.root} has states of: {listed}.")
+    raise UsageError(
+        f"Name one model and stack with --model and --stack; {study.root} has states of: {listed}."
+    )
 
 
 def _concepts(study: Study, space: str, *, layer: int, model: str, stack: str) -> Concepts:
@@ -149,8 +152,8 @@ def _concepts(study: Study, space: str, *, layer: int, model: str, stack: str) -
     if len(found) != 1:
         listed = ", ".join(f"{f.model}/{f.stack}/{f.run}" for f in found) or "none"
         raise UsageError(
-            f"Needed: one set of concepts of {space} at layer {layer}; found: {listed}. Make one with: isogloss discover "
-            f"{study.root} {space} --layer {layer}, or name the model and stack with --model and --stack."
+            f"Needed: one set of concepts of {space} at layer {layer}; found: {listed}. Make one with: "
+            f"isogloss discover {study.root} {space} --layer {layer}, or choose with --model and --stack."
         )
     one = found[0]
     return work.read_concepts(

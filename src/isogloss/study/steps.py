@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,8 @@ from isogloss.dictionary import TranslationDictionary, WordLinks
 from isogloss.discovery import discover
 from isogloss.extract import extract, open_states
 from isogloss.metrics import calign, colap, mean_alignment
-from isogloss.results import Figure, Results, signature
-from isogloss.states import States
+from isogloss.results import Alignment, Figure, Results, signature
 from isogloss.store import Study
-
-
-@lru_cache(maxsize=1)
-def corpus_of(root: Path) -> Corpus:
-    """Return the corpus of a study folder (kept for the steps of one process)."""
-    return Corpus.open(Study(root))
 
 
 def link_words(
@@ -40,7 +32,7 @@ def link_words(
     file: str | None,
 ) -> dict[str, Any]:
     """Write the word links of one pair: from the user's Pharaoh file, or by an aligner."""
-    study, corpus = Study(root), corpus_of(root)
+    study, corpus = Study(root), Corpus.open(Study(root))
     if file:
         links = WordLinks.read_pharaoh(file, corpus, source=source, target=target)
     else:
@@ -56,7 +48,15 @@ def link_words(
 
 
 def count_dictionary(
-    root: Path, *, source: str, target: str, aligner: str, backward: bool, top: int, min_count: int, file: str | None
+    root: Path,
+    *,
+    source: str,
+    target: str,
+    aligner: str,
+    backward: bool,
+    top: int,
+    min_count: int,
+    file: str | None,
 ) -> dict[str, Any]:
     """Write the dictionary source -> target: from the user's file, or counted from the links of the pair."""
     study = Study(root)
@@ -70,11 +70,13 @@ def count_dictionary(
     return {"n_words": len(found), "n_translations": found.table.height}
 
 
-def extract_states(root: Path, *, model: dict[str, Any], stack: str, batch_tokens: int, device: str) -> dict[str, Any]:
+def extract_states(
+    root: Path, *, model: dict[str, Any], stack: str, batch_tokens: int, device: str
+) -> dict[str, Any]:
     """Write the states of one stack of one model (`isogloss.extract` resumes and marks by itself)."""
     section = ModelSection.model_validate(model)
     extract(
-        corpus_of(root),
+        Corpus.open(Study(root)),
         section.path,
         name=section.name,
         stack=stack,
@@ -88,24 +90,6 @@ def extract_states(root: Path, *, model: dict[str, Any], stack: str, batch_token
         out=root,
     )
     return {}
-
-
-@lru_cache(maxsize=4)
-def _selected(root: Path, model: str, stack: str, languages: tuple[str, ...], rule: str, aligner: str, pairs: Any) -> States:
-    parsed = SelectionRule.model_validate_json(rule)
-    states = open_states(Study(root), name=model, stack=stack)
-    links = None
-    if parsed.by == "pairs":
-        links = [
-            WordLinks.read(Study(root).links(aligner, s, t), source=s, target=t, aligner=aligner) for s, t in pairs
-        ]
-    return states.select(
-        links=links,
-        min_count=parsed.min_count,
-        max_count=parsed.max_count,
-        drop=parsed.drop,
-        languages=languages,
-    )
 
 
 def discover_concepts(
@@ -124,23 +108,42 @@ def discover_concepts(
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """Write the concepts of one space at one layer."""
-    space = tuple(languages)
-    linked = tuple((s, t) for s, t in pairs)
-    states = _selected(root, model, stack, space, selection, aligner, linked)
-    found = discover(
-        states.at(layer, language=space), n_concepts=n_concepts, method=method, seed=seed, **options
+    study = Study(root)
+    rule = SelectionRule.model_validate_json(selection)
+    links = [
+        WordLinks.read(study.links(aligner, s, t), source=s, target=t, aligner=aligner) for s, t in pairs
+    ]
+    states = open_states(study, name=model, stack=stack).select(
+        links=links,
+        min_count=rule.min_count,
+        max_count=rule.max_count,
+        drop=rule.drop,
+        languages=languages,
     )
-    found.write(Study(root).concepts(model, stack, method, n_concepts, seed, layer, "+".join(space)))
+    found = discover(
+        states.at(layer, language=languages), n_concepts=n_concepts, method=method, seed=seed, **options
+    )
+    found.write(study.concepts(model, stack, method, n_concepts, seed, layer, "+".join(languages)))
     return {"n_states": len(found.labels), "n_concepts": found.n_concepts}
 
 
 def read_concepts(
-    study: Study, tokens: pl.DataFrame, *, model: str, stack: str, method: str, n_concepts: int, seed: int, layer: int, space: str
+    study: Study,
+    tokens: pl.DataFrame,
+    *,
+    model: str,
+    stack: str,
+    method: str,
+    n_concepts: int,
+    seed: int,
+    layer: int,
+    space: str,
 ) -> Concepts:
     """Read the concepts of one space from the study folder."""
     path = study.concepts(model, stack, method, n_concepts, seed, layer, space)
-    facts = {"model": model, "stack": stack, "method": method, "seed": seed, "layer": layer}
-    return Concepts.read(path, tokens, n_concepts=n_concepts, **facts)
+    return Concepts.read(
+        path, tokens, n_concepts=n_concepts, model=model, stack=stack, method=method, seed=seed, layer=layer
+    )
 
 
 def group_theta(theta: float, n_languages: int) -> float:
@@ -169,9 +172,10 @@ def measure_layer(
 ) -> dict[str, Any]:
     """Write every figure of one layer: CALIGN both ways and their mean, COLAP of pairs and of the whole group."""
     study = Study(root)
-    tokens = corpus_of(root).words
+    tokens = Corpus.open(Study(root)).words
     settings = MetricsSection.model_validate(metrics)
-    run = {"model": model, "stack": stack, "method": method, "n_concepts": n_concepts, "seed": seed, "layer": layer}
+    run: dict[str, Any] = {"model": model, "stack": stack, "layer": layer}
+    run |= {"method": method, "n_concepts": n_concepts, "seed": seed}
 
     def concepts(space: Sequence[str]) -> Concepts:
         return read_concepts(study, tokens, **run, space="+".join(space))
@@ -214,8 +218,12 @@ _FIGURE = ("theta", "score", "chance", "adjusted", "ci_low", "ci_high", "n", "co
 
 
 def align_concepts(
-    source: Concepts, target: Concepts, dictionary: TranslationDictionary, settings: MetricsSection, **options: Any
-) -> Any:
+    source: Concepts,
+    target: Concepts,
+    dictionary: TranslationDictionary,
+    settings: MetricsSection,
+    **options: Any,
+) -> Alignment:
     """Return `calign` with the settings of a study."""
     return calign(
         source,

@@ -1,0 +1,77 @@
+"""What a format reader hands over: the sentences of one language, before they are checked."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+Span = tuple[str, int, int]
+
+_SPACE = re.compile(r"\s")
+_GAP = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*")
+
+
+@dataclass
+class Raw:
+    """The sentences of one language in file order, as parallel columns.
+
+    Attributes
+    ----------
+    path : str
+        Where they come from, for messages.
+    texts : list of str
+        NFC.
+    lines : sequence of int
+        The 1-based line (or row) of each sentence.
+    spans : list of list of (str, int, int), or None
+        The words and their places where the format gives them; None: the texts are to be segmented.
+    word_columns : dict of str to list of list of str
+        Further columns, one value a word (``upos``); only together with `spans`.
+    sentence_columns : dict of str to list of str or None
+        Further columns, one value a sentence (``label``).
+    """
+
+    path: str
+    texts: list[str]
+    lines: Sequence[int]
+    spans: list[list[Span]] | None = None
+    word_columns: dict[str, list[list[str]]] = field(default_factory=dict)
+    sentence_columns: dict[str, list[str | None]] = field(default_factory=dict)
+
+
+def nfc(text: str) -> str:
+    """Return the text in Unicode normalisation form C."""
+    return unicodedata.normalize("NFC", text)
+
+
+def place(words: Sequence[str], text: str) -> list[Span] | None:
+    """Find words one after the other in a text; None if anything visible lies between them.
+
+    A space inside a word may be any white space of the text (``10 000`` with a no-break space); the word
+    returned is spelled as in the text.
+    """
+    plain = _SPACE.sub(" ", text)
+    spans = []
+    end = 0
+    for word in words:
+        start = plain.find(_SPACE.sub(" ", word), end)
+        if start < 0 or not _GAP.fullmatch(plain, end, start):
+            return None
+        end = start + len(word)
+        spans.append((text[start:end], start, end))
+    return spans if _GAP.fullmatch(plain, end) else None
+
+
+def join(words: Sequence[str], glued: Sequence[bool] | None = None) -> tuple[str, list[Span]]:
+    """Join words by single spaces (none after a word that is `glued` to the next)."""
+    parts: list[str] = []
+    spans = []
+    start = 0
+    for i, word in enumerate(words):
+        spans.append((word, start, start + len(word)))
+        space = "" if (glued is not None and glued[i]) or i == len(words) - 1 else " "
+        parts.append(word + space)
+        start += len(word) + len(space)
+    return "".join(parts), spans

@@ -1,0 +1,183 @@
+"""From the sentences of the formats to the two tables of a corpus: checks, segmentation, what is dropped."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from isogloss.corpus.noun import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus, Dropped
+from isogloss.corpus.raw import Raw, Span
+from isogloss.errors import InputError, UsageError
+from isogloss.segment import Segmenter, segmenter
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 50_000  # sentences made into a table at a time: bounds what lives as Python objects
+_MAX_POSITION = 32_767  # a word's position is an int16
+
+
+def assemble(raws: Mapping[str, Raw], *, parallel: bool, segmented: bool, max_words: int) -> Corpus:
+    """Check, segment, drop, and build the tables; see `isogloss.corpus.readers.read`."""
+    if not 1 <= max_words <= _MAX_POSITION:
+        raise UsageError(f"max_words must be between 1 and {_MAX_POSITION}; got {max_words}.")
+    for language, raw in raws.items():
+        if not (isinstance(language, str) and language.strip()):
+            raise UsageError(
+                f"A language label must be a string; got {language!r}. In a YAML file write 'no' in quotes."
+            )
+        if not raw.texts:
+            raise InputError(f"{raw.path} ({language}) has no sentences. Give at least one.")
+        _check_encodable(raw)
+    if parallel:
+        _check_counts(raws)
+    sentences, words = [], []
+    found: dict[str, dict[int, str]] = {}  # language -> sentence number -> why it cannot be kept
+    for language, raw in raws.items():
+        split = _at_spaces if segmented or raw.spans is not None else segmenter(language)
+        table, found[language] = _word_table(raw, split, max_words)
+        words.append(table.select(pl.lit(language).alias("language"), pl.all()))
+        sentences.append(_sentence_table(language, raw))
+    dropped, numbers = _dropped(raws, found, parallel=parallel)
+    for i, language in enumerate(raws):
+        gone = pl.Series(numbers[language], dtype=pl.Int32)
+        sentences[i] = sentences[i].filter(~pl.col("sentence").is_in(gone.implode()))
+        words[i] = words[i].filter(~pl.col("sentence").is_in(gone.implode()))
+    _report(dropped, raws, max_words, parallel=parallel)
+    row = pl.int_range(pl.len(), dtype=pl.Int64).alias("row")
+    word_table = pl.concat(words, how="diagonal").select(row, pl.all())
+    sentence_table = pl.concat(sentences, how="diagonal")
+    return Corpus(sentence_table, word_table, tuple(raws), parallel, tuple(dropped))
+
+
+def _check_encodable(raw: Raw) -> None:
+    """Refuse lone surrogates, which an escape in JSON can smuggle in and no UTF-8 table can hold."""
+    try:
+        "\n".join(raw.texts).encode()
+    except UnicodeEncodeError:
+        half = re.compile("[\ud800-\udfff]")
+        line = next(n for n, text in zip(raw.lines, raw.texts, strict=True) if half.search(text))
+        raise InputError(
+            f"{raw.path}, line {line}: half of a surrogate pair is no character. Write both halves, or none."
+        ) from None
+
+
+def _check_counts(raws: Mapping[str, Raw]) -> None:
+    (first, one), *others = raws.items()
+    for language, other in others:
+        if len(one.texts) != len(other.texts):
+            raise InputError(
+                f"Parallel files must have equal numbers of sentences: {one.path} ({first}) has "
+                f"{len(one.texts)}, {other.path} ({language}) has {len(other.texts)}. Align them, or say "
+                "parallel=False."
+            )
+
+
+def _at_spaces(text: str) -> list[Span]:
+    """Split at spaces and tabs only: a no-break space belongs to its word."""
+    if not text.strip():
+        return []
+    return [(m[0], m.start(), m.end()) for m in re.finditer(r"[^ \t]+", text)]
+
+
+def _word_table(raw: Raw, split: Segmenter, max_words: int) -> tuple[pl.DataFrame, dict[int, str]]:
+    """Return the words of the sentences that can be kept, and why the others cannot."""
+    tables = []
+    reasons: dict[int, str] = {}
+    for begin in range(0, len(raw.texts), _CHUNK):
+        numbers = range(begin, min(begin + _CHUNK, len(raw.texts)))
+        counts = np.zeros(len(numbers), dtype=np.int64)
+        spans: list[Span] = []
+        extra: dict[str, list[str]] = {name: [] for name in raw.word_columns}
+        for k, i in enumerate(numbers):
+            text = raw.texts[i]
+            found = raw.spans[i] if raw.spans is not None else split(text)
+            if not found or len(found) > max_words:
+                reasons[i] = "overlong" if found else "empty"
+                continue
+            counts[k] = len(found)
+            spans += found
+            for name, column in raw.word_columns.items():
+                extra[name] += column[i]
+        tables.append(_columns(numbers, counts, spans, extra))
+    return pl.concat(tables), reasons
+
+
+def _columns(
+    numbers: range,
+    counts: npt.NDArray[np.int64],
+    spans: list[Span],
+    extra: Mapping[str, list[str]],
+) -> pl.DataFrame:
+    """Build one chunk of the word table, column by column."""
+    words, starts, ends = zip(*spans, strict=True) if spans else ((), (), ())
+    position = np.arange(len(spans)) - np.repeat(np.cumsum(counts) - counts, counts)
+    data: dict[str, Any] = {
+        "sentence": np.repeat(np.asarray(numbers), counts),
+        "position": position,
+        "word": words,
+        "start": starts,
+        "end": ends,
+    }
+    columns = [pl.Series(name, values, dtype=WORD_COLUMNS[name]) for name, values in data.items()]
+    columns += [pl.Series(name, values, dtype=pl.String) for name, values in extra.items()]
+    return pl.DataFrame(columns)
+
+
+def _sentence_table(language: str, raw: Raw) -> pl.DataFrame:
+    n = len(raw.texts)
+    data: dict[str, Any] = {"language": [language] * n, "sentence": range(n), "text": raw.texts}
+    columns = [pl.Series(name, values, dtype=SENTENCE_COLUMNS[name]) for name, values in data.items()]
+    columns += [pl.Series(name, values, dtype=pl.String) for name, values in raw.sentence_columns.items()]
+    return pl.DataFrame(columns)
+
+
+def _dropped(
+    raws: Mapping[str, Raw], found: Mapping[str, Mapping[int, str]], *, parallel: bool
+) -> tuple[list[Dropped], dict[str, list[int]]]:
+    """Return one record a dropped sentence, and the sentence numbers to leave out of each language."""
+    records: dict[tuple[int, str], Dropped] = {}
+    for language, reasons in found.items():
+        raw = raws[language]
+        for number, reason in reasons.items():
+            key = (number, "" if parallel else language)
+            records.setdefault(key, Dropped(reason, language, raw.path, raw.lines[number]))
+    everywhere = sorted({number for reasons in found.values() for number in reasons})
+    numbers = {language: everywhere if parallel else sorted(found[language]) for language in raws}
+    return [records[key] for key in sorted(records)], numbers
+
+
+def _report(dropped: Sequence[Dropped], raws: Mapping[str, Raw], max_words: int, *, parallel: bool) -> None:
+    """Warn in one line of what was dropped; fail where nothing is left."""
+    if not dropped:
+        return
+    sizes = {language: len(raw.texts) for language, raw in raws.items()}
+    total = next(iter(sizes.values())) if parallel else sum(sizes.values())
+    counts = Counter(one.reason for one in dropped)
+    why = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))
+    places = ", ".join(f"{one.path}:{one.line} ({one.reason})" for one in dropped[:5])
+    more = ", ..." if len(dropped) > 5 else ""
+    lost = Counter(one.language for one in dropped)
+    gone = [language for language in raws if lost[language] == sizes[language]]
+    if len(dropped) == total or (gone and not parallel):
+        whose = "" if parallel or len(gone) == len(raws) else f" of {', '.join(gone)}"
+        raise InputError(
+            f"No sentence{whose} is left: all were dropped ({why}; limit {max_words} words): {places}{more}. "
+            "Check the files, or raise max_words."
+        )
+    log.warning(
+        "Dropped %d of %d sentences%s (%s; limit %d words): %s%s",
+        len(dropped),
+        total,
+        " from all languages" if parallel else "",
+        why,
+        max_words,
+        places,
+        more,
+    )

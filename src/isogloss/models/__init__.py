@@ -1,0 +1,18 @@
+"""Models: the only room that imports transformers.  Loading, stacks, layers, one forward pass.
+
+Every model goes through ``AutoConfig``, ``AutoTokenizer`` and ``AutoModel``, never with code from the hub;
+no language-model head is ever computed.  Importing this room imports neither torch nor transformers.
+"""
+
+from isogloss.models.loading import (
+    Loaded,
+    ModelInfo,
+    describe,
+    encode,
+    facts,
+    hidden_states,
+    load,
+    space_marks,
+)
+
+__all__ = ["Loaded", "ModelInfo", "describe", "encode", "facts", "hidden_states", "load", "space_marks"]

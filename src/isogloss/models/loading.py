@@ -1,0 +1,365 @@
+"""Loading a model, its kind and its layers; one forward pass."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isogloss.errors import InputError, UsageError, unknown
+from isogloss.models.sources import (
+    check_complete,
+    check_folder,
+    folder_fingerprint,
+    hub_source,
+    load_part,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+_NO_LIMIT = 10**6  # tokenizers without a limit of their own name a huge one (1e30)
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What can be known of a model without loading its weights.
+
+    Attributes
+    ----------
+    name : str
+        The folder or hub id as given.
+    stacks : tuple of str
+        ``("encoder",)``, ``("decoder",)`` or ``("encoder", "decoder")``; the first is the default.
+    n_layers : mapping of str to int
+        Stack -> number of blocks L; layers are numbered 0 (embeddings) .. L.
+    d : int
+        Width of a state.
+    fingerprint : str
+        Digest of the model's files (a folder) or commit (the hub).
+    commit : str or None
+        Commit on the hub; None for a folder.
+    offline : bool
+        True when only files on this machine are to be used.
+    """
+
+    name: str
+    stacks: tuple[str, ...]
+    n_layers: Mapping[str, int]
+    d: int
+    fingerprint: str
+    commit: str | None
+    offline: bool
+
+    def check_stack(self, stack: str | None) -> str:
+        """Return the stack to use: the one named, or the first one for None."""
+        if stack is not None and stack not in self.stacks:
+            raise unknown("stack", stack, self.stacks, where=f"model '{self.name}'")
+        return stack or self.stacks[0]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to run, in float32 and evaluation mode.
+
+    Attributes
+    ----------
+    info : ModelInfo
+    stack : str
+        The stack in use.
+    tokenizer : transformers.PreTrainedTokenizerFast
+    module : torch.nn.Module
+        The whole model, or only its encoder where that is the stack of an encoder-decoder.
+    max_length : int or None
+        Most subwords in one sequence, special ones included; None = no limit.
+    pad_id : int
+    start_id : int or None
+        First input of the decoder of an encoder-decoder.
+    device : str
+    """
+
+    info: ModelInfo
+    stack: str
+    tokenizer: Any
+    module: torch.nn.Module
+    max_length: int | None
+    pad_id: int
+    start_id: int | None
+    device: str
+
+    @property
+    def name(self) -> str:
+        return self.info.name
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        return self.info.stacks
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks of the stack in use."""
+        return self.info.n_layers[self.stack]
+
+    @property
+    def d(self) -> int:
+        return self.info.d
+
+    @property
+    def fingerprint(self) -> str:
+        return self.info.fingerprint
+
+    @property
+    def conditioned(self) -> bool:
+        """True if the stack reads another line through an encoder."""
+        return self.stack == "decoder" and len(self.stacks) == 2
+
+
+def describe(name: str | Path, *, revision: str | None = None) -> ModelInfo:
+    """Return stacks, layers and width of a model without loading its weights.
+
+    Parameters
+    ----------
+    name : str or Path
+        A folder in the hub's format (config.json, tokenizer.json, model.safetensors), or a hub id.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or the hub cannot be reached and the model is not in its local cache.
+    UsageError
+        If a `revision` is given for a folder.
+    """
+    from transformers import AutoConfig
+
+    folder = Path(name)
+    if folder.is_dir():
+        if revision is not None:
+            raise UsageError(f"revision='{revision}' is for models on the hub; '{name}' is a folder.")
+        check_folder(folder)
+        source: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        fingerprint = folder_fingerprint(folder)
+    else:
+        source = hub_source(str(name), revision)
+        fingerprint = f"commit-{source['revision']}"
+    config = load_part("configuration", name, lambda: AutoConfig.from_pretrained(str(name), **source))
+    stacks = _stacks(config)
+    try:
+        n_layers = {stack: _depth(config, stack) for stack in stacks}
+        d = int(config.get_text_config().hidden_size)
+    except (AttributeError, ValueError):
+        raise InputError(
+            f"The model '{name}' (type '{config.model_type}') is not a text model with layers. "
+            "Give another one."
+        ) from None
+    commit = source.get("revision")
+    return ModelInfo(str(name), stacks, n_layers, d, fingerprint, commit, source["local_files_only"])
+
+
+def load(
+    name: str | Path, *, stack: str | None = None, device: str = "auto", revision: str | None = None
+) -> Loaded:
+    """Load a model and its fast tokenizer.
+
+    All is computed in float32, whatever the weights are stored as.  The number of CPU threads is torch's own
+    (``OMP_NUM_THREADS`` or ``torch.set_num_threads``).
+
+    Parameters
+    ----------
+    name : str or Path
+        A folder in the hub's format, or a hub id.
+    stack : {"encoder", "decoder"}, optional
+        Default: the first of the model's stacks.
+    device : str
+        ``"auto"`` (a CUDA device where there is one, else the CPU) or a torch device.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Raises
+    ------
+    InputError
+        If the model does not exist, is incomplete, or has no fast tokenizer.
+    UsageError
+        If the model has no such stack, or there is no such device.
+    """
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    info = describe(name, revision=revision)
+    stack = info.check_stack(stack)
+    place = _device(device)
+    source: dict[str, Any] = {"local_files_only": info.offline, "trust_remote_code": False}
+    if info.commit is not None:
+        source["revision"] = info.commit
+    tokenizer = load_part("tokenizer", name, lambda: AutoTokenizer.from_pretrained(info.name, **source))
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"The tokenizer of '{name}' is a slow one, which tells no character offsets. Give a model that "
+            "has a tokenizer.json, or convert its tokenizer with transformers and save it beside the model."
+        )
+    log.info("loading %s", name)
+    module, report = load_part(
+        "weights",
+        name,
+        lambda: AutoModel.from_pretrained(info.name, dtype=torch.float32, output_loading_info=True, **source),
+    )
+    check_complete(name, report["missing_keys"], encoder_only=len(info.stacks) == 2 and stack == "encoder")
+    config = module.config
+    max_length = _max_length(tokenizer, module)
+    if len(info.stacks) == 2 and stack == "encoder":
+        module = module.get_encoder()
+    module.config.get_text_config().use_cache = False  # a cache of keys and values only costs memory here
+    pad = next(
+        (x for x in (config.get_text_config().pad_token_id, tokenizer.pad_token_id) if x is not None), 0
+    )
+    start = getattr(config, "decoder_start_token_id", None)
+    return Loaded(
+        info=info,
+        stack=stack,
+        tokenizer=tokenizer,
+        module=module.eval().to(place),
+        max_length=max_length,
+        pad_id=int(pad),
+        start_id=int(pad if start is None else start) if len(info.stacks) == 2 else None,
+        device=place,
+    )
+
+
+def encode(model: Loaded, texts: Sequence[str]) -> list[Any]:
+    """Tokenise whole sentences, special subwords included, cut at the model's limit.
+
+    Returns
+    -------
+    list of tokenizers.Encoding
+        ``ids``, ``offsets`` (code points of the sentence) and ``overflowing`` (not empty if it was cut).
+    """
+    limit: dict[str, Any] = {}
+    if model.max_length is not None:
+        limit = {"truncation": True, "max_length": model.max_length}
+    batch = model.tokenizer(list(texts), add_special_tokens=True, **limit)
+    return list(batch.encodings)
+
+
+def space_marks(model: Loaded) -> list[int]:
+    """Return the ids of subwords that stand for a space and nothing else.
+
+    Some tokenizers put one in front of a sentence and give it the span of the first character.
+    """
+    tokenizer = model.tokenizer
+    found = tokenizer.convert_tokens_to_ids(["\u2581", "\u0120"])  # SentencePiece's and byte-level BPE's
+    return [i for i in found if i is not None and i != tokenizer.unk_token_id]
+
+
+def hidden_states(
+    model: Loaded,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    *,
+    source_ids: torch.Tensor | None = None,
+    source_mask: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, ...]:
+    """Run one padded batch and return all layers of the stack.
+
+    Parameters
+    ----------
+    model : Loaded
+    ids, mask : torch.Tensor
+        (n, width) int64, padded on the right; mask is 1 on real subwords.
+    source_ids, source_mask : torch.Tensor, optional
+        What the encoder reads, for the decoder of an encoder-decoder.
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        L + 1 tensors (n, width, d) float32.  0 is the embedding output, l the output of block l.
+        Layer L is *after* the final norm in models that have one (T5-, Llama-, Qwen-, Gemma-like), so curves
+        over layers may jump there.
+    """
+    import torch
+
+    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+    if model.conditioned:
+        inputs = {"input_ids": source_ids, "attention_mask": source_mask}
+        inputs |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}
+    with torch.inference_mode():
+        output = model.module(**inputs, output_hidden_states=True)
+    found: tuple[torch.Tensor, ...] = (
+        output.decoder_hidden_states if model.conditioned else output.hidden_states
+    )
+    if len(found) != model.n_layers + 1:
+        raise InputError(
+            f"'{model.name}' returned {len(found)} layers where its configuration promises "
+            f"{model.n_layers + 1}, embeddings included. This kind of model is not supported."
+        )
+    return found
+
+
+def facts(model: Loaded) -> dict[str, object]:
+    """Return what pins a model's states beside the settings: fingerprint, commit, versions, device."""
+    import torch
+    import transformers
+
+    return {
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "revision": model.info.commit,
+        "max_length": model.max_length,
+        "device": model.device,
+        "transformers": transformers.__version__,
+        "torch": torch.__version__,
+    }
+
+
+# -- what kind of model it is ---------------------------------------------------------------------
+
+
+def _stacks(config: Any) -> tuple[str, ...]:
+    from transformers.models.auto import modeling_auto
+
+    if config.is_encoder_decoder:
+        return ("encoder", "decoder")
+    # BERT-like types are in both tables: they can be run as decoders, and say so in the configuration
+    masked = config.model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    causal = config.model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    reads_left = getattr(config, "is_decoder", False) or (causal and not masked)
+    return ("decoder",) if reads_left else ("encoder",)
+
+
+def _depth(config: Any, stack: str) -> int:
+    if config.is_encoder_decoder and stack == "decoder":
+        n_layers = getattr(config, "num_decoder_layers", None)  # T5-like
+        return int(n_layers or config.get_text_config(decoder=True).num_hidden_layers)
+    return int(config.get_text_config().num_hidden_layers)
+
+
+def _max_length(tokenizer: Any, module: Any) -> int | None:
+    """Return the smaller of the tokenizer's limit and the number of learnt or rotary positions."""
+    limits = []
+    if tokenizer.model_max_length < _NO_LIMIT:
+        limits.append(int(tokenizer.model_max_length))
+    positions = getattr(module.config.get_text_config(), "max_position_embeddings", None)
+    if positions and positions > 0:
+        table = getattr(getattr(module, "embeddings", None), "position_embeddings", None)
+        padding = getattr(table, "padding_idx", None)  # RoBERTa-like: positions count from padding_idx + 1
+        limits.append(int(positions) - (0 if padding is None else int(padding) + 1))
+    return min(limits, default=None)
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise UsageError(
+            f"The device '{device}' cannot be used ({reason}). Give auto, cpu or cuda."
+        ) from None
+    return device

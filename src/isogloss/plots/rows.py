@@ -1,0 +1,118 @@
+"""The rows behind a figure: the figures of one metric at one theta, ready to be drawn."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+from isogloss.errors import UsageError, unknown
+from isogloss.results import Results
+
+Row = dict[str, Any]
+NUMBERS = ("score", "chance", "adjusted", "ci_low", "ci_high", "coverage")
+METRICS = ("calign", "calign_mean", "colap", "colap_group")
+RUN = ("model", "stack", "method", "n_concepts", "seed")
+"""The columns that name one run: figures of different runs are never joined by a line."""
+
+
+def languages(table: pl.DataFrame) -> list[str]:
+    """Return the languages of a results table in the order of the study, else of appearance."""
+    groups = table.filter(pl.col("metric") == "colap_group")["source"]
+    named = groups[0].split("+") if len(groups) else []
+    pairs = table.filter(pl.col("target") != "")
+    found = pl.concat([pairs["source"], pairs["target"]]).unique(maintain_order=True).to_list()
+    return [x for x in named if x in found] + [x for x in found if x not in named]
+
+
+def run_labels(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the distinct runs of a results table with a ``label`` that is as short as it can be."""
+    runs = table.select(RUN).unique(maintain_order=True)
+    counts = runs.group_by("model", "stack").agg(pl.col(name).n_unique() for name in RUN[2:])
+    marks = {"method": "", "n_concepts": "K ", "seed": "seed "}
+    parts = [pl.col("model"), pl.col("stack")]
+    parts += [
+        pl.lit(mark) + pl.col(name).cast(pl.String)
+        for name, mark in marks.items()
+        if (counts[name] > 1).any()
+    ]
+    return runs.with_columns(pl.concat_str(parts, separator=" · ").alias("label"))
+
+
+def main_theta(table: pl.DataFrame, metric: str) -> float:
+    """Return the theta to draw when none is asked for: the published default, else the smallest."""
+    found = sorted(set(table.filter(pl.col("metric") == metric)["theta"].to_list()))
+    default = 0.3 if metric.startswith("colap") else 0.8
+    return default if default in found else found[0]
+
+
+def figure_rows(
+    results: Results, metric: str, *, model: str | None, stack: str | None, theta: float | None
+) -> list[Row]:
+    """Return the rows to draw, ordered by language and layer; numbers have four digits, NaN is None.
+
+    Raises
+    ------
+    UsageError
+        If the metric, model, stack or theta is not in the results.
+    """
+    table = results.table
+    known = [name for name in METRICS if name in set(table["metric"].to_list())]
+    if metric not in known:
+        raise unknown("metric", metric, known)
+    table = table.filter(pl.col("metric") == metric)
+    for name, value in (("model", model), ("stack", stack)):
+        if value is not None:
+            if value not in table[name].to_list():
+                raise unknown(name, value, set(table[name].to_list()))
+            table = table.filter(pl.col(name) == value)
+    if table.is_empty():
+        raise UsageError(
+            f"There is no {metric} figure of model {model}, stack {stack}. Leave one of them out."
+        )
+    theta = main_theta(table, metric) if theta is None else theta
+    if theta not in table["theta"].to_list():
+        raise unknown("theta", f"{theta:g}", {f"{x:g}" for x in table["theta"]})
+    table = table.filter(pl.col("theta") == theta)
+    rank = {name: i for i, name in enumerate(languages(results.table))}
+    table = table.join(run_labels(table), on=RUN, how="left", maintain_order="left")
+    rows = sorted(
+        table.iter_rows(named=True),
+        key=lambda row: (rank.get(row["source"], 0), rank.get(row["target"], 0), row["layer"]),
+    )
+    return [_drawn(row, theta) for row in rows]
+
+
+def _drawn(row: Mapping[str, Any], theta: float) -> Row:
+    arrow = " → " if row["metric"] == "calign" else " – "
+    kept = {name: row[name] for name in ("layer", "source", "target", "n")}
+    kept |= {"run": row["label"], "theta": theta}
+    kept["pair"] = row["source"] + (arrow + row["target"] if row["target"] else "")
+    return kept | {name: _number(row[name]) for name in NUMBERS}
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else round(value, 4)
+
+
+def average(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return one row a layer: the mean over pairs of every number.
+
+    The interval is the mean of the pairs' bounds.  Pairs share languages and are not independent; this is
+    the widest interval their mean can have, whatever the dependence.
+    """
+    layers: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row["score"] is not None:
+            layers[row["layer"]].append(row)
+    found = []
+    for layer, group in sorted(layers.items()):
+        mean: Row = {"layer": layer, "n": sum(row["n"] for row in group), "n_pairs": len(group)}
+        for name in NUMBERS:
+            values = [row[name] for row in group if row[name] is not None]
+            mean[name] = round(sum(values) / len(values), 4) if values else None
+        found.append(mean)
+    return found

@@ -1,0 +1,198 @@
+"""The starter: a built-in corpus, model and study, so that everything can be tried without a network."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from isogloss import store
+from isogloss.corpus import Corpus
+from isogloss.errors import InputError, unknown
+from isogloss.segment import segment
+
+_HERE = Path(__file__).parent
+_HEADER = re.compile(r"# (\S+)\t(\S+)\t(\S+)")
+_LINE = re.compile(r"(\w+): (.+)")
+_MARK = re.compile(r"\[([A-Z]+) ([^\[\]]+)\]")
+
+Span = tuple[int, int, str]  # start, end, type
+
+
+def corpus_file() -> Path:
+    """Return the file of the built-in corpus, in the notation of `parse`."""
+    return _HERE / "corpus.txt"
+
+
+def model_folder() -> Path:
+    """Return the folder of the built-in model, in the hub's format."""
+    return _HERE / "model"
+
+
+def study_file() -> Path:
+    """Return the study file of ``isogloss demo``."""
+    return _HERE / "study.yaml"
+
+
+def load_corpus(languages: Sequence[str] | None = None) -> Corpus:
+    """Return the built-in multi-parallel corpus: everyday and newspaper-like sentences in en, de, es, fr, ar.
+
+    Parameters
+    ----------
+    languages : sequence of str
+        Which languages, in which order; all when not given.
+
+    Returns
+    -------
+    Corpus
+        Sentences carry ``label`` (the sentiment: ``positive``, ``neutral``, ``negative``), ``topic`` and
+        ``id``; words carry ``ner`` (IOB2 tags: ``B-PER``, ``I-PER``, ..., ``O``).
+
+    Raises
+    ------
+    UsageError
+        If a language is not in the corpus.
+
+    Examples
+    --------
+    >>> from isogloss.starter import load_corpus
+    >>> load_corpus(["en", "fr"]).languages
+    ('en', 'fr')
+    """
+    return parse(store.read_lines(corpus_file()), languages, name=corpus_file().name)
+
+
+@dataclass(frozen=True)
+class _Sentence:
+    id: str
+    label: str
+    topic: str
+    language: str
+    text: str
+    spans: list[Span]
+    place: str
+
+
+def parse(lines: Iterable[str], languages: Sequence[str] | None = None, *, name: str = "corpus") -> Corpus:
+    """Read the starter corpus's notation from lines; `load_corpus` says what comes out.
+
+    A block is a header, ``# ID<tab>LABEL<tab>TOPIC``, and a line ``LANGUAGE: text`` per language with
+    entities marked as ``[PER Marie Curie]``; empty lines are skipped.
+
+    Raises
+    ------
+    InputError
+        If a line is none of these, a block lacks a language, or an entity does not start and end with a word.
+    UsageError
+        If a language is asked for that is not there.
+    """
+    blocks: list[list[_Sentence]] = []
+    header: re.Match[str] | None = None
+    for number, line in enumerate(lines, start=1):
+        place = f"{name}, line {number}"
+        if found := _HEADER.fullmatch(line):
+            header = found
+            blocks.append([])
+        elif (found := _LINE.fullmatch(line)) and header:
+            text, spans = _unmark(unicodedata.normalize("NFC", found[2].strip()), place)
+            blocks[-1].append(_Sentence(header[1], header[2], header[3], found[1], text, spans, place))
+        elif line.strip():
+            raise InputError(
+                f"{place}: neither '# ID<tab>LABEL<tab>TOPIC' nor 'LANGUAGE: text': {line[:60]!r}."
+            )
+    if not blocks:
+        raise InputError(f"{name} has no sentences.")
+    known = tuple(sentence.language for sentence in blocks[0])
+    for block in blocks:
+        if tuple(sentence.language for sentence in block) != known or not block:
+            raise InputError(
+                f"{name}: every block must have the languages {', '.join(known)}, in the first one's order; "
+                f"{f'{block[0].id} does not' if block else 'one has none'}."
+            )
+    for language in languages or ():
+        if language not in known:
+            raise unknown("language", language, known)
+    chosen = tuple(languages) if languages else known
+    return _corpus([{sentence.language: sentence for sentence in block} for block in blocks], chosen)
+
+
+def _unmark(marked: str, place: str) -> tuple[str, list[Span]]:
+    """Return the text without its marks, and the marked spans in it."""
+    text, spans, end = "", [], 0
+    for mark in _MARK.finditer(marked):
+        text += marked[end : mark.start()]
+        spans.append((len(text), len(text) + len(mark[2]), mark[1]))
+        text += mark[2]
+        end = mark.end()
+    text += marked[end:]
+    if "[" in text or "]" in text:
+        raise InputError(f"{place}: an entity mark is not of the form [PER Marie Curie].")
+    return text, spans
+
+
+def _corpus(blocks: Sequence[dict[str, _Sentence]], languages: tuple[str, ...]) -> Corpus:
+    sentences, words = [], []
+    for language in languages:
+        for number, block in enumerate(blocks):
+            sentence = block[language]
+            sentences.append((language, number, sentence.text, sentence.label, sentence.topic, sentence.id))
+            words += [
+                (language, number, position, *word)
+                for position, word in enumerate(_tagged(sentence, language))
+            ]
+    string = pl.String()
+    table = pl.DataFrame(
+        words,
+        schema={
+            "language": string,
+            "sentence": pl.Int32,
+            "position": pl.Int16,
+            "word": string,
+            "start": pl.Int32,
+            "end": pl.Int32,
+            "ner": string,
+        },
+        orient="row",
+    )
+    return Corpus(
+        pl.DataFrame(
+            sentences,
+            schema={
+                "language": string,
+                "sentence": pl.Int32,
+                "text": string,
+                "label": string,
+                "topic": string,
+                "id": string,
+            },
+            orient="row",
+        ),
+        table.with_columns(pl.int_range(table.height, dtype=pl.Int64).alias("row")).select(
+            "row", *table.columns
+        ),
+        languages,
+    )
+
+
+def _tagged(sentence: _Sentence, language: str) -> list[tuple[str, int, int, str]]:
+    """Return (word, start, end, IOB2 tag) for the words of a sentence."""
+    words = segment(sentence.text, language)
+    starts, ends = {start for _, start, _ in words}, {end for _, _, end in words}
+    for start, end, kind in sentence.spans:
+        if start not in starts or end not in ends:
+            raise InputError(
+                f"{sentence.place}: the {kind} '{sentence.text[start:end]}' "
+                "does not start and end with a word. Mark whole words."
+            )
+    tagged = []
+    for word, start, end in words:
+        tag = "O"
+        for begin, stop, kind in sentence.spans:
+            if begin <= start and end <= stop:
+                tag = f"{'B' if start == begin else 'I'}-{kind}"
+        tagged.append((word, start, end, tag))
+    return tagged

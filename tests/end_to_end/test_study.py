@@ -1,0 +1,182 @@
+"""A whole study on the built-in model: complete, repeatable, resumable."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import combinations, permutations
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import isogloss as ig
+from isogloss.results import RESULT_COLUMNS
+from isogloss.store import Study
+
+StudyFile = Callable[..., Path]
+LANGUAGES = ("en", "de", "ar")
+
+
+@pytest.fixture
+def finished(study_file: StudyFile, tmp_path: Path) -> Path:
+    ig.run_study(study_file(), out=tmp_path / "study", workers=1)
+    return tmp_path / "study"
+
+
+def markers(root: Path) -> dict[str, int]:
+    folder = root / ".steps"
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*.json")}
+
+
+def test_results_are_complete(finished: Path) -> None:
+    table = ig.Results.read(finished / "results.parquet").table
+    assert table.columns == list(RESULT_COLUMNS)
+    for layer in (0, 4):
+        for theta in (0.5, 0.8):
+            rows = table.filter(pl.col("layer") == layer, pl.col("theta") == theta)
+            found = rows.filter(pl.col("metric") == "calign").select("source", "target").rows()
+            assert sorted(found) == sorted(permutations(LANGUAGES, 2))
+            mean = rows.filter(pl.col("metric") == "calign_mean").select("source", "target").rows()
+            assert sorted(mean) == sorted(combinations(LANGUAGES, 2))
+        overlap = table.filter(pl.col("layer") == layer, pl.col("metric") == "colap")
+        assert sorted(overlap.select("source", "target").rows()) == sorted(combinations(LANGUAGES, 2))
+        group = table.filter(pl.col("layer") == layer, pl.col("metric") == "colap_group")
+        assert group["source"].to_list() == ["en+de+ar"]
+        assert group["theta"].to_list() == pytest.approx([0.2])
+    for name in ("score", "chance", "adjusted", "ci_low", "ci_high", "coverage"):
+        assert table[name].is_finite().all(), name
+    assert table["signature"].str.contains("isogloss:").all()
+    assert pl.read_csv(finished / "results.csv").height == table.height
+
+
+def test_the_folder_is_laid_out_as_documented(finished: Path) -> None:
+    for name in (
+        "study.yaml",
+        "manifest.json",
+        "tokens.parquet",
+        "states/starter/encoder/layer_00.npy",
+        "states/starter/encoder/layer_04.npy",
+        "links/diagonal/en-de.parquet",
+        "dictionary/en-de.parquet",
+        "dictionary/de-en.parquet",
+        "concepts/starter/encoder/ward-k30-s0/layer_04/en.parquet",
+        "concepts/starter/encoder/ward-k30-s0/layer_04/en+de.parquet",
+        "concepts/starter/encoder/ward-k30-s0/layer_04/en+de+ar.parquet",
+        "results.parquet",
+        "results.csv",
+    ):
+        assert (finished / name).is_file(), name
+    tokens = pl.read_parquet(finished / "tokens.parquet")
+    assert {"row", "language", "sentence", "position", "word", "start", "end"} <= set(tokens.columns)
+    assert not list(finished.rglob("*.tmp"))
+    assert not list(finished.rglob("*.partial"))
+
+
+def test_the_written_study_file_runs_again_and_does_nothing(finished: Path) -> None:
+    before, csv = markers(finished), (finished / "results.csv").read_bytes()
+    ig.run_study(finished / "study.yaml", out=finished, workers=1)
+    after = markers(finished)
+    assert {k: v for k, v in after.items() if k != "plan.json"} == {
+        k: v for k, v in before.items() if k != "plan.json"
+    }
+    assert (finished / "results.csv").read_bytes() == csv
+
+
+def test_number_of_workers_and_folder_do_not_matter(
+    finished: Path, study_file: StudyFile, tmp_path: Path
+) -> None:
+    ig.run_study(study_file(), out=tmp_path / "other", workers=2)
+    assert (tmp_path / "other" / "results.csv").read_bytes() == (finished / "results.csv").read_bytes()
+
+
+def test_a_new_theta_measures_again_and_discovers_nothing(finished: Path, study_file: StudyFile) -> None:
+    before = markers(finished)
+    changed = study_file(metrics={"theta_align": [0.6]})
+    results = ig.run_study(changed, out=finished, workers=1)
+    after = markers(finished)
+    again = {name.split("/")[0] for name in after if after[name] != before.get(name)}
+    assert again == {"metrics", "results.json", "plan.json"}
+    assert results.only(metric="calign")["theta"].unique().to_list() == [0.6]
+
+
+def test_a_damaged_output_is_made_again(finished: Path, study_file: StudyFile) -> None:
+    csv = (finished / "results.csv").read_bytes()
+    damaged = finished / "concepts/starter/encoder/ward-k30-s0/layer_04/en.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-10])
+    (finished / "states/starter/encoder/layer_00.npy").unlink()
+    ig.run_study(study_file(), out=finished, workers=1)
+    assert (finished / "results.csv").read_bytes() == csv
+
+
+def test_batch_size_changes_no_concept(finished: Path, study_file: StudyFile, tmp_path: Path) -> None:
+    ig.run_study(study_file(run={"batch_tokens": 1}), out=tmp_path / "one", workers=1)
+    for path in (finished / "concepts").rglob("*.parquet"):
+        other = tmp_path / "one" / path.relative_to(finished)
+        assert pl.read_parquet(path).equals(pl.read_parquet(other)), path.name
+
+
+def test_a_finished_study_opens(finished: Path) -> None:
+    study = ig.open_study(finished)
+    (run,) = study.runs
+    assert (run.model, run.stack, run.layers, run.n_concepts) == ("starter", "encoder", (0, 4), 30)
+    alignment = study.alignment(run, 4, "en", "de")
+    row = study.results.only(layer=4, metric="calign", source="en", target="de", theta=0.5)
+    assert alignment.score == row["score"].item()
+    assert study.overlap(run, 4, ("en", "de")).counts.sum() == len(study.concepts(run, 4, "en+de").labels)
+    assert study.overlap(run, 4, LANGUAGES).figures[0].theta == pytest.approx(0.2)
+
+
+def start(study: Path, out: Path) -> subprocess.Popen[bytes]:
+    code = "import sys, isogloss as ig; ig.run_study(sys.argv[1], out=sys.argv[2], workers=1)"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(study), str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill_when(process: subprocess.Popen[bytes], seen: Callable[[], bool], limit: float = 120) -> None:
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        if seen():
+            os.kill(process.pid, signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+            return
+        assert process.poll() is None, "the study ended before it could be killed"
+        time.sleep(0.005)
+    process.kill()
+    pytest.fail("the study never came to the place where it was to be killed")
+
+
+@pytest.mark.slow
+def test_killed_twice_it_resumes(study_file: StudyFile, tmp_path: Path) -> None:
+    long = {"path": None, "name": "starter", "layers": "all"}
+    from isogloss.starter import model_folder
+
+    study = study_file(
+        models=[{**long, "path": str(model_folder())}], run={"batch_tokens": 1}, discovery={"n_concepts": 25}
+    )
+    out = tmp_path / "killed"
+    files = Study(out)
+    partial = files.states("starter", "encoder").with_name("encoder.partial")
+    kill_when(start(study, out), lambda: partial.is_dir() and any(partial.glob("layer_00.npy")))
+    assert files.record("states/starter/encoder") is None
+
+    concepts = out / ".steps" / "concepts"
+    kill_when(start(study, out), lambda: sum(1 for _ in concepts.rglob("*.json")) >= 5)
+    before = markers(out)
+    assert not files.results.exists()
+
+    resumed = ig.run_study(study, out=out, workers=1)
+    after = markers(out)
+    assert all(after[name] == before[name] for name in before if name != "plan.json"), (
+        "finished work was redone"
+    )
+    whole = ig.run_study(study, out=tmp_path / "whole", workers=1)
+    assert (out / "results.csv").read_bytes() == (tmp_path / "whole" / "results.csv").read_bytes()
+    assert resumed.table.equals(whole.table)

@@ -1,0 +1,166 @@
+"""Tiny random models in the hub's folder format, with tokenizers written by hand, and corpora for them.
+
+Nothing is trained: a tokenizer trained on the fly differs from process to process.  Vocabularies are fixed lists.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
+
+FAMILIES = ("bert", "xlmr", "t5", "mt5", "llama", "qwen", "gemma")
+WIDTH = 16
+LIMIT = 40  # subwords in a sequence, special ones included, where a family has a limit
+
+_WORDS = ["the", "old", "house", "river", "green", "water", "city", "das", "alte", "haus", "fluss", "stadt"]
+_LETTERS = list("abcdefghijklmnopqrstuvwxyzäöüß.,!?0123456789") + list("我们在老房子里看书القطفيبت")
+
+
+def make(family: str, folder: Path) -> Path:
+    """Write the tiny model of a family, and return its folder."""
+    import torch
+
+    tokenizer, special = _TOKENIZERS[family]()
+    folder.mkdir(parents=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", **special}
+    if family in ("bert", "xlmr", "t5"):
+        settings["model_max_length"] = LIMIT
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        model = _model(family, tokenizer)
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                torch.nn.init.normal_(parameter, std=0.3)  # the usual 0.02 would make all layers alike
+        model.save_pretrained(folder)
+    return folder
+
+
+def _model(family: str, tokenizer: Any) -> Any:
+    import transformers as tf
+
+    size = {"vocab_size": tokenizer.get_vocab_size(), "hidden_size": WIDTH, "intermediate_size": 32}
+    size |= {"num_hidden_layers": 2, "num_attention_heads": 2}
+    if family == "bert":
+        return tf.BertModel(tf.BertConfig(**size, max_position_embeddings=LIMIT + 10))
+    if family == "xlmr":  # two of its positions belong to padding
+        return tf.XLMRobertaModel(tf.XLMRobertaConfig(**size, max_position_embeddings=LIMIT + 2, pad_token_id=1))
+    if family in ("t5", "mt5"):
+        config = {"vocab_size": size["vocab_size"], "d_model": WIDTH, "d_kv": 8, "d_ff": 32, "num_heads": 2}
+        config |= {"num_layers": 2, "num_decoder_layers": 3, "pad_token_id": 0, "eos_token_id": 1}
+        config |= {"decoder_start_token_id": 0}
+        return tf.T5Model(tf.T5Config(**config)) if family == "t5" else tf.MT5Model(tf.MT5Config(**config))
+    decoder = {**size, "num_key_value_heads": 1, "max_position_embeddings": 256, "head_dim": 8}
+    if family == "llama":
+        return tf.LlamaModel(tf.LlamaConfig(**decoder))
+    if family == "qwen":
+        return tf.Qwen3Model(tf.Qwen3Config(**decoder))
+    return tf.Gemma3TextModel(tf.Gemma3TextConfig(**decoder, sliding_window=64))
+
+
+def _wordpiece() -> tuple[Any, dict[str, str]]:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [*special, *_WORDS, *_LETTERS, *(f"##{x}" for x in (*_LETTERS, "ing", "ung"))]
+    tokenizer = Tokenizer(models.WordPiece({x: i for i, x in enumerate(dict.fromkeys(pieces))}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_special_tokens(special)
+    around = [("[CLS]", 2), ("[SEP]", 3)]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=around)
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    return tokenizer, dict(zip(names, special, strict=True))
+
+
+def _unigram(special: list[str], template: str, names: dict[str, str]) -> tuple[Any, dict[str, str]]:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    pieces = [*special, "▁", *(f"▁{x}" for x in _WORDS), "我们", *_WORDS, *_LETTERS]
+    scores = [0.0] * len(special) + [-float(i) / 10 for i in range(len(pieces) - len(special))]
+    vocabulary = list(zip(pieces, scores, strict=True))
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=special.index("<unk>")))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    tokenizer.add_special_tokens(special)
+    around = [(x, special.index(x)) for x in special if x in template]
+    tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=around)
+    return tokenizer, names
+
+
+def _xlmr() -> tuple[Any, dict[str, str]]:
+    names = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "eos_token": "</s>"}
+    return _unigram(["<s>", "<pad>", "</s>", "<unk>"], "<s> $A </s>", {**names, "unk_token": "<unk>"})
+
+
+def _t5() -> tuple[Any, dict[str, str]]:
+    names = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return _unigram(["<pad>", "</s>", "<unk>"], "$A </s>", names)
+
+
+def _byte_level(begin: bool) -> tuple[Any, dict[str, str]]:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    special = ["<|begin|>", "<|end|>"]
+    merges = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("o", "l"), ("ol", "d"), ("Ġ", "old"), ("Ġ", "h")]
+    pieces = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet()), *(a + b for a, b in merges)]
+    tokenizer = Tokenizer(models.BPE({x: i for i, x in enumerate(pieces)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(special)
+    if begin:
+        template = processors.TemplateProcessing(single="<|begin|> $A", special_tokens=[("<|begin|>", 0)])
+        tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), template])
+        return tokenizer, {"bos_token": "<|begin|>", "eos_token": "<|end|>"}  # Llama has no padding token
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    return tokenizer, {"eos_token": "<|end|>", "pad_token": "<|end|>"}
+
+
+def _gemma() -> tuple[Any, dict[str, str]]:
+    from tokenizers import Tokenizer, models, normalizers, processors
+
+    special = ["<pad>", "<eos>", "<bos>", "<unk>"]
+    merges = [("t", "h"), ("th", "e"), ("▁", "the"), ("o", "l"), ("ol", "d")]
+    pieces = [*special, *(f"<0x{i:02X}>" for i in range(256)), "▁", *_LETTERS, *(a + b for a, b in merges)]
+    vocabulary = {x: i for i, x in enumerate(pieces)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.add_special_tokens(special)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
+    names = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>", "unk_token": "<unk>"}
+    return tokenizer, names
+
+
+_TOKENIZERS = {
+    "bert": _wordpiece,
+    "xlmr": _xlmr,
+    "t5": _t5,
+    "mt5": _t5,
+    "llama": lambda: _byte_level(True),
+    "qwen": lambda: _byte_level(False),
+    "gemma": _gemma,
+}
+
+
+def corpus_of(lines: dict[str, list[str]]) -> Corpus:
+    """Return a corpus whose words are separated by spaces or by ``|``, which is not part of the text."""
+    sentences, words = [], []
+    for language, marked in lines.items():
+        for number, line in enumerate(marked):
+            text = line.replace("|", "")
+            sentences.append((language, number, text))
+            at = 0
+            for position, word in enumerate(x for x in line.replace("|", " ").split(" ") if x):
+                start = text.index(word, at)
+                at = start + len(word)
+                words.append((len(words), language, number, position, word, start, at))
+    tables = (
+        pl.DataFrame(sentences, schema=SENTENCE_COLUMNS, orient="row"),
+        pl.DataFrame(words, schema=WORD_COLUMNS, orient="row"),
+    )
+    return Corpus(*tables, tuple(lines))

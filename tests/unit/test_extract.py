@@ -1,0 +1,420 @@
+"""States: the right subwords, the right positions, the right files, whatever the batches or a kill in between."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_models import FAMILIES, LIMIT, WIDTH, corpus_of
+
+from isogloss import extract as room
+from isogloss import models, pooling
+from isogloss.errors import InputError, UsageError
+from isogloss.extract import extract, open_states, states_key
+from isogloss.store import Study
+from isogloss.subwords import owners
+
+LINES = {
+    "en": ["the old house", "a😀b the green river .", "water", "a\u200bb \u200b the dog", "the unknown city, old"],
+    "de": ["das alte haus", "der fluss ist grün .", "wasser", "öde stadt", "die unbekannte stadt| in zwölf"],
+    "zh": ["我们|在|老|房子|里", "我们|看书", "水 x", "老|房子|里|看书", "里|我们"],
+    "ar": ["القط في البيت", "البيت", "في بيت قط", "قط 12", "في|البيت"],
+}
+STACKS = [*((f, s) for f in ("t5", "mt5") for s in ("encoder", "decoder"))]
+STACKS += [(f, "encoder" if f in ("bert", "xlmr") else "decoder") for f in FAMILIES if "t5" not in f]
+
+
+def run(corpus, folder, out, **options):
+    return extract(corpus, folder, out=out, **{"dtype": "float32", "device": "cpu", **options})
+
+
+def plain_states(loaded, corpus, line, mate):
+    """Return per layer the subwords' states of one line, read in one plain call, and their tokenisation."""
+    texts = corpus.sentences["text"].to_list()
+    found = loaded.tokenizer(texts[line], return_offsets_mapping=True, return_tensors="pt")
+    offsets = found.pop("offset_mapping")[0].tolist()
+    found.pop("token_type_ids", None)
+    with torch.no_grad():
+        if not loaded.conditioned:
+            hidden = loaded.module(**found, output_hidden_states=True).hidden_states
+            return [h[0].numpy() for h in hidden], found["input_ids"][0].tolist(), offsets
+        labels = found["input_ids"][0]
+        shifted = torch.cat([torch.tensor([0]), labels])[None]  # the end token may stay: nothing reads it
+        source = loaded.tokenizer(texts[mate], return_tensors="pt")["input_ids"]
+        output = loaded.module(input_ids=source, decoder_input_ids=shifted, output_hidden_states=True)
+        return [h[0, 1:].numpy() for h in output.decoder_hidden_states], labels.tolist(), offsets
+
+
+def naive_owner(span, words):
+    """Return the index of the word that shares most characters with a span, the first on ties, or None."""
+    shared = [min(span[1], end) - max(span[0], start) for start, end in words]
+    return shared.index(max(shared)) if words and span[1] > span[0] and max(shared) > 0 else None
+
+
+@pytest.mark.parametrize(("family", "stack"), STACKS)
+def test_states_are_those_of_a_plain_forward_pass(tiny_model, tmp_path, family, stack):
+    corpus = corpus_of(LINES)
+    states = run(corpus, tiny_model(family), tmp_path, stack=stack)
+    loaded = models.load(tiny_model(family), stack=stack)
+    assert states.layers == tuple(range(loaded.n_layers + 1))
+    marks = models.space_marks(loaded)
+    checked = 0
+    for line, (language, sentence, _) in enumerate(corpus.sentences.iter_rows()):
+        mate = sentence + (5 if language == "en" else 0)  # English reads German, the others read English
+        hidden, ids, offsets = plain_states(loaded, corpus, line, mate)
+        here = corpus.words.filter((corpus.words["language"] == language) & (corpus.words["sentence"] == sentence))
+        words = list(zip(here["start"], here["end"], strict=True))
+        belongs = [None if i in marks else naive_owner(x, words) for i, x in zip(ids, offsets, strict=True)]
+        for index, row in enumerate(here["row"]):
+            own = [k for k, owner in enumerate(belongs) if owner == index]
+            assert states.tokens["n_subwords"][row] == len(own)
+            for layer, array in states.arrays.items():
+                expected = hidden[layer][own].mean(axis=0) if own else np.zeros(WIDTH)
+                np.testing.assert_allclose(array[row], expected, atol=2e-5)
+                checked += 1
+    assert checked == corpus.words.height * len(states.layers)
+
+
+def test_layer_zero_is_the_embedding_output(tiny_model, tmp_path):
+    corpus = corpus_of({"en": ["the old house"]})
+    loaded = models.load(tiny_model("llama"))
+    ids = models.encode(loaded, ["the old house"])[0].ids
+    states = run(corpus, tiny_model("llama"), tmp_path, layers=[0], pooling="first")
+    table = loaded.module.get_input_embeddings().weight.detach().numpy()
+    np.testing.assert_allclose(states.arrays[0][:2], table[ids[1:3]], atol=1e-6)  # after <|begin|>
+
+
+@pytest.mark.parametrize(
+    ("family", "line", "counts"),
+    [
+        ("xlmr", "我们|在|老|房子|里", [1, 1, 1, 2, 1]),  # a space mark before the sentence belongs to no word
+        ("bert", "我们|在|老|房子|里", [2, 1, 1, 2, 1]),
+        ("llama", "我们|在 老", [6, 3, 4]),  # three bytes a character; the space is a subword that overlaps nothing
+        ("qwen", "the old|er", [1, 1, 2]),
+        ("qwen", "القط في", [8, 4]),
+        ("gemma", "a😀b", [6]),
+        ("qwen", "x 😀 old", [1, 4, 1]),
+        ("bert", "a \u200b old", [1, 0, 1]),  # BERT's normaliser drops the zero-width space
+        ("xlmr", "a \u200b old", [1, 1, 1]),
+        ("bert", "the old|est", [1, 1, 0]),  # "oldest" is one unknown subword: it goes to the longer overlap
+    ],
+)
+def test_subwords_go_to_their_words(tiny_model, tmp_path, family, line, counts):
+    if line == "llama":
+        counts = counts[:-1]
+    if (family, line) == ("llama", "我们|在 老"):
+        counts = [6, 3, 3]
+    if (family, line) == ("bert", "the old|est"):
+        counts = [1, 1, 3]
+    states = run(corpus_of({"x": [line]}), tiny_model(family), tmp_path, layers=[0])
+    assert states.tokens["n_subwords"].to_list() == counts
+
+
+@given(data=st.data())
+def test_owners_are_those_of_the_definition(data):
+    def spans(n):
+        pair = st.tuples(st.integers(0, 20), st.integers(0, 6)).map(lambda x: (x[0], x[0] + x[1]))
+        return data.draw(st.lists(pair, max_size=n))
+
+    pieces, words = spans(12), sorted(spans(8))
+    columns = [np.array([x[i] for x in y], dtype=np.int64) for y in (pieces, words) for i in (0, 1)]
+    found = owners(*columns).tolist()
+    assert found == [-1 if (o := naive_owner(x, words)) is None else o for x in pieces]
+
+
+@pytest.mark.parametrize(("family", "stack"), [("bert", "encoder"), ("xlmr", "encoder"), ("mt5", "decoder"), ("qwen", "decoder")])
+def test_batches_do_not_matter(tiny_model, tmp_path, family, stack):
+    corpus = corpus_of(LINES)
+    one = run(corpus, tiny_model(family), tmp_path / "1", stack=stack, batch_tokens=1)
+    all_at_once = run(corpus, tiny_model(family), tmp_path / "2", stack=stack, batch_tokens=10**6)
+    for layer in one.layers:
+        np.testing.assert_allclose(one.arrays[layer], all_at_once.arrays[layer], atol=1e-5)
+    alone = run(corpus_of({"en": LINES["en"][:1], "de": LINES["de"][:1]}), tiny_model(family), tmp_path / "3", stack=stack)
+    for layer in one.layers:
+        np.testing.assert_allclose(alone.arrays[layer][:3], one.arrays[layer][:3], atol=1e-5)
+
+
+def test_pooling(tiny_model, tmp_path):
+    corpus = corpus_of({"en": ["the oldest house"]})  # o ##l ##d ##e ##s ##t
+    loaded = models.load(tiny_model("bert"))
+    encoded = models.encode(loaded, ["the oldest house"])[0]
+    ids = torch.tensor([encoded.ids])
+    pieces = models.hidden_states(loaded, ids, torch.ones_like(ids))[2][0, 2:-2].numpy()
+    assert len(pieces) == 6
+    expected = {"mean": pieces.mean(axis=0), "first": pieces[0], "last": pieces[-1]}
+    for name, value in expected.items():
+        states = run(corpus, tiny_model("bert"), tmp_path / name, pooling=name, layers=[2])
+        np.testing.assert_allclose(states.arrays[2][1], value, atol=1e-6)
+
+
+def test_decoder_state_has_read_its_word_and_nothing_later(tiny_model, tmp_path):
+    def states(line, out, source="das alte haus ist grün"):
+        corpus = corpus_of({"en": [line], "de": [source]})
+        found = run(corpus, tiny_model("mt5"), tmp_path / out, stack="decoder", pooling="last")
+        return np.stack([found.arrays[layer][:5] for layer in found.layers])
+
+    base = states("the old house was green", "base")
+    changed = states("the old river was green", "changed")
+    far = np.abs(base - changed).max(axis=2)  # layers x words
+    assert (far[:, :2] < 1e-6).all()
+    assert (far[:, 2] > 1e-3).all()  # the word itself, from the embeddings on: a predicting state would not
+    assert (far[1:, 3:] > 1e-4).all()
+    other = np.abs(base - states("the old house was green", "other", source="ein fluss")).max(axis=2)
+    assert (other[0] < 1e-6).all()
+    assert (other[1:] > 1e-4).all()  # cross-attention
+
+
+def test_condition_chooses_what_the_encoder_reads(tiny_model, tmp_path):
+    corpus = corpus_of({x: LINES[x][:2] for x in ("en", "de", "zh")})
+    mt5 = tiny_model("mt5")
+    default = run(corpus, mt5, tmp_path / "a", stack="decoder", layers=[3])
+    same = run(corpus, mt5, tmp_path / "b", stack="decoder", layers=[3], condition={"zh": "en", "de": "en"})
+    own = run(corpus, mt5, tmp_path / "c", stack="decoder", layers=[3], condition={"zh": "de"})
+    zh = default.tokens["language"].to_numpy() == "zh"
+    np.testing.assert_array_equal(default.arrays[3], same.arrays[3])
+    np.testing.assert_array_equal(default.arrays[3][~zh], own.arrays[3][~zh])
+    assert np.abs(default.arrays[3][zh] - own.arrays[3][zh]).max() > 1e-3
+    record = Study(tmp_path / "a").record("states/mt5/decoder")
+    assert record["info"]["condition"] == {"en": "de", "de": "en", "zh": "en"}
+
+
+def test_truncation_is_counted_and_reported(tiny_model, tmp_path, caplog):
+    corpus = corpus_of({"en": ["old " * 50, "the old house"]})
+    states = run(corpus, tiny_model("bert"), tmp_path, layers=[0, 2])
+    kept = LIMIT - 2
+    assert states.tokens["n_subwords"].to_list() == [1] * kept + [0] * (50 - kept) + [1] * 3
+    assert not states.arrays[2][kept:50].any()
+    assert set(range(kept, 50)).isdisjoint(states.rows)
+    info = Study(tmp_path).record("states/bert/encoder")["info"]
+    assert info["n_truncated_sentences"] == 1
+    assert info["n_without_state"] == 50 - kept
+    text = caplog.text
+    assert f"1 of 2 sentences are cut at the limit of {tiny_model('bert')}, {LIMIT} subwords" in text
+    assert f"{50 - kept} of 53 words have no subword" in text
+    assert "'old' (en, sentence 0)" in text
+
+
+def test_float16_holds_the_same_states_and_refuses_what_does_not_fit(tiny_model, tmp_path):
+    corpus = corpus_of(LINES)
+    half = extract(corpus, tiny_model("bert"), out=tmp_path / "half")
+    full = run(corpus, tiny_model("bert"), tmp_path / "full")
+    assert half.arrays[1].dtype == np.float16
+    np.testing.assert_array_equal(half.arrays[1], np.asarray(full.arrays[1]).astype(np.float16))
+    large = np.array([[7e4]], dtype=np.float32)
+    assert pooling.stored(large, "float32", 3) == large
+    with pytest.raises(InputError, match=r"7e\+04 at layer 3.*Use float32"):
+        pooling.stored(large, "float16", 3)
+    with pytest.raises(InputError, match="not finite at layer 3"):
+        pooling.stored(large * np.nan, "float32", 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": [0, 3]}, r"layers 0 \(embeddings\) .. 2; got \[0, 3\]"),
+        ({"layers": [-1]}, r"layers 0 \(embeddings\) .. 2; got \[-1\]"),
+        ({"layers": []}, r"got \[\]"),
+        ({"layers": "last"}, "got 'last'"),
+        ({"stack": "decoder"}, "unknown stack 'decoder'"),
+        ({"pooling": "max"}, "unknown pooling 'max'"),
+        ({"dtype": "float8"}, "unknown dtype 'float8'.*'float16'"),
+        ({"condition": {"en": "de"}}, "condition is for the decoder"),
+        ({"batch_tokens": 0}, "batch_tokens must be at least 1"),
+    ],
+)
+def test_wrong_use(tiny_model, tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        run(corpus_of(LINES), tiny_model("bert"), tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_condition(tiny_model, tmp_path):
+    options = {"stack": "decoder", "out": tmp_path}
+    with pytest.raises(UsageError, match="unknown language 'fr'"):
+        extract(corpus_of(LINES), tiny_model("mt5"), condition={"en": "fr"}, **options)
+    uneven = corpus_of({"en": ["the old house"], "de": ["das haus", "die stadt"]})
+    with pytest.raises(InputError, match="1 sentences have no line .* sentence 1, which 'en' lacks"):
+        extract(uneven, tiny_model("mt5"), **options)
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def states_of(root: Path) -> dict[str, bytes]:
+    return files_of(root / "states")
+
+
+@pytest.fixture
+def forward_passes(monkeypatch):
+    """Count the batches that go through a model."""
+    calls = []
+    plain = models.hidden_states
+
+    def counted(*args, **options):
+        calls.append(args)
+        return plain(*args, **options)
+
+    monkeypatch.setattr(models, "hidden_states", counted)
+    return calls
+
+
+def test_finished_states_are_not_made_again(tiny_model, tmp_path, forward_passes):
+    corpus, bert = corpus_of(LINES), tiny_model("bert")
+    first = run(corpus, bert, tmp_path)
+    n_batches = len(forward_passes)
+    before = files_of(tmp_path)
+    again = run(corpus, bert, tmp_path, batch_tokens=7)
+    assert len(forward_passes) == n_batches
+    assert files_of(tmp_path) == before
+    np.testing.assert_array_equal(first.arrays[2], again.arrays[2])
+    key = states_key(corpus, bert, dtype="float32")
+    assert Study(tmp_path).is_done("states/bert/encoder", key)
+    run(corpus, bert, tmp_path, pooling="last", layers=[1])
+    assert len(forward_passes) > n_batches
+    assert sorted(states_of(tmp_path)) == ["bert/encoder/layer_01.npy", "bert/encoder/n_subwords.npy"]
+
+
+def test_open_states_gives_what_extract_gave(tiny_model, tmp_path):
+    made = run(corpus_of(LINES), tiny_model("mt5"), tmp_path, name="google/mt5-tiny", stack="decoder")
+    found = open_states(Study(tmp_path), name="google/mt5-tiny", stack="decoder")
+    assert (found.model, found.stack, found.layers) == ("google/mt5-tiny", "decoder", (0, 1, 2, 3))
+    assert found.tokens.equals(made.tokens)
+    np.testing.assert_array_equal(found.rows, made.rows)
+    np.testing.assert_array_equal(found.at(3, language="zh").X, made.at(3, language="zh").X)
+
+
+def test_open_states_refuses_what_is_missing_damaged_or_of_another_corpus(tiny_model, tmp_path):
+    study = Study(tmp_path)
+    with pytest.raises(InputError, match="no states of bert/encoder"):
+        open_states(study, name="bert", stack="encoder")
+    run(corpus_of(LINES), tiny_model("bert"), tmp_path)
+    path = tmp_path / "states/bert/encoder/layer_01.npy"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"layer_01\.npy cannot be read"):
+        open_states(study, name="bert", stack="encoder")
+    path.write_bytes(whole)
+    open_states(study, name="bert", stack="encoder")
+    run(corpus_of({"en": ["the old house"]}), tiny_model("xlmr"), tmp_path)
+    with pytest.raises(InputError, match="another corpus"):
+        open_states(study, name="bert", stack="encoder")
+
+
+KILLED = """
+import os, signal, sys
+from isogloss import extract as room, models
+from tiny_models import corpus_of
+sys.path.insert(0, os.path.dirname({here!r}))
+from test_extract import LINES
+room._SAVE_SECONDS = 0
+calls, plain = [], models.hidden_states
+def deadly(*args, **options):
+    calls.append(1)
+    if len(calls) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(*args, **options)
+models.hidden_states = deadly
+room.extract(corpus_of(LINES), {model!r}, out={out!r}, batch_tokens=40)
+"""
+
+
+def test_killed_and_run_again_gives_the_same_bytes(tiny_model, tmp_path, forward_passes):
+    corpus, bert = corpus_of(LINES), tiny_model("bert")
+    extract(corpus, bert, out=tmp_path / "whole", batch_tokens=40)
+    n_batches = len(forward_passes)
+    out = tmp_path / "killed"
+    code = KILLED.format(here=__file__, model=str(bert), out=str(out))
+    paths = [str(Path(room.__file__).parents[1]), str(Path(__file__).parents[1])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    with pytest.raises(InputError, match="no states"):
+        open_states(Study(out), name="bert", stack="encoder")
+    forward_passes.clear()
+    extract(corpus, bert, out=out, batch_tokens=40)
+    assert len(forward_passes) == n_batches - 4
+    assert states_of(out) == states_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("where", ["before renaming", "after renaming", "after marking"])
+def test_stopped_at_the_very_end_only_the_end_is_done_again(tiny_model, tmp_path, forward_passes, monkeypatch, where):
+    corpus, bert = corpus_of(LINES), tiny_model("bert")
+    extract(corpus, bert, out=tmp_path / "whole")
+    target, name = {
+        "before renaming": (Path, "rename"),
+        "after renaming": (Study, "mark_done"),
+        "after marking": (Path, "unlink"),
+    }[where]
+
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    plain = getattr(target, name)
+    with monkeypatch.context() as patch:
+        if name == "unlink":  # also used by others; stop only at the progress file
+            stop = lambda path, **options: stop_at(path, **options)  # noqa: E731
+
+            def stop_at(path, **options):
+                if path.name == "progress.json":
+                    raise KeyboardInterrupt
+                plain(path, **options)
+
+        patch.setattr(target, name, stop)
+        with pytest.raises(KeyboardInterrupt):
+            extract(corpus, bert, out=tmp_path / "stopped")
+    forward_passes.clear()
+    extract(corpus, bert, out=tmp_path / "stopped")
+    assert not forward_passes
+    rest = states_of(tmp_path / "stopped")
+    rest.pop("bert/encoder/progress.json", None)
+    assert rest == states_of(tmp_path / "whole")
+
+
+def test_unfinished_work_of_other_settings_is_not_used(tiny_model, tmp_path, monkeypatch):
+    corpus, bert = corpus_of(LINES), tiny_model("bert")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            extract(corpus, bert, out=tmp_path / "a", pooling="last")
+    extract(corpus, bert, out=tmp_path / "a")
+    extract(corpus, bert, out=tmp_path / "b")
+    assert states_of(tmp_path / "a") == states_of(tmp_path / "b")
+
+
+def test_full_disk_is_one_line_and_leaves_nothing_behind(tiny_model, tmp_path):
+    corpus = corpus_of({"en": ["the old house is green"] * 2000})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))  # a layer is 320 kB
+    try:
+        with pytest.raises(InputError, match=r"Cannot write .*layer_00\.npy"):
+            extract(corpus, tiny_model("bert"), out=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not states_of(tmp_path)
+    assert extract(corpus, tiny_model("bert"), out=tmp_path).layers == (0, 1, 2)
+
+
+def test_what_is_recorded(tiny_model, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    bert = tiny_model("bert")
+    run(corpus_of(LINES), bert, tmp_path)
+    info = Study(tmp_path).record("states/bert/encoder")["info"]
+    assert info["fingerprint"] == models.describe(bert).fingerprint
+    assert info["torch"] == torch.__version__
+    assert info["n_tokens"] == corpus_of(LINES).words.height
+    assert info["seconds"] > 0
+    assert info["peak_memory_mb"] > 10

@@ -1,0 +1,144 @@
+"""Word segmentation: the rules of `segment`, and properties that hold for any text."""
+
+import logging
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isogloss.errors import MissingExtraError
+from isogloss.segment import segment, segmenter, segmenters
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+
+
+def words(text, language="en"):
+    return [word for word, _, _ in segment(text, language)]
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        ("Don’t panic, it's me!", "en", ["Don’t", "panic", ",", "it's", "me", "!"]),
+        ("the dogs' 'quoted' words", "en", ["the", "dogs", "'", "'", "quoted", "'", "words"]),
+        (
+            "a long-term COVID-19 1990-1995 -5",
+            "en",
+            ["a", "long-term", "COVID-19", "1990", "-", "1995", "-", "5"],
+        ),
+        ("3.14, 1,000.5 at 12:30.", "en", ["3.14", ",", "1,000.5", "at", "12:30", "."]),
+        ("U.S. 50% $3", "en", ["U.S", ".", "50", "%", "$", "3"]),
+        ("see http://a.org/x", "en", ["see", "http", ":", "/", "/", "a.org", "/", "x"]),
+        ("my_var += std::max", "code", ["my_var", "+", "=", "std", ":", ":", "max"]),
+        ("Donaudampfschifffahrt über Öl", "de", ["Donaudampfschifffahrt", "über", "Öl"]),
+        (
+            "l’homme d'eau aujourd'hui Jusqu'à",
+            "fr",
+            ["l’", "homme", "d'", "eau", "aujourd'hui", "Jusqu'", "à"],
+        ),
+        ("dell'arte un po' col·lega", "it", ["dell'", "arte", "un", "po", "'", "col·lega"]),
+        ("EU:n jäsen: ei", "fi", ["EU:n", "jäsen", ":", "ei"]),
+        ("EU:n", "en", ["EU", ":", "n"]),
+        ("кто-то сказал «да»", "ru", ["кто-то", "сказал", "«", "да", "»"]),
+        ("हिन्दी में क्यों?", "hi", ["हिन्दी", "में", "क्यों", "?"]),
+        ("كِتَابٌ جديد، ١٢٫٥", "ar", ["كِتَابٌ", "جديد", "،", "١٢٫٥"]),
+        ('צה"ל אמר', "he", ['צה"ל', "אמר"]),
+        ("می‌خواهم", "fa", ["می‌خواهم"]),
+        ("한국어를 배웁니다.", "ko", ["한국어를", "배웁니다", "."]),
+    ],
+)
+def test_rules(text, language, expected):
+    assert words(text, language) == expected
+
+
+def test_invisible_characters():
+    assert words("10\u00a0000\u2009km\u3000x") == ["10", "000", "km", "x"]  # all kinds of space
+    assert words("\u200fשלום\u200f \u202babc\u202c\ufeff") == ["שלום", "abc"]  # direction marks are no words
+    assert words("Donau\u00addampf a\u200bb") == ["Donau\u00addampf", "a", "b"]
+    assert words("a\x00b\x07") == ["a", "b"]
+    assert segment(" \t\u200f\u00a0", "en") == []
+
+
+def test_emoji_and_flags_are_one_word_each():
+    family, thumb, heart, keycap = "👨‍👩‍👧", "👍🏽", "❤️", "1️⃣"
+    scotland = "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
+    assert words(f"{family}{thumb} {heart}{keycap} 🇩🇪🇫🇷{scotland}") == [
+        family, thumb, heart, keycap, "🇩🇪", "🇫🇷", scotland,
+    ]  # fmt: skip
+
+
+def test_chinese_japanese_thai():
+    chinese = "我昨天在北京买了iPhone15，花了1,200.5元👍🏽。"
+    for label in ("zh", "zh-Hans", "zho_Hans", "Hani"):
+        assert words(chinese, label) == [
+            "我", "昨天", "在", "北京", "买", "了", "iPhone15", "，", "花", "了", "1,200.5", "元", "👍🏽", "。",
+        ]  # fmt: skip
+    assert words("昨日、東京で\u3000買った。", "ja") == ["昨日", "、", "東京", "で", "買っ", "た", "。"]
+    assert words("ab\x00東京です", "ja") == ["ab", "東京", "です"]
+    assert words("ฉันซื้อ iPhone 1,200.50 บาท", "th") == ["ฉัน", "ซื้อ", "iPhone", "1,200.50", "บาท"]
+
+
+def test_a_missing_package_names_its_extra(monkeypatch):
+    for module, language in (("jieba", "zh-x-1"), ("fugashi", "ja-x-1"), ("pythainlp.tokenize", "th-x-1")):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(MissingExtraError, match=rf"isogloss\[{language[:2]}\]"):
+            segment("文", language)
+
+
+def test_unspaced_script_under_another_label_warns_once(caplog):
+    with caplog.at_level(logging.WARNING, logger="isogloss.segment"):
+        assert words("語です one two", "dialect-7") == ["語です", "one", "two"]
+        words("語です again", "dialect-7")
+    assert len(caplog.records) == 1
+    assert "label it zh" in caplog.text and "dialect-7" in caplog.text
+
+
+def test_segmenters_lists_what_segment_uses():
+    assert set(segmenters()) == {"unicode", "zh", "ja", "th"}
+    assert segmenter("en") is segmenter("en")
+
+
+INVISIBLE = {"Cc", "Cf", "Zs", "Zl", "Zp"}
+letters = st.text(st.characters(exclude_categories=["Cs"]))
+tricky = st.text(
+    st.sampled_from(
+        list("aЯß1٣अा्كֿِ'’-.,:_·\"\u200d\u200c\u200f\u00ad\u00a0 \u3000\u200b👍🏽🇩❤️\ufe0f漢字カナไทยก็\x00\n")
+    )
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.one_of(letters, tricky), st.sampled_from(["en", "fr", "it", "fi", "zh", "ja", "th"]))
+def test_any_text_is_covered_exactly(text, language):
+    found = segment(text, language)
+    end_before = 0
+    for word, start, end in found:
+        assert text[start:end] == word
+        assert end_before <= start < end
+        assert not any(c.isspace() for c in word)
+        between = text[end_before:start]
+        assert all(unicodedata.category(c) in INVISIBLE for c in between), f"lost {between!r}"
+        end_before = end
+    assert all(unicodedata.category(c) in INVISIBLE for c in text[end_before:])
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("language", ["en", "de", "es", "fr", "hi", "ru", "tr", "fi"])
+def test_words_of_treebanks(language):
+    """Boundaries agree with the words that linguists marked, F1 above 0.97 (Arabic splits its clitics)."""
+    from isogloss.corpus import Corpus
+
+    path = SHARED / f"data/parallel/pud/conllu/{language}_pud-ud-test.conllu.gz"
+    if not path.exists():
+        pytest.skip(f"no treebank at {path}")
+    gold = Corpus.read({language: path})
+    spans = gold.words.group_by("sentence", maintain_order=True).agg("start", "end")
+    same = ours = theirs = 0
+    for text, starts, ends in zip(gold.texts(language), spans["start"], spans["end"], strict=True):
+        expected = set(zip(starts, ends, strict=True))
+        found = {(start, end) for _, start, end in segment(text, language)}
+        same, ours, theirs = same + len(found & expected), ours + len(found), theirs + len(expected)
+    assert 2 * same / (ours + theirs) > 0.97

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from isogloss.errors import InputError, IsoglossError
+from isogloss.store import (
+    Study,
+    atomic,
+    digest,
+    folder_name,
+    locked,
+    new_array,
+    open_array,
+    read_json,
+    read_lines,
+    read_table,
+    write_json,
+    write_table,
+    write_text,
+)
+
+# -- writing --------------------------------------------------------------------------------------
+
+
+def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "results.csv"
+    write_text(path, "old")
+    with pytest.raises(KeyboardInterrupt), atomic(path) as f:
+        f.write(b"half of the n")
+        f.flush()
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["results.csv"]
+
+
+def test_a_full_disk_is_told_with_the_way_out(tmp_path):
+    path = tmp_path / "results.csv"
+    write_text(path, "old")
+    with pytest.raises(InputError, match=r"results\.csv: No space left on device.*--out"), atomic(path):
+        raise OSError(28, os.strerror(28))
+    assert os.listdir(tmp_path) == ["results.csv"]
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(InputError, match="Cannot write .*file.*--out"):
+        write_text(tmp_path / "file" / "results.csv", "new")
+
+
+def test_written_files_have_the_usual_permissions(tmp_path):
+    write_text(tmp_path / "ours", "x")
+    (tmp_path / "theirs").write_text("x")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "theirs").stat().st_mode
+
+
+def test_json_and_tables_come_back(tmp_path):
+    value = {"language": "हिन्दी", "layers": [0, 6], "none": None}
+    write_json(tmp_path / "a" / "manifest.json", value)
+    assert read_json(tmp_path / "a" / "manifest.json") == value
+    table = pl.DataFrame({"row": [0, 1], "word": ["كتاب", "书"]})
+    write_table(tmp_path / "t.parquet", table)
+    assert read_table(tmp_path / "t.parquet", ["row"]).equals(table)
+
+
+def test_damaged_files_are_named(tmp_path):
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 and no more")
+    (tmp_path / "m.json").write_text("{half")
+    (tmp_path / "layer_00.npy").write_bytes(b"\x93NUMPY")
+    for read, name in (
+        (lambda path: read_table(path, []), "t.parquet"),
+        (read_json, "m.json"),
+        (open_array, "layer_00.npy"),
+    ):
+        with pytest.raises(InputError, match=f"{name} cannot be read.*Delete it"):
+            read(tmp_path / name)
+        with pytest.raises(InputError, match="no file"):
+            read(tmp_path / f"other-{name}")
+
+
+def test_arrays_are_written_in_place(tmp_path):
+    array = new_array(tmp_path / "layer_06.npy", (3, 2), "float16")
+    assert not array.any()
+    array[1] = 7
+    array.flush()
+    assert open_array(tmp_path / "layer_06.npy").tolist() == [[0, 0], [7, 7], [0, 0]]
+    assert np.load(tmp_path / "layer_06.npy").dtype == np.float16
+
+
+# -- reading lines --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "lines"),
+    [
+        ("a\nb\n", ["a", "b"]),
+        ("a\nb", ["a", "b"]),
+        ("a\r\n\r\nb\r\n", ["a", "", "b"]),
+        ("\ufeffa\nb", ["a", "b"]),
+        ("a\u2028b\u0085c\x0bd\x0ce\n", ["a\u2028b\u0085c\x0bd\x0ce"]),
+        ("a\rb\n", ["a\rb"]),
+        ("\n\n", ["", ""]),
+        ("", []),
+    ],
+)
+def test_only_line_feeds_end_lines(tmp_path, data, lines):
+    (tmp_path / "dev.en").write_bytes(data.encode())
+    (tmp_path / "dev.en.gz").write_bytes(gzip.compress(data.encode()))
+    assert read_lines(tmp_path / "dev.en") == lines
+    assert read_lines(tmp_path / "dev.en.gz") == lines
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_byte_that_is_not_utf8_is_named_with_its_line(tmp_path, mark):
+    (tmp_path / "dev.fr").write_bytes(mark + b"un\n\ndeux caf\xe9s\ntrois\n")
+    with pytest.raises(InputError, match=r"dev\.fr, line 3: byte 0xe9 is not UTF-8.*iconv"):
+        read_lines(tmp_path / "dev.fr")
+
+
+def test_a_file_that_is_not_there_or_not_whole_is_named(tmp_path):
+    with pytest.raises(InputError, match="no file .*dev.xx"):
+        read_lines(tmp_path / "dev.xx")
+    with pytest.raises(InputError, match="Cannot read"):
+        read_lines(tmp_path)
+    (tmp_path / "dev.gz").write_bytes(gzip.compress(b"a\n" * 1000)[:-9])
+    with pytest.raises(InputError, match="not a whole gzip file"):
+        read_lines(tmp_path / "dev.gz")
+
+
+# -- the study folder -----------------------------------------------------------------------------
+
+
+def test_the_folder_is_laid_out_as_documented(tmp_path):
+    study = Study(tmp_path)
+    model = "google/mt5-base"
+    concepts = study.concepts(model, "encoder", "ward", 600, 0, 6, "en+de")
+    found = {
+        "study.yaml": study.config,
+        "manifest.json": study.manifest,
+        "tokens.parquet": study.tokens,
+        "states/google--mt5-base/encoder": study.states(model, "encoder"),
+        "links/diagonal/en-de.parquet": study.links("diagonal", "en", "de"),
+        "dictionary/en-de.parquet": study.dictionary("en", "de"),
+        "concepts/google--mt5-base/encoder/ward-k600-s0/layer_06/en+de.parquet": concepts,
+        "results.parquet": study.results,
+        "results.csv": study.results_csv,
+        "report.html": study.report,
+    }
+    for name, path in found.items():
+        assert path.relative_to(tmp_path).as_posix() == name
+
+
+def test_a_folder_name_holds_no_separators():
+    assert folder_name("/data/my models/xlm r/") == "data--my-models--xlm-r"
+    assert folder_name("zh_Hant-中文") == "zh_Hant-中文"
+
+
+def test_digests_see_values_and_not_the_order_of_keys():
+    assert digest({"a": 1, "b": [2, "é"]}) == digest({"b": [2, "é"], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 1.5})
+    assert digest([1, 2]) != digest([2, 1])
+
+
+@pytest.fixture
+def done(tmp_path) -> tuple[Study, Path]:
+    study = Study(tmp_path)
+    write_text(study.tokens, "the tokens")
+    study.mark_done("corpus", "key", [study.tokens], {"seconds": 1})
+    return study, study.tokens
+
+
+def test_a_finished_step_is_known(done):
+    study, _ = done
+    assert study.is_done("corpus", "key")
+    assert study.record("corpus")["info"] == {"seconds": 1}
+    assert not study.is_done("corpus", "another key")
+    assert not study.is_done("extract", "key")
+
+
+@pytest.mark.parametrize("content", ["the tokenS", "the tokens and more", "", None])
+def test_a_changed_output_makes_its_step_run_again(done, content):
+    study, path = done
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    assert not study.is_done("corpus", "key")
+    path.write_text("the tokens")
+    assert study.is_done("corpus", "key")
+
+
+@pytest.mark.parametrize("marker", ["", "{half", "[]", "{}"])
+def test_a_damaged_marker_makes_its_step_run_again(done, marker):
+    study, _ = done
+    study.marker("corpus").write_text(marker)
+    assert not study.is_done("corpus", "key")
+    assert study.record("corpus") is None
+
+
+def test_a_cleared_step_is_not_done(done):
+    study, path = done
+    study.clear("corpus")
+    study.clear("never run")
+    assert not study.is_done("corpus", "key")
+    assert path.exists()
+
+
+# -- the lock -------------------------------------------------------------------------------------
+
+HOLD = """
+import sys
+from pathlib import Path
+from isogloss.store import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_second_process_is_refused_and_told_the_first(tmp_path):
+    lock = Study(tmp_path).lock
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    first = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    with first:
+        assert first.stdout.readline() == "held\n"
+        with pytest.raises(IsoglossError, match=rf"pid {first.pid}\).*{tmp_path}.*--out"), locked(lock):
+            pass
+        first.kill()
+        first.wait()
+        with locked(lock):  # the lock died with its process
+            assert lock.read_text() == str(os.getpid())
+    with locked(lock):
+        pass
