@@ -45,3 +45,12 @@ def study_file(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function from the name of a family to the folder of its tiny random model."""
+    from tiny_models import make
+
+    root = tmp_path_factory.mktemp("models")
+    return lambda family: root / family if (root / family).exists() else make(family, root / family)

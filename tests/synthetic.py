@@ -107,7 +107,7 @@ class SyntheticStudy:
 
     def alignment(self, run: Run, layer: int, source: str, target: str) -> Alignment:
         s, t = (self.concepts(run, layer, x) for x in (source, target))
-        return calign(s, t, self.dictionary(source, target), theta_align=(0.5, 0.8), min_types=2, n_permutations=0)
+        return calign(s, t, self.dictionary(source, target), theta_align=(0.8, 0.5), min_types=2, n_permutations=0)
 
     def overlap(self, run: Run, layer: int, languages: tuple[str, ...]) -> Overlap:
         thetas = (0.3,) if len(languages) < 4 else (0.1,)

@@ -37,7 +37,7 @@ def make(family: str, folder: Path) -> Path:
         model = _model(family, tokenizer)
         for parameter in model.parameters():
             if parameter.dim() > 1:
-                torch.nn.init.normal_(parameter, std=0.3)  # the usual 0.02 would make all layers alike
+                torch.nn.init.normal_(parameter, std=0.2)  # the usual 0.02 would make all layers alike
         model.save_pretrained(folder)
     return folder
 
@@ -50,7 +50,9 @@ def _model(family: str, tokenizer: Any) -> Any:
     if family == "bert":
         return tf.BertModel(tf.BertConfig(**size, max_position_embeddings=LIMIT + 10))
     if family == "xlmr":  # two of its positions belong to padding
-        return tf.XLMRobertaModel(tf.XLMRobertaConfig(**size, max_position_embeddings=LIMIT + 2, pad_token_id=1))
+        return tf.XLMRobertaModel(
+            tf.XLMRobertaConfig(**size, max_position_embeddings=LIMIT + 2, pad_token_id=1)
+        )
     if family in ("t5", "mt5"):
         config = {"vocab_size": size["vocab_size"], "d_model": WIDTH, "d_kv": 8, "d_ff": 32, "num_heads": 2}
         config |= {"num_layers": 2, "num_decoder_layers": 3, "pad_token_id": 0, "eos_token_id": 1}
@@ -69,7 +71,9 @@ def _wordpiece() -> tuple[Any, dict[str, str]]:
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     pieces = [*special, *_WORDS, *_LETTERS, *(f"##{x}" for x in (*_LETTERS, "ing", "ung"))]
-    tokenizer = Tokenizer(models.WordPiece({x: i for i, x in enumerate(dict.fromkeys(pieces))}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(
+        models.WordPiece({x: i for i, x in enumerate(dict.fromkeys(pieces))}, unk_token="[UNK]")
+    )
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.add_special_tokens(special)
@@ -128,7 +132,9 @@ def _gemma() -> tuple[Any, dict[str, str]]:
     merges = [("t", "h"), ("th", "e"), ("▁", "the"), ("o", "l"), ("ol", "d")]
     pieces = [*special, *(f"<0x{i:02X}>" for i in range(256)), "▁", *_LETTERS, *(a + b for a, b in merges)]
     vocabulary = {x: i for i, x in enumerate(pieces)}
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer = Tokenizer(
+        models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    )
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.add_special_tokens(special)
     tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from isogloss.corpus import Corpus
     from isogloss.dictionary import TranslationDictionary, WordLinks
     from isogloss.discovery import discover
-    from isogloss.extract import extract
+    from isogloss.extraction import extract
     from isogloss.metrics import calign, colap
     from isogloss.report import write_report
     from isogloss.results import Alignment, Overlap, Results
@@ -36,7 +36,7 @@ _ROOMS = {
     "calign": "metrics",
     "colap": "metrics",
     "discover": "discovery",
-    "extract": "extract",
+    "extract": "extraction",
     "open_study": "study",
     "run_study": "study",
     "write_report": "report",

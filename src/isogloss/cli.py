@@ -190,7 +190,7 @@ def extract(
 ) -> None:
     """Write the states of every word at every layer."""
     from isogloss.corpus import Corpus
-    from isogloss.extract import extract as run_extract
+    from isogloss.extraction import extract as run_extract
 
     files = {}
     for item in text:

@@ -100,7 +100,9 @@ def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[floa
     centre = p + z * z / (2 * n)
     spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    # exact at the ends, where rounding would leave 1e-17
+    low = 0.0 if successes == 0 else (centre - spread) / scale
+    return low, 1.0 if successes == n else (centre + spread) / scale
 
 
 def _pick(figures: Sequence[Figure], theta: float) -> Figure:

@@ -93,13 +93,21 @@ def test_plain_structure_is_found(method, blobs):
 def test_ties_and_duplicates_give_exactly_k(method):
     grid = np.stack(np.meshgrid(*[np.arange(3.0)] * 3), -1).reshape(-1, 3).astype(np.float32)
     repeated = np.concatenate([grid, grid, grid[:13]])
-    negative_zero = np.concatenate([repeated, -np.zeros((5, 3), np.float32)])
     for k in (1, 3, 13, 26, 27):
         for seed in range(3):
-            found = discover(layer(negative_zero), n_concepts=k, method=method, seed=seed)
+            found = discover(layer(repeated), n_concepts=k, method=method, seed=seed)
             assert found.n_concepts == k
-    places = [tuple(x) for x in negative_zero.tolist()]
+    places = [tuple(x) for x in repeated.tolist()]
     assert len({(p, c) for p, c in zip(places, found.labels.tolist(), strict=True)}) == 27
+
+
+@every_method
+@pytest.mark.parametrize("spread", [1e-2, 1e-4, 1e-6])
+def test_nearly_equal_states_give_exactly_k(method, spread):
+    generator = np.random.default_rng(0)
+    X = np.repeat(generator.normal(size=(10, 8)) * 3, 10, axis=0) + generator.normal(size=(100, 8)) * spread
+    for k in (11, 50, 90):
+        assert discover(layer(X.astype(np.float32)), n_concepts=k, method=method).n_concepts == k
 
 
 @every_method
@@ -108,8 +116,18 @@ def test_ties_and_duplicates_give_exactly_k(method):
 )
 def test_a_k_that_cannot_be_is_refused(method, n, distinct, k):
     X = np.arange(n, dtype=np.float32)[:, None] % distinct * np.ones(4, np.float32)
-    with pytest.raises(UsageError, match=rf"n_concepts = {k} .* {n} states \({distinct} distinct\).* 1 to {distinct}"):
+    with pytest.raises(
+        UsageError, match=rf"n_concepts = {k} .* {n} states \({distinct} distinct\).* 1 to {distinct}"
+    ):
         discover(layer(X), n_concepts=k, method=method)
+
+
+@every_method
+def test_minus_zero_is_zero(method):
+    X = np.array([[1.0], [-1.0], [0.0], [-0.0]], np.float32)
+    with pytest.raises(UsageError, match="3 distinct"):
+        discover(layer(X), n_concepts=4, method=method)
+    assert discover(layer(X), n_concepts=3, method=method).labels.tolist() == [0, 1, 2, 2]
 
 
 @every_method
@@ -142,7 +160,9 @@ def test_half_precision_is_taken_and_left_alone(method, blobs):
     half = blobs.astype(np.float16)
     kept = half.copy()
     found = discover(layer(half), n_concepts=K, method=method)
-    assert (found.labels == discover(layer(half.astype(np.float32)), n_concepts=K, method=method).labels).all()
+    assert (
+        found.labels == discover(layer(half.astype(np.float32)), n_concepts=K, method=method).labels
+    ).all()
     assert (half == kept).all()
     assert np.isfinite(found.centroids).all()
 
@@ -194,5 +214,5 @@ def test_the_default_is_a_fifth_of_the_types_and_at_most_600(cloud):
 
 
 def test_an_unknown_method_is_answered_with_the_nearest(cloud):
-    with pytest.raises(UsageError, match="'k-means'. Did you mean 'kmeans'"):
+    with pytest.raises(UsageError, match=r"'k-means'\. Did you mean 'kmeans'"):
         discover(layer(cloud), method="k-means")

@@ -132,10 +132,7 @@ def parallel_sentence_length(case: dict, folder: Path) -> dict:
     for path, side in zip(files.values(), ("encoder", "decoder"), strict=True):
         path.write_bytes(case[side].encode())
     corpus = Corpus.read(files, format="text", max_words=case["params"]["length"] - 1)
-    return {
-        side: sorted(corpus.texts(language))
-        for language, side in (("en", "encoder"), ("de", "decoder"))
-    }
+    return {side: sorted(corpus.texts(language)) for language, side in (("en", "encoder"), ("de", "decoder"))}
 
 
 def token_table(sentences: dict[str, list[list[str]]]) -> pl.DataFrame:
@@ -306,4 +303,6 @@ def test_what_their_crashes_hide(tmp_path):
     assert parallel_frequency_filter(pipe, tmp_path) == {"src": [(0, 1)], "tgt": [(0, 1)]}
     for name in ("agglomerative/single_k_crashes", "agglomerative/two_k_crashes"):
         found = agglomerative(CASES[name], tmp_path)
-        assert [len(one) for one in found.values()] == [int(k) for k in CASES[name]["params"]["cluster"].split(",")]
+        assert [len(one) for one in found.values()] == [
+            int(k) for k in CASES[name]["params"]["cluster"].split(",")
+        ]

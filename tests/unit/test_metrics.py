@@ -87,13 +87,13 @@ tokens_of = lambda words: st.lists(  # noqa: E731
 @given(
     source=tokens_of(SOURCE_WORDS),
     target=tokens_of(TARGET_WORDS),
-    pairs=st.sets(st.tuples(st.sampled_from(SOURCE_WORDS), st.sampled_from(TARGET_WORDS)), max_size=25),
+    pairs=st.sets(st.tuples(st.sampled_from(SOURCE_WORDS), st.sampled_from(TARGET_WORDS)), max_size=60),
     theta=st.integers(1, 9).flatmap(lambda n: st.integers(1, n).map(lambda m: m / n)),  # ties are likely
     min_types=st.integers(0, 4),
     min_size_ratio=st.sampled_from([0.0, 0.25, 1 / 3, 0.4, 0.5, 2 / 3, 1.0]),
 )
 @settings(max_examples=80, deadline=None)
-def test_calign_is_its_formula(source, target, pairs, theta, min_types, min_size_ratio):
+def test_calign_is_its_formula(source, target, pairs, theta, min_types, min_size_ratio):  # noqa: PLR0917
     s, t = (
         concepts([w for w, _ in side], [c for _, c in side], language=language, k=4)
         for side, language in ((source, "en"), (target, "de"))
@@ -122,7 +122,9 @@ def test_matched_words_are_the_matches(source, target):
     pairs = {(f"s{i}", f"t{j}") for i in range(9) for j in (i, (i + 1) % 9)}
     found = calign(s, t, dictionary(pairs), theta_align=0.01, min_types=1, min_size_ratio=0, n_permutations=0)
     counted = found.words.group_by("source_concept", "target_concept").agg(pl.col("source").n_unique())
-    assert set(counted.rows()) == set(found.pairs.select("source_concept", "target_concept", "n_matched").rows())
+    assert set(counted.rows()) == set(
+        found.pairs.select("source_concept", "target_concept", "n_matched").rows()
+    )
     assert set(found.words.select("source", "target").rows()) <= pairs
 
 
@@ -142,14 +144,30 @@ def test_calign_by_hand():
     assert found.words.filter(pl.col("source_concept") == 1)["source"].to_list() == ["s5", "s6", "s7"]
 
 
+@pytest.mark.parametrize(
+    ("n_target", "rule", "score"),
+    [
+        (3, {}, 1.0),
+        (3, {"min_types": 4}, 0.0),
+        (3, {"min_size_ratio": 0.5}, 1.0),
+        (3, {"min_size_ratio": 0.51}, 0.0),
+        (12, {"min_size_ratio": 0.5}, 1.0),
+        (13, {"min_size_ratio": 0.5}, 0.0),
+    ],
+)
+def test_sizes_count_on_both_sides(n_target, rule, score):
+    source = concepts([f"s{i}" for i in range(6)], [0] * 6, language="en")
+    target = concepts([f"t{i}" for i in range(n_target)], [0] * n_target, language="de")
+    options = {"theta_align": 1, "min_types": 3, "min_size_ratio": 0, "n_permutations": 0} | rule
+    assert calign(source, target, dictionary((f"s{i}", "t0") for i in range(6)), **options).score == score
+
+
 def test_the_direction_matters_and_the_mean_is_of_both():
     source = concepts(["a", "b"], [0, 0], language="en")
     target = concepts(["x", "y", "z", "w"], [0, 0, 1, 1], language="de")
     options = {"theta_align": 1.0, "min_types": 1, "n_permutations": 20}
     there = calign(source, target, dictionary([("a", "x"), ("b", "y")]), **options)
-    back = calign(
-        target, source, dictionary([("x", "a"), ("y", "b")], source="de", target="en"), **options
-    )
+    back = calign(target, source, dictionary([("x", "a"), ("y", "b")], source="de", target="en"), **options)
     assert (there.score, back.score) == (1.0, 0.5)
     mean = mean_alignment(there.figures[0], back.figures[0])
     assert mean.score == 0.75
@@ -253,7 +271,9 @@ def test_chance_is_the_expected_score_of_random_structure():
     adjusted = []
     for seed in range(30):
         s, t, d = random_structure(seed)
-        found = calign(s, t, d, theta_align=0.5, min_types=3, min_size_ratio=0.3, n_permutations=60, words=False)
+        found = calign(
+            s, t, d, theta_align=0.5, min_types=3, min_size_ratio=0.3, n_permutations=60, words=False
+        )
         assert 0.2 < found.chance < 0.8
         adjusted.append(found.adjusted)
     error = np.std(adjusted, ddof=1) / math.sqrt(len(adjusted))
@@ -288,7 +308,11 @@ def joint(counts: list[list[int]], names=("en", "de", "fr", "es", "ar")) -> Conc
 
 def test_colap_by_hand():
     found = colap(joint([[3, 7], [2, 8], [5, 5], [4, 0], [0, 0]]), theta_overlap=[0.3, 0.5, 0.2])
-    assert [f.score for f in found.figures] == [0.5, 0.25, 0.75]  # 3 of 10 is a tie; the empty one does not count
+    assert [f.score for f in found.figures] == [
+        0.5,
+        0.25,
+        0.75,
+    ]  # 3 of 10 is a tie; the empty one does not count
     assert found.figures[0].n == 4
     assert found.table()["evenness"].to_list()[:4] == pytest.approx([0.6, 0.4, 1.0, 0.0])
     assert found.table()["n_tokens"].to_list() == [10, 10, 10, 4, 0]
@@ -391,6 +415,8 @@ def test_colap_chance_holds_for_extreme_totals():
     balanced = chance_overlap(np.array([4, 5_000]), totals[:2], 0.3)
     assert balanced[0] == pytest.approx(6 / 16, abs=1e-5)  # a fair coin: 2 heads and 2 tails
     assert balanced[1] == pytest.approx(1, abs=1e-6)
+    half = chance_overlap(np.array([1_000_000]), totals[:2], 0.3)
+    assert half[0] == pytest.approx(1, abs=1e-6)
     everything = chance_overlap(np.array([2_000_000]), totals[:2], 0.3)
     assert everything[0] == pytest.approx(1, abs=1e-6)
 

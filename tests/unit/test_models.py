@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import LIMIT, WIDTH
 
 from isogloss import models
 from isogloss.errors import InputError, UsageError
+from tiny_models import LIMIT, WIDTH
 
 ENCODER, DECODER, BOTH = ("encoder",), ("decoder",), ("encoder", "decoder")
 KINDS = {"bert": ENCODER, "xlmr": ENCODER, "t5": BOTH, "mt5": BOTH, "llama": DECODER, "qwen": DECODER}
@@ -181,6 +181,6 @@ def test_loading_is_silent_and_leaves_the_settings_of_transformers(tiny_model, c
 
 
 def test_importing_imports_neither_torch_nor_transformers():
-    code = "import isogloss.models, isogloss.extract, sys; print({'torch', 'transformers'} & set(sys.modules))"
+    code = "import isogloss.models, isogloss.extraction, sys; print({'torch', 'transformers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

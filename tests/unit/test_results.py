@@ -31,13 +31,13 @@ def test_what_is_written_is_read(tmp_path):
 
 
 def test_csv_has_every_column_and_leaves_missing_values_empty(tmp_path):
-    results = Results.from_rows([row(), row(score=math.nan, target="zh,\"x\"")])
+    results = Results.from_rows([row(), row(score=math.nan, target='zh,"x"')])
     path = tmp_path / "results.csv"
     results.write_csv(path)
     assert path.read_text(encoding="utf-8").splitlines()[0] == ",".join(RESULT_COLUMNS)
     back = pl.read_csv(path, schema=RESULT_COLUMNS)
     assert back["score"].to_list() == [0.25, None]
-    assert back["target"].to_list() == ["de", "zh,\"x\""]
+    assert back["target"].to_list() == ["de", 'zh,"x"']
     first = path.read_bytes()
     results.write_csv(path)
     assert path.read_bytes() == first

@@ -23,7 +23,7 @@ FLOORS = [
     {"results"},
     {"peers"},
     {"metrics", "models"},
-    {"extract"},
+    {"extraction"},
     {"discovery", "aligners", "starter"},
     {"config"},
     {"study"},
@@ -66,9 +66,9 @@ def test_imports_go_downwards(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_transformers_is_imported_in_models_alone(path: Path) -> None:
-    allowed = {SOURCE / "models.py", SOURCE / "starter" / "pretrain.py"}
+    allowed = path.parent == SOURCE / "models" or path == SOURCE / "starter" / "pretrain.py"
     uses = any(name.split(".")[0] == "transformers" for name in imports_of(path))
-    assert not uses or path in allowed
+    assert not uses or allowed
 
 
 def test_importing_isogloss_is_light() -> None:

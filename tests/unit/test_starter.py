@@ -216,7 +216,7 @@ def test_model_finds_translations_it_has_not_seen():
 # -- pre-training -----------------------------------------------------------------------------------
 
 SMALL = pretrain.Settings(
-    vocab=200, layers=2, width=16, heads=2, positions=16, steps=12, batch_pieces=512, warmup=2, save_minutes=0
+    vocab=200, layers=2, width=16, heads=2, positions=16, steps=60, batch_pieces=512, warmup=2, save_minutes=0
 )
 
 
@@ -291,7 +291,7 @@ def test_pretrain_killed_and_run_again_ends_with_the_same_weights(sets, trained,
 
     def dies(*args):
         calls.append(1)
-        if len(calls) > 7:
+        if len(calls) > 54:  # after the first point of the curve
             raise KeyboardInterrupt
         return true_losses(*args)
 
@@ -301,6 +301,7 @@ def test_pretrain_killed_and_run_again_ends_with_the_same_weights(sets, trained,
         pretrain.pretrain(sets, tmp_path, settings=SMALL)
     monkeypatch.setattr(pretrain, "_losses", true_losses)
     again = pretrain.pretrain(sets, tmp_path, settings=SMALL)
+    assert pl.read_csv(tmp_path / "curve.csv")["step"].to_list() == [50]
     expected, found = _weights(trained), _weights(again)
     assert expected.keys() == found.keys()
     for name in expected:
@@ -357,6 +358,22 @@ def test_masking_hides_whole_words_and_restarts_positions():
         assert (batch.ids[0][~hidden[0]] == joined[~hidden[0]]).all()
         share.append(hidden[0, 4])
     assert 0.15 < np.mean(share) < 0.35
+
+
+def test_shared_vectors_put_pieces_of_the_same_lines_together():
+    rng = np.random.default_rng(2)
+    meanings = [rng.choice(10, size=3, replace=False) for _ in range(200)]
+    lines = {
+        "a": [m + 5 for m in meanings],
+        "b": [m + 15 for m in meanings],
+    }  # piece 5 + k says what 15 + k says
+    data = examples.Data([lines], np.zeros((0, 2), dtype=np.int64))
+    vectors = examples.shared_vectors(data, vocab=26, width=8, seed=0)
+    assert vectors.shape == (26, 8)
+    near = vectors[5:15] @ vectors[15:25].T
+    assert near.argmax(axis=1).tolist() == list(range(10))
+    assert np.diag(near) == pytest.approx(1, abs=1e-3)
+    assert not vectors[[0, 4, 25]].any()  # special pieces and a piece that is in no line
 
 
 def test_command_line_reads_sets_and_refuses_a_bad_pair(tmp_path):

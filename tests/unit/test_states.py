@@ -29,7 +29,10 @@ def tokens(corpus) -> pl.DataFrame:
 def links(corpus) -> WordLinks:
     """Word i is linked with word i."""
     return WordLinks.from_pairs(
-        {0: [(i, i) for i in range(6)], 1: [(i, i) for i in range(6)], 2: [(1, 1)]}, corpus, source="en", target="de"
+        {0: [(i, i) for i in range(6)], 1: [(i, i) for i in range(6)], 2: [(1, 1)]},
+        corpus,
+        source="en",
+        target="de",
     )
 
 
@@ -95,7 +98,9 @@ def test_both_ends_of_a_link_need_a_state(tokens, links):
 def test_drops(tokens, links):
     plain = select_rows(tokens, drop=["punctuation"])
     assert set(words(tokens, np.arange(14))) - set(words(tokens, plain)) == {".", ","}
-    assert set(words(tokens, np.arange(14))) - set(words(tokens, select_rows(tokens, drop=["digits"]))) == {"2"}
+    assert set(words(tokens, np.arange(14))) - set(words(tokens, select_rows(tokens, drop=["digits"]))) == {
+        "2"
+    }
     shared = select_rows(tokens, drop=["identical"])
     assert set(words(tokens, np.arange(14))) - set(words(tokens, shared)) == {".", ",", "2", "taxi"}
     linked = select_rows(tokens, links=links, drop=["identical"])
@@ -169,6 +174,8 @@ def test_values_that_are_not_finite_are_named(states):
     found = states.at(0)
     bad = LayerStates(found.X.copy(), found.tokens, "model", "encoder", 0)
     bad.X[4, 1] = np.inf
-    with pytest.raises(InputError, match=r"1 states of model/encoder layer 0 .* row 4 \('dog', en, sentence 0\)"):
+    with pytest.raises(
+        InputError, match=r"1 states of model/encoder layer 0 .* row 4 \('dog', en, sentence 0\)"
+    ):
         check_finite(bad)
     assert check_finite(found) is None

@@ -38,7 +38,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path):
         f.flush()
         raise KeyboardInterrupt
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["results.csv"]
+    assert [p.name for p in tmp_path.iterdir()] == ["results.csv"]
 
 
 def test_a_full_disk_is_told_with_the_way_out(tmp_path):
@@ -46,12 +46,12 @@ def test_a_full_disk_is_told_with_the_way_out(tmp_path):
     write_text(path, "old")
     with pytest.raises(InputError, match=r"results\.csv: No space left on device.*--out"), atomic(path):
         raise OSError(28, os.strerror(28))
-    assert os.listdir(tmp_path) == ["results.csv"]
+    assert [p.name for p in tmp_path.iterdir()] == ["results.csv"]
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(InputError, match="Cannot write .*file.*--out"):
+    with pytest.raises(InputError, match=r"Cannot write .*file.*--out"):
         write_text(tmp_path / "file" / "results.csv", "new")
 
 
@@ -125,7 +125,7 @@ def test_a_byte_that_is_not_utf8_is_named_with_its_line(tmp_path, mark):
 
 
 def test_a_file_that_is_not_there_or_not_whole_is_named(tmp_path):
-    with pytest.raises(InputError, match="no file .*dev.xx"):
+    with pytest.raises(InputError, match=r"no file .*dev\.xx"):
         read_lines(tmp_path / "dev.xx")
     with pytest.raises(InputError, match="Cannot read"):
         read_lines(tmp_path)

@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from isogloss.aligners.protocol import Aligner, Bitext, Directions, Links
-from isogloss.aligners.symmetrise import METHODS, symmetrise
+from isogloss.aligners.protocol import METHODS, Aligner, Bitext, Directions, Links
 from isogloss.corpus import Corpus
 from isogloss.dictionary import LINK_COLUMNS, WordLinks
-from isogloss.errors import UsageError, unknown
+from isogloss.errors import InputError, UsageError, unknown
 
-__all__ = ["ALIGNERS", "METHODS", "Aligner", "AlignerInfo", "Bitext", "Directions", "align_words", "symmetrise"]
+__all__ = ["ALIGNERS", "METHODS", "Aligner", "AlignerInfo", "Bitext", "Directions", "align_words"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,8 @@ def align_words(
     ------
     UsageError
         If the corpus is not parallel, the languages are the same, or a name or option is unknown.
+    InputError
+        If an aligner of your own links words that do not exist.
     MissingExtraError
         If the aligner's package is not installed.
 
@@ -119,17 +120,36 @@ def align_words(
     chosen = _make(aligner, options)
     bitext = _bitext(corpus, source, target)
     found = chosen.align(bitext) if len(bitext) else np.empty((0, 3), dtype=np.int32)
-    links = _symmetrise(found, symmetrise) if isinstance(found, Directions) else np.unique(found, axis=0)
+    links = _join(found, symmetrise) if isinstance(found, Directions) else np.unique(found, axis=0)
+    _check(links, bitext, chosen.name)
     return WordLinks(source, target, _table(links, bitext), chosen.name)
 
 
-_symmetrise = symmetrise  # align_words has a parameter of that name
+def _check(links: Links, bitext: Bitext, name: str) -> None:
+    """Refuse links to places where there is no word: an aligner's mistake."""
+    pair, i, j = links.T
+    fits = (pair >= 0) & (pair < len(bitext)) & (i >= 0) & (j >= 0)
+    lengths = [np.array([len(words) for words in side]) for side in (bitext.source_words, bitext.target_words)]
+    fits[fits] = (i[fits] < lengths[0][pair[fits]]) & (j[fits] < lengths[1][pair[fits]])
+    if not fits.all():
+        raise InputError(
+            f"Aligner '{name}' gave links to words that do not exist, the first is "
+            f"(pair, source position, target position) = {tuple(links[~fits][0].tolist())}."
+        )
+
+
+def _join(directions: Directions, method: str) -> Links:
+    from isogloss.aligners.symmetrise import symmetrise
+
+    return symmetrise(directions, method)
 
 
 def _make(aligner: str | Aligner, options: Mapping[str, Any]) -> Aligner:
     if not isinstance(aligner, str):
         if not isinstance(aligner, Aligner):
-            raise UsageError(f"An aligner needs a name and an align method; {type(aligner).__name__} has not both.")
+            raise UsageError(
+                f"An aligner needs a name and an align method; {type(aligner).__name__} has not both."
+            )
         if options:
             raise UsageError(
                 f"Options are for aligners given by name; got {', '.join(options)} together with an aligner "
@@ -147,7 +167,10 @@ def _make(aligner: str | Aligner, options: Mapping[str, Any]) -> Aligner:
     missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in options]
     if missing:
         raise UsageError(f"Aligner '{aligner}' needs {' and '.join(missing)}, which was not given.")
-    made: Aligner = kind(**options)
+    try:
+        made: Aligner = kind(**options)
+    except TypeError as error:
+        raise UsageError(f"Aligner '{aligner}': an option has a value of the wrong type ({error}).") from None
     return made
 
 

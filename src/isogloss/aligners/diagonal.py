@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy.special import digamma
 
+from isogloss.aligners.compiled import compiled
 from isogloss.aligners.protocol import Bitext, Directions, Links
 from isogloss.errors import UsageError
 from isogloss.progress import progress
@@ -69,9 +69,10 @@ class Diagonal:
     name = "diagonal"
 
     def __post_init__(self) -> None:
-        if self.iterations < 1 or not 0 < self.p_null < 1 or self.tension < 0 or self.alpha <= 0:
+        rounds = isinstance(self.iterations, int) and self.iterations >= 1
+        if not rounds or not 0 < self.p_null < 1 or self.tension < 0 or self.alpha <= 0:
             raise UsageError(
-                "Aligner 'diagonal' needs iterations >= 1, 0 < p_null < 1, tension >= 0 and alpha > 0; "
+                "Aligner 'diagonal' needs whole iterations >= 1, 0 < p_null < 1, tension >= 0 and alpha > 0; "
                 f"got iterations={self.iterations}, p_null={self.p_null}, tension={self.tension}, "
                 f"alpha={self.alpha}."
             )
@@ -167,7 +168,7 @@ def _read_side(sentences: Sequence[list[str]], *, lowercase: bool) -> _Side:
 def _index_cells(source: _Side, target: _Side) -> _Cells:
     offsets = np.concatenate([[0], np.cumsum(np.diff(source.offsets) * np.diff(target.offsets))])
     n_cells = int(offsets[-1])
-    entry = np.empty(n_cells, dtype=np.int32 if n_cells < 2**31 else np.int64)
+    entry: Ints = np.empty(n_cells, dtype=np.dtype(np.int32 if n_cells < 2**31 else np.int64))
     by_type = np.argsort(source.types, kind="stable")
     n_entries = _number_entries(source, target, by_type, offsets, entry)
     cells = _Cells(entry, offsets, np.empty(n_entries, dtype=np.int32), np.empty(n_entries, dtype=np.int32))
@@ -183,7 +184,7 @@ def _links(generated: _Side, best: npt.NDArray[np.int32]) -> Links:
     return np.stack([pair, best[linked], position], axis=1).astype(np.int32)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _number_entries(source: _Side, target: _Side, by_type: Ints, offsets: Ints, entry: Ints) -> int:
     """Number the distinct (source type, target type) pairs, source type by source type; fill `entry`."""
     last_source = np.full(target.n_types, -1, dtype=np.int64)
@@ -203,7 +204,7 @@ def _number_entries(source: _Side, target: _Side, by_type: Ints, offsets: Ints, 
     return n_entries
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _name_entries(source: _Side, target: _Side, cells: _Cells) -> None:
     for k in range(len(source.types)):
         s = source.pair[k]
@@ -214,7 +215,7 @@ def _name_entries(source: _Side, target: _Side, cells: _Cells) -> None:
             cells.target_type[cells.entry[row + j]] = target.types[first + j]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _prior(m: int, n: int, model: _Model) -> Floats:
     """Return p(a_i = j | i, m, n) for all i and j > 0, (m, n); positions count from 1 in the formula."""
     prior = np.empty((m, n))
@@ -223,11 +224,12 @@ def _prior(m: int, n: int, model: _Model) -> Floats:
         for j in range(n):
             prior[i, j] = np.exp(-model.tension * abs((i + 1) / m - (j + 1) / n))
             z += prior[i, j]
-        prior[i] *= (1.0 - model.p_null) / z
+        for j in range(n):
+            prior[i, j] *= (1.0 - model.p_null) / z
     return prior
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _expect(view: _View, order: Ints, model: _Model, count: Floats, count_null: Floats) -> None:
     """E step: add the posterior of every cell to the counts.  `order` has pairs of one shape together."""
     generated, given, entry = view.generated, view.given, view.cells.entry
@@ -252,7 +254,7 @@ def _expect(view: _View, order: Ints, model: _Model, count: Floats, count_null: 
                 count[entry[cell + j * across]] += weight[j] / total
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _decode(view: _View, order: Ints, model: _Model) -> npt.NDArray[np.int32]:
     """Return the best given position of every generated word, -1 for null; ties go to the first."""
     generated, given, entry = view.generated, view.given, view.cells.entry

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.aligners.protocol import Directions, Links
+from isogloss.aligners.compiled import compiled
+from isogloss.aligners.protocol import METHODS, Directions, Links
 from isogloss.errors import unknown
-
-METHODS = ("intersection", "union", "grow-diag", "grow-diag-final", "grow-diag-final-and")
 
 Flags = npt.NDArray[np.bool_]
 
@@ -41,7 +39,7 @@ def symmetrise(directions: Directions, method: str = "grow-diag-final-and") -> L
     ----------
     directions : Directions
     method : str
-        One of `METHODS`.
+        One of the five.
 
     Returns
     -------
@@ -64,24 +62,95 @@ def symmetrise(directions: Directions, method: str = "grow-diag-final-and") -> L
     """
     if method not in METHODS:
         raise unknown("symmetrisation", method, METHODS)
-    both = np.concatenate([directions.forward, directions.backward])
-    union, where = np.unique(both, axis=0, return_inverse=True)
+    forward, backward = _keys(directions.forward), _keys(directions.backward)
+    union = np.union1d(forward, backward)
+    in_both = np.intersect1d(forward, backward)
     if method == "union" or not len(union):
-        return union
-    where = where.reshape(-1)
-    n_forward = len(directions.forward)
-    forward, backward = np.zeros((2, len(union)), dtype=np.bool_)
-    forward[where[:n_forward]] = True
-    backward[where[n_forward:]] = True
-    kept = forward & backward
-    if method != "intersection":
-        _, first = np.unique(union[:, 0], return_index=True)
-        board = _board(union)
-        for low, high in zip(first, np.append(first[1:], len(union)), strict=True):
-            _place(board, kept, low, high)
-            _grow(board, kept, low, high)
-            if method != "grow-diag":
-                for direction in (forward, backward):
-                    _finish(board, kept, direction, (low, high), method == "grow-diag-final-and")
-            _clear(board, low, high)
-    return union[kept]
+        return _rows(union)
+    if method == "intersection":
+        return _rows(in_both)
+    links = _rows(union)
+    board = _Board(
+        links,
+        kept=np.isin(union, in_both),
+        grid=np.full(tuple(links[:, 1:].max(axis=0) + 3), -1, dtype=np.int64),
+        source_used=np.zeros(links[:, 1].max() + 1, dtype=np.bool_),
+        target_used=np.zeros(links[:, 2].max() + 1, dtype=np.bool_),
+    )
+    bounds = np.append(np.unique(links[:, 0], return_index=True)[1], len(links))
+    final = () if method == "grow-diag" else (np.isin(union, forward), np.isin(union, backward))
+    _grow_all(board, bounds, np.array(final).reshape(-1, len(links)), method == "grow-diag-final-and")
+    return links[board.kept]
+
+
+def _keys(links: Links) -> npt.NDArray[np.int64]:
+    """Return one integer a link, of the same order; positions fit in 16 bits (see `WordLinks`)."""
+    pair, i, j = links.astype(np.int64).T
+    keys: npt.NDArray[np.int64] = (pair << 32) | (i << 16) | j
+    return keys
+
+
+def _rows(keys: npt.NDArray[np.int64]) -> Links:
+    return np.stack([keys >> 32, (keys >> 16) & 0xFFFF, keys & 0xFFFF], axis=1).astype(np.int32)
+
+
+class _Board(NamedTuple):
+    """The links of the union, those kept so far, and the state of the pair at work."""
+
+    links: Links
+    kept: Flags
+    grid: npt.NDArray[np.int64]  # [i + 1, j + 1]: number of the link i-j, -1 where the union has none
+    source_used: Flags
+    target_used: Flags
+
+
+@compiled
+def _grow_all(board: _Board, bounds: npt.NDArray[np.int64], final: Flags, both_free: bool) -> None:
+    """Set `kept`, pair by pair; pair p has the links ``bounds[p]:bounds[p + 1]``."""
+    for p in range(len(bounds) - 1):
+        low, high = bounds[p], bounds[p + 1]
+        for k in range(low, high):
+            i, j = board.links[k, 1], board.links[k, 2]
+            board.grid[i + 1, j + 1] = k
+            if board.kept[k]:
+                _keep(board, k)
+        while _grow(board, low, high):
+            pass
+        for direction in final:
+            for k in range(low, high):
+                if direction[k] and not board.kept[k] and _is_free(board, k, both_free):
+                    _keep(board, k)
+        for k in range(low, high):
+            i, j = board.links[k, 1], board.links[k, 2]
+            board.grid[i + 1, j + 1] = -1
+            board.source_used[i] = board.target_used[j] = False
+
+
+@compiled
+def _grow(board: _Board, low: int, high: int) -> bool:
+    """Make one pass over a pair's links, keeping neighbours; return whether any was added."""
+    added = False
+    for k in range(low, high):
+        if not board.kept[k]:
+            continue
+        i, j = board.links[k, 1], board.links[k, 2]
+        for x in range(len(_NEIGHBOURS)):
+            near = board.grid[i + 1 + _NEIGHBOURS[x, 0], j + 1 + _NEIGHBOURS[x, 1]]
+            if near >= 0 and not board.kept[near] and _is_free(board, near, False):
+                _keep(board, near)
+                added = True
+    return added
+
+
+@compiled
+def _is_free(board: _Board, k: int, both: bool) -> bool:
+    """Return whether the source or the target word (`both`: and) of link k has no link yet."""
+    source, target = board.source_used[board.links[k, 1]], board.target_used[board.links[k, 2]]
+    return not (source or target) if both else not (source and target)
+
+
+@compiled
+def _keep(board: _Board, k: int) -> None:
+    board.kept[k] = True
+    board.source_used[board.links[k, 1]] = True
+    board.target_used[board.links[k, 2]] = True

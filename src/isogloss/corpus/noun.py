@@ -140,9 +140,7 @@ class Corpus:
         numbers = self.sentences.filter(pl.col("language") == language)["sentence"]
         return [lists.get(i, []) for i in numbers.to_list()]
 
-    def restrict(
-        self, *, languages: Sequence[str] | None = None, n_sentences: int | None = None
-    ) -> Corpus:
+    def restrict(self, *, languages: Sequence[str] | None = None, n_sentences: int | None = None) -> Corpus:
         """Return the corpus with only some languages, or only its first sentences."""
         for language in languages or ():
             self._check(language)

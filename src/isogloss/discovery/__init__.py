@@ -14,7 +14,9 @@ from isogloss.errors import UsageError, unknown
 from isogloss.states import LayerStates, check_finite
 
 DEFAULT_CONCEPTS = 600
-TYPES_PER_CONCEPT = 5  # the default never asks for more concepts than a fifth of the types (min_types of CALIGN)
+TYPES_PER_CONCEPT = (
+    5  # the default never asks for more concepts than a fifth of the types (min_types of CALIGN)
+)
 
 
 class Partition(NamedTuple):

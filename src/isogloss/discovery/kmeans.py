@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 
 import numpy as np
@@ -10,6 +11,8 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from isogloss.discovery import Partition
+
+log = logging.getLogger(__name__)
 
 
 def fit(
@@ -23,5 +26,12 @@ def fit(
     with threadpool_limits(1), warnings.catch_warnings():
         # Fewer distinct rows than concepts is refused before; iterations may end early on purpose.
         warnings.simplefilter("ignore")
-        model = KMeans(n_concepts, n_init=n_starts, max_iter=max_iterations, random_state=seed).fit(X)
-    return Partition(np.asarray(model.labels_, dtype=np.int32), None)
+        model = KMeans(n_concepts, n_init=n_starts, max_iter=max_iterations, random_state=seed)
+        # In float32 scikit-learn's distances cannot tell nearly equal states apart, and concepts end up empty.
+        labels = model.fit(X.astype(np.float64)).labels_
+    n_found = len(np.unique(labels))
+    if n_found < n_concepts:
+        log.warning(
+            "k-means found only %d of %d concepts: too many states are nearly equal", n_found, n_concepts
+        )
+    return Partition(np.asarray(labels, dtype=np.int32), None)

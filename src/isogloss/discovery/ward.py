@@ -17,7 +17,9 @@ def fit(X: npt.NDArray[np.float32], n_concepts: int, *, seed: int) -> Partition:
     """Cluster (n, d) float32 rows; the tree holds every smaller and larger number of concepts too."""
     needed = len(X) ** 2 * 8 / 2**30
     if needed > 4:
-        log.warning("Ward linkage of %d states holds %.1f GiB of distances; kmeans needs far less", len(X), needed)
+        log.warning(
+            "Ward linkage of %d states holds %.1f GiB of distances; kmeans needs far less", len(X), needed
+        )
     if len(X) == 1:
         return Partition(np.zeros(1, np.int32), np.empty((0, 4)))
     tree = np.asarray(linkage(X.astype(np.float64), "ward"))

@@ -1,4 +1,4 @@
-"""CALIGN, concept alignment (Mousi et al. 2024): do concepts of one language have a counterpart in another?"""
+"""CALIGN, concept alignment (Mousi et al. 2024): which concepts of a language have a counterpart in another."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ def calign(
     """Return the share of eligible source concepts that are aligned to at least one target concept.
 
     With ``types(C)`` the distinct words of a concept and ``T(w)`` the translations of a word,
-    ``m(s, t) = |{w in types(s): T(w) ∩ types(t) ≠ ∅}| / |types(s)|``; s is aligned to t when m(s, t) >= `theta_align`, both have at least
-    `min_types` types, and the smaller has at least `min_size_ratio` times the types of the larger.  Source:
-    Mousi et al., *Exploring Alignment in Shared Cross-lingual Spaces*, ACL 2024, section 3.
+    ``m(s, t) = |{w in types(s): T(w) ∩ types(t) ≠ ∅}| / |types(s)|``; s is aligned to t when
+    m(s, t) >= `theta_align`, both have at least `min_types` types, and the smaller has at least
+    `min_size_ratio` times the types of the larger.  Source: Mousi et al., *Exploring Alignment in Shared
+    Cross-lingual Spaces*, ACL 2024, section 3.
 
     The chance level is the mean score over `n_permutations` dictionaries whose target words are permuted among words of
     like frequency (same floor(log2) of clustered tokens); both clusterings stay as they are.
@@ -65,8 +66,8 @@ def calign(
     min_size_ratio : float
         In [0, 1].
     rule : {"symmetric", "paper-code"}
-        ``"paper-code"`` is what the paper's script does: strict comparisons, size tests on the source alone, every source concept
-        counted as eligible.  Read the dictionary with ``file_order=True`` for its first-seen translations.
+        ``"paper-code"`` is what the paper's script does: strict comparisons, `min_types` for the source alone, a
+        size ratio of source to target, every source concept eligible.  See `isogloss.peers` for its files.
     n_permutations : int
         Permutations for the chance level; 0 gives NaN.
     seed : int
@@ -111,7 +112,9 @@ def mean_alignment(forward: Figure, backward: Figure) -> Figure:
         return (float(getattr(forward, name)) + float(getattr(backward, name))) / 2
 
     def half(side: Literal["ci_low", "ci_high"]) -> float:
-        return math.hypot(getattr(forward, side) - forward.score, getattr(backward, side) - backward.score) / 2
+        return (
+            math.hypot(getattr(forward, side) - forward.score, getattr(backward, side) - backward.score) / 2
+        )
 
     score = mean("score")
     return Figure(
@@ -140,7 +143,10 @@ def _check(
     lowest_ok = rule == "paper-code"  # m > 0 is meaningful, m >= 0 is not
     if not thetas or any(not (0 < t <= 1 or (t == 0 and lowest_ok)) for t in thetas):
         raise UsageError(f"theta_align must lie in (0, 1]; got {theta_align}.")
-    for concepts, language, side in ((source, dictionary.source, "source"), (target, dictionary.target, "target")):
+    for concepts, language, side in (
+        (source, dictionary.source, "source"),
+        (target, dictionary.target, "target"),
+    ):
         if concepts.languages and concepts.languages != (language,):
             raise UsageError(
                 f"The {side} concepts are of {concepts.space} but the dictionary is "
@@ -159,7 +165,9 @@ def _matrices(
     s_index = pl.DataFrame({"word": s_words, "i": np.arange(len(s_words), dtype=np.int32)})
     t_index = pl.DataFrame({"word": t_words, "j": np.arange(len(t_words), dtype=np.int32)})
     s, t = s.join(s_index, on="word"), t.join(t_index, on="word")
-    links = d.join(s_index, left_on="source", right_on="word").join(t_index, left_on="target", right_on="word")
+    links = d.join(s_index, left_on="source", right_on="word").join(
+        t_index, left_on="target", right_on="word"
+    )
     frequency = np.bincount(t["j"].to_numpy(), t["count"].to_numpy(), len(t_words)).astype(np.int64)
     return (
         incidence(s["i"].to_numpy(), s["concept"].to_numpy(), (len(s_words), source.n_concepts)),

@@ -1,4 +1,4 @@
-"""COLAP, concept overlap (Mousi et al. 2024): do languages clustered together share their concepts?"""
+"""COLAP, concept overlap (Mousi et al. 2024): which concepts do languages that are clustered together share."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def colap(
 ) -> Overlap:
     """Return the share of concepts in which every language owns at least `theta_overlap` of the tokens.
 
-    Source: Mousi et al., *Exploring Alignment in Shared Cross-lingual Spaces*, ACL 2024, section 3.  The chance level is the exact
-    expectation when tokens are dealt to concepts of the same sizes without regard to language (multivariate
-    hypergeometric); its standard deviation treats concepts as independent.
+    Source: Mousi et al., *Exploring Alignment in Shared Cross-lingual Spaces*, ACL 2024, section 3.  The chance
+    level is the exact expectation when tokens are dealt to concepts of the same sizes without regard to language
+    (multivariate hypergeometric); its standard deviation treats concepts as independent.
 
     Parameters
     ----------
@@ -98,12 +98,14 @@ def _percent(theta: float) -> float:
     return float(Decimal(repr(float(theta))).scaleb(2))
 
 
-def chance_overlap(sizes: Counts, totals: Counts, theta: float, *, strict: bool = False) -> npt.NDArray[np.float64]:
+def chance_overlap(
+    sizes: Counts, totals: Counts, theta: float, *, strict: bool = False
+) -> npt.NDArray[np.float64]:
     """Return for every concept the exact probability to overlap when tokens are dealt out at random.
 
     For a concept of n tokens and languages with N_1 .. N_L tokens the counts are multivariate hypergeometric:
-    ``P = sum over k_1 + .. + k_L = n with every k_l >= a(n) of prod_l C(N_l, k_l) / C(N, n)``, a(n) the smallest count whose share
-    passes theta.  The sum is a convolution of L sequences.
+    ``P = sum over k_1 + .. + k_L = n with every k_l >= a(n) of prod_l C(N_l, k_l) / C(N, n)``, a(n) the smallest
+    count whose share passes theta.  The sum is a convolution of L sequences.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Matching of concepts through a dictionary, on sparse matrices; and its null, vectorised.
 
-Notation: V types, K concepts.  ``S`` (V_s, K_s) and ``T`` (V_t, K_t) say which type occurs in which concept, ``D`` (V_s, V_t)
-which target types are translations of which source type; all are sparse and 0/1.
+Notation: V types, K concepts.  ``S`` (V_s, K_s) and ``T`` (V_t, K_t) say which type occurs in which concept,
+``D`` (V_s, V_t) which target types are translations of which source type; all are sparse and 0/1.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Float = npt.NDArray[np.float64]
 class SizeRule:
     """When a pair of concepts may be aligned at all, and how thresholds compare.
 
-    ``strict=False``: both concepts have at least `min_types` types and min(|s|, |t|) / max(|s|, |t|) >= `min_size_ratio`
-    (Mousi et al. 2024, section 3, as far as it could be established).  ``strict=True`` is what the paper's released script does:
-    |s| > `min_types` and |s| / |t| > `min_size_ratio`, on the source alone and open above.
+    ``strict=False``: both concepts have at least `min_types` types and min(|s|, |t|) / max(|s|, |t|) >=
+    `min_size_ratio` (Mousi et al. 2024, section 3, as far as it could be established).  ``strict=True`` is what the
+    paper's released script does: |s| > `min_types` and |s| / |t| > `min_size_ratio`, open above.
     """
 
     min_types: float = 5
@@ -135,7 +135,7 @@ def null_best_matches(
 
 
 @numba.njit(parallel=True, cache=True)
-def _null(s_ptr, s_ix, d_ptr, d_ix, t_ptr, t_ix, source, allowed, permutations, result):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _null(s_ptr, s_ix, d_ptr, d_ix, t_ptr, t_ix, source, allowed, permutations, result):  # type: ignore[no-untyped-def] # noqa: PLR0917
     n_source, n_target = allowed.shape
     for p in numba.prange(len(permutations)):
         counts = np.zeros((n_source, n_target), np.int32)

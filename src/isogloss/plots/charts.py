@@ -259,7 +259,7 @@ def pair_heatmap(
     )
     text = base.mark_text(fontSize=9).encode(text="cell:N")
     chart = alt.LayerChart(layer=[base.mark_rect(cornerRadius=2).encode(colour), text])
-    chart = chart.properties(width=width, height=alt.Step(20 if len(pairs) <= 20 else 16))
+    chart = chart.properties(width=width, height=(20 if len(pairs) <= 20 else 16) * len(pairs))
     note = "adjusted score, 0 = chance; (…): interval includes chance" if field == "adjusted" else "score"
     title = _title(metric, rows, note)
     return _finish(chart, rows, title)

@@ -79,6 +79,17 @@ class Data:
         chosen = rng.choice(len(languages), size=n, replace=False)
         return [self.lines[s][languages[c]][i] for c in chosen]
 
+    def counts(self, vocab: int) -> Ints:
+        """Return how often each piece occurs, every line taken once."""
+        return sum(
+            (
+                np.bincount(np.concatenate(lines), minlength=vocab)
+                for texts in self.lines
+                for lines in texts.values()
+            ),
+            start=np.zeros(vocab, dtype=np.int64),
+        )
+
 
 def encode(tokenizer: Any, sets: Sequence[Texts], repeats: Sequence[int], *, positions: int) -> Data:
     """Encode the lines of all sets; what is longer than `positions` pieces is cropped."""

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import torch
 
@@ -104,6 +103,7 @@ def _new_model(settings: Settings) -> Any:
         intermediate_size=2 * settings.width,
         max_position_embeddings=settings.positions,
         type_vocab_size=1,
+        initializer_range=0.04,  # BERT's 0.02 is for a width of 768
         hidden_dropout_prob=0.0,  # a short run of a small model underfits
         attention_probs_dropout_prob=0.0,
         pad_token_id=PAD,
@@ -178,15 +178,21 @@ class _Run:
         if self.curve:
             store.write_text(self.curve_file, pl.DataFrame(self.curve).write_csv(float_precision=4))
 
-    def start(self, vectors: npt.NDArray[np.float32]) -> None:
-        """Let half the energy of the embeddings be what pieces of the same lines share.
+    def start(self, data: Data, vocab: int) -> None:
+        """Begin where a long run would soon be; a short one from random numbers ends before it gets there.
 
-        From random embeddings alone, a short run ends before attention has found the translations.
+        The output knows how frequent each piece is, and half the energy of the embeddings is what
+        pieces of the same lines share.
         """
+        shared = shared_vectors(data, vocab=vocab, width=self.settings.width, seed=self.settings.seed)
         weight = self.model.get_input_embeddings().weight
-        scale = self.model.config.initializer_range * self.settings.width**0.5
         with torch.no_grad():
-            weight.add_(torch.from_numpy(vectors).to(self.device) * scale).mul_(0.5**0.5)
+            weight.mul_(
+                self.settings.width**-0.5 / self.model.config.initializer_range
+            )  # rows of about length 1
+            weight.add_(torch.from_numpy(shared).to(self.device)).mul_(0.5**0.5)
+            counts = torch.from_numpy(data.counts(vocab) + 1.0)
+            self.model.get_output_embeddings().bias.copy_((counts / counts.sum()).log())
 
     def resume(self) -> bool:
         """Go on from the checkpoint; False when there is none."""
@@ -235,7 +241,13 @@ def _train(run: _Run, data: Data, continues: Bools) -> None:
         if run.step % 50 == 0:
             single, pair = sums[0] / max(sums[1], 1), sums[2] / max(sums[3], 1)
             run.curve.append(
-                {"step": run.step, "seconds": run.seconds, "loss": single, "loss_pairs": pair, "rate": rate}
+                {
+                    "step": run.step,
+                    "seconds": run.seconds,
+                    "loss": float(single),
+                    "loss_pairs": float(pair),
+                    "rate": rate,
+                }
             )
             log.info("step %d, %.0f s: loss %.3f, on pairs %.3f", run.step, run.seconds, single, pair)
             sums[:] = 0
@@ -309,7 +321,7 @@ def pretrain(
         torch.set_num_threads(settings.threads)
         run = _Run(settings, folder)
         if not run.resume():
-            run.start(shared_vectors(data, vocab=vocab, width=settings.width, seed=settings.seed))
+            run.start(data, vocab)
         _train(run, data, continues)
         export(run.model.cpu(), tokenizer, folder / "model")
     return folder / "model"

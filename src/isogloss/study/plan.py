@@ -12,10 +12,10 @@ import polars as pl
 
 import isogloss
 from isogloss.config import ModelSection, SelectionRule, StudyConfig
-from isogloss.corpus import Corpus
+from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
 from isogloss.discovery import default_n_concepts
 from isogloss.errors import UsageError, unknown
-from isogloss.extract import states_key
+from isogloss.extraction import states_key
 from isogloss.models import describe
 from isogloss.store import Study, digest, file_digest, folder_name, table_digest
 from isogloss.study import steps as work
@@ -101,7 +101,11 @@ class _Maker:
         self.link_keys: dict[tuple[str, str], str] = {}
         self.dictionary_keys: dict[tuple[str, str], str] = {}
         self.corpus_key = digest(
-            [table_digest(corpus.sentences), table_digest(corpus.words), list(corpus.languages)]
+            [
+                table_digest(corpus.sentences, SENTENCE_COLUMNS),
+                table_digest(corpus.words, WORD_COLUMNS),
+                list(corpus.languages),
+            ]
         )
         self.stacks = {m.name: self._stacks(m) for m in config.models}
         self.n_concepts = self._n_concepts()

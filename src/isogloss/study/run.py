@@ -11,7 +11,7 @@ from typing import Any
 import isogloss
 from isogloss.config import StudyConfig, read_config
 from isogloss.errors import InputError
-from isogloss.extract import write_corpus
+from isogloss.extraction import write_corpus
 from isogloss.results import Results
 from isogloss.store import Study, digest, lock_holder, locked, make_folder, read_json, write_json
 from isogloss.study.graph import execute

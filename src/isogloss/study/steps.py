@@ -15,7 +15,7 @@ from isogloss.config import MetricsSection, ModelSection, SelectionRule
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary, WordLinks
 from isogloss.discovery import discover
-from isogloss.extract import extract, open_states
+from isogloss.extraction import extract, open_states
 from isogloss.metrics import calign, colap, mean_alignment
 from isogloss.results import Alignment, Figure, Results, signature
 from isogloss.store import Study
@@ -73,7 +73,7 @@ def count_dictionary(
 def extract_states(
     root: Path, *, model: dict[str, Any], stack: str, batch_tokens: int, device: str
 ) -> dict[str, Any]:
-    """Write the states of one stack of one model (`isogloss.extract` resumes and marks by itself)."""
+    """Write the states of one stack of one model (`extract` resumes and marks by itself)."""
     section = ModelSection.model_validate(model)
     extract(
         Corpus.open(Study(root)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,11 +111,22 @@ def tokenise(corpus: Corpus, model: models.Loaded, condition: Mapping[str, str])
         owner = owners(spans[:, 0], spans[:, 1], starts[near], ends[near])
         ids.append(np.array([i for x in found for i in x.ids], dtype=np.int64))
         owner[np.isin(ids[-1], spaces)] = -1
+        cut = [i for i, x in enumerate(found) if x.overflowing]
+        _forget_cut_words(owner, spans[:, 1], ends[near], np.cumsum([0, *sizes]), cut)
         owned.append(np.where(owner >= 0, np.append(order[near], -1)[owner], -1))
         lengths += sizes
-        n_truncated += sum(bool(x.overflowing) for x in found)
+        n_truncated += len(cut)
     bounds = np.cumsum(lengths, dtype=np.int64)
     return Subwords(np.concatenate(ids), np.concatenate(owned), bounds, mates, n_truncated)
+
+
+def _forget_cut_words(owner: Ints, ends: Ints, word_ends: Ints, bounds: Ints, cut: Sequence[int]) -> None:
+    """Take the subwords from a word that the model's limit goes through: half a word has no state."""
+    for i in cut:
+        own = owner[bounds[i] : bounds[i + 1]]
+        last = own.max(initial=-1)
+        if last >= 0 and word_ends[last] > ends[bounds[i] : bounds[i + 1]].max():
+            own[own == last] = -1
 
 
 def owners(starts: Ints, ends: Ints, word_starts: Ints, word_ends: Ints) -> Ints:

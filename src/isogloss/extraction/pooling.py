@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from isogloss import models
 from isogloss.errors import InputError
-from isogloss.subwords import Ints
+from isogloss.extraction.subwords import Ints
 
 if TYPE_CHECKING:
     import torch

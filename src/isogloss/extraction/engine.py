@@ -1,9 +1,9 @@
 """Extraction: forward passes, pooling of subwords to words, and the states' way into their files.
 
 Sentences are tokenised whole, as the model would read them, and every subword is given to the word it
-shares most characters with (`isogloss.subwords`).  Batches of sentences of like length go through the model
-once; their pooled states (`isogloss.pooling`) go straight into preallocated files, one per layer.  The work
-can be killed at any moment and goes on from there.  Importing this room does not import torch.
+shares most characters with (`subwords`).  Batches of sentences of like length go through the model once; their
+pooled states (`pooling`) go straight into preallocated files, one per layer.  The work can be killed at any
+moment and goes on from there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ import polars as pl
 from isogloss import models
 from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
 from isogloss.errors import InputError, UsageError, unknown
-from isogloss.pooling import Pooling, Storage, as_decoder_input, pad, places, pool, stored
+from isogloss.extraction.pooling import Pooling, Storage, as_decoder_input, pad, places, pool, stored
+from isogloss.extraction.subwords import Ints, Subwords, batches, tokenise
 from isogloss.progress import progress
 from isogloss.states import States
 from isogloss.store import (
@@ -43,7 +44,6 @@ from isogloss.store import (
     table_digest,
     write_json,
 )
-from isogloss.subwords import Ints, Subwords, batches, tokenise
 
 if TYPE_CHECKING:
     import torch
@@ -195,7 +195,7 @@ def open_states(study: Study, *, name: str, stack: str) -> States:
     info = record["info"]
     folder = study.states(name, stack)
     tokens = read_table(study.tokens, WORD_COLUMNS)
-    if table_digest(tokens.select(WORD_COLUMNS)) != info["words"]:
+    if table_digest(tokens, WORD_COLUMNS) != info["words"]:
         raise InputError(
             f"The states of {name}/{stack} in {study.root} belong to another corpus than the token table "
             "there. Run extract again."
@@ -237,10 +237,7 @@ def _settings(  # noqa: PLR0917  all are those of extract, in its order
 
 
 def _key(corpus: Corpus, info: models.ModelInfo, settings: _Settings) -> str:
-    content = [
-        table_digest(corpus.sentences.select(SENTENCE_COLUMNS)),
-        table_digest(corpus.words.select(WORD_COLUMNS)),
-    ]
+    content = [table_digest(corpus.sentences, SENTENCE_COLUMNS), table_digest(corpus.words, WORD_COLUMNS)]
     return digest([VERSION, content, info.fingerprint, vars(settings)])
 
 
@@ -296,7 +293,7 @@ def _run(
     remove_folder(folder)
     partial_folder(folder).rename(folder)
     facts = {
-        "words": table_digest(corpus.words.select(WORD_COLUMNS)),
+        "words": table_digest(corpus.words, WORD_COLUMNS),
         "layers": settings.layers,
         "pooling": settings.pooling,
         "dtype": settings.dtype,

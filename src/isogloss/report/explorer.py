@@ -1,0 +1,144 @@
+"""What the concept explorer shows: the best aligned and the most shared concepts of every layer and pair.
+
+Words are written once and named by number, and a concept is a short list, so that the page stays small:
+a view has at most `MAX_CONCEPTS` entries of a kind, fewer where there are many layers and pairs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from isogloss.concepts import Concepts
+from isogloss.progress import progress
+from isogloss.results import Alignment, wilson
+
+if TYPE_CHECKING:
+    from isogloss.study import FinishedStudy, Run
+
+MAX_CONCEPTS = 12  # concept pairs of a direction, and shared concepts, in one view
+MIN_CONCEPTS = 3
+MAX_ENTRIES = 14_000  # in the whole page; about 150 bytes each
+MAX_WORDS = 10  # on each side of an entry
+
+Types = dict[int, dict[str, list[str]]]
+Pair = tuple[str, str]
+
+
+class Explorer:
+    """Collects the views of a study, and the table of their words.
+
+    Attributes
+    ----------
+    words : dict of str to int
+        Every word shown and its number.
+    views : dict of str to dict
+        ``"RUN/LAYER/a-b"`` (``all`` for the whole group) -> ``forward``, ``backward``, ``joint``.
+    thetas : dict of str to float
+        The main threshold of ``calign``, ``colap`` and ``colap_group``.
+    """
+
+    def __init__(self, study: FinishedStudy) -> None:
+        self.study = study
+        self.words: dict[str, int] = {}
+        self.views: dict[str, dict[str, Any]] = {}
+        self.thetas: dict[str, float] = {}
+        table = study.results.table
+        kept = table.filter(pl.col("metric").is_in(["calign_mean", "colap"]) & (pl.col("target") != ""))
+        self.pairs: list[Pair] = list(kept.select("source", "target").unique(maintain_order=True).iter_rows())
+        n_views = sum(len(run.layers) for run in study.runs) * max(len(self.pairs), 1)
+        self.n_concepts = min(MAX_CONCEPTS, max(MIN_CONCEPTS, MAX_ENTRIES // (3 * max(n_views, 1))))
+        self._collect()
+
+    def _collect(self) -> None:
+        groups = self.study.results.table.filter(pl.col("metric") == "colap_group")
+        whole = len(self.study.languages) > 2 and groups.height > 0
+        steps = [(i, run, layer) for i, run in enumerate(self.study.runs) for layer in run.layers]
+        with progress("Report: concepts", len(steps) * (len(self.pairs) + whole)) as advance:
+            for i, run, layer in steps:
+                alone: dict[str, Types] = {}
+                for pair in self.pairs:
+                    key = f"{i}/{layer}/{'-'.join(pair)}"
+                    self.views[key] = self._pair_view(run, layer, pair, alone)
+                    advance(1)
+                if whole:
+                    joint = self._joint(run, layer, tuple(self.study.languages), "colap_group")
+                    self.views[f"{i}/{layer}/all"] = {"joint": joint}
+                    advance(1)
+
+    def _pair_view(self, run: Run, layer: int, pair: Pair, alone: dict[str, Types]) -> dict[str, Any]:
+        for language in pair:
+            if language not in alone:
+                alone[language] = words_of(self.study.concepts(run, layer, language))
+        view: dict[str, Any] = {}
+        for name, (source, target) in (("forward", pair), ("backward", pair[::-1])):
+            found = self.study.alignment(run, layer, source, target)
+            self.thetas.setdefault("calign", found.figures[0].theta)
+            view[name] = self._aligned(found, alone[source], alone[target])
+        view["joint"] = self._joint(run, layer, pair, "colap")
+        return view
+
+    def _aligned(self, found: Alignment, source: Types, target: Types) -> list[list[Any]]:
+        """Return ``[source concept, target concept, matched, source types, target types, ties, rest, rest]``.
+
+        ``ties`` are ``[source word, its translations ...]``; the rests are words without a tie.
+        """
+        best = found.pairs.unique("source_concept", keep="first", maintain_order=True).head(self.n_concepts)
+        keys = ["source_concept", "target_concept"]
+        ties: dict[Pair, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for s, t, word, translation in found.words.join(best.select(keys), on=keys, how="semi").iter_rows():
+            ties[s, t][word].append(translation)
+        entries = []
+        for row in best.iter_rows(named=True):
+            s, t = row["source_concept"], row["target_concept"]
+            tied, left, right = ties[s, t], source[s][found.source], target[t][found.target]
+            rank = {word: i for i, word in enumerate(right)}
+            shown = [[w, *sorted(tied[w], key=rank.__getitem__)[:2]] for w in left if w in tied][:MAX_WORDS]
+            reached = {word for words in tied.values() for word in words}
+            unmatched = [w for w in left if w not in tied], [w for w in right if w not in reached]
+            rests = [words[: max(MAX_WORDS - len(shown), 2)] for words in unmatched]
+            sizes = [row["n_matched"], row["source_types"], row["target_types"]]
+            numbered = [[self._number(w) for w in tie] for tie in shown]
+            entries.append([s, t, *sizes, numbered, *([self._number(w) for w in rest] for rest in rests)])
+        return entries
+
+    def _joint(self, run: Run, layer: int, languages: tuple[str, ...], metric: str) -> list[list[Any]]:
+        """Return ``[concept, whether it overlaps, tokens per language, words per language]``, most even first.
+
+        Evenness is the smallest share, taken at the lower end of its 95% interval: else concepts of two
+        tokens would always come first.
+        """
+        overlap = self.study.overlap(run, layer, languages)
+        theta = overlap.figures[0].theta
+        self.thetas.setdefault(metric, theta)
+        sizes, least = overlap.counts.sum(axis=1), overlap.counts.min(axis=1)
+        even = [(wilson(int(k), int(n))[0] if n else 0.0) for k, n in zip(least, sizes, strict=True)]
+        order = sorted((i for i in range(len(even)) if least[i]), key=lambda i: (-even[i], i))
+        types = words_of(self.study.concepts(run, layer, "+".join(languages)))
+        strict = overlap.rule == "paper-code"
+        entries = []
+        for concept in order[: self.n_concepts]:
+            share = least[concept] / sizes[concept]
+            passed = share * 100 > theta * 100 if strict else share >= theta
+            words = [types[concept].get(x, [])[: MAX_WORDS if len(languages) < 4 else 5] for x in languages]
+            numbered = [[self._number(w) for w in side] for side in words]
+            entries.append([concept, int(passed), overlap.counts[concept].tolist(), numbered])
+        return entries
+
+    def _number(self, word: str) -> int:
+        return self.words.setdefault(word, len(self.words))
+
+
+def words_of(concepts: Concepts) -> Types:
+    """Return concept -> language -> words, most frequent first."""
+    found: Types = defaultdict(lambda: defaultdict(list))
+    columns = ("concept", "language", "word")
+    for concept, group in itertools.groupby(
+        concepts.types().select(columns).iter_rows(), key=lambda row: row[0]
+    ):
+        for _, language, word in group:
+            found[concept][language].append(word)
+    return found
