@@ -380,6 +380,6 @@ def test_command_line_reads_sets_and_refuses_a_bad_pair(tmp_path):
     for name in ("a.en", "a.de", "b.en", "b.de"):
         (tmp_path / name).write_text(f"{name}\n", encoding="utf-8")
     files = [f"{name[-2:]}={tmp_path / name}" for name in ("a.en", "b.en", "a.de", "b.de")]
-    assert pretrain.read_sets(files) == [{"en": ["a.en"], "de": ["a.de"]}, {"en": ["b.en"], "de": ["b.de"]}]
+    assert examples.read_sets(files) == [{"en": ["a.en"], "de": ["a.de"]}, {"en": ["b.en"], "de": ["b.de"]}]
     with pytest.raises(UsageError, match="LANGUAGE=FILE"):
-        pretrain.read_sets(["en:a.txt"])
+        examples.read_sets(["en:a.txt"])

@@ -1,4 +1,4 @@
-"""From lines to batches: the tokenizer, examples of one or two lines, whole-word masking."""
+"""From files to batches: line-parallel sets, the tokenizer, examples of one or two lines, whole-word masking."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss import store
+from isogloss.errors import InputError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,41 @@ _POOL = 1024  # examples drawn together, sorted by length and cut into batches
 Texts = Mapping[str, Sequence[str]]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+
+# -- parallel sets --------------------------------------------------------------------------------------
+
+
+def read_sets(files: Sequence[str]) -> list[dict[str, list[str]]]:
+    """Read ``LANGUAGE=FILE`` arguments: the n-th file of every language belongs to set n."""
+    found: dict[str, list[list[str]]] = {}
+    for item in files:
+        language, equals, path = item.partition("=")
+        if not (language and equals and path):
+            raise UsageError(f"--parallel takes LANGUAGE=FILE, e.g. en=bible.en.txt; got '{item}'.")
+        found.setdefault(language, []).append(store.read_lines(path))
+    n_sets = max(map(len, found.values()), default=0)
+    return [
+        {language: sets[number] for language, sets in found.items() if number < len(sets)}
+        for number in range(n_sets)
+    ]
+
+
+def check_sets(sets: Sequence[Texts], repeats: Sequence[int]) -> None:
+    """Refuse sets whose languages differ in their number of lines, and repeats that do not fit them."""
+    if len(repeats) != len(sets) or any(n < 1 for n in repeats):
+        raise UsageError(
+            f"repeats needs one positive number for each of the {len(sets)} set(s); got {repeats}."
+        )
+    if not sets:
+        raise UsageError("There is no text to train on. Give at least one --parallel LANGUAGE=FILE.")
+    for number, texts in enumerate(sets, start=1):
+        counts = {language: len(lines) for language, lines in texts.items()}
+        if not counts or len(set(counts.values())) > 1 or 0 in counts.values():
+            raise InputError(
+                f"Set {number} must have the same number of lines, at least one, in every language; "
+                f"got {counts}."
+            )
 
 
 # -- the tokenizer ----------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ import polars as pl
 import torch
 
 from isogloss import store
-from isogloss.errors import InputError, UsageError
+from isogloss.errors import UsageError
 from isogloss.starter.examples import (
     IGNORED,
     PAD,
@@ -35,8 +35,10 @@ from isogloss.starter.examples import (
     Data,
     Texts,
     batches,
+    check_sets,
     encode,
     mask,
+    read_sets,
     shared_vectors,
     tokenizer_of,
 )
@@ -310,7 +312,7 @@ def pretrain(
     """
     settings = settings or Settings()
     repeats = [1] * len(sets) if repeats is None else list(repeats)
-    _check(sets, repeats)
+    check_sets(sets, repeats)
     folder = store.make_folder(Path(out))
     with store.locked(folder / ".lock"):
         tokenizer = tokenizer_of(sets, repeats, folder / "tokenizer.json", vocab=settings.vocab)
@@ -325,22 +327,6 @@ def pretrain(
         _train(run, data, continues)
         export(run.model.cpu(), tokenizer, folder / "model")
     return folder / "model"
-
-
-def _check(sets: Sequence[Texts], repeats: Sequence[int]) -> None:
-    if len(repeats) != len(sets) or any(n < 1 for n in repeats):
-        raise UsageError(
-            f"repeats needs one positive number for each of the {len(sets)} set(s); got {repeats}."
-        )
-    if not sets:
-        raise UsageError("There is no text to train on. Give at least one --parallel LANGUAGE=FILE.")
-    for number, texts in enumerate(sets, start=1):
-        counts = {language: len(lines) for language, lines in texts.items()}
-        if not counts or len(set(counts.values())) > 1 or 0 in counts.values():
-            raise InputError(
-                f"Set {number} must have the same number of lines, at least one, in every language; "
-                f"got {counts}."
-            )
 
 
 # -- judging ----------------------------------------------------------------------------------------
@@ -394,21 +380,6 @@ def _pooled(model: str, lines: Sequence[str], batch: int) -> torch.Tensor:
 
 
 # -- the command line -------------------------------------------------------------------------------
-
-
-def read_sets(files: Sequence[str]) -> list[dict[str, list[str]]]:
-    """Read ``LANGUAGE=FILE`` arguments: the n-th file of every language belongs to set n."""
-    found: dict[str, list[list[str]]] = {}
-    for item in files:
-        language, equals, path = item.partition("=")
-        if not (language and equals and path):
-            raise UsageError(f"--parallel takes LANGUAGE=FILE, e.g. en=bible.en.txt; got '{item}'.")
-        found.setdefault(language, []).append(store.read_lines(path))
-    n_sets = max(map(len, found.values()), default=0)
-    return [
-        {language: sets[number] for language, sets in found.items() if number < len(sets)}
-        for number in range(n_sets)
-    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
