@@ -20,19 +20,34 @@ from isogloss.results import RESULT_COLUMNS, Alignment, Figure, Overlap, Results
 LANGUAGES = ("en", "de", "es", "ar", "zh")
 # Eight fields of meaning of six words; column i of every language is the same word.
 FIELDS = {
-    "en": "house door roof wall room garden|river sea lake rain snow ice|bread milk salt rice fish egg|mother father son "
-    "daughter brother sister|red green blue white black yellow|Monday Tuesday Friday spring winter summer|says asks tells "
-    "calls writes reads|two three four five six seven",
-    "de": "Haus Tür Dach Wand Zimmer Garten|Fluss Meer See Regen Schnee Eis|Brot Milch Salz Reis Fisch Ei|Mutter Vater Sohn "
-    "Tochter Bruder Schwester|rot grün blau weiß schwarz gelb|Montag Dienstag Freitag Frühling Winter Sommer|sagt fragt "
-    "erzählt ruft schreibt liest|zwei drei vier fünf sechs sieben",
-    "es": "casa puerta techo pared cuarto jardín|río mar lago lluvia nieve hielo|pan leche sal arroz pescado huevo|madre padre "
-    "hijo hija hermano hermana|rojo verde azul blanco negro amarillo|lunes martes viernes primavera invierno verano|dice "
-    "pregunta cuenta llama escribe lee|dos tres cuatro cinco seis siete",
-    "ar": "بيت باب سقف جدار غرفة حديقة|نهر بحر بحيرة مطر ثلج جليد|خبز حليب ملح أرز سمك بيضة|أم أب ابن ابنة أخ أخت|أحمر أخضر "
-    "أزرق أبيض أسود أصفر|الاثنين الثلاثاء الجمعة ربيع شتاء صيف|يقول يسأل يحكي ينادي يكتب يقرأ|اثنان ثلاثة أربعة خمسة ستة سبعة",
-    "zh": "房子 门 屋顶 墙 房间 花园|河 海 湖 雨 雪 冰|面包 牛奶 盐 米饭 鱼 鸡蛋|母亲 父亲 儿子 女儿 兄弟 姐妹|红 绿 蓝 白 黑 黄|"
-    "星期一 星期二 星期五 春天 冬天 夏天|说 问 告诉 叫 写 读|二 三 四 五 六 七",
+    "en": (
+        "house door roof wall room garden|river sea lake rain snow ice|bread milk salt rice fish egg|"
+        "mother father son daughter brother sister|red green blue white black yellow|"
+        "Monday Tuesday Friday spring winter summer|says asks tells calls writes reads|"
+        "two three four five six seven"
+    ),
+    "de": (
+        "Haus Tür Dach Wand Zimmer Garten|Fluss Meer See Regen Schnee Eis|Brot Milch Salz Reis Fisch Ei|"
+        "Mutter Vater Sohn Tochter Bruder Schwester|rot grün blau weiß schwarz gelb|"
+        "Montag Dienstag Freitag Frühling Winter Sommer|sagt fragt erzählt ruft schreibt liest|"
+        "zwei drei vier fünf sechs sieben"
+    ),
+    "es": (
+        "casa puerta techo pared cuarto jardín|río mar lago lluvia nieve hielo|"
+        "pan leche sal arroz pescado huevo|madre padre hijo hija hermano hermana|"
+        "rojo verde azul blanco negro amarillo|lunes martes viernes primavera invierno verano|"
+        "dice pregunta cuenta llama escribe lee|dos tres cuatro cinco seis siete"
+    ),
+    "ar": (
+        "بيت باب سقف جدار غرفة حديقة|نهر بحر بحيرة مطر ثلج جليد|خبز حليب ملح أرز سمك بيضة|"
+        "أم أب ابن ابنة أخ أخت|أحمر أخضر أزرق أبيض أسود أصفر|الاثنين الثلاثاء الجمعة ربيع شتاء صيف|"
+        "يقول يسأل يحكي ينادي يكتب يقرأ|اثنان ثلاثة أربعة خمسة ستة سبعة"
+    ),
+    "zh": (
+        "房子 门 屋顶 墙 房间 花园|河 海 湖 雨 雪 冰|面包 牛奶 盐 米饭 鱼 鸡蛋|"
+        "母亲 父亲 儿子 女儿 兄弟 姐妹|红 绿 蓝 白 黑 黄|"
+        "星期一 星期二 星期五 春天 冬天 夏天|说 问 告诉 叫 写 读|二 三 四 五 六 七"
+    ),
 }
 NASTY = ("<script>alert(1)</script>", "</script><b>", '"&amp;', "{{title}}")
 
@@ -54,15 +69,25 @@ class SyntheticStudy:
     """What `isogloss.study.open_study` returns, made up: deeper layers gather words of one meaning in one concept."""
 
     def __init__(
-        self, root: Path, *, languages: tuple[str, ...] = LANGUAGES, n_layers: int = 7, models: tuple[str, ...] = ("tiny", "tiny-tuned")
+        self,
+        root: Path,
+        *,
+        languages: tuple[str, ...] = LANGUAGES,
+        n_layers: int = 7,
+        models: tuple[str, ...] = ("tiny", "tiny-tuned"),
     ) -> None:
         self.root = root
         self.languages = languages
-        self.config = SimpleNamespace(name="Five tongues", model_dump=lambda **_: {"name": "Five tongues", "seed": 0})
+        self.config = SimpleNamespace(
+            name="Five tongues", model_dump=lambda **_: {"name": "Five tongues", "seed": 0}
+        )
         layers = tuple(range(n_layers))
         self.runs = [Run(m, "tiny", "encoder", layers, "kmeans", 10, 0) for m in models]
         self.manifest: dict[str, Any] = {"versions": {"isogloss": "0.1.0", "torch": "2.13.0"}}
-        self.warnings = ["3 sentences were cut at the model's limit of 128 subwords.", "The dictionary uses <b>the model</b>."]
+        self.warnings = [
+            "3 sentences were cut at the model's limit of 128 subwords.",
+            "The dictionary uses <b>the model</b>.",
+        ]
         self.words = {x: [w.split() for w in FIELDS[x].split("|")] for x in languages}
         self.words["en"][0][-1] = NASTY[0]
         self.words["en"][1][-1] = NASTY[1]
@@ -77,7 +102,11 @@ class SyntheticStudy:
                 for rank, word in enumerate(words):
                     rows += [(language, field * 6 + rank, i, word) for i in range(7 - rank)]
         names = ["language", "sentence", "position", "word"]
-        return pl.DataFrame(rows, schema=names, orient="row").with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+        return (
+            pl.DataFrame(rows, schema=names, orient="row")
+            .with_row_index("row")
+            .with_columns(pl.col("row").cast(pl.Int64))
+        )
 
     @cached_property
     def sentences(self) -> pl.DataFrame:
@@ -91,23 +120,29 @@ class SyntheticStudy:
         own = np.array([group.index(x) for x in tokens["language"]])
         field = (tokens["sentence"] // 6).to_numpy()
         strange = np.array([x in ("ar", "zh") for x in tokens["language"]])
-        # A language keeps a meaning to itself in shallow layers; the third of the meanings with the lowest numbers is shared first.
+        # A language keeps a meaning to itself in shallow layers; meanings with low numbers are shared first.
         alone = field / 8 > depth**3 - 0.2 * strange
         labels = np.where(alone, 8 + own * 8 + field, field).astype(np.int32)
         stray = generator.random(len(labels)) > depth - 0.1 * strange
         labels[stray] = generator.integers(0, 8 + 8 * len(group), int(stray.sum()))
-        return Concepts(tokens, labels, 8 + 8 * len(group), model=run.model, stack=run.stack, layer=layer, method="kmeans")
+        return Concepts(
+            tokens, labels, 8 + 8 * len(group), model=run.model, stack=run.stack, layer=layer, method="kmeans"
+        )
 
     def dictionary(self, source: str, target: str) -> TranslationDictionary:
         pairs = [
-            (s, t, 4, 0.8) for a, b in zip(self.words[source], self.words[target], strict=True) for s, t in zip(a, b, strict=True)
+            (s, t, 4, 0.8)
+            for a, b in zip(self.words[source], self.words[target], strict=True)
+            for s, t in zip(a, b, strict=True)
         ]
         table = pl.DataFrame(pairs, schema=["source", "target", "count", "probability"], orient="row")
         return TranslationDictionary(source, target, table, induced_by="diagonal")
 
     def alignment(self, run: Run, layer: int, source: str, target: str) -> Alignment:
         s, t = (self.concepts(run, layer, x) for x in (source, target))
-        return calign(s, t, self.dictionary(source, target), theta_align=(0.8, 0.5), min_types=2, n_permutations=0)
+        return calign(
+            s, t, self.dictionary(source, target), theta_align=(0.8, 0.5), min_types=2, n_permutations=0
+        )
 
     def overlap(self, run: Run, layer: int, languages: tuple[str, ...]) -> Overlap:
         thetas = (0.3,) if len(languages) < 4 else (0.1,)
@@ -116,24 +151,41 @@ class SyntheticStudy:
     @cached_property
     def results(self) -> Results:
         rows = []
-        for run, layer in ((run, layer) for run in self.runs for layer in run.layers):
+        for run, layer in [(each, layer) for each in self.runs for layer in each.layers]:
             for a, b in itertools.combinations(self.languages, 2):
                 both = [self.alignment(run, layer, a, b), self.alignment(run, layer, b, a)]
-                # A made-up chance level: the null of calign is compiled at first use, which takes longer than these tests.
-                figures = [[Figure(f.theta, f.score, 0.1 * f.score + 0.02, 0.01, 0.01, *_tail(f)) for f in x.figures] for x in both]
-                rows += [self._row(run, layer, "calign", a, b, f) for f in figures[0]]
-                rows += [self._row(run, layer, "calign", b, a, f) for f in figures[1]]
-                rows += [self._row(run, layer, "calign_mean", a, b, mean_alignment(*f)) for f in zip(*figures, strict=True)]
-                rows += [self._row(run, layer, "colap", a, b, f) for f in self.overlap(run, layer, (a, b)).figures]
+                # A made-up chance level: the null of calign is compiled at first use, which takes long.
+                figures = [
+                    [Figure(f.theta, f.score, 0.1 * f.score + 0.02, 0.01, 0.01, *_tail(f)) for f in x.figures]
+                    for x in both
+                ]
+                rows += [self._row(run, layer, "calign", a, b, of=f) for f in figures[0]]
+                rows += [self._row(run, layer, "calign", b, a, of=f) for f in figures[1]]
+                rows += [
+                    self._row(run, layer, "calign_mean", a, b, of=mean_alignment(*f))
+                    for f in zip(*figures, strict=True)
+                ]
+                rows += [
+                    self._row(run, layer, "colap", a, b, of=f)
+                    for f in self.overlap(run, layer, (a, b)).figures
+                ]
             group = self.overlap(run, layer, self.languages).figures
-            rows += [self._row(run, layer, "colap_group", "+".join(self.languages), "", f) for f in group]
+            rows += [self._row(run, layer, "colap_group", "+".join(self.languages), "", of=f) for f in group]
         return Results.from_rows(rows)
 
-    def _row(self, run: Run, layer: int, metric: str, source: str, target: str, f: Figure) -> dict[str, object]:
-        values = {name: getattr(f, name) for name in RESULT_COLUMNS if hasattr(f, name)}
+    def _row(
+        self, run: Run, layer: int, metric: str, source: str, target: str, *, of: Figure
+    ) -> dict[str, object]:
+        values = {name: getattr(of, name) for name in RESULT_COLUMNS if hasattr(of, name)}
         values |= {name: getattr(run, name) for name in RESULT_COLUMNS if hasattr(run, name)}
-        sign = f"isogloss:0.1.0|metric:{metric}|theta:{f.theta:g}|n:10"
-        return values | {"layer": layer, "metric": metric, "source": source, "target": target, "signature": sign}
+        sign = f"isogloss:0.1.0|metric:{metric}|theta:{of.theta:g}|n:10"
+        return values | {
+            "layer": layer,
+            "metric": metric,
+            "source": source,
+            "target": target,
+            "signature": sign,
+        }
 
 
 def _tail(f: Figure) -> tuple[float, float, int, float]:

@@ -378,7 +378,7 @@ def _datasets() -> dict[str, str]:
     from isogloss.corpus.readers import FORMATS
 
     built_in = {"starter": "the built-in corpus, used by: isogloss demo"}
-    return built_in | {f"format {name}": item.help for name, item in FORMATS.items()}
+    return built_in | {f"format {name}": item.what for name, item in FORMATS.items()}
 
 
 _LISTS: dict[str, Callable[[], dict[str, str]]] = {

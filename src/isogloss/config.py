@@ -198,7 +198,8 @@ def read_config(path: str | Path) -> StudyConfig:
     if not isinstance(data, dict):
         raise UsageError(f"{path}: a study file is a mapping with at least 'corpus' and 'models'.")
     lines: dict[Loc, int] = {}
-    _note_lines(node, (), lines)
+    if node is not None:
+        _note_lines(node, (), lines)
     _check_keys(StudyConfig, data, (), path, lines)
     try:
         config = StudyConfig.model_validate(data)

@@ -99,7 +99,7 @@ class WordLinks:
             links = []
             for item in line.split():
                 i, separator, j = item.replace("p", "-").partition("-")
-                if not (separator and i.isdigit() and j.isdigit()):
+                if not (separator and i.isdecimal() and j.isdecimal()):
                     raise InputError(
                         f"{path}, line {n}: '{item}' is not a link. Write links as 0-0 1-2 (0-based)."
                     )

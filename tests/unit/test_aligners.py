@@ -67,7 +67,9 @@ def by_the_book(given, generated, model: Diagonal) -> dict[tuple[int, int], tupl
                     count[word, f[i]] += q / sum(s)
                     total[word] += q / sum(s)
         t = {
-            (word, x): math.exp(digamma(count[word, x] + model.alpha) - digamma(total[word] + model.alpha * len(xs)))
+            (word, x): math.exp(
+                digamma(count[word, x] + model.alpha) - digamma(total[word] + model.alpha * len(xs))
+            )
             for word, xs in cooccur.items()
             for x in xs
         }
@@ -184,7 +186,9 @@ def grown_by_the_book(forward: set, backward: set, method: str) -> set:
     return links
 
 
-directional = st.lists(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=9), min_size=1, max_size=3)
+directional = st.lists(
+    st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=9), min_size=1, max_size=3
+)
 
 
 def rows(sentences: list[set]) -> np.ndarray:

@@ -337,7 +337,7 @@ def test_settings_refuse_impossible_values(field, value):
         pretrain.Settings(**{field: value})
 
 
-def test_masking_hides_whole_words_and_restarts_positions():
+def test_masking_hides_whole_words_and_tells_the_lines_of_a_pair_apart():
     continues = np.zeros(50, dtype=bool)
     continues[30:] = True
     first = np.array([examples.CLS, 10, 30, 31, 11, 12, 32, examples.SEP])
@@ -348,6 +348,7 @@ def test_masking_hides_whole_words_and_restarts_positions():
         batch = examples.mask([[first, second], [second]], rng, continues, 0.25)
         hidden = batch.labels != examples.IGNORED
         assert batch.positions[0].tolist() == [*range(8), *range(4)]
+        assert batch.segments.tolist() == [[0] * 8 + [1] * 4, [0] * 12]
         assert batch.is_pair.tolist() == [True, False]
         assert hidden[0, 1] == hidden[0, 2] == hidden[0, 3]
         assert hidden[0, 5] == hidden[0, 6]

@@ -129,7 +129,9 @@ def _check(links: Links, bitext: Bitext, name: str) -> None:
     """Refuse links to places where there is no word: an aligner's mistake."""
     pair, i, j = links.T
     fits = (pair >= 0) & (pair < len(bitext)) & (i >= 0) & (j >= 0)
-    lengths = [np.array([len(words) for words in side]) for side in (bitext.source_words, bitext.target_words)]
+    lengths = [
+        np.array([len(words) for words in side]) for side in (bitext.source_words, bitext.target_words)
+    ]
     fits[fits] = (i[fits] < lengths[0][pair[fits]]) & (j[fits] < lengths[1][pair[fits]])
     if not fits.all():
         raise InputError(

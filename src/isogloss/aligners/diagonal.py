@@ -50,7 +50,7 @@ class Diagonal:
     p_null : float
         Probability that a word has no counterpart, in (0, 1).
     tension : float
-        Strength of the diagonal, at least 0; with 0 all positions are equally likely (IBM Model 1).
+        Strength of the diagonal, 0 to 100; with 0 all positions are equally likely (IBM Model 1).
     alpha : float
         Concentration of the Dirichlet prior on every word's translations, above 0.
 
@@ -70,9 +70,9 @@ class Diagonal:
 
     def __post_init__(self) -> None:
         rounds = isinstance(self.iterations, int) and self.iterations >= 1
-        if not rounds or not 0 < self.p_null < 1 or self.tension < 0 or self.alpha <= 0:
+        if not rounds or not 0 < self.p_null < 1 or not 0 <= self.tension <= 100 or self.alpha <= 0:
             raise UsageError(
-                "Aligner 'diagonal' needs whole iterations >= 1, 0 < p_null < 1, tension >= 0 and alpha > 0; "
+                "Aligner 'diagonal' needs whole iterations >= 1, 0 < p_null < 1, 0 <= tension <= 100 and alpha > 0; "
                 f"got iterations={self.iterations}, p_null={self.p_null}, tension={self.tension}, "
                 f"alpha={self.alpha}."
             )
@@ -85,12 +85,12 @@ class Diagonal:
         with progress(f"Aligning {bitext.source}-{bitext.target}", 2 * self.iterations) as advance:
             best = []
             for view in (
-                _View(target, source, cells, cells.target_type, cells.source_type, False),
-                _View(source, target, cells, cells.source_type, cells.target_type, True),
+                _View(target, source, cells, cells.source_type, by_row=False),
+                _View(source, target, cells, cells.target_type, by_row=True),
             ):
                 order = np.lexsort((np.diff(view.given.offsets), np.diff(view.generated.offsets)))
                 uniform = 1.0 / view.generated.n_types
-                t, t_null = np.full_like(cells.zero, uniform), np.full(view.generated.n_types, uniform)
+                t, t_null = np.full(len(cells.source_type), uniform), np.full(view.generated.n_types, uniform)
                 for _ in range(self.iterations):
                     t, t_null = self._update(view, order, _Model(t, t_null, self.tension, self.p_null))
                     advance(1)
@@ -130,10 +130,6 @@ class _Cells(NamedTuple):
     source_type: npt.NDArray[np.int32]
     target_type: npt.NDArray[np.int32]
 
-    @property
-    def zero(self) -> Floats:
-        return np.zeros(len(self.source_type))
-
 
 class _View(NamedTuple):
     """One direction: `generated` words are explained by `given` ones."""
@@ -141,8 +137,7 @@ class _View(NamedTuple):
     generated: _Side
     given: _Side
     cells: _Cells
-    generated_type: npt.NDArray[np.int32]  # of every entry
-    given_type: npt.NDArray[np.int32]
+    given_type: npt.NDArray[np.int32]  # of every entry
     by_row: bool  # generated words are the rows of the cells, i.e. the source
 
 

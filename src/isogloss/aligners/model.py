@@ -132,7 +132,7 @@ def itermax(similarity: Matrix) -> tuple[Rows, Rows]:
     --------
     >>> i, j = itermax(np.array([[0.9, 0.1], [0.2, 0.3], [0.1, 0.8]]))
     >>> list(zip(i.tolist(), j.tolist()))
-    [(0, 0), (2, 1)]
+    [(0, 0), (1, 1), (2, 1)]
     """
     linked = np.zeros(similarity.shape, dtype=bool)
     for _ in range(_ROUNDS):

@@ -58,29 +58,32 @@ def symmetrise(directions: Directions, method: str = "grow-diag-final-and") -> L
     >>> symmetrise(both, "intersection").tolist()
     [[0, 0, 0]]
     >>> symmetrise(both, "grow-diag-final-and").tolist()
-    [[0, 0, 0], [0, 2, 2]]
+    [[0, 0, 0], [0, 0, 1], [0, 2, 2]]
     """
     if method not in METHODS:
         raise unknown("symmetrisation", method, METHODS)
     forward, backward = _keys(directions.forward), _keys(directions.backward)
-    union = np.union1d(forward, backward)
-    in_both = np.intersect1d(forward, backward)
-    if method == "union" or not len(union):
-        return _rows(union)
+    union = np.sort(np.concatenate([forward, backward]), kind="stable")
+    union = union[np.append(True, np.diff(union) > 0)[: len(union)]]
+    in_forward, in_backward = np.zeros((2, len(union)), dtype=np.bool_)
+    in_forward[np.searchsorted(union, forward)] = True
+    in_backward[np.searchsorted(union, backward)] = True
+    links, kept = _rows(union), in_forward & in_backward
+    if method == "union" or not len(links):
+        return links
     if method == "intersection":
-        return _rows(in_both)
-    links = _rows(union)
+        return links[kept]
     board = _Board(
         links,
-        kept=np.isin(union, in_both),
+        kept,
         grid=np.full(tuple(links[:, 1:].max(axis=0) + 3), -1, dtype=np.int64),
         source_used=np.zeros(links[:, 1].max() + 1, dtype=np.bool_),
         target_used=np.zeros(links[:, 2].max() + 1, dtype=np.bool_),
     )
     bounds = np.append(np.unique(links[:, 0], return_index=True)[1], len(links))
-    final = () if method == "grow-diag" else (np.isin(union, forward), np.isin(union, backward))
-    _grow_all(board, bounds, np.array(final).reshape(-1, len(links)), method == "grow-diag-final-and")
-    return links[board.kept]
+    final = np.stack([in_forward, in_backward])[: 0 if method == "grow-diag" else 2]
+    _grow_all(board, bounds, final, method == "grow-diag-final-and")
+    return links[kept]
 
 
 def _keys(links: Links) -> npt.NDArray[np.int64]:

@@ -20,21 +20,58 @@ from isogloss.errors import UsageError, unknown
 
 @dataclass(frozen=True)
 class Format:
-    """A format: its reader, its file endings, and whether it takes one file, one a language, or both."""
+    """A format: its reader, its file endings, and whether it takes one file, one a language, or both; what it is."""
 
     reader: Callable[..., dict[str, Raw]]
     endings: tuple[str, ...]
     one_file: bool
     file_per_language: bool
+    what: str
 
 
 FORMATS = {
-    "text": Format(read_text, (".txt",), one_file=False, file_per_language=True),
-    "conllu": Format(read_conllu, (".conllu",), one_file=False, file_per_language=True),
-    "conll": Format(read_conll, (".conll", ".iob", ".iob2", ".bio"), one_file=False, file_per_language=True),
-    "jsonl": Format(read_jsonl, (".jsonl", ".ndjson"), one_file=True, file_per_language=True),
-    "tsv": Format(read_tsv, (".tsv",), one_file=True, file_per_language=False),
-    "datasets": Format(read_datasets, (), one_file=True, file_per_language=True),
+    "text": Format(
+        read_text,
+        (".txt",),
+        one_file=False,
+        file_per_language=True,
+        what="one sentence a line, a file per language",
+    ),
+    "conllu": Format(
+        read_conllu,
+        (".conllu",),
+        one_file=False,
+        file_per_language=True,
+        what="treebanks: words with UPOS and features",
+    ),
+    "conll": Format(
+        read_conll,
+        (".conll", ".iob", ".iob2", ".bio"),
+        one_file=False,
+        file_per_language=True,
+        what="one word and its tags a line",
+    ),
+    "jsonl": Format(
+        read_jsonl,
+        (".jsonl", ".ndjson"),
+        one_file=True,
+        file_per_language=True,
+        what="one object a line: all languages in one file, or a file per language",
+    ),
+    "tsv": Format(
+        read_tsv,
+        (".tsv",),
+        one_file=True,
+        file_per_language=False,
+        what="one multi-parallel sentence a row, a header of languages",
+    ),
+    "datasets": Format(
+        read_datasets,
+        (),
+        one_file=True,
+        file_per_language=True,
+        what="a Hugging Face data set, by name or folder",
+    ),
 }
 _NOT_TEXT = (".json", ".csv", ".parquet", ".arrow", ".xml", ".zip", ".xlsx", ".pdf", ".docx")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -24,6 +25,8 @@ from isogloss.metrics.matching import (
     permutations_within,
 )
 from isogloss.results import Alignment, Figure, wilson
+
+log = logging.getLogger(__name__)
 
 Rule = Literal["symmetric", "paper-code"]
 RULES: tuple[Rule, ...] = ("symmetric", "paper-code")
@@ -85,6 +88,10 @@ def calign(
         If a threshold is out of range, or the dictionary is of another pair.
     """
     thetas = _check(source, target, dictionary, theta_align, rule)
+    if source.model and dictionary.induced_by.startswith(f"model:{source.model}:"):
+        log.warning(
+            "the dictionary was induced with the model under study, %s: its score is circular", source.model
+        )
     if not 0 <= min_size_ratio <= 1:
         raise UsageError(f"min_size_ratio must lie in [0, 1]; got {min_size_ratio}.")
     size_rule = SizeRule(min_types, min_size_ratio, strict=rule == "paper-code")

@@ -25,7 +25,7 @@ TITLES = {
 }
 # Bright qualitative colours after Tol (2021), the pale yellow made darker: readable on white and on black.
 PALETTE = (
-    *("#4477aa", "#ee6677", "#228833", "#c99a00", "#aa3377"),
+    *("#4a86c5", "#ee6677", "#3a9a4a", "#c99a00", "#c2529a"),
     *("#2ea3c7", "#ee7733", "#009988", "#8a6fd1", "#8c6d46"),
 )
 BLUE, ORANGE = "#3b7dc4", "#cf6a2b"
@@ -268,7 +268,7 @@ def pair_heatmap(
 def _cell(row: Row, field: str) -> str:
     if row[field] is None:
         return ""
-    text = f"{row[field]:.2f}".replace("0.", ".", 1).replace("-", "−")
+    text = f"{round(row[field], 2) + 0.0:.2f}".replace("0.", ".", 1).replace("-", "−")
     above = row["ci_low"] is not None and row["chance"] is not None and row["ci_low"] > row["chance"]
     return text if above or field == "score" else f"({text})"
 
@@ -305,7 +305,7 @@ def _x(data: Iterable[Row], *, room: float, max_ticks: int = 13) -> alt.X:
 
 
 def _y(field: str, top: float, *, title: str | None) -> alt.Y:
-    axis = alt.Axis(tickCount=5, format=".1f" if top > 0.2 else ".2f")
+    axis = alt.Axis(tickCount=5, format=".1f" if top > 0.3 else ".2f")
     return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(domain=[0, top]), axis=axis)
 
 

@@ -29,7 +29,7 @@ def alignment_answer(results: Results, *, theta: float | None = None) -> str:
     means = average(rows)
     if not means:
         return "No layer has enough concepts of sufficient size to measure alignment."
-    first, peak = means[0], max(means, key=lambda row: (row["adjusted"], -row["layer"]))
+    first, peak = means[0], _peak(means)
     found = f"{_with_interval(peak)} of concepts find a counterpart in the other language"
     text = f"Alignment peaks at layer {peak['layer']}: {found}, where chance gives {percent(peak['chance'])}."
     if peak["ci_low"] <= peak["chance"]:
@@ -44,6 +44,21 @@ def alignment_answer(results: Results, *, theta: float | None = None) -> str:
         )
         text += "." if _apart(first, peak) else ", but the intervals of the two layers overlap."
     return text + _extremes([row for row in rows if row["layer"] == peak["layer"]])
+
+
+def start_layer(results: Results, *, theta: float | None = None) -> int:
+    """Return the layer worth looking at first: where CALIGN is highest above chance, else the last one."""
+    if "calign_mean" in results.table["metric"].to_list():
+        rows = figure_rows(results, "calign_mean", model=None, stack=None, theta=theta)
+        means = average(row for row in rows if row["adjusted"] is not None)
+        if means:
+            return int(_peak(means)["layer"])
+    return int(max(results.table["layer"].to_list()))
+
+
+def _peak(means: Sequence[Row]) -> Row:
+    """Return the first of the layers that are highest above chance."""
+    return max(means, key=lambda row: (row["adjusted"], -row["layer"]))
 
 
 def overlap_answer(results: Results, *, theta: float | None = None) -> str:
@@ -91,7 +106,7 @@ def _extremes(rows: Sequence[Row]) -> str:
     order = sorted(rows, key=lambda row: row["adjusted"])
     low, high = order[0], order[-1]
     text = (
-        f" There, {high['pair']} share most ({percent(high['score'])}) and {low['pair']} least "
+        f" At layer {high['layer']}, {high['pair']} share most ({percent(high['score'])}) and {low['pair']} least "
         f"({percent(low['score'])})"
     )
     return text + ("." if _apart(low, high) else ", though their intervals overlap.")

@@ -73,7 +73,7 @@ def glossary() -> str:
 def runs(study: FinishedStudy) -> str:
     """Return the table of models and clusterings."""
     rows = [
-        (r.model, r.base_model, r.stack, _ranges(r.layers), r.method, r.n_concepts, r.seed)
+        (r.model, r.base_model or "–", r.stack, _ranges(r.layers), r.method, r.n_concepts, r.seed)
         for r in study.runs
     ]
     return table(("model", "base model", "stack", "layers", "method", "K", "seed"), rows)
@@ -112,7 +112,9 @@ def signatures(study: FinishedStudy) -> str:
         same = [f"{k}:{v}" for k, v in split[0].items() if all(one.get(k) == v for one in split)]
         varied = [k for k in split[0] if any(one.get(k) != split[0][k] for one in split)]
         note = f" <span>with {text(', '.join(varied))} as in the table</span>" if varied else ""
-        found.append(f"<dt>{text(NAMES[metric])}</dt><dd><code>{text('|'.join(same))}</code>{note}</dd>")
+        found.append(
+            f"<dt>{text(NAMES[metric])}</dt><dd><code>{text('|'.join(same)).replace('|', '|<wbr>')}</code>{note}</dd>"
+        )
     return f'<dl class="signatures">{"".join(found)}</dl>'
 
 

@@ -5,7 +5,7 @@ window.addEventListener("unhandledrejection", (event) => { document.documentElem
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const $ = (id) => document.getElementById(id);
-  const state = { run: 0, layer: 0, pair: "" };
+  const state = { run: 0, layer: data.runs[0].start, pair: "" };
 
   // -- small helpers: every piece of the study's text enters the page as a text node --------------
 
@@ -25,9 +25,9 @@ window.addEventListener("unhandledrejection", (event) => { document.documentElem
   }
 
   function wordList(numbers, language) {
-    const parts = numbers.flatMap((n, i) => (i ? [element("span", { class: "sep" }, "·"), word(data.words[n], language)] : [word(data.words[n], language)]));
-    const line = element("span", { dir: direction(language), style: "unicode-bidi: isolate" }, ...parts);
-    return line;
+    // Real spaces between the words: lines break there, and a copied list keeps its words apart.
+    const parts = numbers.flatMap((n, i) => [i ? element("span", { class: "sep" }, " · ") : "", word(data.words[n], language)]);
+    return element("span", { class: "list", dir: direction(language) }, ...parts);
   }
 
   const colour = (language) => data.colours[Math.max(data.languages.indexOf(language), 0) % data.colours.length];
@@ -123,7 +123,7 @@ window.addEventListener("unhandledrejection", (event) => { document.documentElem
   function notes() {
     const many = data.pairs.length > 4;
     const lines = many ? `Grey: the ${data.pairs.length} pairs; bold: their mean with its 95% interval; dashed: ` : "With 95% intervals; dashed: ";
-    const theta = (name) => (data.thetas[name] === undefined ? "" : ` θ = ${data.thetas[name]}.`);
+    const theta = (name) => (data.thetas[name] === undefined ? "" : ` θ\u00a0=\u00a0${data.thetas[name]}.`);
     document.querySelector("#fig-calign .note").textContent = `${lines}chance.${theta("calign")}`;
     document.querySelector("#fig-colap .note").textContent = `${lines}languages mixed at random.${theta("colap")}`;
   }
@@ -146,7 +146,7 @@ window.addEventListener("unhandledrejection", (event) => { document.documentElem
 
   function alignedColumn(entries, source, target) {
     const title = element("h3", {}, `${source} → ${target}`);
-    const hint = entries.length ? `Concepts of ${source} and their best counterpart in ${target}: joined words translate each other.` : `No concept of ${source} has a counterpart of comparable size in ${target}.`;
+    const hint = entries.length ? `Concepts of ${source} and their best counterpart in ${target}: joined words translate each other; pale where fewer than ${Math.round(100 * data.thetas.calign)}% do.` : `No concept of ${source} has a counterpart of comparable size in ${target}.`;
     return element("div", { class: "column" }, title, element("p", { class: "hint" }, hint), ...entries.map((entry) => alignedEntry(entry, source, target)));
   }
 
@@ -202,7 +202,7 @@ window.addEventListener("unhandledrejection", (event) => { document.documentElem
     if (data.runs[run]) state.run = run;
     const layers = data.runs[state.run].layers;
     const layer = asked.has("layer") ? Number(asked.get("layer")) : state.layer;
-    state.layer = layers.includes(layer) ? layer : layers[layers.length - 1];
+    state.layer = layers.includes(layer) ? layer : data.runs[state.run].start;
     const wanted = asked.get("pair") ?? state.pair;
     const found = data.pairs.find((pair) => pair.join("-") === wanted || [...pair].reverse().join("-") === wanted);
     state.pair = found ? found.join("-") : pairNames.some(([value]) => value === wanted) ? wanted : pairNames[0]?.[0] ?? "";
@@ -220,7 +220,7 @@ window.addEventListener("unhandledrejection", (event) => { document.documentElem
     const before = state.run;
     Object.assign(state, change);
     const layers = data.runs[state.run].layers;
-    if (!layers.includes(state.layer)) state.layer = layers[layers.length - 1];
+    if (!layers.includes(state.layer)) state.layer = data.runs[state.run].start;
     const address = new URLSearchParams({ run: state.run + 1, layer: state.layer, pair: state.pair });
     history.replaceState(null, "", `#${address}`);
     showChoice();

@@ -17,12 +17,14 @@ from isogloss.plots import VEGA_LITE, layer_curves, run_charts, theme
 from isogloss.plots.charts import PALETTE
 from isogloss.plots.rows import RUN, run_labels
 from isogloss.report import methods
-from isogloss.report.answer import alignment_answer, overlap_answer
+from isogloss.report.answer import alignment_answer, overlap_answer, start_layer
 from isogloss.report.explorer import Explorer
 from isogloss.results import RESULT_COLUMNS, Results
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
+
+FONT = "system-ui, sans-serif"  # the page's own: Vega measures text with it, so it cannot be inherited
 
 
 def render(study: FinishedStudy, *, beside: bool = True) -> str:
@@ -46,13 +48,14 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
     data = {
         "runs": [
             {"label": label, **{name: getattr(run, name) for name in RUN}, "layers": list(run.layers)}
-            for label, run in zip(labels["label"], study.runs, strict=True)
+            | {"start": start_layer(own, theta=explorer.thetas.get("calign"))}
+            for label, run, own in zip(labels["label"], study.runs, runs, strict=True)
         ],
         "languages": list(study.languages),
         "colours": list(PALETTE),
         "pairs": explorer.pairs,
         "thetas": explorer.thetas,
-        "config": theme(ink="currentColor", font="inherit"),
+        "config": theme(ink="currentColor", font=FONT),
         "charts": charts(study.results, runs, explorer.thetas),
         "table": columns(study.results.table),
         "words": list(explorer.words),

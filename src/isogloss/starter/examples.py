@@ -184,7 +184,8 @@ class Batch:
     """Examples of like length as padded matrices, some words masked."""
 
     ids: Ints  # (lines, pieces), PAD behind
-    positions: Ints
+    positions: Ints  # restart at 0 with the second line of a pair
+    segments: Ints  # 0, and 1 in the second line of a pair
     labels: Ints  # the true piece where masked, IGNORED elsewhere
     is_pair: Bools  # (lines,)
 
@@ -217,11 +218,12 @@ def mask(examples: list[list[Ints]], rng: np.random.Generator, continues: Bools,
     """Pad a batch and mask whole words: 80 % [MASK], 10 % another piece, 10 % left as they are."""
     width = max(sum(map(len, example)) for example in examples)
     ids = np.full((len(examples), width), PAD, dtype=np.int64)
-    positions = np.zeros_like(ids)
+    positions, segments = np.zeros_like(ids), np.zeros_like(ids)
     for row, example in enumerate(examples):
         joined = np.concatenate(example)
         ids[row, : len(joined)] = joined
-        positions[row, : len(joined)] = np.concatenate([np.arange(len(segment)) for segment in example])
+        positions[row, : len(joined)] = np.concatenate([np.arange(len(line)) for line in example])
+        segments[row, len(example[0]) : len(joined)] = 1
     word = np.cumsum(~continues[ids]).reshape(ids.shape)  # pieces of one word carry one number
     hidden = (rng.random(word.max() + 1) < masked)[word] & (ids >= len(SPECIAL))
     if not hidden.any():  # a batch must have something to guess
@@ -230,4 +232,4 @@ def mask(examples: list[list[Ints]], rng: np.random.Generator, continues: Bools,
     dice = rng.random(ids.shape)
     others = rng.integers(len(SPECIAL), len(continues), size=ids.shape)
     ids = np.where(hidden & (dice < 0.8), MASK, np.where(hidden & (dice >= 0.9), others, ids))
-    return Batch(ids, positions, labels, np.array([len(example) == 2 for example in examples]))
+    return Batch(ids, positions, segments, labels, np.array([len(example) == 2 for example in examples]))

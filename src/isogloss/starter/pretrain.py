@@ -2,8 +2,9 @@
 
 Masked language modelling (Devlin et al., NAACL 2019) on single lines and translation language
 modelling (Conneau & Lample, NeurIPS 2019) on pairs of lines: both sentences in one sequence, the
-positions of the second starting at 0 again.  There are no language embeddings: the model has to
-find out by itself what its languages share, which is what isogloss then measures.
+positions of the second starting at 0 again.  BERT's segment embeddings tell the two apart; there are
+no language embeddings: the model has to find out by itself what its languages share, which is what
+isogloss then measures.
 
     python -m isogloss.starter.pretrain --parallel en=a.en --parallel de=a.de --out FOLDER
 """
@@ -104,7 +105,7 @@ def _new_model(settings: Settings) -> Any:
         num_attention_heads=settings.heads,
         intermediate_size=2 * settings.width,
         max_position_embeddings=settings.positions,
-        type_vocab_size=1,
+        type_vocab_size=2,
         initializer_range=0.04,  # BERT's 0.02 is for a width of 768
         hidden_dropout_prob=0.0,  # a short run of a small model underfits
         attention_probs_dropout_prob=0.0,
@@ -136,6 +137,7 @@ def _losses(model: Any, batch: Batch, device: torch.device) -> tuple[torch.Tenso
         states = model.bert(
             ids.to(device),
             attention_mask=(ids != PAD).long().to(device),
+            token_type_ids=torch.from_numpy(batch.segments).to(device),
             position_ids=torch.from_numpy(batch.positions).to(device),
         ).last_hidden_state
         scores = model.cls(states[hidden.to(device)])  # only where something is to be guessed

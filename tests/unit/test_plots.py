@@ -1,0 +1,189 @@
+"""Figures: what is drawn is what the results say, chance is always there, files are whole."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from isogloss.errors import UsageError
+from isogloss.plots import language_curves, layer_curves, pair_heatmap, save_figures
+from isogloss.plots.charts import _spread
+from isogloss.plots.rows import average, main_theta, run_labels
+from isogloss.results import Results
+from synthetic import SyntheticStudy
+
+
+@pytest.fixture(scope="module")
+def many() -> Results:
+    """Ten pairs, two models."""
+    return SyntheticStudy(Path("nowhere"), n_layers=3).results
+
+
+@pytest.fixture(scope="module")
+def few(many: Results) -> Results:
+    """Three pairs, one model."""
+    ours = pl.col("source").is_in(["en", "de", "ar"]) & pl.col("target").is_in(["en", "de", "ar"])
+    return Results(many.table.filter(ours & (pl.col("model") == "tiny")))
+
+
+def rows(chart: Any, kind: str | None = None) -> list[dict[str, Any]]:
+    [data] = chart.to_dict(validate=False)["datasets"].values()
+    return [row for row in data if kind is None or row["kind"] == kind]
+
+
+def drawn(spec: dict[str, Any]) -> set[str]:
+    """The fields that the layers of a chart show on their y axis."""
+    layers = spec.get("layer") or spec["spec"]["layer"]
+    return {layer["encoding"]["y"]["field"] for layer in layers}
+
+
+def test_every_chart_is_valid_vega_lite(many: Results, few: Results) -> None:
+    for chart in (
+        layer_curves(few, metric="calign_mean"),
+        layer_curves(many, metric="colap"),
+        language_curves(few, metric="calign"),
+        pair_heatmap(few, metric="calign_mean"),
+    ):
+        chart.to_dict()  # checked against the schema
+
+
+def test_few_pairs_show_their_own_score_band_and_chance(few: Results) -> None:
+    chart = layer_curves(few, metric="calign_mean")
+    table = few.only(metric="calign_mean", theta=0.8)
+    shown = rows(chart, "main")
+    assert {row["pair"] for row in shown} == {"en – de", "en – ar", "de – ar"}
+    for name in ("score", "chance", "ci_low", "ci_high"):
+        assert sorted(row[name] for row in shown) == pytest.approx(sorted(table[name]), abs=1e-4)
+    assert {"score", "chance", "ci_low"} <= drawn(chart.to_dict(validate=False))
+
+
+def test_many_pairs_show_their_mean_and_every_pair(many: Results) -> None:
+    chart = layer_curves(many, metric="calign_mean", model="tiny")
+    table = many.only(metric="calign_mean", theta=0.8, model="tiny", layer=2)
+    [mean] = [row for row in rows(chart, "main") if row["layer"] == 2]
+    assert mean["score"] == pytest.approx(table["score"].mean(), abs=1e-4)
+    assert mean["chance"] == pytest.approx(table["chance"].mean(), abs=1e-4)
+    assert mean["ci_low"] <= mean["score"] <= mean["ci_high"]
+    assert len({row["pair"] for row in rows(chart, "pair")}) == 10
+    named = {row["text"] for row in rows(chart, "label")}
+    best = table.sort("score").row(-1, named=True)
+    assert {"mean", "chance", f"{best['source']} – {best['target']}"} <= named
+
+
+def test_models_get_a_panel_each_and_one_panel_when_asked(many: Results) -> None:
+    both = layer_curves(many, metric="colap").to_dict(validate=False)
+    assert both["facet"]["sort"] == ["tiny · encoder", "tiny-tuned · encoder"]
+    one = layer_curves(many, metric="colap", model="tiny-tuned").to_dict(validate=False)
+    assert "facet" not in one
+    assert "tiny-tuned" in one["title"]["text"]
+
+
+def test_titles_name_metric_theta_and_model(few: Results) -> None:
+    for chart in (layer_curves(few, metric="colap"), pair_heatmap(few, metric="colap")):
+        title = chart.to_dict(validate=False)["title"]
+        assert "COLAP" in title["text"]
+        assert "tiny" in title["text"]
+        assert "0.3" in title["subtitle"]
+
+
+def test_theta_can_be_chosen(few: Results) -> None:
+    assert main_theta(few.table, "calign") == 0.8
+    chart = layer_curves(few, metric="calign_mean", theta=0.5)
+    assert {row["theta"] for row in rows(chart, "main")} == {0.5}
+
+
+def test_language_panels_hold_every_direction_once(few: Results) -> None:
+    shown = rows(language_curves(few, metric="calign"), "main")
+    assert len(shown) == 6 * 3
+    assert {(row["panel"], row["colour"]) for row in shown} == {(r["source"], r["target"]) for r in shown}
+
+
+def test_heatmap_cells_carry_their_number_and_whether_chance_is_inside(few: Results) -> None:
+    for row in rows(pair_heatmap(few, metric="calign_mean")):
+        assert float(row["cell"].strip("()").replace("−", "-")) == pytest.approx(row["adjusted"], abs=0.0051)
+        assert row["cell"].startswith("(") == (row["ci_low"] <= row["chance"])
+
+
+def test_colap_heatmap_shows_the_score(few: Results) -> None:
+    for row in rows(pair_heatmap(few, metric="colap")):
+        assert float(row["cell"]) == pytest.approx(row["score"], abs=0.0051)
+
+
+def test_missing_numbers_are_left_out(few: Results) -> None:
+    empty = few.table.with_columns(
+        pl.lit(float("nan")).alias("chance"), pl.lit(float("nan")).alias("adjusted")
+    )
+    for row in rows(pair_heatmap(Results(empty), metric="calign_mean")):
+        assert row["cell"] == ""
+    layer_curves(Results(empty), metric="calign_mean").to_dict(validate=False)
+
+
+def test_wrong_names_are_answered_with_the_right_ones(few: Results) -> None:
+    with pytest.raises(UsageError, match="Did you mean 'calign'"):
+        layer_curves(few, metric="caling")
+    with pytest.raises(UsageError, match=r"unknown model 'tinny'.*'tiny'"):
+        pair_heatmap(few, metric="colap", model="tinny")
+    with pytest.raises(UsageError, match=r"unknown theta '0.7'.*0\.5, 0\.8"):
+        layer_curves(few, metric="calign", theta=0.7)
+
+
+def test_runs_that_differ_only_in_seed_stay_apart(few: Results) -> None:
+    again = few.table.with_columns(pl.lit(1, dtype=pl.Int64).alias("seed"))
+    labels = run_labels(pl.concat([few.table, again]))["label"].to_list()
+    assert labels == ["tiny · encoder · seed 0", "tiny · encoder · seed 1"]
+
+
+def test_the_interval_of_a_mean_is_the_mean_of_the_bounds() -> None:
+    pairs = [
+        {
+            "layer": 0,
+            "n": 10,
+            "score": s,
+            "chance": 0.1,
+            "adjusted": 0.0,
+            "ci_low": a,
+            "ci_high": b,
+            "coverage": 1.0,
+        }
+        for s, a, b in ((0.2, 0.1, 0.4), (0.4, 0.3, 0.6))
+    ]
+    [mean] = average(pairs)
+    assert (mean["score"], mean["ci_low"], mean["ci_high"]) == pytest.approx((0.3, 0.2, 0.5))
+    assert mean["n"] == 20
+    assert mean["n_pairs"] == 2
+
+
+def test_labels_never_touch_and_keep_their_order() -> None:
+    wanted = {"a": 0.5, "b": 0.5, "c": 0.52, "d": 0.9, "e": 1.0, "f": 0.0}
+    placed = _spread(wanted, 0.1, 1.0)
+    values = sorted(placed.values())
+    assert all(high - low >= 0.1 - 1e-9 for low, high in pairwise(values))
+    assert values[0] >= 0
+    assert values[-1] <= 1 + 1e-9
+    assert placed["f"] < placed["a"] < placed["b"] < placed["c"] < placed["d"] < placed["e"]
+
+
+def test_files_are_whole_pngs_and_svgs_with_the_names_of_model_and_stack(
+    few: Results, tmp_path: Path
+) -> None:
+    hub = Results(few.table.with_columns(pl.lit("org/Model X").alias("model")))
+    written = save_figures(hub, tmp_path / "figures")
+    names = {path.name for path in written}
+    whats = ("calign", "colap", "calign_languages", "calign_pairs", "colap_pairs")
+    assert names == {f"{what}_org--Model-X_encoder.{kind}" for what in whats for kind in ("png", "svg")}
+    assert set((tmp_path / "figures").iterdir()) == set(written)  # nothing temporary is left
+    for path in written:
+        content = path.read_bytes()
+        if path.suffix == ".png":
+            assert content.startswith(b"\x89PNG")
+            assert content.endswith(b"IEND\xaeB`\x82")
+            assert struct.unpack(">I", content[16:20])[0] > 900  # three times a column's width
+        else:
+            assert content.startswith(b"<svg")
+            assert b"en" in content
+            assert b"http://" not in content.replace(b"http://www.w3.org/", b"")

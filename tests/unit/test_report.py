@@ -1,0 +1,257 @@
+"""The report: every number is in it, nothing is loaded from outside, nothing of the data becomes markup."""
+
+from __future__ import annotations
+
+import json
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from isogloss.errors import InputError
+from isogloss.report import render, write_report
+from isogloss.report.answer import alignment_answer, overlap_answer, start_layer
+from isogloss.report.explorer import MAX_CONCEPTS, MAX_WORDS
+from isogloss.report.page import safe_json
+from isogloss.results import RESULT_COLUMNS, Results
+from synthetic import LANGUAGES, NASTY, SyntheticStudy
+
+
+class Page(HTMLParser):
+    """Reads a page: its text, attributes, scripts, and whether tags are closed in order."""
+
+    VOID = ("meta", "br", "wbr", "img", "link", "input", "hr")
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.text, self.scripts, self.attributes, self.open = "", [], [], []
+        self.tags: list[str] = []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.scripts[-1] += data
+        elif self.open and self.open[-1] != "style":
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def study() -> SyntheticStudy:
+    return SyntheticStudy(Path("nowhere"), languages=("en", "de", "ar"), n_layers=3)
+
+
+@pytest.fixture(scope="module")
+def source(study: SyntheticStudy) -> str:
+    return render(study)
+
+
+@pytest.fixture(scope="module")
+def page(source: str) -> Page:
+    return Page(source)
+
+
+@pytest.fixture(scope="module")
+def data(page: Page) -> dict[str, Any]:
+    return json.loads(page.scripts[0])
+
+
+def test_html_is_well_formed(source: str, page: Page) -> None:
+    assert source.startswith("<!doctype html>")
+    assert page.open == []
+    assert len(page.scripts) == 3
+    assert "{{" not in page.text.replace(NASTY[3], "")
+
+
+def test_nothing_is_loaded_from_outside(source: str, page: Page) -> None:
+    loading = [
+        (tag, name, value)
+        for tag, name, value in page.attributes
+        if name in ("src", "href", "srcset", "data")
+    ]
+    assert {tag for tag, _, _ in loading} == {"a"}
+    assert {value for _, _, value in loading} >= {"results.csv", "results.parquet", "#warnings"}
+    assert not any("//" in (value or "") for _, _, value in loading)
+    style = source.partition("<style>")[2].partition("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+    policy = next(value for _, _, value in page.attributes if value and value.startswith("default-src"))
+    assert policy.startswith("default-src 'none'")
+
+
+def test_every_number_of_the_results_is_in_it(study: SyntheticStudy, data: dict[str, Any]) -> None:
+    def column(name: str) -> list[object]:
+        found = data["table"][name]
+        return [found["values"][code] for code in found["codes"]] if isinstance(found, dict) else found
+
+    table = study.results.table
+    assert list(data["table"]) == list(RESULT_COLUMNS)
+    for name, dtype in RESULT_COLUMNS.items():
+        expected = table[name].to_list()
+        if dtype == pl.Float64:
+            expected = [None if math.isnan(x) else pytest.approx(x, abs=1e-9) for x in expected]
+        assert column(name) == expected
+
+
+def test_words_are_data_and_never_markup(source: str, page: Page, data: dict[str, Any]) -> None:
+    assert set(NASTY) <= set(data["words"])
+    assert "<script>alert" not in source
+    assert page.tags.count("script") == 3
+    assert "The dictionary uses <b>the model</b>." in page.text  # the warning, as text
+    assert source.count("<b>the model") == 0
+
+
+@pytest.mark.parametrize("nasty", ["</script>", "<!--<script>", "\u2028", '"', "\\", "]]>"])
+def test_json_survives_inside_a_script_element(nasty: str) -> None:
+    text = safe_json([nasty])
+    assert "<" not in text
+    assert "\u2028" not in text
+    assert json.loads(text) == [nasty]
+
+
+def test_name_of_the_study_is_escaped(study: SyntheticStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study.config, "name", "<img src=x onerror=alert(1)>")
+    page = Page(render(study))
+    assert "img" not in page.tags
+    assert "<img src=x onerror=alert(1)>" in page.text
+
+
+def test_warnings_signatures_versions_and_terms_are_shown(study: SyntheticStudy, page: Page) -> None:
+    for warning in study.warnings:
+        assert warning in page.text
+    for text in ("isogloss:0.1.0|metric:calign|n:10", "results.csv", "CALIGN", "COLAP", "chance", "adjusted"):
+        assert text in page.text
+
+
+def test_explorer_shows_the_best_pairs_with_their_words(study: SyntheticStudy, data: dict[str, Any]) -> None:
+    view = data["views"]["0/2/en-ar"]
+    found = study.alignment(study.runs[0], 2, "en", "ar")
+    best = found.pairs.row(0, named=True)
+    s, t, matched, n_source, n_target, ties, left, _ = view["forward"][0]
+    assert (s, t, matched) == (best["source_concept"], best["target_concept"], best["n_matched"])
+    assert (n_source, n_target) == (best["source_types"], best["target_types"])
+    translations = set(study.dictionary("en", "ar").table.select("source", "target").iter_rows())
+    shown = [tuple(data["words"][n] for n in tie) for tie in ties]
+    assert len(shown) == matched
+    assert all((source, target) in translations for source, *targets in shown for target in targets)
+    untied = {data["words"][n] for n in left} & {source for source, *_ in shown}
+    assert not untied
+    sources = [entry[0] for entry in view["forward"]]
+    assert len(sources) == len(set(sources)) <= MAX_CONCEPTS
+    assert all(len(entry[5]) <= MAX_WORDS for entry in view["forward"] + view["backward"])
+
+
+def test_explorer_shows_shared_concepts_most_even_first(study: SyntheticStudy, data: dict[str, Any]) -> None:
+    joint = data["views"]["0/2/en-de"]["joint"]
+    counts = study.overlap(study.runs[0], 2, ("en", "de")).counts
+    for concept, passed, shown, words in joint:
+        assert shown == counts[concept].tolist()
+        assert bool(passed) == (min(shown) / sum(shown) >= 0.3)
+        assert all(words)
+    first, last = joint[0][2], joint[-1][2]
+    assert min(first) / sum(first) > min(last) / sum(last)
+    assert sum(first) > 10  # not one of the pairs of two tokens, which are as even
+
+
+def test_the_whole_group_has_a_view_in_every_layer(data: dict[str, Any]) -> None:
+    assert all(len(data["views"][f"1/{layer}/all"]["joint"][0][3]) == 3 for layer in range(3))
+
+
+def test_many_languages_and_layers_stay_small() -> None:
+    study = SyntheticStudy(Path("nowhere"), languages=LANGUAGES, n_layers=2, models=("one",))
+    few = len(render(study).encode())
+    assert few < 1.4e6
+
+
+def test_a_study_of_overlap_alone_has_a_report(study: SyntheticStudy) -> None:
+    only = SyntheticStudy(Path("nowhere"), languages=("en", "de"), n_layers=2, models=("one",))
+    only.results = Results(only.results.table.filter(pl.col("metric") == "colap"))
+    page = Page(render(only))
+    assert "clustered together" in page.text
+    assert "Alignment peaks" not in page.text
+
+
+def test_no_results_is_a_clear_error(study: SyntheticStudy, tmp_path: Path) -> None:
+    empty = SyntheticStudy(Path("nowhere"), languages=("en", "de"), n_layers=1)
+    empty.results = Results.from_rows([])
+    with pytest.raises(InputError, match="no figures"):
+        render(empty)
+    with pytest.raises(InputError, match="not a study folder"):
+        write_report(tmp_path)
+
+
+# -- the answer in words ----------------------------------------------------------------------------
+
+
+def results(
+    *layers: tuple[float, float], low: float = 0.05, metric: str = "calign_mean", pairs: int = 2
+) -> Results:
+    """Return figures of `pairs` pairs, (score, chance) a layer; the second pair is 0.02 lower."""
+    rows = []
+    for layer, (score, chance) in enumerate(layers):
+        for i in range(pairs):
+            s = score - 0.02 * i
+            rows.append(
+                {"model": "m", "base_model": "", "stack": "encoder", "layer": layer, "metric": metric}
+                | {"source": "en", "target": ("de", "ar")[i], "method": "ward", "n_concepts": 9, "seed": 0}
+                | {"theta": 0.8, "score": s, "chance": chance, "adjusted": (s - chance) / (1 - chance)}
+                | {"ci_low": s - low, "ci_high": s + low, "n": 100, "coverage": 0.9, "signature": "a:b"}
+            )
+    return Results.from_rows(rows)
+
+
+def test_a_clear_peak_is_called_a_peak() -> None:
+    text = alignment_answer(results((0.20, 0.05), (0.50, 0.10), (0.40, 0.10)))
+    assert text.startswith("Alignment peaks at layer 1: 49% (95% interval 44% to 54%)")
+    assert "chance gives 10%" in text
+    assert "At layer 0 it is 19% (chance 5.0%)." in text
+    assert start_layer(results((0.20, 0.05), (0.50, 0.10), (0.40, 0.10))) == 1
+
+
+def test_a_rise_within_the_intervals_is_not_called_certain() -> None:
+    text = alignment_answer(results((0.45, 0.10), (0.50, 0.10)))
+    assert "but the intervals of the two layers overlap" in text
+    assert "en – de share most" in text
+    assert "though their intervals overlap" in text
+
+
+def test_nothing_above_chance_is_said_plainly() -> None:
+    text = alignment_answer(results((0.10, 0.09), (0.12, 0.10)))
+    assert text.startswith("No layer is clearly above chance. At the highest, layer 1")
+    assert "peaks" not in text
+    assert "share most" not in text
+
+
+def test_a_fall_from_the_first_layer_is_not_told_as_a_rise() -> None:
+    text = alignment_answer(results((0.60, 0.10), (0.30, 0.10)))
+    assert "peaks at layer 0" in text
+    assert "It is the first layer; by layer 1 the share is 29%." in text
+
+
+def test_the_peak_is_where_it_is_highest_above_chance_not_where_the_score_is() -> None:
+    assert "peaks at layer 0" in alignment_answer(results((0.50, 0.10), (0.55, 0.45)))
+
+
+def test_overlap_is_compared_with_languages_mixed_at_random() -> None:
+    text = overlap_answer(results((0.2, 0.9), (0.3, 0.95), metric="colap"), theta=0.8)
+    assert "layer 1: 29%" in text
+    assert "mixed at random would reach 95%" in text
+
+
+def test_no_measurable_layer_is_said() -> None:
+    nothing = results((math.nan, math.nan))
+    assert "No layer has enough concepts" in alignment_answer(nothing)
