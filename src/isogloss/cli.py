@@ -116,7 +116,8 @@ def _run(study: Path, *, out: Path | None, workers: int | None, as_json: bool) -
     config = read_config(study)
     folder = Study(Path(out or config.name))
     results = run_study(config, out=folder.root, workers=workers)
-    figures = save_figures(results, folder.figures)
+    thetas = {"calign": config.metrics.theta_align[0], "colap": config.metrics.theta_overlap[0]}
+    figures = save_figures(results, folder.figures, thetas=thetas)
     report = write_report(folder.root)
     facts = {
         "study": folder.root,

@@ -246,6 +246,13 @@ def test_the_peak_is_where_it_is_highest_above_chance_not_where_the_score_is() -
     assert "peaks at layer 0" in alignment_answer(results((0.50, 0.10), (0.55, 0.45)))
 
 
+def test_pairs_that_are_equal_are_not_ranked() -> None:
+    text = alignment_answer(results((0.20, 0.05), (0.5001, 0.10), low=0.01), theta=0.8)
+    assert "en – de share most (50%) and en – ar least (48%)" in text
+    same = results((0.20, 0.05), (0.50, 0.10)).table.with_columns(pl.lit(0.5).alias("score"))
+    assert "no difference between pairs" in alignment_answer(Results(same))
+
+
 def test_overlap_is_compared_with_languages_mixed_at_random() -> None:
     text = overlap_answer(results((0.2, 0.9), (0.3, 0.95), metric="colap"), theta=0.8)
     assert "layer 1: 29%" in text

@@ -38,12 +38,14 @@ def run_charts(results: Results, *, thetas: Mapping[str, float] | None = None) -
     return found
 
 
-def save_figures(results: Results, folder: str | Path) -> list[Path]:
+def save_figures(
+    results: Results, folder: str | Path, *, thetas: Mapping[str, float] | None = None
+) -> list[Path]:
     """Write every figure of every run as PNG (3x) and SVG, atomically; return the paths.
 
     Names are ``WHAT_MODEL_STACK.png``, with WHAT among ``calign``, ``colap`` (curves), ``calign_languages``
     (a panel a language), ``calign_pairs`` and ``colap_pairs`` (heat maps).  With several runs,
-    ``calign_runs`` and ``colap_runs`` show their curves side by side.
+    ``calign_runs`` and ``colap_runs`` show their curves side by side.  `thetas`: see `run_charts`.
     """
     charts: dict[str, Chart] = {}
     labels = run_labels(results.table)
@@ -51,11 +53,12 @@ def save_figures(results: Results, folder: str | Path) -> list[Path]:
         own = Results(results.only(**{name: run[name] for name in RUN}))
         rest = run["label"].removeprefix(f"{run['model']} · {run['stack']}")
         name = "_".join(folder_name(part) for part in (run["model"], run["stack"], rest) if part)
-        charts |= {f"{what}_{name}": chart for what, chart in run_charts(own).items()}
+        charts |= {f"{what}_{name}": chart for what, chart in run_charts(own, thetas=thetas).items()}
     if labels.height > 1:
-        for what, metric in (("calign_runs", "calign_mean"), ("colap_runs", "colap")):
+        for what, metric in (("calign", "calign_mean"), ("colap", "colap")):
             if metric in results.table["metric"].to_list():
-                charts[what] = layer_curves(results, metric=metric)
+                theta = dict(thetas or {}).get(what)
+                charts[f"{what}_runs"] = layer_curves(results, metric=metric, theta=theta)
     written = []
     for name, chart in charts.items():
         # The rows are our own: checking each against the Vega-Lite schema would take most of the time.

@@ -105,6 +105,8 @@ def _extremes(rows: Sequence[Row]) -> str:
         return ""
     order = sorted(rows, key=lambda row: row["adjusted"])
     low, high = order[0], order[-1]
+    if percent(low["score"]) == percent(high["score"]):
+        return f" There is no difference between pairs at layer {high['layer']}."
     text = (
         f" At layer {high['layer']}, {high['pair']} share most ({percent(high['score'])}) and {low['pair']} least "
         f"({percent(low['score'])})"

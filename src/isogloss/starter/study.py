@@ -17,7 +17,7 @@ models:
     path: {model}
     layers: all
 discovery:
-  method: ward
+  method: kmeans
   n_concepts: 150
 metrics:
   theta_align: [0.5, 0.8] # the first is the main one; 0.8, the paper's, asks a lot of so little text
