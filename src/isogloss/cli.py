@@ -7,15 +7,28 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 import isogloss
 from isogloss.errors import InputError, IsoglossError, UsageError
 from isogloss.progress import set_quiet
 
+
+class _Commands(TyperGroup):
+    """All commands, with our own word on Ctrl-C."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _fail("Interrupted. What is finished is kept; the same command goes on from there.", 130)
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="isogloss",
     help="Where do the languages of a multilingual model share concepts?",
     no_args_is_help=True,
@@ -418,15 +431,15 @@ def main() -> None:
         _fail(str(error), 2)
     except IsoglossError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("Interrupted. What is finished is kept; the same command goes on from there.", 130)
     except MemoryError:
         _fail("Out of memory. Use fewer workers (--workers 1), less text, or the method kmeans.", 1)
     except OSError as error:
         _fail(str(InputError(f"{error.filename or 'A file'}: {error.strerror or error}.")), 1)
+    finally:
+        log.removeHandler(handler)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     print(f"isogloss: {message}", file=sys.stderr)
     sys.exit(code)
 
