@@ -138,7 +138,7 @@ window.addEventListener("unhandledrejection", (event) => { document.documentElem
       element("span", { class: "meter" }, element("i", { style: `width: ${100 * match}%` })),
       element("span", {}, element("b", {}, share(match)), ` ${matched} of ${nSource} words, into ${nTarget}`),
       element("span", { class: "id" }, `${s} → ${t}`));
-    const joined = ties.map(([first, ...others]) => element("span", { class: "tie" }, word(data.words[first], source), ...others.map((n) => word(data.words[n], target))));
+    const joined = ties.map(([first, ...others]) => element("span", { class: "tie" }, word(data.words[first], source), wordList(others, target)));
     const found = element("div", { class: match >= data.thetas.calign ? "entry" : "entry below" }, head);
     found.append(element("div", { class: "words" }, element("div", { class: "ties" }, ...joined), ...[rest(left, source), rest(right, target)].filter(Boolean)));
     return found;
