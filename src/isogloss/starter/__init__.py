@@ -33,11 +33,6 @@ def model_folder() -> Path:
     return _HERE / "model"
 
 
-def study_file() -> Path:
-    """Return the study file of ``isogloss demo``."""
-    return _HERE / "study.yaml"
-
-
 def load_corpus(languages: Sequence[str] | None = None) -> Corpus:
     """Return the built-in multi-parallel corpus: everyday and newspaper-like sentences in en, de, es, fr, ar.
 

@@ -64,8 +64,8 @@ class Settings:
     steps: int = 10_000
     minutes: float = float("inf")
     batch_pieces: int = 2048  # pieces of a batch, padding included
-    rate: float = 1e-3
-    warmup: int = 300
+    rate: float = 1.5e-3
+    warmup: int = 100
     masked: float = 0.25  # share of words that are masked
     pairs: float = 0.7  # share of examples that are translation pairs
     seed: int = 1
