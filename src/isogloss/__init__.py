@@ -1,4 +1,4 @@
-"""isogloss: where do the languages of a multilingual model share concepts?
+"""Where do the languages of a multilingual model share concepts?  isogloss measures it.
 
 The public names are imported when they are first used; importing isogloss imports neither torch nor transformers.
 """

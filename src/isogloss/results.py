@@ -105,15 +105,36 @@ def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[floa
     return low, 1.0 if successes == n else (centre + spread) / scale
 
 
-def _pick(figures: Sequence[Figure], theta: float) -> Figure:
-    for figure in figures:
-        if figure.theta == theta:
-            return figure
-    raise unknown("theta", theta, [f"{f.theta:g}" for f in figures])
+class _Scored:
+    """What alignments and overlaps have in common: figures, the first of them the main one."""
+
+    figures: tuple[Figure, ...]
+
+    def at(self, theta: float) -> Figure:
+        """Return the figure at one of the thetas asked for."""
+        for figure in self.figures:
+            if figure.theta == theta:
+                return figure
+        raise unknown("theta", theta, [f"{f.theta:g}" for f in self.figures])
+
+    @property
+    def score(self) -> float:
+        """The score at the first theta."""
+        return self.figures[0].score
+
+    @property
+    def chance(self) -> float:
+        """The chance level at the first theta."""
+        return self.figures[0].chance
+
+    @property
+    def adjusted(self) -> float:
+        """The chance-adjusted score at the first theta."""
+        return self.figures[0].adjusted
 
 
 @dataclass(frozen=True)
-class Alignment:
+class Alignment(_Scored):
     """How the concepts of one language align to those of another: the result of `calign`.
 
     Attributes
@@ -142,37 +163,18 @@ class Alignment:
     words: pl.DataFrame
     rule: str
 
-    def at(self, theta: float) -> Figure:
-        """Return the figure at one of the thetas asked for."""
-        return _pick(self.figures, theta)
-
     def aligned(self, theta: float | None = None) -> pl.DataFrame:
         """Return the aligned concept pairs at a theta (default: the first)."""
         limit = self.figures[0].theta if theta is None else self.at(theta).theta
         match = pl.col("match")
         return self.pairs.filter(match > limit if self.rule == "paper-code" else match >= limit)
 
-    @property
-    def score(self) -> float:
-        """CALIGN at the first theta."""
-        return self.figures[0].score
-
-    @property
-    def chance(self) -> float:
-        """Chance level at the first theta."""
-        return self.figures[0].chance
-
-    @property
-    def adjusted(self) -> float:
-        """Chance-adjusted CALIGN at the first theta."""
-        return self.figures[0].adjusted
-
     def __repr__(self) -> str:
         return f"CALIGN({self.source}->{self.target}) = {self.figures[0]}"
 
 
 @dataclass(frozen=True)
-class Overlap:
+class Overlap(_Scored):
     """How far languages share the concepts of a joint space: the result of `colap`.
 
     Attributes
@@ -192,10 +194,6 @@ class Overlap:
     counts: npt.NDArray[np.int64]
     rule: str
 
-    def at(self, theta: float) -> Figure:
-        """Return the figure at one of the thetas asked for."""
-        return _pick(self.figures, theta)
-
     @property
     def shares(self) -> npt.NDArray[np.float64]:
         """(n_concepts, n_languages): share of every language in every concept; NaN for an empty one."""
@@ -213,21 +211,6 @@ class Overlap:
         columns |= {language: shares[:, i] for i, language in enumerate(self.languages)}
         columns["evenness"] = shares.min(axis=1) * len(self.languages)
         return pl.DataFrame(columns)
-
-    @property
-    def score(self) -> float:
-        """COLAP at the first theta."""
-        return self.figures[0].score
-
-    @property
-    def chance(self) -> float:
-        """Expected COLAP at the first theta when languages are mixed at random."""
-        return self.figures[0].chance
-
-    @property
-    def adjusted(self) -> float:
-        """Chance-adjusted COLAP at the first theta."""
-        return self.figures[0].adjusted
 
     def __repr__(self) -> str:
         return f"COLAP({'+'.join(self.languages)}) = {self.figures[0]}"

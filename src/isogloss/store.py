@@ -250,6 +250,11 @@ def lock_holder(path: Path) -> str | None:
     return None
 
 
+def run_name(method: str, n_concepts: int, seed: int) -> str:
+    """Return the folder name of one clustering, e.g. ``ward-k600-s0``."""
+    return f"{method}-k{n_concepts}-s{seed}"
+
+
 @dataclass(frozen=True)
 class ConceptsFile:
     """What the name of a concepts file says."""
@@ -304,10 +309,9 @@ class Study:
         return self.root / "dictionary" / f"{source}-{target}.parquet"
 
     def concepts(
-        self, model: str, stack: str, method: str, n_concepts: int, seed: int, layer: int, space: str
+        self, model: str, stack: str, *, method: str, n_concepts: int, seed: int, layer: int, space: str
     ) -> Path:
-        run = f"{method}-k{n_concepts}-s{seed}"
-        base = self.root / "concepts" / folder_name(model) / stack / run
+        base = self.root / "concepts" / folder_name(model) / stack / run_name(method, n_concepts, seed)
         return base / f"layer_{layer:02d}" / f"{space}.parquet"
 
     def metrics(self, model: str, stack: str, run: str, layer: int) -> Path:
@@ -389,10 +393,10 @@ class Study:
         path = self.marker(step)
         try:
             record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            record["key"], record["outputs"], record["version"], record["info"]  # noqa: B018
-        except (OSError, ValueError, KeyError, TypeError):
+            whole = {"key", "outputs", "version", "info"} <= record.keys()
+        except (OSError, ValueError, AttributeError):
             return None
-        return record
+        return record if whole else None
 
     def clear(self, step: str) -> None:
         """Forget a step: remove its marker first, so that stale outputs are never taken for done."""

@@ -129,7 +129,7 @@ def test_ctrl_c_leaves_a_folder_that_resumes(
     status, _, err = call(capsys, "run", study, "--out", out, "--workers", 1)
     assert status == 130
     assert "same command" in err
-    status, printed, _ = call(capsys, "run", study, "--out", out, "--workers", 1, "--json")
+    status, _, _ = call(capsys, "run", study, "--out", out, "--workers", 1, "--json")
     assert status == 0
     assert len(calls) == 4 + 14 - 3, "finished concepts were discovered again"
 

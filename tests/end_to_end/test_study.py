@@ -180,3 +180,26 @@ def test_killed_twice_it_resumes(study_file: StudyFile, tmp_path: Path) -> None:
     whole = ig.run_study(study, out=tmp_path / "whole", workers=1)
     assert (out / "results.csv").read_bytes() == (tmp_path / "whole" / "results.csv").read_bytes()
     assert resumed.table.equals(whole.table)
+
+
+def test_models_of_every_family_in_one_study(
+    study_file: StudyFile, tmp_path: Path, tiny_model: Callable[[str], Path]
+) -> None:
+    families = ("bert", "xlmr", "mt5", "llama", "qwen", "gemma")
+    study = study_file(
+        corpus={"n_sentences": 25},
+        models=[{"name": name, "path": str(tiny_model(name)), "dtype": "float32"} for name in families],
+        discovery={"method": "kmeans", "n_concepts": 10},
+    )
+    table = ig.run_study(study, out=tmp_path / "all", workers=1).table
+    found = set(table.select("model", "stack").unique().rows())
+    one_stack = {
+        "bert": "encoder",
+        "xlmr": "encoder",
+        "llama": "decoder",
+        "qwen": "decoder",
+        "gemma": "decoder",
+    }
+    assert found == {*one_stack.items(), ("mt5", "encoder"), ("mt5", "decoder")}
+    n = table.group_by("model", "stack", "layer").len()["len"]
+    assert n.n_unique() == 1, "a layer lacks figures"

@@ -93,7 +93,7 @@ tokens_of = lambda words: st.lists(  # noqa: E731
     min_size_ratio=st.sampled_from([0.0, 0.25, 1 / 3, 0.4, 0.5, 2 / 3, 1.0]),
 )
 @settings(max_examples=80, deadline=None)
-def test_calign_is_its_formula(source, target, pairs, theta, min_types, min_size_ratio):  # noqa: PLR0917
+def test_calign_is_its_formula(source, target, pairs, theta, min_types, min_size_ratio):
     s, t = (
         concepts([w for w, _ in side], [c for _, c in side], language=language, k=4)
         for side, language in ((source, "en"), (target, "de"))

@@ -140,7 +140,7 @@ def test_a_file_that_is_not_there_or_not_whole_is_named(tmp_path):
 def test_the_folder_is_laid_out_as_documented(tmp_path):
     study = Study(tmp_path)
     model = "google/mt5-base"
-    concepts = study.concepts(model, "encoder", "ward", 600, 0, 6, "en+de")
+    concepts = study.concepts(model, "encoder", method="ward", n_concepts=600, seed=0, layer=6, space="en+de")
     found = {
         "study.yaml": study.config,
         "manifest.json": study.manifest,

@@ -17,7 +17,7 @@ from isogloss.discovery import default_n_concepts
 from isogloss.errors import UsageError, unknown
 from isogloss.extraction import states_key
 from isogloss.models import describe
-from isogloss.store import Study, digest, file_digest, folder_name, table_digest
+from isogloss.store import Study, digest, file_digest, folder_name, run_name, table_digest
 from isogloss.study import steps as work
 from isogloss.study.graph import Step
 
@@ -296,7 +296,7 @@ class _Maker:
         layers = next(layers for name, layers, _ in self.stacks[model.name] if name == stack)
         section = self.config.discovery
         for seed in section.seeds:
-            run = f"{section.method}-k{self.n_concepts}-s{seed}"
+            run = run_name(section.method, self.n_concepts, seed)
             for layer in layers:
                 keys = []
                 for space, rule in self._spaces():
@@ -359,7 +359,17 @@ class _Maker:
                 "seed": seed,
                 "options": section.options,
             },
-            outputs=(self.study.concepts(model, stack, section.method, self.n_concepts, seed, layer, name),),
+            outputs=(
+                self.study.concepts(
+                    model,
+                    stack,
+                    method=section.method,
+                    n_concepts=self.n_concepts,
+                    seed=seed,
+                    layer=layer,
+                    space=name,
+                ),
+            ),
             stage="concepts",
             cost=float(len(space)),
         )

@@ -84,7 +84,9 @@ def discover(
         "seed": seed,
         "options": {},
     }
-    path = study.concepts(model, stack, method, k, seed, layer, "+".join(languages))
+    path = study.concepts(
+        model, stack, method=method, n_concepts=k, seed=seed, layer=layer, space="+".join(languages)
+    )
     name = str(path.relative_to(study.root).with_suffix(""))
     with locked(study.lock):
         facts = _run(study, name, work.discover_concepts, arguments, path)

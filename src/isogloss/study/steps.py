@@ -18,7 +18,7 @@ from isogloss.discovery import discover
 from isogloss.extraction import extract, open_states
 from isogloss.metrics import calign, colap, mean_alignment
 from isogloss.results import Alignment, Figure, Results, signature
-from isogloss.store import Study
+from isogloss.store import Study, run_name
 
 
 def link_words(
@@ -123,7 +123,12 @@ def discover_concepts(
     found = discover(
         states.at(layer, language=languages), n_concepts=n_concepts, method=method, seed=seed, **options
     )
-    found.write(study.concepts(model, stack, method, n_concepts, seed, layer, "+".join(languages)))
+    space = "+".join(languages)
+    found.write(
+        study.concepts(
+            model, stack, method=method, n_concepts=n_concepts, seed=seed, layer=layer, space=space
+        )
+    )
     return {"n_states": len(found.labels), "n_concepts": found.n_concepts}
 
 
@@ -140,7 +145,9 @@ def read_concepts(
     space: str,
 ) -> Concepts:
     """Read the concepts of one space from the study folder."""
-    path = study.concepts(model, stack, method, n_concepts, seed, layer, space)
+    path = study.concepts(
+        model, stack, method=method, n_concepts=n_concepts, seed=seed, layer=layer, space=space
+    )
     return Concepts.read(
         path, tokens, n_concepts=n_concepts, model=model, stack=stack, method=method, seed=seed, layer=layer
     )
@@ -209,8 +216,7 @@ def measure_layer(
     thetas = [group_theta(theta, len(languages)) for theta in settings.theta_overlap]
     overlap = colap(concepts(languages), theta_overlap=thetas, rule=settings.rule)
     rows += [row("colap_group", "+".join(languages), "", figure) for figure in overlap.figures]
-    run_name = f"{method}-k{n_concepts}-s{seed}"
-    Results.from_rows(rows).write(study.metrics(model, stack, run_name, layer))
+    Results.from_rows(rows).write(study.metrics(model, stack, run_name(method, n_concepts, seed), layer))
     return {"n_figures": len(rows)}
 
 
