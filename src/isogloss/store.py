@@ -423,6 +423,12 @@ def progress_file(folder: Path) -> Path:
     return folder / "progress.json"
 
 
+def sweep(root: Path) -> None:
+    """Remove the temporary files that a killed process left; call it with the folder's lock held."""
+    for path in root.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder and what is in it; nothing happens when it does not exist."""
     shutil.rmtree(path, ignore_errors=True)

@@ -132,7 +132,7 @@ def test_a_finished_study_opens(finished: Path) -> None:
 
 
 def start(study: Path, out: Path) -> subprocess.Popen[bytes]:
-    code = "import sys, isogloss as ig; ig.run_study(sys.argv[1], out=sys.argv[2], workers=1)"
+    code = "import sys, isogloss as ig; ig.run_study(sys.argv[1], out=sys.argv[2], workers=2)"
     return subprocess.Popen(
         [sys.executable, "-c", code, str(study), str(out)],
         stdout=subprocess.DEVNULL,
@@ -169,7 +169,10 @@ def test_killed_twice_it_resumes(study_file: StudyFile, tmp_path: Path) -> None:
 
     concepts = out / ".steps" / "concepts"
     kill_when(start(study, out), lambda: sum(1 for _ in concepts.rglob("*.json")) >= 5)
+    time.sleep(1.5)  # the workers of a killed study end with it
     before = markers(out)
+    time.sleep(0.5)
+    assert markers(out) == before, "a worker went on without its study"
     assert not files.results.exists()
 
     resumed = ig.run_study(study, out=out, workers=1)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,8 @@ class Step:
         The step uses the whole machine (a forward pass) and marks itself done.
     size : int
         Expected bytes of its outputs, for the plan; 0 where small.
+    cost : float
+        Relative cost within its stage: for progress, and to start the dearest first.
     """
 
     name: str
@@ -48,7 +52,7 @@ class Step:
     stage: str
     alone: bool = False
     size: int = 0
-    cost: float = field(default=1.0)
+    cost: float = 1.0
 
 
 def run_step(root: Path, step: Step) -> None:
@@ -101,10 +105,23 @@ def _run_side_by_side(
     # The dearest first, so that no worker is left with a long one at the end.
     ordered = sorted(steps, key=lambda step: -step.cost)
     pool = Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", pre_dispatch=workers)
-    for cost in pool(delayed(_in_worker)(root, step) for step in ordered):
+    for cost in pool(delayed(_in_worker)(root, step, parent=os.getpid()) for step in ordered):
         advance(cost)
 
 
-def _in_worker(root: Path, step: Step) -> float:
+def _in_worker(root: Path, step: Step, *, parent: int) -> float:
+    _end_with(parent)
     run_step(root, step)
     return step.cost
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """End this worker when its parent is gone: a killed study must not go on working behind its back."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -285,7 +285,8 @@ class _Maker:
 
     def _spaces(self) -> list[tuple[tuple[str, ...], SelectionRule]]:
         rules = self.config.selection
-        alone = [((language,), rules.calign) for language in self.languages]
+        paired = [language for language in self.languages if any(language in pair for pair in self.pairs)]
+        alone = [((language,), rules.calign) for language in paired]
         joint = [(pair, rules.colap) for pair in self.pairs]
         group = tuple(self.languages)
         return alone + joint + ([(group, rules.colap)] if group not in self.pairs else [])
@@ -327,8 +328,8 @@ class _Maker:
         run: str,
     ) -> Step:
         section = self.config.discovery
-        linked = [p for p in self.pairs if set(p) & set(space)] if len(space) == 1 else []
-        linked = linked or [p for p in self.pairs if set(p) <= set(space)]
+        inside = [p for p in self.pairs if set(p) <= set(space)]
+        linked = inside or [p for p in self.pairs if set(space) <= set(p)]  # of one language: its pairs
         by_pairs = rule.by == "pairs"
         facts = {
             "states": states_key,

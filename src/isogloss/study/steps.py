@@ -199,7 +199,7 @@ def measure_layer(
             "signature": signature(parts),
         }
 
-    alone = {language: concepts((language,)) for language in languages}
+    alone = {language: concepts((language,)) for language in {x: None for pair in pairs for x in pair}}
     rows = []
     for left, right in pairs:
         found = {}
