@@ -9,6 +9,7 @@ a finished step or none.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import gzip
 import hashlib
@@ -74,9 +75,9 @@ def make_folder(path: Path) -> Path:
 
 
 def _cannot_write(path: Path, error: OSError) -> InputError:
-    reason = error.strerror or str(error)
+    way_out = "Free some space or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose"
     return InputError(
-        f"Cannot write {path}: {reason}. Free some space or choose another folder with --out; "
+        f"Cannot write {path}: {error.strerror or error}. {way_out} another folder with --out; "
         "finished steps are kept, and the same command goes on from there."
     )
 

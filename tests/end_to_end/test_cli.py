@@ -158,6 +158,10 @@ def broken(name: str, make: StudyFile, tmp: Path) -> Path:
         return make(source, models=[{"name": "starter", "path": str(model_folder()), "layers": [0, 99]}])
     if name == "too many concepts":
         return make(source, discovery={"n_concepts": 10**6})
+    if name == "too many concepts for the selection":
+        return make(
+            source, discovery={"n_concepts": 300}, selection={"calign": {"by": "pairs", "min_count": 5}}
+        )
     if name == "misspelt key":
         study.write_text(
             study.read_text(encoding="utf-8").replace("n_concepts", "n_concept"), encoding="utf-8"
@@ -189,6 +193,7 @@ def broken(name: str, make: StudyFile, tmp: Path) -> Path:
         ("unknown language", 2, "'dd'"),
         ("unknown layer", 2, "99"),
         ("too many concepts", 2, "n_concepts"),
+        ("too many concepts for the selection", 2, "n_concepts"),
         ("misspelt key", 2, "Did you mean 'n_concepts'?"),
         ("wrong value", 2, "Did you mean 'ward'?"),
         ("not YAML", 1, "line"),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 import isogloss
@@ -153,10 +152,17 @@ class _Maker:
         return found
 
     def _n_concepts(self) -> int:
-        if self.config.discovery.n_concepts != "auto":
-            return self.config.discovery.n_concepts
-        types = self.corpus.words.group_by("language").agg(pl.col("word").n_unique())["word"]
-        return default_n_concepts(int(np.min(types.to_numpy())))
+        wanted = self.config.discovery.n_concepts
+        sizes = self.corpus.words.group_by("language").agg(pl.len(), pl.col("word").n_unique())
+        if wanted == "auto":
+            return default_n_concepts(int(sizes["word"].to_numpy().min()))
+        least = sizes.sort("len", "language").row(0)
+        if wanted > least[1]:  # what selection leaves may still be too little: discovery says so
+            raise UsageError(
+                f"n_concepts = {wanted} is not possible: {least[0]} has only {least[1]} words in all. "
+                "Choose a smaller number, or take in more text."
+            )
+        return wanted
 
     def _check_files(self) -> None:
         alignment = self.config.alignment
