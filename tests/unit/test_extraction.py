@@ -438,5 +438,5 @@ def test_what_is_recorded(tiny_model, tmp_path):
     assert info["fingerprint"] == models.describe(bert).fingerprint
     assert info["torch"] == torch.__version__
     assert info["n_tokens"] == corpus_of(LINES).words.height
-    assert info["seconds"] > 0
+    assert info["wall_seconds"] > 0
     assert info["peak_memory_mb"] > 10

@@ -302,7 +302,7 @@ def _run(
         "n_subwords": len(subwords.ids),
         "n_without_state": int((n_subwords == 0).sum()),
         "n_truncated_sentences": subwords.n_truncated,
-        "seconds": state["seconds"],
+        "wall_seconds": state["seconds"],
         **models.facts(model),
         "peak_memory_mb": _peak_memory(),
     }
@@ -331,7 +331,7 @@ def _fill(
             array.flush()  # type: ignore[attr-defined]  # a numpy.memmap
         write_json(progress_file(partial_folder(folder)), state)
 
-    with progress(f"states of {model.name}, {settings.stack}", float(costs[order].sum())) as advance:
+    with progress(f"states of {Path(model.name).name}, {settings.stack}", float(costs[order].sum())) as advance:
         advance(float(costs[order[:saved]].sum()))
         for batch in batches(order[saved:], costs, batch_tokens):
             _run_batch(batch, subwords, model, settings=settings, arrays=arrays)
