@@ -331,7 +331,9 @@ def _fill(
             array.flush()  # type: ignore[attr-defined]  # a numpy.memmap
         write_json(progress_file(partial_folder(folder)), state)
 
-    with progress(f"states of {Path(model.name).name}, {settings.stack}", float(costs[order].sum())) as advance:
+    with progress(
+        f"states of {Path(model.name).name}, {settings.stack}", float(costs[order].sum())
+    ) as advance:
         advance(float(costs[order[:saved]].sum()))
         for batch in batches(order[saved:], costs, batch_tokens):
             _run_batch(batch, subwords, model, settings=settings, arrays=arrays)

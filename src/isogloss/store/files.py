@@ -1,10 +1,4 @@
-"""The only room that knows file names: study folders, digests, atomic writes, step markers, locks.
-
-A *step* is one unit of work with a name (``concepts/mbert/encoder/ward-k600-s0/layer_06/en``), a
-key (the digest of its own parameters, its inputs' digests and its version) and output files.  Its
-marker, ``.steps/NAME.json``, is written after the outputs, so a kill at any moment leaves either
-a finished step or none.
-"""
+"""Files: digests, atomic writes, tables, arrays, text with its line numbers, locks."""
 
 from __future__ import annotations
 
@@ -14,14 +8,12 @@ import fcntl
 import gzip
 import hashlib
 import json
-import logging
 import os
 import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,11 +22,6 @@ import numpy.typing as npt
 import polars as pl
 
 from isogloss.errors import InputError, IsoglossError
-
-log = logging.getLogger(__name__)
-
-MARKER_VERSION = 1
-_HASHED_UP_TO = 64 * 2**20  # larger outputs (states) are checked by size only
 
 
 def digest(value: object) -> str:
@@ -249,179 +236,6 @@ def lock_holder(path: Path) -> str | None:
     except FileNotFoundError:
         pass
     return None
-
-
-def run_name(method: str, n_concepts: int, seed: int) -> str:
-    """Return the folder name of one clustering, e.g. ``ward-k600-s0``."""
-    return f"{method}-k{n_concepts}-s{seed}"
-
-
-@dataclass(frozen=True)
-class ConceptsFile:
-    """What the name of a concepts file says."""
-
-    model: str
-    stack: str
-    run: str
-    method: str
-    n_concepts: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class Study:
-    """The names inside a study folder.  Nothing here reads or writes except the step markers."""
-
-    root: Path
-
-    @property
-    def config(self) -> Path:
-        return self.root / "study.yaml"
-
-    @property
-    def manifest(self) -> Path:
-        return self.root / "manifest.json"
-
-    @property
-    def lock(self) -> Path:
-        return self.root / ".lock"
-
-    @property
-    def tokens(self) -> Path:
-        return self.root / "tokens.parquet"
-
-    @property
-    def sentences(self) -> Path:
-        return self.root / "sentences.parquet"
-
-    def states(self, model: str, stack: str) -> Path:
-        return self.root / "states" / folder_name(model) / stack
-
-    def states_step(self, model: str, stack: str) -> str:
-        return f"states/{folder_name(model)}/{stack}"
-
-    def step_lock(self, step: str) -> Path:
-        return self.root / ".steps" / f"{step}.lock"
-
-    def links(self, aligner: str, source: str, target: str) -> Path:
-        return self.root / "links" / folder_name(aligner) / f"{source}-{target}.parquet"
-
-    def dictionary(self, source: str, target: str) -> Path:
-        return self.root / "dictionary" / f"{source}-{target}.parquet"
-
-    def concepts(
-        self, model: str, stack: str, *, method: str, n_concepts: int, seed: int, layer: int, space: str
-    ) -> Path:
-        base = self.root / "concepts" / folder_name(model) / stack / run_name(method, n_concepts, seed)
-        return base / f"layer_{layer:02d}" / f"{space}.parquet"
-
-    def metrics(self, model: str, stack: str, run: str, layer: int) -> Path:
-        return self.root / "metrics" / folder_name(model) / stack / run / f"layer_{layer:02d}.parquet"
-
-    def find_states(self) -> list[tuple[str, str]]:
-        """Return (model, stack) of every finished states folder."""
-        found = (self.root / "states").glob("*/*")
-        return sorted((p.parent.name, p.name) for p in found if p.is_dir() and not p.suffix)
-
-    def find_concepts(self, space: str, layer: int) -> list[ConceptsFile]:
-        """Return every set of concepts of a space at a layer."""
-        found = []
-        for path in sorted((self.root / "concepts").glob(f"*/*/*/layer_{layer:02d}/{space}.parquet")):
-            model, stack, run = path.parts[-5:-2]
-            parts = re.fullmatch(r"(.+)-k(\d+)-s(\d+)", run)
-            if parts:
-                found.append(ConceptsFile(model, stack, run, parts[1], int(parts[2]), int(parts[3])))
-        return found
-
-    @property
-    def plan(self) -> Path:
-        return self.root / ".steps" / "plan.json"
-
-    @property
-    def results(self) -> Path:
-        return self.root / "results.parquet"
-
-    @property
-    def results_csv(self) -> Path:
-        return self.root / "results.csv"
-
-    @property
-    def figures(self) -> Path:
-        return self.root / "figures"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report.html"
-
-    # -- step markers -------------------------------------------------------------------------
-
-    def marker(self, step: str) -> Path:
-        return self.root / ".steps" / f"{step}.json"
-
-    def is_done(self, step: str, key: str) -> bool:
-        """True if the step was finished with this key and its outputs are still what they were."""
-        record = self.record(step)
-        if record is None or record["key"] != key or record["version"] != MARKER_VERSION:
-            return False
-        for name, expected in record["outputs"].items():
-            path = self.root / name
-            if not path.is_file() or path.stat().st_size != expected["bytes"]:
-                log.warning("%s is missing or has changed; its step %s runs again", path, step)
-                return False
-            if "digest" in expected and file_digest(path) != expected["digest"]:
-                log.warning("%s is damaged; its step %s runs again", path, step)
-                return False
-        return True
-
-    def mark_done(
-        self, step: str, key: str, outputs: Sequence[Path], info: Mapping[str, object] | None = None
-    ) -> None:
-        """Write the marker of a finished step: key, sizes and digests of outputs, facts about the run."""
-        listed: dict[str, dict[str, object]] = {}
-        for path in outputs:
-            size = path.stat().st_size
-            entry: dict[str, object] = {"bytes": size}
-            if size <= _HASHED_UP_TO:
-                entry["digest"] = file_digest(path)
-            listed[str(path.relative_to(self.root))] = entry
-        write_json(
-            self.marker(step),
-            {"version": MARKER_VERSION, "key": key, "outputs": listed, "info": dict(info or {})},
-        )
-
-    def record(self, step: str) -> dict[str, Any] | None:
-        """Return the marker of a step, or None when there is none that can be read."""
-        path = self.marker(step)
-        try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            whole = {"key", "outputs", "version", "info"} <= record.keys()
-        except (OSError, ValueError, AttributeError):
-            return None
-        return record if whole else None
-
-    def clear(self, step: str) -> None:
-        """Forget a step: remove its marker first, so that stale outputs are never taken for done."""
-        self.marker(step).unlink(missing_ok=True)
-
-
-def layer_file(folder: Path, layer: int) -> Path:
-    """Return the file of one layer in a states folder."""
-    return folder / f"layer_{layer:02d}.npy"
-
-
-def n_subwords_file(folder: Path) -> Path:
-    """Return the file with every token's number of subwords in a states folder."""
-    return folder / "n_subwords.npy"
-
-
-def partial_folder(folder: Path) -> Path:
-    """Return the name a folder has while it is being filled."""
-    return folder.with_name(f"{folder.name}.partial")
-
-
-def progress_file(folder: Path) -> Path:
-    """Return the file that says how far the filling of a folder has come."""
-    return folder / "progress.json"
 
 
 def sweep(root: Path) -> None:

@@ -1,0 +1,67 @@
+"""The only room that knows file names: study folders, digests, atomic writes, step markers, locks.
+
+A *step* is one unit of work with a name (``concepts/mbert/encoder/ward-k600-s0/layer_06/en``), a
+key (the digest of its own parameters, its inputs' digests and its version) and output files.  Its
+marker, ``.steps/NAME.json``, is written after the outputs, so a kill at any moment leaves either
+a finished step or none.
+"""
+
+from isogloss.store.files import (
+    atomic,
+    digest,
+    file_digest,
+    folder_name,
+    lock_holder,
+    locked,
+    make_folder,
+    new_array,
+    open_array,
+    read_json,
+    read_lines,
+    read_table,
+    read_text,
+    remove_folder,
+    sweep,
+    table_digest,
+    write_json,
+    write_table,
+    write_text,
+)
+from isogloss.store.study import (
+    ConceptsFile,
+    Study,
+    layer_file,
+    n_subwords_file,
+    partial_folder,
+    progress_file,
+    run_name,
+)
+
+__all__ = [
+    "ConceptsFile",
+    "Study",
+    "atomic",
+    "digest",
+    "file_digest",
+    "folder_name",
+    "layer_file",
+    "lock_holder",
+    "locked",
+    "make_folder",
+    "n_subwords_file",
+    "new_array",
+    "open_array",
+    "partial_folder",
+    "progress_file",
+    "read_json",
+    "read_lines",
+    "read_table",
+    "read_text",
+    "remove_folder",
+    "run_name",
+    "sweep",
+    "table_digest",
+    "write_json",
+    "write_table",
+    "write_text",
+]
