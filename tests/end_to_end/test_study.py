@@ -16,10 +16,12 @@ import pytest
 
 import isogloss as ig
 from isogloss.results import RESULT_COLUMNS
+from isogloss.starter import model_folder
 from isogloss.store import Study
 
 StudyFile = Callable[..., Path]
 LANGUAGES = ("en", "de", "ar")
+MODEL = {"name": "starter", "path": str(model_folder())}
 
 
 @pytest.fixture
@@ -155,12 +157,7 @@ def kill_when(process: subprocess.Popen[bytes], seen: Callable[[], bool], limit:
 
 @pytest.mark.slow
 def test_killed_twice_it_resumes(study_file: StudyFile, tmp_path: Path) -> None:
-    long = {"path": None, "name": "starter", "layers": "all"}
-    from isogloss.starter import model_folder
-
-    study = study_file(
-        models=[{**long, "path": str(model_folder())}], run={"batch_tokens": 1}, discovery={"n_concepts": 25}
-    )
+    study = study_file(models=[MODEL], run={"batch_tokens": 1}, discovery={"n_concepts": 25})
     out = tmp_path / "killed"
     files = Study(out)
     partial = files.states("starter", "encoder").with_name("encoder.partial")
@@ -206,3 +203,21 @@ def test_models_of_every_family_in_one_study(
     assert found == {*one_stack.items(), ("mt5", "encoder"), ("mt5", "decoder")}
     n = table.group_by("model", "stack", "layer").len()["len"]
     assert n.n_unique() == 1, "a layer lacks figures"
+
+
+def test_dropped_sentences_are_counted_and_told(study_file: StudyFile, tmp_path: Path) -> None:
+    study = study_file(
+        corpus={"max_words": 20}, models=[{**MODEL, "layers": [4]}], discovery={"n_concepts": 20}
+    )
+    text = study.parent / "text.tsv"
+    lines = text.read_text(encoding="utf-8").splitlines()
+    lines[5] = "a sentence\t \tجملة"
+    text.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    ig.run_study(study, out=tmp_path / "out", workers=1)
+    opened = ig.open_study(tmp_path / "out")
+    dropped = opened.manifest["dropped_sentences"]
+    assert dropped["empty"] == 1
+    assert dropped["overlong"] >= 1
+    assert opened.manifest["n_sentences"] == 60 - sum(dropped.values())
+    assert 4 not in opened.sentences["sentence"].to_list(), "numbers are those of the file, counted from 0"
+    assert "1 empty" in " ".join(opened.warnings)

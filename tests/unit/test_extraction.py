@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isogloss import models
+from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction import extract, open_states, pooling, states_key
 from isogloss.extraction.subwords import owners
@@ -203,6 +204,14 @@ def test_condition_chooses_what_the_encoder_reads(tiny_model, tmp_path):
     assert record["info"]["condition"] == {"en": "de", "de": "en", "zh": "en"}
 
 
+def test_a_script_the_tokenizer_does_not_know_is_reported(tiny_model, tmp_path, caplog):
+    corpus = Corpus.from_texts({"en": ["the old house", "the river"], "ka": ["ძველი სახლი", "მდინარე"]})
+    extract(corpus, tiny_model("bert"), name="m", out=tmp_path, layers=[0])
+    (warning,) = Study(tmp_path).record("states/m/encoder")["info"]["warnings"]
+    assert "unknown subwords (100% of ka)" in warning
+    assert warning in caplog.text
+
+
 def test_truncation_is_counted_and_reported(tiny_model, tmp_path, caplog):
     corpus = corpus_of({"en": ["old " * 50, "the old house"]})
     states = run(corpus, tiny_model("bert"), tmp_path, layers=[0, 2])
@@ -214,7 +223,7 @@ def test_truncation_is_counted_and_reported(tiny_model, tmp_path, caplog):
     assert info["n_truncated_sentences"] == 1
     assert info["n_without_state"] == 50 - kept
     text = caplog.text
-    assert f"1 of 2 sentences are cut at the limit of {tiny_model('bert')}, {LIMIT} subwords" in text
+    assert f"1 of 2 sentences are cut at the limit of {LIMIT} subwords" in text
     assert f"{50 - kept} of 53 words have no subword" in text
     assert "'old' (en, sentence 0)" in text
 

@@ -55,6 +55,7 @@ Layers = str | Sequence[int]  # "all", or numbers
 VERSION = 1  # raise it when the same settings give other states
 _SAVE_SECONDS = 5.0
 _SAVE_SENTENCES = 2_000
+_MANY_UNKNOWN = 0.05  # share of a language's words from which unknown subwords are reported
 
 
 @dataclass(frozen=True)
@@ -286,7 +287,9 @@ def _run(
 ) -> None:
     subwords = tokenise(corpus, model, settings.condition)
     n_subwords = np.bincount(subwords.owners[subwords.owners >= 0], minlength=corpus.words.height)
-    _report_losses(corpus, model, n_subwords, subwords.n_truncated)
+    losses = _losses(corpus, model, subwords, n_subwords)
+    for loss in losses:
+        log.warning("%s/%s: %s", name, settings.stack, loss)
     folder = study.states(name, settings.stack)
     arrays, state = _open_work(folder, settings, n_subwords=n_subwords, d=model.d, key=key)
     _fill(arrays, state, subwords, model, settings=settings, batch_tokens=batch_tokens, folder=folder)
@@ -302,6 +305,7 @@ def _run(
         "n_subwords": len(subwords.ids),
         "n_without_state": int((n_subwords == 0).sum()),
         "n_truncated_sentences": subwords.n_truncated,
+        "warnings": losses,
         "wall_seconds": state["seconds"],
         **models.facts(model),
         "peak_memory_mb": _peak_memory(),
@@ -395,26 +399,36 @@ def _run_batch(
         array[rows] = stored(pool(hidden[layer], flat, counts), settings.dtype, layer)
 
 
-def _report_losses(corpus: Corpus, model: models.Loaded, n_subwords: Ints, n_truncated: int) -> None:
-    if n_truncated:
-        log.warning(
-            "%d of %d sentences are cut at the limit of %s, %d subwords",
-            n_truncated,
-            corpus.sentences.height,
-            model.name,
-            model.max_length,
+def _losses(corpus: Corpus, model: models.Loaded, subwords: Subwords, n_subwords: Ints) -> list[str]:
+    """Say what of the text the model does not get to see: cut sentences, lost words, unknown subwords."""
+    said = []
+    if subwords.n_truncated:
+        said.append(
+            f"{subwords.n_truncated} of {corpus.sentences.height} sentences are cut at the limit of "
+            f"{model.max_length} subwords"
         )
     lost = np.flatnonzero(n_subwords == 0)
     if len(lost):
         shown = corpus.words[lost[:3]].iter_rows(named=True)
         examples = ", ".join(f"{w['word']!r} ({w['language']}, sentence {w['sentence']})" for w in shown)
-        log.warning(
-            "%d of %d words have no subword and so no state (cut off, or unknown to the tokenizer): %s%s",
-            len(lost),
-            len(n_subwords),
-            examples,
-            " ..." if len(lost) > 3 else "",
+        said.append(
+            f"{len(lost)} of {len(n_subwords)} words have no subword and so no state (cut off, or dropped by the "
+            f"tokenizer): {examples}{' ...' if len(lost) > 3 else ''}"
         )
+    unknown_id = model.tokenizer.unk_token_id
+    if unknown_id is not None:
+        rows = np.unique(subwords.owners[(subwords.ids == unknown_id) & (subwords.owners >= 0)])
+        flags = pl.Series("unknown", np.isin(np.arange(corpus.words.height), rows))
+        shares = corpus.words.select("language", flags).group_by("language", maintain_order=True).mean()
+        many = [
+            f"{share:.0%} of {language}" for language, share in shares.iter_rows() if share > _MANY_UNKNOWN
+        ]
+        if many:
+            said.append(
+                f"many words have unknown subwords ({', '.join(many)}): the model cannot tell them apart, so their "
+                "states and concepts say nothing about the language"
+            )
+    return said
 
 
 def _peak_memory() -> float:

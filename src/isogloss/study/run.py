@@ -73,13 +73,19 @@ def run_study(
 def manifest(folder: Study, plan: Plan) -> dict[str, Any]:
     """Return what was run, on what, with what, and at what cost."""
     steps = {}
+    warnings = list(plan.warnings)
     for step in plan.steps:
         record = folder.record(step.name)
         if record is not None:
-            steps[step.name] = {"key": record["key"], "outputs": record["outputs"], **record["info"]}
+            facts = record["info"]
+            steps[step.name] = {"key": record["key"], "outputs": record["outputs"], **facts}
+            warnings += [f"{step.name.removeprefix('states/')}: {text}" for text in facts.get("warnings", ())]
     dropped: dict[str, int] = {}
     for item in plan.corpus.dropped:
         dropped[item.reason] = dropped.get(item.reason, 0) + 1
+    if dropped:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items())
+        warnings.append(f"sentences were left out of all languages: {reasons}")
     return {
         "isogloss": isogloss.__version__,
         "python": platform.python_version(),
@@ -90,7 +96,7 @@ def manifest(folder: Study, plan: Plan) -> dict[str, Any]:
         "n_sentences": plan.corpus.n_sentences,
         "n_words": plan.corpus.words.height,
         "dropped_sentences": dropped,
-        "warnings": list(plan.warnings),
+        "warnings": warnings,
         "steps": steps,
     }
 
