@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign, colap, mean_alignment
 from isogloss.results import RESULT_COLUMNS, Alignment, Figure, Overlap, Results
+from isogloss.study import Run
 
 LANGUAGES = ("en", "de", "es", "ar", "zh")
 # Eight fields of meaning of six words; column i of every language is the same word.
@@ -50,19 +50,6 @@ FIELDS = {
     ),
 }
 NASTY = ("<script>alert(1)</script>", "</script><b>", '"&amp;', "{{title}}")
-
-
-@dataclass(frozen=True)
-class Run:
-    """As `isogloss.study` has it."""
-
-    model: str
-    base_model: str
-    stack: str
-    layers: tuple[int, ...]
-    method: str
-    n_concepts: int
-    seed: int
 
 
 class SyntheticStudy:

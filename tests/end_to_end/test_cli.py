@@ -172,6 +172,8 @@ def broken(name: str, make: StudyFile, tmp: Path) -> Path:
         study.write_text("corpus: [a\n", encoding="utf-8")
     if name == "missing study":
         study.unlink()
+    if name == "missing links":
+        return make(source, alignment={"links": {"en-de": "nowhere.links"}})
     if name == "broken links":
         (source / "links").write_text("0-0 1-x\n", encoding="utf-8")
         return make(source, alignment={"links": {"en-de": "links"}})
@@ -198,6 +200,7 @@ def broken(name: str, make: StudyFile, tmp: Path) -> Path:
         ("wrong value", 2, "Did you mean 'ward'?"),
         ("not YAML", 1, "line"),
         ("missing study", 1, "study.yaml"),
+        ("missing links", 1, "nowhere.links"),
         ("broken links", 1, "line 1"),
         ("no weights", 1, "model"),
     ],

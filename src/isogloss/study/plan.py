@@ -13,7 +13,7 @@ import isogloss
 from isogloss.config import ModelSection, SelectionRule, StudyConfig
 from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
 from isogloss.discovery import default_n_concepts
-from isogloss.errors import UsageError, unknown
+from isogloss.errors import InputError, UsageError, unknown
 from isogloss.extraction import states_key
 from isogloss.models import describe
 from isogloss.store import Study, digest, file_digest, folder_name, run_name, table_digest
@@ -173,6 +173,9 @@ class _Maker:
         for name in alignment.links:
             if name not in known[: len(self.pairs)]:
                 raise unknown("pair in alignment.links (in corpus order):", name, known[: len(self.pairs)])
+        for path in (*alignment.links.values(), *alignment.dictionaries.values()):
+            if not Path(path).is_file():
+                raise InputError(f"There is no file {path}, named in alignment of the study.")
 
     def _link_steps(self) -> Iterator[Step]:
         section = self.config.alignment
@@ -185,7 +188,7 @@ class _Maker:
             file = section.links.get(f"{source}-{target}")
             options = self._aligner_options() if aligner == "model" and not file else section.options
             facts = {
-                "file": file_digest(Path(file)) if file and Path(file).is_file() else file,
+                "file": file_digest(Path(file)) if file else None,
                 "aligner": aligner,
                 "symmetrise": section.symmetrise,
                 "options": options,
@@ -234,9 +237,7 @@ class _Maker:
         for left, right in self.pairs:
             for source, target in ((left, right), (right, left)):
                 file = alignment.dictionaries.get(f"{source}-{target}")
-                origin = (
-                    file_digest(Path(file)) if file and Path(file).is_file() else file
-                ) or self.link_keys[left, right]
+                origin = file_digest(Path(file)) if file else self.link_keys[left, right]
                 key = digest([VERSION, "dictionary", source, target, origin, section.model_dump()])
                 self.dictionary_keys[source, target] = key
                 yield Step(
