@@ -91,6 +91,10 @@ def test_step_verbs(texts: dict[str, Path], tmp_path: Path, capsys: pytest.Captu
     status, printed, _ = call(capsys, "colap", out, "de+en", "--layer", 3)
     assert status == 0
     assert printed.startswith("COLAP de+en = ")
+    status, printed, _ = call(capsys, "status", out, "--json")
+    stages = {s["stage"]: (s["steps"], s["done"]) for s in json.loads(printed)["stages"]}
+    assert stages == {"states": (1, 1), "links": (1, 1), "dictionary": (2, 2), "concepts": (3, 3)}
+    assert call(capsys, "status", tmp_path / "nothing")[0] == 1
 
 
 def test_lists(capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,6 +125,12 @@ class Study:
     def marker(self, step: str) -> Path:
         return self.root / ".steps" / f"{step}.json"
 
+    def find_steps(self) -> list[str]:
+        """Return the names of all steps that have a marker."""
+        folder = self.root / ".steps"
+        found = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.json"))
+        return sorted(name.as_posix() for name in found if name.as_posix() != self.plan.stem)
+
     def is_done(self, step: str, key: str) -> bool:
         """True if the step was finished with this key and its outputs are still what they were."""
         record = self.record(step)

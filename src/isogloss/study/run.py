@@ -125,9 +125,14 @@ def study_status(root: str | Path) -> dict[str, Any]:
         If the folder has no study.
     """
     folder = Study(Path(root).resolve())
-    if not folder.plan.is_file():
+    if folder.plan.is_file():
+        steps = [tuple(step) for step in read_json(folder.plan)]
+    else:  # made step by step: what is there is all that was asked for
+        records = {name: folder.record(name) for name in folder.find_steps()}
+        steps = [(name, r["key"], name.split("/")[0], 0) for name, r in records.items() if r]
+    if not steps:
         raise InputError(f"{root} is not a study folder: nothing was ever run there.")
-    stages, missing = _stages(folder, [tuple(step) for step in read_json(folder.plan)])
+    stages, missing = _stages(folder, steps)
     files = [path for path in folder.root.rglob("*") if path.is_file()]
     return {
         "study": str(folder.root),
