@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 import isogloss as ig
+from isogloss.errors import UsageError
 from isogloss.results import RESULT_COLUMNS
 from isogloss.starter import model_folder
 from isogloss.store import Study
@@ -221,3 +222,15 @@ def test_dropped_sentences_are_counted_and_told(study_file: StudyFile, tmp_path:
     assert opened.manifest["n_sentences"] == 60 - sum(dropped.values())
     assert 4 not in opened.sentences["sentence"].to_list(), "numbers are those of the file, counted from 0"
     assert "1 empty" in " ".join(opened.warnings)
+
+
+def test_links_by_the_model_under_study_are_called_circular(study_file: StudyFile, tmp_path: Path) -> None:
+    study = study_file(
+        alignment={"aligner": "model", "options": {"layer": 4}}, models=[{**MODEL, "layers": [4]}]
+    )
+    results = ig.run_study(study, out=tmp_path / "out", workers=1)
+    assert results.table["signature"].str.contains("dictionary:model:starter:4").any()
+    assert any("circular" in warning for warning in ig.open_study(tmp_path / "out").warnings)
+    wrong = study_file(alignment={"aligner": "model", "options": {"stack": "encodr"}})
+    with pytest.raises(UsageError, match="Did you mean 'encoder'"):
+        ig.run_study(wrong, out=tmp_path / "wrong", workers=1)

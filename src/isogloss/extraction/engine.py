@@ -234,25 +234,12 @@ def _settings(  # noqa: PLR0917  all are those of extract, in its order
             raise unknown(kind, given, get_args(known))
     stack = info.check_stack(stack)
     read_by_encoder = _condition(corpus, info, stack, condition)
-    return _Settings(stack, _layers(info, stack, layers), pooling, dtype, read_by_encoder)
+    return _Settings(stack, info.check_layers(stack, layers), pooling, dtype, read_by_encoder)
 
 
 def _key(corpus: Corpus, info: models.ModelInfo, settings: _Settings) -> str:
     content = [table_digest(corpus.sentences, SENTENCE_COLUMNS), table_digest(corpus.words, WORD_COLUMNS)]
     return digest([VERSION, content, info.fingerprint, vars(settings)])
-
-
-def _layers(info: models.ModelInfo, stack: str, layers: Layers) -> tuple[int, ...]:
-    last = info.n_layers[stack]
-    if layers == "all":
-        return tuple(range(last + 1))
-    numbers = [] if isinstance(layers, str) else sorted(set(layers))
-    if not numbers or numbers[0] < 0 or numbers[-1] > last:
-        raise UsageError(
-            f"The {stack} of '{info.name}' has layers 0 (embeddings) .. {last}; got {layers!r}. "
-            "Give 'all' or a list of these numbers."
-        )
-    return tuple(int(layer) for layer in numbers)
 
 
 def _condition(

@@ -61,6 +61,19 @@ class ModelInfo:
             raise unknown("stack", stack, self.stacks, where=f"model '{self.name}'")
         return stack or self.stacks[0]
 
+    def check_layers(self, stack: str, layers: str | Sequence[int]) -> tuple[int, ...]:
+        """Return the layers to use, rising: those given, or all of the stack for "all"."""
+        last = self.n_layers[stack]
+        if layers == "all":
+            return tuple(range(last + 1))
+        numbers = [] if isinstance(layers, str) else sorted(set(layers))
+        if not numbers or numbers[0] < 0 or numbers[-1] > last:
+            raise UsageError(
+                f"The {stack} of '{self.name}' has layers 0 (embeddings) .. {last}; got {layers!r}. "
+                "Give 'all' or a list of these numbers."
+            )
+        return tuple(int(layer) for layer in numbers)
+
 
 @dataclass(frozen=True)
 class Loaded:

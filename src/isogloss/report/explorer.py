@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from isogloss.concepts import Concepts
+from isogloss.metrics.colap import overlapping
 from isogloss.progress import progress
 from isogloss.results import Alignment, wilson
 
@@ -118,14 +119,12 @@ class Explorer:
         even = [(wilson(int(k), int(n))[0] if n else 0.0) for k, n in zip(least, sizes, strict=True)]
         order = sorted((i for i in range(len(even)) if least[i]), key=lambda i: (-even[i], i))
         types = words_of(self.study.concepts(run, layer, "+".join(languages)))
-        strict = overlap.rule == "paper-code"
+        passed = overlapping(overlap.counts, theta, strict=overlap.rule == "paper-code")
         entries = []
         for concept in order[: self.n_concepts]:
-            share = least[concept] / sizes[concept]
-            passed = share * 100 > theta * 100 if strict else share >= theta
             words = [types[concept].get(x, [])[: MAX_WORDS if len(languages) < 4 else 5] for x in languages]
             numbered = [[self._number(w) for w in side] for side in words]
-            entries.append([concept, int(passed), overlap.counts[concept].tolist(), numbered])
+            entries.append([concept, int(passed[concept]), overlap.counts[concept].tolist(), numbered])
         return entries
 
     def _number(self, word: str) -> int:

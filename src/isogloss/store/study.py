@@ -125,6 +125,10 @@ class Study:
     def marker(self, step: str) -> Path:
         return self.root / ".steps" / f"{step}.json"
 
+    def step_of(self, path: Path) -> str:
+        """Return the name of the step that writes one file: the file's, without its ending."""
+        return path.relative_to(self.root).with_suffix("").as_posix()
+
     def find_steps(self) -> list[str]:
         """Return the names of all steps that have a marker."""
         folder = self.root / ".steps"

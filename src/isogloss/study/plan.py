@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -16,7 +17,7 @@ from isogloss.discovery import default_n_concepts
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.extraction import states_key
 from isogloss.models import describe
-from isogloss.store import Study, digest, file_digest, folder_name, run_name, table_digest
+from isogloss.store import Study, digest, file_digest, run_name, table_digest
 from isogloss.study import steps as work
 from isogloss.study.graph import Step
 
@@ -107,6 +108,12 @@ class _Maker:
             ]
         )
         self.stacks = {m.name: self._stacks(m) for m in config.models}
+        self.states_keys = {
+            (m.name, stack): self._states_key(m, stack, layers)
+            for m in config.models
+            for stack, layers, _ in self.stacks[m.name]
+        }
+        self.options = self._aligner_options()
         self.n_concepts = self._n_concepts()
         self._check_files()
 
@@ -137,17 +144,12 @@ class _Maker:
 
     # -- parts of the plan ------------------------------------------------------------------------
 
-    def _stacks(self, model: ModelSection) -> list[tuple[str, list[int], int]]:
+    def _stacks(self, model: ModelSection) -> list[tuple[str, tuple[int, ...], int]]:
         """Return (stack, layers, width) of every stack of a model that takes part."""
         known = describe(model.path, revision=model.revision)
         found = []
         for stack in model.stacks or known.stacks:
-            n_layers = known.n_layers[known.check_stack(stack)]
-            layers = list(range(n_layers + 1)) if model.layers == "all" else sorted(set(model.layers))
-            if not layers or layers[0] < 0 or layers[-1] > n_layers:
-                raise UsageError(
-                    f"Model {model.name}: layers of its {stack} run from 0 (embeddings) to {n_layers}; got {layers}."
-                )
+            layers = known.check_layers(known.check_stack(stack), model.layers)
             found.append((stack, layers, known.d))
         return found
 
@@ -186,19 +188,21 @@ class _Maker:
             if given and not needed:
                 continue
             file = section.links.get(f"{source}-{target}")
-            options = self._aligner_options() if aligner == "model" and not file else section.options
+            options = {} if file else self.options
+            by_model = aligner == "model" and not file
             facts = {
                 "file": file_digest(Path(file)) if file else None,
                 "aligner": aligner,
                 "symmetrise": section.symmetrise,
                 "options": options,
-                "states": self._model_key(options) if aligner == "model" and not file else None,
+                "states": self.states_keys[options["model"], options["stack"]] if by_model else None,
                 "corpus": self.corpus_key,
             }
             key = digest([VERSION, "links", source, target, facts])
             self.link_keys[source, target] = key
+            path = self.study.links(aligner, source, target)
             yield Step(
-                name=f"links/{folder_name(aligner)}/{source}-{target}",
+                name=self.study.step_of(path),
                 key=key,
                 call=work.link_words,
                 arguments={
@@ -209,28 +213,27 @@ class _Maker:
                     "options": options,
                     "file": file,
                 },
-                outputs=(self.study.links(aligner, source, target),),
+                outputs=(path,),
                 stage="word links",
             )
 
-    def _aligner_options(self) -> dict[str, object]:
-        """Return the options of the ``model`` aligner, checked: a model of the study, its stack and layer."""
+    def _aligner_options(self) -> dict[str, Any]:
+        """Return the aligner's options; those of ``model`` are checked: a model of the study, its stack and layer."""
         options = dict(self.config.alignment.options)
+        if self.config.alignment.aligner != "model":
+            return options
         name = options.setdefault("model", self.config.models[0].name)
         if name not in self.stacks:
             raise unknown("model in alignment.options:", name, self.stacks)
-        stack, layers, _ = self.stacks[str(name)][0]
-        options.setdefault("stack", stack)
-        options.setdefault("layer", layers[len(layers) * 2 // 3])
-        note = f"The dictionary was induced with the model under study ({name}): its alignment scores are circular."
-        if note not in self.warnings:
-            self.warnings.append(note)
+        stacks = {stack: layers for stack, layers, _ in self.stacks[name]}
+        stack = options.setdefault("stack", next(iter(stacks)))
+        if stack not in stacks:
+            raise unknown(f"stack of {name} in alignment.options:", stack, stacks)
+        options.setdefault("layer", stacks[stack][len(stacks[stack]) * 2 // 3])
+        self.warnings.append(
+            f"The dictionary was induced with the model under study ({name}): its alignment scores are circular."
+        )
         return options
-
-    def _model_key(self, options: dict[str, object]) -> str:
-        model = next(m for m in self.config.models if m.name == options["model"])
-        stack, layers, _ = next(s for s in self.stacks[model.name] if s[0] == options["stack"])
-        return self._states_key(model, stack, layers)
 
     def _dictionary_steps(self) -> Iterator[Step]:
         section, alignment = self.config.dictionary, self.config.alignment
@@ -240,8 +243,9 @@ class _Maker:
                 origin = file_digest(Path(file)) if file else self.link_keys[left, right]
                 key = digest([VERSION, "dictionary", source, target, origin, section.model_dump()])
                 self.dictionary_keys[source, target] = key
+                path = self.study.dictionary(source, target)
                 yield Step(
-                    name=f"dictionary/{source}-{target}",
+                    name=self.study.step_of(path),
                     key=key,
                     call=work.count_dictionary,
                     arguments={
@@ -253,11 +257,11 @@ class _Maker:
                         "min_count": section.min_count,
                         "file": file,
                     },
-                    outputs=(self.study.dictionary(source, target),),
+                    outputs=(path,),
                     stage="dictionaries",
                 )
 
-    def _states_key(self, model: ModelSection, stack: str, layers: list[int]) -> str:
+    def _states_key(self, model: ModelSection, stack: str, layers: tuple[int, ...]) -> str:
         return states_key(
             self.corpus,
             model.path,
@@ -275,8 +279,8 @@ class _Maker:
         for model in self.config.models:
             for stack, layers, width in self.stacks[model.name]:
                 yield Step(
-                    name=f"states/{folder_name(model.name)}/{stack}",
-                    key=self._states_key(model, stack, layers),
+                    name=self.study.states_step(model.name, stack),
+                    key=self.states_keys[model.name, stack],
                     call=work.extract_states,
                     arguments={
                         "model": model.model_dump(),
@@ -316,7 +320,6 @@ class _Maker:
                         stack=stack,
                         layer=layer,
                         seed=seed,
-                        run=run,
                     )
                     keys.append(step.key)
                     yield step
@@ -332,7 +335,6 @@ class _Maker:
         stack: str,
         layer: int,
         seed: int,
-        run: str,
     ) -> Step:
         section = self.config.discovery
         inside = [p for p in self.pairs if set(p) <= set(space)]
@@ -349,9 +351,17 @@ class _Maker:
             "seed": seed,
             "options": section.options,
         }
-        name = "+".join(space)
+        path = self.study.concepts(
+            model,
+            stack,
+            method=section.method,
+            n_concepts=self.n_concepts,
+            seed=seed,
+            layer=layer,
+            space="+".join(space),
+        )
         return Step(
-            name=f"concepts/{folder_name(model)}/{stack}/{run}/layer_{layer:02d}/{name}",
+            name=self.study.step_of(path),
             key=digest([VERSION, "concepts", facts]),
             call=work.discover_concepts,
             arguments={
@@ -367,17 +377,7 @@ class _Maker:
                 "seed": seed,
                 "options": section.options,
             },
-            outputs=(
-                self.study.concepts(
-                    model,
-                    stack,
-                    method=section.method,
-                    n_concepts=self.n_concepts,
-                    seed=seed,
-                    layer=layer,
-                    space=name,
-                ),
-            ),
+            outputs=(path,),
             stage="concepts",
             cost=float(len(space)),
         )
@@ -399,8 +399,9 @@ class _Maker:
         metrics = config.metrics.model_dump()
         dictionaries = [self.dictionary_keys[p] for p in sorted(self.dictionary_keys)]
         base = model.base or ""
+        path = self.study.metrics(model.name, stack, run, layer)
         return Step(
-            name=f"metrics/{folder_name(model.name)}/{stack}/{run}/layer_{layer:02d}",
+            name=self.study.step_of(path),
             key=digest([VERSION, "metrics", concept_keys, dictionaries, metrics, facts, base]),
             call=work.measure_layer,
             arguments={
@@ -416,7 +417,7 @@ class _Maker:
                 "metrics": metrics,
                 "facts": facts,
             },
-            outputs=(self.study.metrics(model.name, stack, run, layer),),
+            outputs=(path,),
             stage="metrics",
         )
 
@@ -425,8 +426,7 @@ class _Maker:
         if section.dictionaries:
             return "file"
         if section.aligner == "model":
-            options = self._aligner_options()
-            return f"model:{options['model']}:{options['layer']}"
+            return f"model:{self.options['model']}:{self.options['layer']}"
         return f"{section.aligner}-{section.symmetrise}"
 
 

@@ -17,7 +17,7 @@ from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics import calign as measure_alignment
 from isogloss.metrics import colap as measure_overlap
 from isogloss.results import Alignment, Overlap
-from isogloss.store import ConceptsFile, Study, digest, folder_name, locked
+from isogloss.store import ConceptsFile, Study, digest, locked
 from isogloss.study import steps as work
 from isogloss.study.graph import Step, run_step
 
@@ -37,13 +37,13 @@ def align_words(
     path = study.links(aligner, source, target)
     with locked(study.lock):
         _check_languages(Corpus.open(study), (source, target))
-        _run(study, f"links/{folder_name(aligner)}/{source}-{target}", work.link_words, arguments, path)
+        _run(study, work.link_words, arguments, path)
         dictionaries = []
         for s, t in ((source, target), (target, source)):
             arguments = {**common, "source": s, "target": t, "backward": s != source}
             arguments |= {"top": top, "min_count": 1, "file": None}
             dictionaries.append(study.dictionary(s, t))
-            _run(study, f"dictionary/{s}-{t}", work.count_dictionary, arguments, dictionaries[-1])
+            _run(study, work.count_dictionary, arguments, dictionaries[-1])
     n_links = pl.scan_parquet(path).select(pl.len()).collect().item()
     return {"n_links": n_links, "links": path, "dictionaries": dictionaries}
 
@@ -87,9 +87,8 @@ def discover(
     path = study.concepts(
         model, stack, method=method, n_concepts=k, seed=seed, layer=layer, space="+".join(languages)
     )
-    name = str(path.relative_to(study.root).with_suffix(""))
     with locked(study.lock):
-        facts = _run(study, name, work.discover_concepts, arguments, path)
+        facts = _run(study, work.discover_concepts, arguments, path)
     return {"concepts": path, "n_concepts": facts["n_concepts"], "n_states": facts["n_states"]}
 
 
@@ -125,7 +124,8 @@ def facts(found: Alignment | Overlap) -> dict[str, Any]:
     return {"figures": [{name: getattr(figure, name) for name in names} for figure in found.figures]}
 
 
-def _run(study: Study, name: str, call: Any, arguments: dict[str, Any], path: Path) -> dict[str, Any]:
+def _run(study: Study, call: Any, arguments: dict[str, Any], path: Path) -> dict[str, Any]:
+    name = study.step_of(path)
     run_step(study.root, Step(name, digest(arguments), call, arguments, (path,), stage="single"))
     record = study.record(name)
     return record["info"] if record else {}
