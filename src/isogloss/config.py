@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import types
-import typing
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from isogloss.aligners import ALIGNERS
 from isogloss.discovery import METHODS
-from isogloss.errors import InputError, UsageError, unknown
+from isogloss.errors import unknown
 from isogloss.metrics.calign import Rule
+from isogloss.sections import Section, read_yaml
 from isogloss.states import Drop
 from isogloss.store import folder_name, write_text
 
-Loc = tuple[str | int, ...]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CorpusSection(_Section):
+class CorpusSection(Section):
     """Where the text is."""
 
     files: dict[str, str] | str = Field(description="language -> file, or one multi-parallel file")
@@ -37,7 +29,7 @@ class CorpusSection(_Section):
     options: dict[str, Any] = Field(default_factory=dict, description="options of the format's reader")
 
 
-class ModelSection(_Section):
+class ModelSection(Section):
     """One model, by hub id or folder."""
 
     path: str
@@ -61,7 +53,7 @@ class ModelSection(_Section):
         return self
 
 
-class AlignmentSection(_Section):
+class AlignmentSection(Section):
     """Word links between every two languages."""
 
     aligner: str = "diagonal"
@@ -82,14 +74,14 @@ class AlignmentSection(_Section):
         return name
 
 
-class DictionarySection(_Section):
+class DictionarySection(Section):
     """What is kept of the counted dictionary."""
 
     top: int = Field(default=10, ge=1)
     min_count: int = Field(default=1, ge=1)
 
 
-class SelectionRule(_Section):
+class SelectionRule(Section):
     """Which tokens are clustered."""
 
     by: Literal["pairs", "types"]
@@ -98,14 +90,14 @@ class SelectionRule(_Section):
     drop: list[Drop] = Field(default_factory=list)
 
 
-class SelectionSection(_Section):
+class SelectionSection(Section):
     """Tokens of monolingual spaces (CALIGN) and of joint spaces (COLAP)."""
 
     calign: SelectionRule = SelectionRule(by="pairs")
     colap: SelectionRule = SelectionRule(by="types")
 
 
-class DiscoverySection(_Section):
+class DiscoverySection(Section):
     """How concepts are found."""
 
     method: str = "ward"
@@ -121,7 +113,7 @@ class DiscoverySection(_Section):
         return name
 
 
-class MetricsSection(_Section):
+class MetricsSection(Section):
     """Thresholds and chance levels."""
 
     theta_align: list[float] = Field(default_factory=lambda: [0.8], min_length=1)
@@ -133,7 +125,7 @@ class MetricsSection(_Section):
     seed: int = 0
 
 
-class RunSection(_Section):
+class RunSection(Section):
     """How the work is done; nothing here changes a result beyond float rounding."""
 
     workers: int | None = Field(default=None, ge=1, description="processes; default: the number of cores")
@@ -141,7 +133,7 @@ class RunSection(_Section):
     device: str = "auto"
 
 
-class StudyConfig(_Section):
+class StudyConfig(Section):
     """A whole study."""
 
     name: str = "study"
@@ -181,81 +173,7 @@ def read_config(path: str | Path) -> StudyConfig:
     UsageError
         If a key or value is wrong: the line is named, and the nearest known key.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"There is no study file {path}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read the study file {path}: {error}.") from None
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{where}: not YAML ({getattr(error, 'problem', error)}).") from None
-    if not isinstance(data, dict):
-        raise UsageError(f"{path}: a study file is a mapping with at least 'corpus' and 'models'.")
-    lines: dict[Loc, int] = {}
-    if node is not None:
-        _note_lines(node, (), lines)
-    _check_keys(StudyConfig, data, (), path, lines)
-    try:
-        config = StudyConfig.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        loc = tuple(part for part in first["loc"])
-        raise UsageError(
-            f"{path}, line {_line(loc, lines)}: {_name(loc)}: {first['msg'].removeprefix('Value error, ')}; "
-            f"got {first['input']!r:.80}."
-        ) from None
-    return _with_absolute_paths(config, path.resolve().parent)
-
-
-def _note_lines(node: yaml.Node, loc: Loc, lines: dict[Loc, int]) -> None:
-    lines.setdefault(loc, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            lines[(*loc, key.value)] = key.start_mark.line + 1
-            _note_lines(value, (*loc, key.value), lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for i, item in enumerate(node.value):
-            _note_lines(item, (*loc, i), lines)
-
-
-def _line(loc: Loc, lines: dict[Loc, int]) -> int:
-    while loc not in lines:
-        loc = loc[:-1]
-    return lines[loc]
-
-
-def _name(loc: Loc) -> str:
-    return ".".join(str(part) for part in loc) or "study"
-
-
-def _sections(annotation: Any) -> list[type[_Section]]:
-    """Return the section classes inside an annotation such as ``list[ModelSection]``."""
-    if isinstance(annotation, type) and issubclass(annotation, _Section):
-        return [annotation]
-    if typing.get_origin(annotation) in (list, tuple, types.UnionType, typing.Union):
-        return [s for part in typing.get_args(annotation) for s in _sections(part)]
-    return []
-
-
-def _check_keys(section: type[_Section], data: Any, loc: Loc, path: Path, lines: dict[Loc, int]) -> None:
-    if isinstance(data, list):
-        for i, item in enumerate(data):
-            _check_keys(section, item, (*loc, i), path, lines)
-    if not isinstance(data, Mapping):
-        return
-    for key, value in data.items():
-        here = (*loc, key)
-        if key not in section.model_fields:
-            where = f"{path}, line {_line(here, lines)}"
-            raise unknown(f"key in {_name(loc)}", key, section.model_fields, where=where)
-        for inner in _sections(section.model_fields[key].annotation):
-            _check_keys(inner, value, here, path, lines)
+    return _with_absolute_paths(read_yaml(path, StudyConfig), Path(path).resolve().parent)
 
 
 def _with_absolute_paths(config: StudyConfig, folder: Path) -> StudyConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import unicodedata
@@ -14,16 +15,18 @@ import torch
 
 from isogloss import starter
 from isogloss.errors import InputError, UsageError
-from isogloss.starter import examples, pretrain
+from isogloss.starter import examples, judge, pretrain
+from isogloss.starter.recipe import TextSection
 
 PUD = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "parallel" / "pud" / "txt"
-LANGUAGES = ("en", "de", "es", "fr", "ar")
+LANGUAGES = ("en", "de", "es", "fr", "ar", "zh")
 LETTERS = {
     "en": "a-zA-Zíáéñ",  # names keep their accents
     "de": "a-zA-ZäöüÄÖÜßíáéñ",
     "es": "a-zA-ZáéíóúüñÁÉÍÓÚÑ",
     "fr": "a-zA-ZàâçéèêëîïôùûüœæÀÂÇÉÈÊÎÔœŒíáñ",
-    "ar": "\u0621-\u063a\u0641-\u0652",
+    "ar": "\u0621-\u063a\u0641-\u064a",  # no vowel marks
+    "zh": "\u4e00-\u9fff",
 }
 
 BLOCKS = """\
@@ -47,11 +50,11 @@ def corpus():
 # -- the built-in corpus ----------------------------------------------------------------------------
 
 
-def test_corpus_has_the_same_sentences_in_five_languages(corpus):
+def test_corpus_has_the_same_sentences_in_six_languages(corpus):
     assert corpus.languages == LANGUAGES
     counts = corpus.sentences.group_by("language").agg(pl.len(), pl.col("id").n_unique().alias("ids"))
     assert set(counts["len"]) == set(counts["ids"]) == {corpus.n_sentences}
-    assert corpus.n_sentences >= 150
+    assert corpus.n_sentences >= 600
     per_sentence = corpus.sentences.group_by("sentence").agg(pl.col("id", "label", "topic").n_unique())
     assert per_sentence.select("id", "label", "topic").max().row(0) == (1, 1, 1)
 
@@ -71,10 +74,12 @@ def test_corpus_entities_agree_between_languages_and_tags_are_iob2(corpus):
         corpus.words.filter(pl.col("ner").str.starts_with("B-")).group_by("sentence", "ner", "language").len()
     )
     wide = kinds.pivot(on="language", index=["sentence", "ner"], values="len").fill_null(0)
-    assert wide.height > 100
     for language in LANGUAGES[1:]:
         assert wide[language].to_list() == wide["en"].to_list()
-    assert set(kinds["ner"]) == {"B-PER", "B-LOC", "B-ORG"}
+    counts = dict(wide.group_by("ner").agg(pl.col("en").sum()).iter_rows())
+    assert set(counts) == {"B-PER", "B-LOC", "B-ORG"}
+    assert min(counts.values()) >= 200
+    assert max(counts.values()) < 1.2 * min(counts.values())
     last = "O"
     for tag, position in corpus.words.select("ner", "position").iter_rows():
         if tag.startswith("I-"):
@@ -83,14 +88,34 @@ def test_corpus_entities_agree_between_languages_and_tags_are_iob2(corpus):
         last = tag
 
 
+def test_corpus_names_recur_in_other_sentences_so_that_a_tagger_can_learn(corpus):
+    names = corpus.words.filter(pl.col("ner").str.starts_with("B-"), pl.col("language") == "en")
+    sentences = names.group_by("word").agg(pl.col("sentence").n_unique())
+    recurring = sentences.filter(pl.col("sentence") > 1)["word"]
+    assert 0.4 < names["word"].is_in(recurring.implode()).mean() < 0.95
+
+
 def test_corpus_sentences_are_distinct_and_of_many_lengths(corpus):
     lengths = corpus.words.group_by("language", "sentence").len()
     for language in LANGUAGES:
         assert len(set(corpus.texts(language))) == corpus.n_sentences
+        bare = {re.sub(r"\W|\d", "", text).casefold() for text in corpus.texts(language)}
+        assert len(bare) == corpus.n_sentences  # nor but for a number or a comma
         n = lengths.filter(pl.col("language") == language)["len"]
         assert n.min() <= 8
         assert n.max() >= 25
         assert n.std() > 4
+
+
+def test_corpus_translations_are_of_like_length(corpus):
+    # A line put into the wrong block would show: no translation is three times as long as its English line.
+    n = corpus.sentences.with_columns(pl.col("text").str.len_chars().alias("n"))
+    wide = n.pivot(on="language", index="sentence", values="n")
+    for language in LANGUAGES[1:]:
+        ratio = (wide[language] / wide["en"]).to_numpy()
+        ratio = ratio / np.median(ratio)
+        assert ratio.min() > 1 / 3
+        assert ratio.max() < 3
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -99,12 +124,35 @@ def test_corpus_letters_belong_to_the_language(corpus, language):
     assert not re.sub(f"[{LETTERS[language]}]", "", "".join(sorted(letters)))
 
 
-def test_corpus_sentiment_is_balanced_and_topics_vary(corpus):
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_corpus_punctuation_is_that_of_the_language(corpus, language):
+    wrong = {
+        "en": "[«»¿¡،؟，。！？]",
+        "de": '[«»¿¡،؟，。！？"]',
+        "es": '[،؟，。！？"]',
+        "fr": '[¿¡،؟，。！？"]|[^ \u00a0\u202f][!?;]',
+        "ar": '[¿¡,?;，。！？"]',
+        "zh": '[¿¡،؟,?!;"]|\\.$',
+    }[language]
+    assert [text for text in corpus.texts(language) if re.search(wrong, text)] == []
+    for text in corpus.texts("es"):
+        assert text.count("¿") == text.count("?")
+        assert text.count("¡") == text.count("!")
+
+
+def test_corpus_sentiment_is_balanced_in_every_way(corpus):
     one = corpus.sentences.filter(pl.col("language") == "en")
-    shares = one["label"].value_counts(normalize=True)
-    assert set(shares["label"]) == {"positive", "neutral", "negative"}
-    assert shares["proportion"].min() > 0.25
-    assert one["topic"].n_unique() >= 15
+    named = corpus.words.filter(pl.col("language") == "en", pl.col("ner") != "O")["sentence"].unique()
+    for part in (one, one.filter(pl.col("sentence").is_in(named.implode()))):
+        shares = part["label"].value_counts(normalize=True)
+        assert set(shares["label"]) == {"positive", "neutral", "negative"}
+        assert shares["proportion"].min() > 0.25
+    length = one.with_columns(pl.col("text").str.len_chars()).group_by("label").agg(pl.col("text").mean())
+    assert length["text"].max() < 1.5 * length["text"].min()  # the label is not to be had from the length
+    topics = one.group_by("topic").agg(pl.len(), pl.col("label").n_unique())
+    assert topics.height >= 60
+    assert set(topics["len"]) == {10}
+    assert set(topics["label"]) == {3}
 
 
 def test_corpus_takes_languages_in_the_order_asked_for(corpus):
@@ -152,6 +200,32 @@ def test_parse_names_the_place_of_a_mistake(old, new, message):
         starter.parse(lines)
 
 
+def test_parse_closes_up_chinese_and_keeps_the_words():
+    lines = ["# x1\tneutral\tsport", "zh: 2016 年 ， [PER 玛丽 · 居里] 在 FC Delta 和 [ORG 北京 大学] 。"]
+    found = starter.parse(lines)
+    text = "2016年，玛丽·居里在FC Delta和北京大学。"
+    assert found.texts("zh") == [text]
+    words = found.words.select("word", "ner").rows()
+    assert [word for word, _ in words] == [
+        "2016",
+        "年",
+        "，",
+        "玛丽",
+        "·",
+        "居里",
+        "在",
+        "FC",
+        "Delta",
+        "和",
+        "北京",
+        "大学",
+        "。",
+    ]
+    assert [tag for _, tag in words if tag != "O"] == ["B-PER", "I-PER", "I-PER", "B-ORG", "I-ORG"]
+    for word, start, end in found.words.select("word", "start", "end").iter_rows():
+        assert text[start:end] == word
+
+
 def test_parse_refuses_an_empty_file():
     with pytest.raises(InputError, match="no sentences"):
         starter.parse([])
@@ -179,7 +253,7 @@ def test_model_tokenizer_is_cased_keeps_accents_and_gives_offsets():
 
     tokenizer = AutoTokenizer.from_pretrained(starter.model_folder())
     assert (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.mask_token_id) == (0, 1, 4)
-    for text in ("Über Paris été mañana", "قال الرئيس"):
+    for text in ("Über Paris été mañana", "قال الرئيس", "我 们"):
         coded = tokenizer(text, return_offsets_mapping=True)
         assert coded["input_ids"][0] == tokenizer.cls_token_id
         assert coded["input_ids"][-1] == tokenizer.sep_token_id
@@ -187,6 +261,23 @@ def test_model_tokenizer_is_cased_keeps_accents_and_gives_offsets():
         spans = [text[start:end] for start, end in coded["offset_mapping"]]
         pieces = tokenizer.convert_ids_to_tokens(coded["input_ids"])
         assert spans[1:-1] == [piece.removeprefix("##") for piece in pieces[1:-1]]
+
+
+def test_model_reads_chinese_character_by_character():
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(starter.model_folder())
+    assert tokenizer.tokenize("我们在北京，2016年。") == [
+        "我",
+        "们",
+        "在",
+        "北",
+        "京",
+        "，",
+        "2016",
+        "年",
+        "。",
+    ]
 
 
 def test_model_knows_every_character_of_the_corpus(corpus):
@@ -198,74 +289,67 @@ def test_model_knows_every_character_of_the_corpus(corpus):
 
 
 @pytest.mark.shared
-def test_model_finds_translations_it_has_not_seen():
+def test_model_finds_translations_it_has_not_seen_better_than_from_its_start():
     if not PUD.exists():
         pytest.skip("the shared PUD sentences are not there")
     texts = {
         language: (PUD / f"pud.{language}.txt").read_text(encoding="utf-8").split("\n")[:100]
         for language in ("en", "es", "ar")
     }
-    found = pretrain.evaluate(starter.model_folder(), texts)
-    best = found.group_by("source", "target").agg(pl.col("precision").max())
-    pairs = {(s, t): p for s, t, p in best.iter_rows()}
+    found = judge.sentence_retrieval(starter.model_folder(), texts)
     assert found["chance"].unique().to_list() == [0.01]
-    assert pairs["en", "es"] > 0.3
-    assert pairs["en", "ar"] > 0.1
+    middle = found.filter(pl.col("layer") == 4)
+    precision = {(s, t): p for s, t, p in middle.select("source", "target", "csls").iter_rows()}
+    assert precision["en", "es"] > 0.5
+    assert precision["en", "ar"] > 0.2
 
 
 # -- pre-training -----------------------------------------------------------------------------------
 
-SMALL = pretrain.Settings(
-    vocab=200, layers=2, width=16, heads=2, positions=16, steps=60, batch_pieces=512, warmup=2, save_minutes=0
-)
+NUMBERS = {
+    "en": "one two three four five six seven eight nine ten eleven twelve",
+    "de": "eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf",
+}
+RECIPE = """\
+name: numbers
+text:
+  - files: {en: numbers.en, de: numbers.de}
+    lines: [1, 360]
+held_out:
+  files: {en: numbers.en, de: numbers.de}
+  lines: [361, 400]
+tokenizer: {n_pieces: 200}
+model: {n_layers: 2, width: 32, n_heads: 2, feed_forward: 32, n_positions: 16}
+training: {steps: 600, batch_pieces: 512, warmup: 2, rate: 3.0e-3, keep: [0, 100]}
+run: {threads: 1, save_minutes: 0, precision: float32}
+"""
 
 
 @pytest.fixture(scope="module")
-def sets():
+def text_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text")
     rng = np.random.default_rng(5)
-    numbers = [rng.integers(0, 12, size=rng.integers(2, 8)) for _ in range(60)]
-    words = {
-        "en": [
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-        ],
-        "de": [
-            "eins",
-            "zwei",
-            "drei",
-            "vier",
-            "fünf",
-            "sechs",
-            "sieben",
-            "acht",
-            "neun",
-            "zehn",
-            "elf",
-            "zwölf",
-        ],
-    }
-    return [
-        {
-            language: [" ".join(names[n] for n in line) for line in numbers]
-            for language, names in words.items()
-        }
-    ]
+    lines = [rng.integers(0, 12, size=rng.integers(2, 8)) for _ in range(400)]
+    for language, names in NUMBERS.items():
+        words = names.split()
+        text = "".join(" ".join(words[n] for n in line) + "\n" for line in lines)
+        (folder / f"numbers.{language}").write_text(text, encoding="utf-8")
+    return folder
+
+
+def _recipe(folder, *changes):
+    text = RECIPE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = folder / "numbers.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="module")
-def trained(sets, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pretrain")
-    return pretrain.pretrain(sets, folder, settings=SMALL)
+def trained(text_folder, tmp_path_factory):
+    return pretrain.pretrain(_recipe(text_folder), out=tmp_path_factory.mktemp("pretrain"))
 
 
 def _weights(folder):
@@ -274,113 +358,169 @@ def _weights(folder):
     return load_file(folder / "model.safetensors")
 
 
-def test_pretrain_learns_and_exports_a_model_that_evaluate_reads(sets, tmp_path):
-    settings = pretrain.Settings(**{**vars(SMALL), "steps": 100, "rate": 5e-3, "save_minutes": 9.0})
-    folder = pretrain.pretrain(sets, tmp_path, settings=settings)
-    curve = pl.read_csv(tmp_path / "curve.csv")
-    assert curve["step"].to_list() == [50, 100]
-    assert curve["loss_pairs"][1] < curve["loss_pairs"][0] < np.log(200) + 0.5
-    same = pretrain.evaluate(folder, {"a": sets[0]["en"][:20], "b": sets[0]["en"][:20]})
-    assert same.columns == ["source", "target", "layer", "precision", "chance"]
-    assert same["layer"].unique().sort().to_list() == [0, 1, 2]
-    assert same["precision"].min() > 0.9  # a sentence is nearest to itself (bar anagrams)
+def test_pretrain_learns_and_leaves_a_curve_models_and_judgements(trained):
+    assert trained.curve["step"].to_list() == [100, 200, 300, 400, 500, 600]
+    assert trained.curve["loss_pairs"][5] < trained.curve["loss_pairs"][0] < np.log(200) + 0.5
+    assert list(trained.models) == ["step_000000", "step_000100", "model"]
+    retrieval = pl.read_csv(trained.folder / "retrieval.csv")
+    assert set(retrieval["model"]) == set(trained.models)
+    assert retrieval["layer"].unique().sort().to_list() == [0, 1, 2]
+    masked = pl.read_csv(trained.folder / "masked.csv").filter(pl.col("language") == "en")
+    accuracy = {(m, b): a for m, b, a in masked.select("model", "beside", "accuracy").iter_rows()}
+    # numbers drawn at random cannot be guessed from each other, only from their translation
+    assert accuracy["model", "de"] > 0.5
+    assert accuracy["model", "de"] > accuracy["step_000000", "de"]
+    assert accuracy["model", None] < 0.4
+    facts = json.loads((trained.folder / "run.json").read_text())
+    assert facts["steps"] == 600
+    assert facts["precision"] == "float32"
+    assert facts["lines_a_language"] == [360]
 
 
-def test_pretrain_killed_and_run_again_ends_with_the_same_weights(sets, trained, tmp_path, monkeypatch):
+def test_without_pairs_nothing_is_learnt_from_the_translation(text_folder, trained, tmp_path):
+    recipe = _recipe(text_folder, ("warmup: 2", "warmup: 2, pairs: 0"))
+    alone = pretrain.pretrain(recipe, out=tmp_path)
+    assert alone.curve["loss_pairs"].null_count() == 6
+    masked = pl.read_csv(tmp_path / "masked.csv").filter(pl.col("model") == "model", pl.col("beside") == "de")
+    with_pairs = pl.read_csv(trained.folder / "masked.csv").filter(
+        pl.col("model") == "model", pl.col("beside") == "de"
+    )
+    assert masked["accuracy"][0] < with_pairs["accuracy"][0] - 0.2
+
+
+def test_pretrain_killed_and_run_again_ends_with_the_same_weights(
+    text_folder, trained, tmp_path, monkeypatch
+):
     true_losses, calls = pretrain._losses, []
 
     def dies(*args):
         calls.append(1)
-        if len(calls) > 54:  # after the first point of the curve
+        if len(calls) > 150:  # after the first checkpoint
             raise KeyboardInterrupt
         return true_losses(*args)
 
-    shutil.copy(trained.parent / "tokenizer.json", tmp_path)
+    shutil.copy(trained.folder / "tokenizer.json", tmp_path)
+    recipe = _recipe(text_folder)
     monkeypatch.setattr(pretrain, "_losses", dies)
     with pytest.raises(KeyboardInterrupt):
-        pretrain.pretrain(sets, tmp_path, settings=SMALL)
+        pretrain.pretrain(recipe, out=tmp_path)
     monkeypatch.setattr(pretrain, "_losses", true_losses)
-    again = pretrain.pretrain(sets, tmp_path, settings=SMALL)
-    assert pl.read_csv(tmp_path / "curve.csv")["step"].to_list() == [50]
-    expected, found = _weights(trained), _weights(again)
-    assert expected.keys() == found.keys()
-    for name in expected:
-        assert torch.equal(expected[name], found[name]), name
+    again = pretrain.pretrain(recipe, out=tmp_path)
+    assert again.curve.drop("seconds").equals(trained.curve.drop("seconds"))
+    for name in trained.models:
+        expected, found = _weights(trained.models[name]), _weights(again.models[name])
+        assert expected.keys() == found.keys()
+        for key in expected:
+            assert torch.equal(expected[key], found[key]), (name, key)
 
 
-def test_pretrain_leaves_the_global_generator_alone(sets, tmp_path):
+def test_pretrain_takes_the_tokenizer_of_another_run(text_folder, trained, tmp_path):
+    file = trained.folder / "tokenizer.json"
+    recipe = _recipe(
+        text_folder,
+        ("{n_pieces: 200}", f"{{file: '{file}'}}"),
+        ("steps: 600", "steps: 1"),
+        ("[0, 100]", "[]"),
+    )
+    done = pretrain.pretrain(recipe, out=tmp_path)
+    assert (tmp_path / "tokenizer.json").read_text() == file.read_text()
+    assert list(done.models) == ["model"]
+
+
+def test_pretrain_leaves_the_global_generator_alone(text_folder, tmp_path):
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    pretrain.pretrain(sets, tmp_path, settings=pretrain.Settings(**{**vars(SMALL), "steps": 1}))
+    pretrain.pretrain(_recipe(text_folder, ("steps: 600", "steps: 1"), ("[0, 100]", "[0]")), out=tmp_path)
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_pretrain_refuses_a_checkpoint_of_another_shape(sets, trained):
-    other = pretrain.Settings(**{**vars(SMALL), "layers": 3})
-    with pytest.raises(UsageError, match="Choose another --out"):
-        pretrain.pretrain(sets, trained.parent, settings=other)
-
-
-def test_pretrain_refuses_lines_that_do_not_match(tmp_path):
-    with pytest.raises(InputError, match=r"same number of lines.*'en': 2, 'de': 1"):
-        pretrain.pretrain([{"en": ["a", "b"], "de": ["a"]}], tmp_path, settings=SMALL)
-    with pytest.raises(UsageError, match="repeats"):
-        pretrain.pretrain([{"en": ["a"]}], tmp_path, repeats=[1, 2], settings=SMALL)
+def test_pretrain_refuses_to_go_on_with_another_study(text_folder, trained):
+    with pytest.raises(UsageError, match=r"training changed since. Choose another --out"):
+        pretrain.pretrain(_recipe(text_folder, ("warmup: 2", "warmup: 3")), out=trained.folder)
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [("masked", 1.5), ("masked", 0.0), ("heads", 3), ("batch_pieces", 16), ("pairs", -0.1)],
+    ("old", "new", "error", "message"),
+    [
+        (
+            "warmup: 2",
+            "warm_up: 2",
+            UsageError,
+            "line 10: unknown key in training 'warm_up'. Did you mean 'warmup'",
+        ),
+        ("warmup: 2", "warmup: 0", UsageError, "line 10: training.warmup"),
+        ("width: 32", "width: 31", UsageError, "line 9: model: width must be even"),
+        ("[0, 100]", "[600]", UsageError, "line 10: training: steps to keep lie in 0..599"),
+        (
+            "batch_pieces: 512",
+            "batch_pieces: 20",
+            UsageError,
+            r"batch_pieces must hold one pair, 2 \* n_positions = 32",
+        ),
+        ("lines: [1, 360]", "starter: true", UsageError, "line 3: text.0: a text is either 'files'"),
+        ("lines: [361, 400]", "lines: [361, 401]", InputError, "lines 361 to 401 were asked for"),
+        (
+            "de: numbers.de}\n    lines",
+            "de: short.de}\n    lines",
+            InputError,
+            "400 in .*numbers.en, 1 in .*short.de",
+        ),
+    ],
 )
-def test_settings_refuse_impossible_values(field, value):
-    with pytest.raises(UsageError, match=field):
-        pretrain.Settings(**{field: value})
+def test_recipe_names_what_is_wrong(text_folder, tmp_path, old, new, error, message):
+    (text_folder / "short.de").write_text("eins\n")
+    with pytest.raises(error, match=message):
+        pretrain.pretrain(_recipe(text_folder, (old, new)), out=tmp_path)
 
 
-def test_masking_hides_whole_words_and_tells_the_lines_of_a_pair_apart():
-    continues = np.zeros(50, dtype=bool)
-    continues[30:] = True
-    first = np.array([examples.CLS, 10, 30, 31, 11, 12, 32, examples.SEP])
-    second = np.array([examples.CLS, 13, 33, examples.SEP])
+def test_starter_corpus_is_a_text():
+    texts = TextSection(starter=True, lines=(1, 3)).read()
+    assert list(texts) == list(LANGUAGES)
+    assert texts["en"] == list(starter.load_corpus().texts("en")[:3])
+
+
+# -- masking ----------------------------------------------------------------------------------------
+
+
+def _examples(n, rng):
+    """Two lines of 20 words each, every word two pieces: 2k starts a word, 2k + 1 goes on."""
+
+    def line():
+        words = 2 * rng.integers(5, 50, size=20)
+        return np.concatenate([[examples.CLS], np.stack([words, words + 1], axis=1).ravel(), [examples.SEP]])
+
+    return [[line(), line()] for _ in range(n)]
+
+
+def test_mask_hides_whole_words_never_special_pieces_and_one_line_more_than_the_other():
     rng = np.random.default_rng(0)
-    share = []
-    for _ in range(300):
-        batch = examples.mask([[first, second], [second]], rng, continues, 0.25)
-        hidden = batch.labels != examples.IGNORED
-        assert batch.positions[0].tolist() == [*range(8), *range(4)]
-        assert batch.segments.tolist() == [[0] * 8 + [1] * 4, [0] * 12]
-        assert batch.is_pair.tolist() == [True, False]
-        assert hidden[0, 1] == hidden[0, 2] == hidden[0, 3]
-        assert hidden[0, 5] == hidden[0, 6]
-        assert not hidden[0, [0, 7, 8, 11]].any()
-        assert not hidden[1, 3:].any()  # [SEP] and padding
-        joined = np.concatenate([first, second])
-        assert (batch.labels[0][hidden[0]] == joined[hidden[0]]).all()
-        assert (batch.ids[0][~hidden[0]] == joined[~hidden[0]]).all()
-        share.append(hidden[0, 4])
-    assert 0.15 < np.mean(share) < 0.35
+    continues = np.arange(102) % 2 == 1
+    continues[:10] = False
+    batch = examples.pad(_examples(300, rng))
+    changed, labels = examples.mask(batch, rng, continues, masked=0.2, masked_pair=(0.5, 0.1))
+    hidden = labels != examples.IGNORED
+    assert not hidden[batch.ids < len(examples.SPECIAL)].any()
+    starts, ends = hidden[:, 1:41:2], hidden[:, 2:42:2]
+    assert (starts == ends).all()  # the two pieces of a word go together
+    assert (labels[hidden] == batch.ids[hidden]).all()
+    assert (changed.ids[~hidden] == batch.ids[~hidden]).all()
+    assert 0.75 < (changed.ids[hidden] == examples.MASK).mean() < 0.85
+    shares = np.sort([[row[:42].sum() / 40, row[42:].sum() / 40] for row in hidden], axis=1).mean(axis=0)
+    assert shares == pytest.approx([0.1, 0.5], abs=0.03)
+    assert 0.4 < np.mean([row[:42].sum() > row[42:].sum() for row in hidden]) < 0.6
+    assert batch.positions[0].tolist() == [*range(42), *range(42)]
+    assert batch.segments[0].tolist() == [0] * 42 + [1] * 42
 
 
-def test_shared_vectors_put_pieces_of_the_same_lines_together():
-    rng = np.random.default_rng(2)
-    meanings = [rng.choice(10, size=3, replace=False) for _ in range(200)]
-    lines = {
-        "a": [m + 5 for m in meanings],
-        "b": [m + 15 for m in meanings],
-    }  # piece 5 + k says what 15 + k says
-    data = examples.Data([lines], np.zeros((0, 2), dtype=np.int64))
-    vectors = examples.shared_vectors(data, vocab=26, width=8, seed=0)
-    assert vectors.shape == (26, 8)
-    near = vectors[5:15] @ vectors[15:25].T
-    assert near.argmax(axis=1).tolist() == list(range(10))
-    assert np.diag(near) == pytest.approx(1, abs=1e-3)
-    assert not vectors[[0, 4, 25]].any()  # special pieces and a piece that is in no line
-
-
-def test_command_line_reads_sets_and_refuses_a_bad_pair(tmp_path):
-    for name in ("a.en", "a.de", "b.en", "b.de"):
-        (tmp_path / name).write_text(f"{name}\n", encoding="utf-8")
-    files = [f"{name[-2:]}={tmp_path / name}" for name in ("a.en", "b.en", "a.de", "b.de")]
-    assert examples.read_sets(files) == [{"en": ["a.en"], "de": ["a.de"]}, {"en": ["b.en"], "de": ["b.de"]}]
-    with pytest.raises(UsageError, match="LANGUAGE=FILE"):
-        examples.read_sets(["en:a.txt"])
+def test_distributional_vectors_put_pieces_of_like_contexts_together():
+    rng = np.random.default_rng(1)
+    # pieces 10-19 stand between 5s and 6s, pieces 20-29 between 7s and 8s
+    lines = [np.array([2, 5, rng.integers(10, 20), 6, 3]) for _ in range(300)]
+    lines += [np.array([2, 7, rng.integers(20, 30), 8, 3]) for _ in range(300)]
+    data = examples.Data([{"x": lines}], np.array([[0, i] for i in range(600)]))
+    vectors = examples.distributional_vectors(data, vocab=40, width=8, seed=0)
+    assert np.linalg.norm(vectors[10:30], axis=1) == pytest.approx(1, abs=1e-5)
+    same = vectors[10:20] @ vectors[10:20].T
+    other = vectors[10:20] @ vectors[20:30].T
+    assert same.min() > other.max() + 0.3
+    assert not vectors[30:].any()

@@ -14,5 +14,17 @@ from isogloss.models.loading import (
     load,
     space_marks,
 )
+from isogloss.models.sources import load_part, quiet_transformers
 
-__all__ = ["Loaded", "ModelInfo", "describe", "encode", "facts", "hidden_states", "load", "space_marks"]
+__all__ = [
+    "Loaded",
+    "ModelInfo",
+    "describe",
+    "encode",
+    "facts",
+    "hidden_states",
+    "load",
+    "load_part",
+    "quiet_transformers",
+    "space_marks",
+]

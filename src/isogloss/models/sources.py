@@ -101,7 +101,7 @@ def check_complete(name: object, missing: Sequence[str], *, encoder_only: bool) 
 def load_part(what: str, name: object, make: Callable[[], Any]) -> Any:
     """Call one of transformers' loaders quietly; whatever goes wrong is one line that names the model."""
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             return make()
     except Exception as error:  # transformers and its file readers raise many kinds
         reason = next((line.strip() for line in str(error).split("\n") if line.strip()), type(error).__name__)
@@ -109,7 +109,8 @@ def load_part(what: str, name: object, make: Callable[[], Any]) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' own bars and warnings; ours say what matters."""
     from transformers.utils import logging as theirs
 
     level, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()

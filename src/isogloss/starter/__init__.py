@@ -19,6 +19,7 @@ _HERE = Path(__file__).parent
 _HEADER = re.compile(r"# (\S+)\t(\S+)\t(\S+)")
 _LINE = re.compile(r"(\w+): (.+)")
 _MARK = re.compile(r"\[([A-Z]+) ([^\[\]]+)\]")
+_UNSPACED = {"zh"}  # the file has a space between words, the text has none
 
 Span = tuple[int, int, str]  # start, end, type
 
@@ -34,7 +35,7 @@ def model_folder() -> Path:
 
 
 def load_corpus(languages: Sequence[str] | None = None) -> Corpus:
-    """Return the built-in multi-parallel corpus: everyday and newspaper-like sentences in en, de, es, fr, ar.
+    """Return the built-in multi-parallel corpus: everyday and newspaper-like sentences in en, de, es, fr, ar, zh.
 
     Parameters
     ----------
@@ -68,6 +69,7 @@ class _Sentence:
     topic: str
     language: str
     text: str
+    words: list[tuple[str, int, int]]
     spans: list[Span]
     place: str
 
@@ -76,7 +78,8 @@ def parse(lines: Iterable[str], languages: Sequence[str] | None = None, *, name:
     """Read the starter corpus's notation from lines; `load_corpus` says what comes out.
 
     A block is a header, ``# ID<tab>LABEL<tab>TOPIC``, and a line ``LANGUAGE: text`` per language with
-    entities marked as ``[PER Marie Curie]``; empty lines are skipped.
+    entities marked as ``[PER Marie Curie]``; empty lines are skipped.  Chinese lines have a space between
+    words, which is not part of the text.
 
     Raises
     ------
@@ -93,8 +96,7 @@ def parse(lines: Iterable[str], languages: Sequence[str] | None = None, *, name:
             header = found
             blocks.append([])
         elif (found := _LINE.fullmatch(line)) and header:
-            text, spans = _unmark(unicodedata.normalize("NFC", found[2].strip()), place)
-            blocks[-1].append(_Sentence(header[1], header[2], header[3], found[1], text, spans, place))
+            blocks[-1].append(_sentence(header, found[1], found[2], place))
         elif line.strip():
             raise InputError(
                 f"{place}: neither '# ID<tab>LABEL<tab>TOPIC' nor 'LANGUAGE: text': {line[:60]!r}."
@@ -115,6 +117,16 @@ def parse(lines: Iterable[str], languages: Sequence[str] | None = None, *, name:
     return _corpus([{sentence.language: sentence for sentence in block} for block in blocks], chosen)
 
 
+def _sentence(header: re.Match[str], language: str, line: str, place: str) -> _Sentence:
+    text, spans = _unmark(unicodedata.normalize("NFC", line.strip()), place)
+    if language in _UNSPACED:
+        text, words, moved = _close_up(text)
+        spans = [(moved[start], moved[end - 1] + 1, kind) for start, end, kind in spans]
+    else:
+        words = segment(text, language)
+    return _Sentence(header[1], header[2], header[3], language, text, words, spans, place)
+
+
 def _unmark(marked: str, place: str) -> tuple[str, list[Span]]:
     """Return the text without its marks, and the marked spans in it."""
     text, spans, end = "", [], 0
@@ -129,16 +141,28 @@ def _unmark(marked: str, place: str) -> tuple[str, list[Span]]:
     return text, spans
 
 
+def _close_up(spaced: str) -> tuple[str, list[tuple[str, int, int]], list[int]]:
+    """Return a line without the spaces between its words, the words, and where each character went.
+
+    A space stays where letters or digits of another script would run together.
+    """
+    text, words, moved = "", [], []
+    for word in spaced.split(" "):
+        if text and word and (text[-1] + word[0]).isascii() and (text[-1] + word[0]).isalnum():
+            text += " "
+        words.append((word, len(text), len(text) + len(word)))
+        moved += [*range(len(text), len(text) + len(word)), len(text) + len(word)]  # and the space behind
+        text += word
+    return text, words, moved
+
+
 def _corpus(blocks: Sequence[dict[str, _Sentence]], languages: tuple[str, ...]) -> Corpus:
     sentences, words = [], []
     for language in languages:
         for number, block in enumerate(blocks):
             sentence = block[language]
             sentences.append((language, number, sentence.text, sentence.label, sentence.topic, sentence.id))
-            words += [
-                (language, number, position, *word)
-                for position, word in enumerate(_tagged(sentence, language))
-            ]
+            words += [(language, number, position, *word) for position, word in enumerate(_tagged(sentence))]
     string = pl.String()
     table = pl.DataFrame(
         words,
@@ -173,9 +197,9 @@ def _corpus(blocks: Sequence[dict[str, _Sentence]], languages: tuple[str, ...]) 
     )
 
 
-def _tagged(sentence: _Sentence, language: str) -> list[tuple[str, int, int, str]]:
+def _tagged(sentence: _Sentence) -> list[tuple[str, int, int, str]]:
     """Return (word, start, end, IOB2 tag) for the words of a sentence."""
-    words = segment(sentence.text, language)
+    words = sentence.words
     starts, ends = {start for _, start, _ in words}, {end for _, _, end in words}
     for start, end, kind in sentence.spans:
         if start not in starts or end not in ends:

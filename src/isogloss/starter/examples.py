@@ -1,11 +1,11 @@
-"""From files to batches: line-parallel sets, the tokenizer, examples of one or two lines, whole-word masking."""
+"""From lines to batches: the tokenizer, examples of one or two lines, whole-word masking, first embeddings."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss import store
-from isogloss.errors import InputError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -25,61 +24,38 @@ _POOL = 1024  # examples drawn together, sorted by length and cut into batches
 Texts = Mapping[str, Sequence[str]]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-
-
-# -- parallel sets --------------------------------------------------------------------------------------
-
-
-def read_sets(files: Sequence[str]) -> list[dict[str, list[str]]]:
-    """Read ``LANGUAGE=FILE`` arguments: the n-th file of every language belongs to set n."""
-    found: dict[str, list[list[str]]] = {}
-    for item in files:
-        language, equals, path = item.partition("=")
-        if not (language and equals and path):
-            raise UsageError(f"--parallel takes LANGUAGE=FILE, e.g. en=bible.en.txt; got '{item}'.")
-        found.setdefault(language, []).append(store.read_lines(path))
-    n_sets = max(map(len, found.values()), default=0)
-    return [
-        {language: sets[number] for language, sets in found.items() if number < len(sets)}
-        for number in range(n_sets)
-    ]
-
-
-def check_sets(sets: Sequence[Texts], repeats: Sequence[int]) -> None:
-    """Refuse sets whose languages differ in their number of lines, and repeats that do not fit them."""
-    if len(repeats) != len(sets) or any(n < 1 for n in repeats):
-        raise UsageError(
-            f"repeats needs one positive number for each of the {len(sets)} set(s); got {repeats}."
-        )
-    if not sets:
-        raise UsageError("There is no text to train on. Give at least one --parallel LANGUAGE=FILE.")
-    for number, texts in enumerate(sets, start=1):
-        counts = {language: len(lines) for language, lines in texts.items()}
-        if not counts or len(set(counts.values())) > 1 or 0 in counts.values():
-            raise InputError(
-                f"Set {number} must have the same number of lines, at least one, in every language; "
-                f"got {counts}."
-            )
+Floats = npt.NDArray[np.float32]
+Floats64 = npt.NDArray[np.float64]
 
 
 # -- the tokenizer ----------------------------------------------------------------------------------
 
 
-def train_tokenizer(lines: Iterator[str], *, vocab: int) -> Any:
-    """Return a cased WordPiece tokenizer (NFC, BERT's pre-tokeniser) of at most `vocab` pieces."""
+def train_tokenizer(lines: Iterator[str], *, n_pieces: int, n_characters: int) -> Any:
+    """Return a cased WordPiece tokenizer (NFC, BERT's pre-tokeniser) of at most `n_pieces` pieces.
+
+    Chinese characters are words of their own, as in BERT; characters rarer than the `n_characters` most
+    frequent ones are unknown.
+    """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL[UNK]))
-    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.BertNormalizer(strip_accents=False, lowercase=False)]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab, special_tokens=list(SPECIAL), show_progress=False)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=n_pieces, limit_alphabet=n_characters, special_tokens=list(SPECIAL), show_progress=False
+    )
     tokenizer.train_from_iterator(lines, trainer)
     tokenizer.post_processor = processors.BertProcessing((SPECIAL[SEP], SEP), (SPECIAL[CLS], CLS))
     return tokenizer
 
 
-def tokenizer_of(sets: Sequence[Texts], repeats: Sequence[int], path: Path, *, vocab: int) -> Any:
+def tokenizer_of(
+    sets: Sequence[Texts], repeats: Sequence[int], path: Path, *, n_pieces: int, n_characters: int
+) -> Any:
     """Return the tokenizer of the run: the one already in its folder, or a new one.
 
     Every set has the same lines in every language, so every language has its share of the pieces.
@@ -93,7 +69,7 @@ def tokenizer_of(sets: Sequence[Texts], repeats: Sequence[int], path: Path, *, v
             for language in texts
             for line in itertools.chain.from_iterable(itertools.repeat(texts[language], n))
         )
-        store.write_text(path, train_tokenizer(lines, vocab=vocab).to_str())
+        store.write_text(path, train_tokenizer(lines, n_pieces=n_pieces, n_characters=n_characters).to_str())
     return Tokenizer.from_file(str(path))
 
 
@@ -147,47 +123,62 @@ def encode(tokenizer: Any, sets: Sequence[Texts], repeats: Sequence[int], *, pos
     return Data(lines, np.concatenate(drawn))
 
 
-def shared_vectors(data: Data, *, vocab: int, width: int, seed: int) -> npt.NDArray[np.float32]:
-    """Return a unit vector per piece, (vocab, width): pieces of the same lines are near, in any language.
+def distributional_vectors(data: Data, *, vocab: int, width: int, seed: int, window: int = 4) -> Floats:
+    """Return a unit vector per piece, (vocab, width): pieces that occur in like contexts are near.
 
-    Inverted indexing (Søgaard et al., ACL 2015): the leading left singular vectors of the pieces-by-lines
-    matrix with rows of length 1, without the first, which only says how frequent a piece is.  A piece
-    that occurs nowhere gets zeros.
+    The `width` leading left singular vectors of the matrix of positive pointwise mutual information between
+    pieces and the pieces within `window` of them, weighted by the root of their singular values (Levy and
+    Goldberg, NeurIPS 2014; Levy, Goldberg and Dagan, TACL 2015: neighbours count 1 / distance, context
+    frequencies are raised to 0.75).  All lines of all languages count, each on its own: that two lines are
+    translations is not used.  A piece that occurs nowhere gets zeros.
     """
-    from scipy.sparse import csr_array, diags_array
+    from scipy.sparse import coo_array
     from sklearn.utils.extmath import randomized_svd
 
-    rows, columns, n_lines = [], [], 0
-    for texts in data.lines:
-        for lines in texts.values():
-            for number, ids in enumerate(lines, start=n_lines):
-                pieces = np.unique(ids[ids >= len(SPECIAL)])
-                rows.append(pieces)
-                columns.append(np.full_like(pieces, number))
-        n_lines += len(next(iter(texts.values())))
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    counts = csr_array((np.ones(len(row), dtype=np.float32), (row, column)), shape=(vocab, n_lines))
-    counts.sum_duplicates()  # the same piece in several languages of a line
-    norms = np.sqrt(np.bincount(np.repeat(np.arange(vocab), np.diff(counts.indptr)), counts.data**2, vocab))
-    weighted = diags_array(1 / np.maximum(norms, 1)) @ counts
-    n = min(width + 1, min(weighted.shape) - 1)
-    left, _, _ = randomized_svd(weighted, n, n_iter=4, random_state=seed)
+    lines = [ids for texts in data.lines for group in texts.values() for ids in group]
+    pieces, line = np.concatenate(lines), np.repeat(np.arange(len(lines)), [len(ids) for ids in lines])
+    counts: Any = coo_array((vocab, vocab), dtype=np.float64).tocsr()
+    for distance in range(1, window + 1):
+        left, right = pieces[:-distance], pieces[distance:]
+        kept = (line[:-distance] == line[distance:]) & (left >= len(SPECIAL)) & (right >= len(SPECIAL))
+        weights = np.full(int(kept.sum()), 1 / distance)
+        counts = counts + coo_array((weights, (left[kept], right[kept])), shape=(vocab, vocab)).tocsr()
+    both = (counts + counts.T).tocoo()
+    total: Floats64 = np.asarray(both.sum(axis=1)).ravel()
+    context = total**0.75 / (total**0.75).sum()
+    row, column = both.coords
+    information = np.log(both.data / (total[row] * context[column]))
+    kept = information > 0
+    matrix = coo_array((information[kept], (row[kept], column[kept])), shape=(vocab, vocab)).tocsr()
+    n = min(width, vocab - 1)
+    left_vectors, values, _ = randomized_svd(matrix, n, n_iter=4, random_state=seed)
     vectors = np.zeros((vocab, width), dtype=np.float32)
-    vectors[:, : n - 1] = left[:, 1:]
+    vectors[:, :n] = left_vectors * np.sqrt(values)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    seen = norms[:, None] > 0
-    return np.where(seen, vectors / np.maximum(lengths, 1e-12), 0).astype(np.float32)
+    return np.where(total[:, None] > 0, vectors / np.maximum(lengths, 1e-12), 0).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples of like length as padded matrices, some words masked."""
+    """Examples as padded matrices: (examples, pieces)."""
 
-    ids: Ints  # (lines, pieces), PAD behind
+    ids: Ints  # PAD behind
     positions: Ints  # restart at 0 with the second line of a pair
     segments: Ints  # 0, and 1 in the second line of a pair
-    labels: Ints  # the true piece where masked, IGNORED elsewhere
-    is_pair: Bools  # (lines,)
+    is_pair: Bools  # (examples,)
+
+
+def pad(examples: Sequence[Sequence[Ints]]) -> Batch:
+    """Put examples of one or two lines into matrices."""
+    width = max(sum(map(len, example)) for example in examples)
+    ids = np.full((len(examples), width), PAD, dtype=np.int64)
+    positions, segments = np.zeros_like(ids), np.zeros_like(ids)
+    for row, example in enumerate(examples):
+        joined = np.concatenate(example)
+        ids[row, : len(joined)] = joined
+        positions[row, : len(joined)] = np.concatenate([np.arange(len(line)) for line in example])
+        segments[row, len(example[0]) : len(joined)] = 1
+    return Batch(ids, positions, segments, np.array([len(example) == 2 for example in examples]))
 
 
 def batches(
@@ -214,22 +205,41 @@ def batches(
         pool, index = pool + 1, 0
 
 
-def mask(examples: list[list[Ints]], rng: np.random.Generator, continues: Bools, masked: float) -> Batch:
-    """Pad a batch and mask whole words: 80 % [MASK], 10 % another piece, 10 % left as they are."""
-    width = max(sum(map(len, example)) for example in examples)
-    ids = np.full((len(examples), width), PAD, dtype=np.int64)
-    positions, segments = np.zeros_like(ids), np.zeros_like(ids)
-    for row, example in enumerate(examples):
-        joined = np.concatenate(example)
-        ids[row, : len(joined)] = joined
-        positions[row, : len(joined)] = np.concatenate([np.arange(len(line)) for line in example])
-        segments[row, len(example[0]) : len(joined)] = 1
+def words_hidden(ids: Ints, continues: Bools, rng: np.random.Generator, share: float | Floats64) -> Bools:
+    """Draw whole words, each with its share; special pieces never."""
     word = np.cumsum(~continues[ids]).reshape(ids.shape)  # pieces of one word carry one number
-    hidden = (rng.random(word.max() + 1) < masked)[word] & (ids >= len(SPECIAL))
+    hidden: Bools = (rng.random(word.max(initial=0) + 1)[word] < share) & (ids >= len(SPECIAL))
+    return hidden
+
+
+def mask(
+    batch: Batch,
+    rng: np.random.Generator,
+    continues: Bools,
+    *,
+    masked: float,
+    masked_pair: tuple[float, float],
+) -> tuple[Batch, Ints]:
+    """Mask whole words: 80 % [MASK], 10 % another piece, 10 % left as they are.
+
+    `masked` is the share of words of a single line; `masked_pair` the shares of one line of a pair, drawn
+    at random, and of the other.
+
+    Returns
+    -------
+    Batch
+        With other ids.
+    labels : array (examples, pieces) of int64
+        The true piece where a word is masked, `IGNORED` elsewhere.
+    """
+    ids = batch.ids
+    heavy = rng.integers(2, size=(len(ids), 1))
+    in_pair = np.where(batch.segments == heavy, *masked_pair)
+    hidden = words_hidden(ids, continues, rng, np.where(batch.is_pair[:, None], in_pair, masked))
     if not hidden.any():  # a batch must have something to guess
-        hidden = (word == word[0, 1]) & (ids >= len(SPECIAL))
+        hidden.flat[np.argmax(ids >= len(SPECIAL))] = True
     labels = np.where(hidden, ids, IGNORED)
     dice = rng.random(ids.shape)
     others = rng.integers(len(SPECIAL), len(continues), size=ids.shape)
-    ids = np.where(hidden & (dice < 0.8), MASK, np.where(hidden & (dice >= 0.9), others, ids))
-    return Batch(ids, positions, segments, labels, np.array([len(example) == 2 for example in examples]))
+    changed = np.where(hidden & (dice < 0.8), MASK, np.where(hidden & (dice >= 0.9), others, ids))
+    return replace(batch, ids=changed), labels

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import polars as pl
 
 from isogloss.starter import load_corpus, model_folder
 from isogloss.store import make_folder, write_text
@@ -11,7 +14,8 @@ _STUDY = """\
 # The study of `isogloss demo`. Change it and run it again:  isogloss run {file}
 name: demo
 corpus:
-  files: starter.tsv # one multi-parallel sentence a row, a header of languages
+  files: # one sentence a line: text, words, entities, sentiment
+{files}
 models:
   - name: starter
     path: {model}
@@ -27,12 +31,19 @@ metrics:
 
 
 def write_study(folder: Path) -> Path:
-    """Write the built-in corpus as ``starter.tsv`` and a study file beside it; return the study file."""
+    """Write the built-in corpus as ``starter.LANGUAGE.jsonl`` and a study file beside it; return the study file."""
     corpus = load_corpus()
-    columns = [corpus.texts(language) for language in corpus.languages]
-    rows = ["\t".join(corpus.languages), *("\t".join(row) for row in zip(*columns, strict=True))]
     make_folder(folder)
-    write_text(folder / "starter.tsv", "\n".join(rows) + "\n")
+    names = {language: f"starter.{language}.jsonl" for language in corpus.languages}
+    words = corpus.words.group_by("language", "sentence", maintain_order=True).agg("word", "ner")
+    table = corpus.sentences.join(words, on=["language", "sentence"], maintain_order="left")
+    for language, name in names.items():
+        columns = ("id", "text", "word", "ner", "label", "topic")
+        keys = ("id", "text", "tokens", "ner_tags", "label", "topic")
+        rows = table.filter(pl.col("language") == language).select(columns).iter_rows()
+        lines = (json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) for row in rows)
+        write_text(folder / name, "".join(f"{line}\n" for line in lines))
     path = folder / "study.yaml"
-    write_text(path, _STUDY.format(file=path, model=model_folder()))
+    files = "\n".join(f"    {language}: {name}" for language, name in names.items())
+    write_text(path, _STUDY.format(file=path, model=model_folder(), files=files))
     return path

@@ -1,0 +1,197 @@
+"""The study file of a pre-training run (YAML): text, tokenizer, model, training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from isogloss import store
+from isogloss.errors import InputError
+from isogloss.sections import Section, read_yaml
+
+Texts = dict[str, list[str]]
+
+
+class TextSection(Section):
+    """A set of line-parallel files: line i is the same sentence in every language."""
+
+    files: dict[str, str] | None = Field(default=None, description="language -> file of plain text")
+    starter: bool = Field(default=False, description="the built-in corpus, instead of files")
+    lines: tuple[int, int] | None = Field(
+        default=None, description="first and last line used, counted from 1"
+    )
+    repeat: int = Field(default=1, ge=1, description="how often it is drawn in relation to the others")
+
+    @model_validator(mode="after")
+    def _one(self) -> TextSection:
+        if bool(self.files) == self.starter:
+            raise ValueError("a text is either 'files' (language -> file) or 'starter: true'")
+        if self.lines and not 1 <= self.lines[0] <= self.lines[1]:
+            raise ValueError("lines are the first and the last one used, counted from 1")
+        return self
+
+    def read(self) -> Texts:
+        """Return the lines of every language.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be read, or the languages differ in their number of lines.
+        """
+        if self.files is None:
+            from isogloss.starter import load_corpus
+
+            corpus = load_corpus()
+            texts = {language: list(corpus.texts(language)) for language in corpus.languages}
+        else:
+            texts = {language: store.read_lines(path) for language, path in self.files.items()}
+        counts = {language: len(lines) for language, lines in texts.items()}
+        if len(set(counts.values())) > 1 or 0 in counts.values():
+            raise InputError(
+                "A text must have the same number of lines, at least one, in every language; got "
+                + ", ".join(
+                    f"{n} in {(self.files or {}).get(language, language)}" for language, n in counts.items()
+                )
+                + "."
+            )
+        if self.lines is None:
+            return texts
+        first, last = self.lines
+        if last > next(iter(counts.values())):
+            raise InputError(
+                f"lines {first} to {last} were asked for; {self._name} has {max(counts.values())}."
+            )
+        return {language: lines[first - 1 : last] for language, lines in texts.items()}
+
+    @property
+    def _name(self) -> str:
+        return next(iter(self.files.values())) if self.files else "the built-in corpus"
+
+
+class TokenizerSection(Section):
+    """WordPiece, cased, NFC; Chinese characters stand alone, as in BERT."""
+
+    file: str | None = Field(
+        default=None, description="tokenizer.json of another run; trained when not given"
+    )
+    n_pieces: int = Field(default=12_000, ge=10)
+    n_characters: int = Field(default=2_800, ge=1, description="the most frequent ones; others are unknown")
+
+
+class ModelSection(Section):
+    """A BERT."""
+
+    n_layers: int = Field(default=6, ge=1)
+    width: int = Field(default=128, ge=2)
+    n_heads: int = Field(default=4, ge=1)
+    feed_forward: int = Field(default=512, ge=1)
+    n_positions: int = Field(default=128, ge=8, description="longest line in pieces; longer ones are cropped")
+
+    @model_validator(mode="after")
+    def _whole(self) -> ModelSection:
+        if self.width % self.n_heads or self.width % 2:
+            raise ValueError("width must be even and a multiple of n_heads")
+        return self
+
+
+class TrainingSection(Section):
+    """How long and how."""
+
+    steps: int = Field(default=20_000, ge=1)
+    batch_pieces: int = Field(default=1024, ge=16, description="pieces of a batch, padding included")
+    pairs: float = Field(
+        default=0.7, ge=0, le=1, description="share of translation pairs; 0: no translation at all"
+    )
+    masked: float = Field(default=0.25, gt=0, le=1, description="share of words masked in a single line")
+    masked_pair: tuple[float, float] = Field(
+        default=(0.5, 0.1), description="in one line of a pair (drawn at random) and in the other"
+    )
+    rate: float = Field(
+        default=1.5e-3, gt=0, description="peak rate of AdamW: embeddings, norms, biases, output"
+    )
+    rate_blocks: float = Field(
+        default=0.02, gt=0, description="peak rate of Muon: the matrices of the blocks"
+    )
+    warmup: int = Field(default=100, ge=1)
+    seed: int = 1
+    keep: list[int] = Field(
+        default_factory=list, description="steps whose model is kept too; 0 = before training"
+    )
+
+    @model_validator(mode="after")
+    def _shares(self) -> TrainingSection:
+        if not all(0 <= share <= 1 for share in self.masked_pair) or sum(self.masked_pair) == 0:
+            raise ValueError("masked_pair are two shares in [0, 1], not both 0")
+        if any(not 0 <= step < self.steps for step in self.keep):
+            raise ValueError(f"steps to keep lie in 0..{self.steps - 1}; the last one is kept in any case")
+        return self
+
+
+class RunSection(Section):
+    """How the work is done; changes results within rounding only."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="of the matrix products; auto: bfloat16 where the machine multiplies it fast",
+    )
+    threads: int | None = Field(default=None, ge=1, description="default: all cores")
+    save_minutes: float = Field(default=2, ge=0)
+
+
+class Recipe(Section):
+    """A pre-training run."""
+
+    name: str = "pretrained"
+    text: list[TextSection] = Field(min_length=1)
+    held_out: TextSection | None = Field(default=None, description="judged at the end, every kept model")
+    tokenizer: TokenizerSection = TokenizerSection()
+    model: ModelSection = ModelSection()
+    training: TrainingSection = TrainingSection()
+    run: RunSection = RunSection()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        if self.training.batch_pieces < 2 * self.model.n_positions:
+            raise ValueError(
+                f"batch_pieces must hold one pair, 2 * n_positions = {2 * self.model.n_positions}"
+            )
+        return self
+
+    def texts(self) -> Sequence[Texts]:
+        """Return the training sets; see `TextSection.read`."""
+        return [section.read() for section in self.text]
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read and validate the study file of a pre-training run; paths in it are relative to its folder.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or not YAML.
+    UsageError
+        If a key or value is wrong: the line is named, and the nearest known key.
+    """
+    recipe = read_yaml(path, Recipe)
+    folder = Path(path).resolve().parent
+
+    def resolve(name: str) -> str:
+        return str((folder / Path(name).expanduser()).resolve())
+
+    def resolved(text: TextSection) -> TextSection:
+        return text.model_copy(
+            update={"files": text.files and {k: resolve(v) for k, v in text.files.items()}}
+        )
+
+    tokenizer = recipe.tokenizer
+    return recipe.model_copy(
+        update={
+            "text": [resolved(text) for text in recipe.text],
+            "held_out": recipe.held_out and resolved(recipe.held_out),
+            "tokenizer": tokenizer.model_copy(update={"file": tokenizer.file and resolve(tokenizer.file)}),
+        }
+    )
