@@ -10,10 +10,21 @@ import vl_convert
 
 from isogloss.plots.charts import Chart, language_curves, layer_curves, pair_heatmap, theme
 from isogloss.plots.rows import RUN, languages, run_labels
+from isogloss.plots.training import loss_curve, retrieval_curves
 from isogloss.results import Results
 from isogloss.store import atomic, folder_name
 
-__all__ = ["language_curves", "layer_curves", "pair_heatmap", "run_charts", "save_figures", "theme"]
+__all__ = [
+    "language_curves",
+    "layer_curves",
+    "loss_curve",
+    "pair_heatmap",
+    "retrieval_curves",
+    "run_charts",
+    "save_figures",
+    "theme",
+    "write_chart",
+]
 
 # The version altair writes, of those that vl-convert carries: "v6.4.1" -> "v6_4".
 VEGA_LITE = "_".join(alt.SCHEMA_VERSION.split(".")[:2])
@@ -59,13 +70,17 @@ def save_figures(
             if metric in results.table["metric"].to_list():
                 theta = dict(thetas or {}).get(what)
                 charts[f"{what}_runs"] = layer_curves(results, metric=metric, theta=theta)
+    return [path for name, chart in charts.items() for path in write_chart(chart, Path(folder) / name)]
+
+
+def write_chart(chart: alt.TopLevelMixin, stem: Path) -> list[Path]:
+    """Write one chart as ``STEM.png`` (3x) and ``STEM.svg``, atomically; return the paths."""
+    # The rows are our own: checking each against the Vega-Lite schema would take most of the time.
+    svg = vl_convert.vegalite_to_svg(chart.to_dict(validate=False), vl_version=VEGA_LITE)
     written = []
-    for name, chart in charts.items():
-        # The rows are our own: checking each against the Vega-Lite schema would take most of the time.
-        svg = vl_convert.vegalite_to_svg(chart.to_dict(validate=False), vl_version=VEGA_LITE)
-        for kind, content in (("png", vl_convert.svg_to_png(svg, scale=3.0)), ("svg", svg.encode())):
-            path = Path(folder) / f"{name}.{kind}"
-            with atomic(path) as f:
-                f.write(content)
-            written.append(path)
+    for kind, content in (("png", vl_convert.svg_to_png(svg, scale=3.0)), ("svg", svg.encode())):
+        path = stem.with_name(f"{stem.name}.{kind}")
+        with atomic(path) as f:
+            f.write(content)
+        written.append(path)
     return written

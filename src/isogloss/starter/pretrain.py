@@ -48,6 +48,7 @@ from isogloss.starter.recipe import Recipe, read_recipe
 
 log = logging.getLogger(__name__)
 _POINT = 100  # steps between two points of the loss curve
+_CURVE = {"step": pl.Int64(), **{name: pl.Float64() for name in ("seconds", "loss", "loss_pairs", "rate")}}
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,13 @@ class Pretrained:
     @property
     def curve(self) -> pl.DataFrame:
         """The loss: ``step, seconds, loss, loss_pairs, rate``; means over the 100 steps before."""
-        return pl.read_csv(self.folder / "curve.csv")
+        return pl.read_csv(self.folder / "curve.csv", schema=_CURVE)
+
+    @property
+    def retrieval(self) -> pl.DataFrame | None:
+        """Sentence retrieval of every model on the held-out text (`isogloss.starter.judge`), if there was any."""
+        file = self.folder / "retrieval.csv"
+        return pl.read_csv(file) if file.exists() else None
 
 
 # -- the model --------------------------------------------------------------------------------------
@@ -179,9 +186,8 @@ class _Run:
                 },
                 f,
             )
-        if self.curve:
-            text = pl.DataFrame(self.curve).write_csv(float_precision=4)
-            store.write_text(self.folder / "curve.csv", text)
+        text = pl.DataFrame(self.curve, schema=_CURVE).write_csv(float_precision=6)
+        store.write_text(self.folder / "curve.csv", text)
 
     def start(self, data: Data, vocab: int) -> None:
         """Begin where a long run would soon be; a short one from random numbers ends before it gets there.
