@@ -9,6 +9,7 @@ import yaml
 
 from isogloss.config import read_config
 from isogloss.errors import InputError, UsageError
+from isogloss.starter.recipe import read_recipe
 
 GOOD = """\
 name: x
@@ -18,7 +19,9 @@ models:
   - path: bert-base-multilingual-cased
   - path: ./local/model
 """
-EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
+FOLDER = Path(__file__).resolve().parents[2] / "examples"
+RECIPES = sorted(FOLDER.glob("pretrain-*.yaml"))
+EXAMPLES = sorted(set(FOLDER.glob("*.yaml")) - set(RECIPES))
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -85,3 +88,25 @@ def test_not_yaml_names_the_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 def test_examples_are_valid(path: Path) -> None:
     assert read_config(path).models
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.name)
+def test_example_recipes_are_valid(path: Path) -> None:
+    recipe = read_recipe(path)
+    assert recipe.training.keep
+    assert {language for text in recipe.text for language in text.files or {}} == {
+        "en",
+        "de",
+        "es",
+        "fr",
+        "ar",
+        "zh",
+    }
+
+
+def test_the_control_differs_in_its_pairs_alone() -> None:
+    ours, control = (read_recipe(FOLDER / f"pretrain-{name}.yaml") for name in ("starter", "mlm-only"))
+    assert (ours.text, ours.held_out, ours.model) == (control.text, control.held_out, control.model)
+    same = {"pairs": 0, "keep": []}
+    assert ours.training.model_copy(update=same) == control.training.model_copy(update=same)
+    assert ours.training.pairs > control.training.pairs == 0

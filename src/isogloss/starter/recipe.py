@@ -78,7 +78,7 @@ class TokenizerSection(Section):
         default=None, description="tokenizer.json of another run; trained when not given"
     )
     n_pieces: int = Field(default=12_000, ge=10)
-    n_characters: int = Field(default=2_800, ge=1, description="the most frequent ones; others are unknown")
+    n_characters: int = Field(default=3_000, ge=1, description="the most frequent ones; others are unknown")
 
 
 class ModelSection(Section):
@@ -101,7 +101,7 @@ class TrainingSection(Section):
     """How long and how."""
 
     steps: int = Field(default=20_000, ge=1)
-    batch_pieces: int = Field(default=1024, ge=16, description="pieces of a batch, padding included")
+    batch_pieces: int = Field(default=2048, ge=16, description="pieces of a batch, padding included")
     pairs: float = Field(
         default=0.7, ge=0, le=1, description="share of translation pairs; 0: no translation at all"
     )
@@ -109,12 +109,7 @@ class TrainingSection(Section):
     masked_pair: tuple[float, float] = Field(
         default=(0.5, 0.1), description="in one line of a pair (drawn at random) and in the other"
     )
-    rate: float = Field(
-        default=1.5e-3, gt=0, description="peak rate of AdamW: embeddings, norms, biases, output"
-    )
-    rate_blocks: float = Field(
-        default=0.02, gt=0, description="peak rate of Muon: the matrices of the blocks"
-    )
+    rate: float = Field(default=1.5e-3, gt=0, description="peak rate of AdamW")
     warmup: int = Field(default=100, ge=1)
     seed: int = 1
     keep: list[int] = Field(

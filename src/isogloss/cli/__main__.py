@@ -1,0 +1,5 @@
+"""Run with ``python -m isogloss.cli``."""
+
+from isogloss.cli import main
+
+main()

@@ -1,0 +1,176 @@
+"""Commands that do one step of a study on its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from isogloss.cli.app import Json, Layer, Model, Quiet, Seed, Stack, StudyDir, app, tell
+from isogloss.errors import UsageError
+
+
+@app.command()
+def extract(
+    model: Annotated[str, typer.Argument(help="A hub id or a folder in the hub's format.")],
+    text: Annotated[list[str], typer.Option(metavar="LANG=FILE", help="Text of one language; repeat.")],
+    out: Annotated[Path, typer.Option(help="The study folder.")],
+    layers: Annotated[str, typer.Option(help="'all', or numbers such as 0,6,12.")] = "all",
+    stack: Stack = "",
+    pooling: Annotated[Literal["mean", "last", "first"], typer.Option(help="Subwords to word.")] = "mean",
+    name: Annotated[str, typer.Option(help="Short name of the model in the study.")] = "",
+    dtype: Annotated[Literal["float16", "float32"], typer.Option(help="Storage.")] = "float16",
+    max_words: Annotated[int, typer.Option(help="Longest sentence kept.")] = 300,
+    batch_tokens: Annotated[int, typer.Option(help="Padded subwords in a batch.")] = 2048,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write the states of every word at every layer."""
+    from isogloss.corpus import Corpus
+    from isogloss.extraction import extract as run_extract
+
+    files = {}
+    for item in text:
+        language, equals, path = item.partition("=")
+        if not (equals and language and path):
+            raise UsageError(f"--text takes LANG=FILE, e.g. --text en=dev.en; got '{item}'.")
+        files[language] = path
+    states = run_extract(
+        Corpus.read(files, max_words=max_words),
+        model,
+        layers="all" if layers == "all" else _numbers(layers),
+        stack=stack or None,
+        pooling=pooling,
+        name=name or None,
+        dtype=dtype,
+        batch_tokens=batch_tokens,
+        out=out,
+    )
+    facts = {
+        "model": states.model,
+        "stack": states.stack,
+        "layers": states.layers,
+        "n_tokens": len(states.rows),
+    }
+    tell(as_json, facts, [str(states)])
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--layers takes 'all' or numbers such as 0,6,12; got '{text}'.") from None
+
+
+@app.command("align-words")
+def align_words(
+    folder: StudyDir,
+    source: str,
+    target: str,
+    aligner: Annotated[str, typer.Option(help="See: isogloss list aligners.")] = "diagonal",
+    symmetrise: Annotated[str, typer.Option(help="How two directions become one.")] = "grow-diag-final-and",
+    links: Annotated[Path | None, typer.Option(help="Take these Pharaoh links instead.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Translations kept per word.")] = 10,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Link the words of two languages and count the dictionaries of both directions."""
+    from isogloss.study import single
+
+    facts = single.align_words(
+        folder, source, target, aligner=aligner, symmetrise=symmetrise, links=links, top=top
+    )
+    lines = [f"{facts['n_links']} links between {source} and {target}: {facts['links']}"]
+    tell(as_json, facts, lines + [f"dictionary: {path}" for path in facts["dictionaries"]])
+
+
+@app.command()
+def discover(
+    folder: StudyDir,
+    space: Annotated[str, typer.Argument(help="A language, or several clustered together: en+de.")],
+    layer: Layer,
+    model: Model = "",
+    stack: Stack = "",
+    method: Annotated[str, typer.Option(help="See: isogloss list methods.")] = "ward",
+    n_concepts: Annotated[
+        int | None, typer.Option(help="Default: 600, at most a fifth of the types.")
+    ] = None,
+    seed: Seed = 0,
+    min_count: Annotated[int, typer.Option(help="Leave out rarer types.")] = 1,
+    max_count: Annotated[int, typer.Option(help="Tokens kept per type.")] = 15,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Cluster the states of one space at one layer into concepts."""
+    from isogloss.study import single
+
+    facts = single.discover(
+        folder,
+        space,
+        layer=layer,
+        model=model,
+        stack=stack,
+        method=method,
+        n_concepts=n_concepts,
+        seed=seed,
+        min_count=min_count,
+        max_count=max_count,
+    )
+    tell(
+        as_json, facts, [f"{facts['n_concepts']} concepts of {facts['n_states']} states: {facts['concepts']}"]
+    )
+
+
+@app.command()
+def calign(
+    folder: StudyDir,
+    source: str,
+    target: str,
+    layer: Layer,
+    theta: Annotated[list[float] | None, typer.Option(help="Threshold; repeat. Default 0.8.")] = None,
+    min_types: float = 5,
+    min_size_ratio: float = 0.4,
+    rule: Annotated[str, typer.Option(help="symmetric or paper-code.")] = "symmetric",
+    model: Model = "",
+    stack: Stack = "",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Measure how far concepts of one language align to another's."""
+    from isogloss.study import single
+
+    found = single.calign(
+        folder,
+        source,
+        target,
+        layer=layer,
+        model=model,
+        stack=stack,
+        theta_align=theta or [0.8],
+        min_types=min_types,
+        min_size_ratio=min_size_ratio,
+        rule=rule,
+    )
+    tell(as_json, single.facts(found), [f"CALIGN {source}->{target} = {figure}" for figure in found.figures])
+
+
+@app.command()
+def colap(
+    folder: StudyDir,
+    space: Annotated[str, typer.Argument(help="Languages clustered together: en+de.")],
+    layer: Layer,
+    theta: Annotated[list[float] | None, typer.Option(help="Threshold; repeat. Default 0.3.")] = None,
+    rule: Annotated[str, typer.Option(help="symmetric or paper-code.")] = "symmetric",
+    model: Model = "",
+    stack: Stack = "",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Measure how far languages overlap in concepts discovered together."""
+    from isogloss.study import single
+
+    found = single.colap(
+        folder, space, layer=layer, model=model, stack=stack, theta_overlap=theta or [0.3], rule=rule
+    )
+    tell(as_json, single.facts(found), [f"COLAP {space} = {figure}" for figure in found.figures])
