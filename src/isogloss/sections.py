@@ -54,7 +54,7 @@ def read_yaml(path: str | Path, form: type[Form]) -> Form:
         raise UsageError(f"{path}: a study file is a mapping with at least {needed}.")
     lines: dict[Loc, int] = {}
     if node is not None:
-        _note_lines(node, (), lines)
+        _note_lines(node, (), lines, path)
     _check_keys(form, data, (), path, lines)
     try:
         return form.model_validate(data)
@@ -67,15 +67,26 @@ def read_yaml(path: str | Path, form: type[Form]) -> Form:
         ) from None
 
 
-def _note_lines(node: yaml.Node, loc: Loc, lines: dict[Loc, int]) -> None:
+def _note_lines(node: yaml.Node, loc: Loc, lines: dict[Loc, int], path: Path) -> None:
     lines.setdefault(loc, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
         for key, value in node.value:
-            lines[(*loc, key.value)] = key.start_mark.line + 1
-            _note_lines(value, (*loc, key.value), lines)
+            here, number = (*loc, key.value), key.start_mark.line + 1
+            if key.value in seen:
+                raise UsageError(
+                    f"{path}, line {number}: {_name(here)} stands in line {seen[key.value]} already. Keep one of them."
+                )
+            if isinstance(key, yaml.ScalarNode) and key.tag == "tag:yaml.org,2002:bool":
+                raise UsageError(
+                    f"{path}, line {number}: YAML reads the key {key.value} as true or false. "
+                    f"Write '{key.value}' in quotes."
+                )
+            seen[key.value] = lines[here] = number
+            _note_lines(value, here, lines, path)
     elif isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
-            _note_lines(item, (*loc, i), lines)
+            _note_lines(item, (*loc, i), lines, path)
 
 
 def _line(loc: Loc, lines: dict[Loc, int]) -> int:

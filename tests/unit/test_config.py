@@ -110,3 +110,16 @@ def test_the_control_differs_in_its_pairs_alone() -> None:
     same = {"pairs": 0, "keep": []}
     assert ours.training.model_copy(update=same) == control.training.model_copy(update=same)
     assert ours.training.pairs > control.training.pairs == 0
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="line 3: name stands in line 1 already"):
+        read_config(
+            write(tmp_path, "name: x\ncorpus: {files: {en: a, de: b}}\nname: y\nmodels: [{path: m}]\n")
+        )
+
+
+def test_norwegian_has_to_be_quoted_and_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="line 2: YAML reads the key no as true or false"):
+        read_config(write(tmp_path, "corpus:\n  files: {en: a, no: b}\nmodels: [{path: m}]\n"))
+    assert read_config(write(tmp_path, "corpus:\n  files: {en: a, 'no': b}\nmodels: [{path: m}]\n"))

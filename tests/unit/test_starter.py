@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import unicodedata
 from pathlib import Path
 
@@ -14,8 +13,8 @@ import pytest
 import torch
 
 from isogloss import starter
-from isogloss.errors import InputError, UsageError
-from isogloss.starter import examples, judge, pretrain
+from isogloss.errors import InputError, IsoglossError, UsageError
+from isogloss.starter import examples, judge, pretrain, training
 from isogloss.starter.recipe import TextSection
 
 PUD = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "parallel" / "pud" / "txt"
@@ -42,8 +41,6 @@ de: Es regnet.
 
 @pytest.fixture(scope="module")
 def corpus():
-    if not starter.corpus_file().exists():
-        pytest.skip("the built-in corpus is not there")
     return starter.load_corpus()
 
 
@@ -190,7 +187,9 @@ def test_parse_removes_marks_and_tags_words():
     [
         ("[LOC Paris]", "[LOC Par]is", "line 2: the LOC 'Par' does not start and end with a word"),
         ("[LOC Paris]", "[Paris]", "line 2: an entity mark"),
-        ("de: Es regnet.", "", "x2 does not"),
+        ("de: Es regnet.", "", "line 6 (x2) begins one that does not"),
+        ("# x2", "# x1", "line 6: the id x1 is taken already"),
+        ("en: [PER", "de: [PER", "one line a language; got de, de"),
         ("# x2\tneutral\tweather", "# x2 neutral weather", "line 5: neither"),
     ],
 )
@@ -289,7 +288,7 @@ def test_model_knows_every_character_of_the_corpus(corpus):
 
 
 @pytest.mark.shared
-def test_model_finds_translations_it_has_not_seen_better_than_from_its_start():
+def test_model_finds_translations_it_has_not_seen():
     if not PUD.exists():
         pytest.skip("the shared PUD sentences are not there")
     texts = {
@@ -373,7 +372,7 @@ def test_pretrain_learns_and_leaves_a_curve_models_and_judgements(trained):
     assert accuracy["model", None] < 0.4
     facts = json.loads((trained.folder / "run.json").read_text())
     assert facts["steps"] == 600
-    assert facts["precision"] == "float32"
+    assert facts["sessions"][0]["precision"] == "float32"
     assert facts["lines_a_language"] == [360]
 
 
@@ -388,30 +387,47 @@ def test_without_pairs_nothing_is_learnt_from_the_translation(text_folder, train
     assert masked["accuracy"][0] < with_pairs["accuracy"][0] - 0.2
 
 
+class Killed(BaseException):
+    """Stands in for a kill: nothing of ours catches it."""
+
+
+@pytest.mark.parametrize("place", ["losses", "export"])
 def test_pretrain_killed_and_run_again_ends_with_the_same_weights(
-    text_folder, trained, tmp_path, monkeypatch
+    text_folder, trained, tmp_path, monkeypatch, place
 ):
-    true_losses, calls = pretrain._losses, []
+    true, calls = getattr(training, place), []
 
-    def dies(*args):
+    def dies(*args, **options):
         calls.append(1)
-        if len(calls) > 150:  # after the first checkpoint
-            raise KeyboardInterrupt
-        return true_losses(*args)
+        if place == "losses" and len(calls) > 150:  # after the first checkpoint
+            raise Killed
+        found = true(*args, **options)
+        if place == "export" and len(calls) == 2:  # of step 100; only half of it reaches the disk
+            args[2].rename(args[2].with_name(args[2].name + ".partial"))
+            (tmp_path / ".checkpoint.pt.abc.tmp").write_bytes(b"half")
+            raise Killed
+        return found
 
-    shutil.copy(trained.folder / "tokenizer.json", tmp_path)
-    recipe = _recipe(text_folder)
-    monkeypatch.setattr(pretrain, "_losses", dies)
-    with pytest.raises(KeyboardInterrupt):
+    recipe = _recipe(text_folder, ("{n_pieces: 200}", f"{{file: '{trained.folder / 'tokenizer.json'}'}}"))
+    module = training if place == "losses" else pretrain
+    monkeypatch.setattr(module, place, dies)
+    with pytest.raises(Killed):
         pretrain.pretrain(recipe, out=tmp_path)
-    monkeypatch.setattr(pretrain, "_losses", true_losses)
+    assert list(pretrain.Pretrained(tmp_path).models) == (
+        ["step_000000"] + ["step_000100"] * (place == "losses")
+    )
+    monkeypatch.setattr(module, place, true)
     again = pretrain.pretrain(recipe, out=tmp_path)
     assert again.curve.drop("seconds").equals(trained.curve.drop("seconds"))
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith((".tmp", ".partial"))]
     for name in trained.models:
         expected, found = _weights(trained.models[name]), _weights(again.models[name])
         assert expected.keys() == found.keys()
         for key in expected:
             assert torch.equal(expected[key], found[key]), (name, key)
+    assert [
+        session["from_step"] for session in json.loads((tmp_path / "run.json").read_text())["sessions"]
+    ] == [0, 100]
 
 
 def test_pretrain_takes_the_tokenizer_of_another_run(text_folder, trained, tmp_path):
@@ -427,6 +443,13 @@ def test_pretrain_takes_the_tokenizer_of_another_run(text_folder, trained, tmp_p
     assert list(done.models) == ["model"]
 
 
+def test_a_random_start_is_a_control(text_folder, tmp_path):
+    changes = (("warmup: 2", "warmup: 2, start: random"), ("steps: 600", "steps: 1"), ("[0, 100]", "[0]"))
+    done = pretrain.pretrain(_recipe(text_folder, *changes), out=tmp_path)
+    weight = _weights(done.kept(0))["bert.embeddings.word_embeddings.weight"].float()
+    assert weight[5:].std() == pytest.approx(0.04, rel=0.1)  # as drawn: nothing of the text is in it
+
+
 def test_pretrain_leaves_the_global_generator_alone(text_folder, tmp_path):
     torch.manual_seed(3)
     before = torch.get_rng_state()
@@ -434,9 +457,52 @@ def test_pretrain_leaves_the_global_generator_alone(text_folder, tmp_path):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_pretrain_refuses_to_go_on_with_another_study(text_folder, trained):
-    with pytest.raises(UsageError, match=r"training changed since. Choose another --out"):
-        pretrain.pretrain(_recipe(text_folder, ("warmup: 2", "warmup: 3")), out=trained.folder)
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("warmup: 2", "warmup: 3", r"training.warmup \(2 -> 3\)"),
+        ("n_pieces: 200", "n_pieces: 100", "the study's tokenizer"),
+        ("[1, 360]", "[1, 359]", "begun with something else: text"),
+    ],
+)
+def test_pretrain_refuses_to_go_on_with_another_study(text_folder, trained, old, new, message):
+    with pytest.raises(UsageError, match=message):
+        pretrain.pretrain(_recipe(text_folder, (old, new)), out=trained.folder)
+
+
+def test_pretrain_warns_of_held_out_lines_that_are_trained_on(text_folder, tmp_path, caplog):
+    recipe = _recipe(
+        text_folder, ("[361, 400]", "[360, 369]"), ("steps: 600", "steps: 1"), ("[0, 100]", "[]")
+    )
+    with caplog.at_level("WARNING"):
+        pretrain.pretrain(recipe, out=tmp_path)
+    assert "of 10 held-out lines in en are trained on too" in caplog.text
+
+
+def test_text_leaves_out_lines_that_are_empty_in_a_language(tmp_path, caplog):
+    (tmp_path / "a.en").write_text("one\n\nthree\nfour\n")
+    (tmp_path / "a.de").write_text("eins\nzwei\n \nvier\n")
+    section = TextSection(files={"en": str(tmp_path / "a.en"), "de": str(tmp_path / "a.de")})
+    with caplog.at_level("WARNING"):
+        assert section.read() == {"en": ["one", "four"], "de": ["eins", "vier"]}
+    assert "2 lines are empty in a language" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "special pieces"),
+        ("{nothing", "not a tokenizer file"),
+    ],
+)
+def test_pretrain_refuses_a_foreign_tokenizer(text_folder, trained, tmp_path, text, message):
+    file = tmp_path / "foreign.json"
+    if text == "{}":
+        text = (trained.folder / "tokenizer.json").read_text().replace('"[MASK]"', '"<mask>"')
+    file.write_text(text)
+    recipe = _recipe(text_folder, ("{n_pieces: 200}", f"{{file: '{file}'}}"))
+    with pytest.raises(InputError, match=message):
+        pretrain.pretrain(recipe, out=tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -510,6 +576,96 @@ def test_mask_hides_whole_words_never_special_pieces_and_one_line_more_than_the_
     assert 0.4 < np.mean([row[:42].sum() > row[42:].sum() for row in hidden]) < 0.6
     assert batch.positions[0].tolist() == [*range(42), *range(42)]
     assert batch.segments[0].tolist() == [0] * 42 + [1] * 42
+
+
+def test_mask_of_single_lines_and_what_masked_pieces_become():
+    rng = np.random.default_rng(3)
+    continues = np.zeros(100, dtype=bool)
+    lines = [
+        [np.concatenate([[examples.CLS], rng.integers(5, 100, size=50), [examples.SEP]])] for _ in range(400)
+    ]
+    batch = examples.pad(lines)
+    changed, labels = examples.mask(batch, rng, continues, masked=0.25, masked_pair=(0.9, 0.9))
+    hidden = labels != examples.IGNORED
+    assert hidden[:, 1:-1].mean() == pytest.approx(0.25, abs=0.02)
+    masked = changed.ids[hidden] == examples.MASK
+    kept = changed.ids[hidden] == batch.ids[hidden]
+    assert [masked.mean(), kept.mean()] == pytest.approx([0.8, 0.1], abs=0.02)
+    assert changed.ids[hidden][~masked & ~kept].min() >= len(examples.SPECIAL)
+
+
+def test_a_batch_always_has_something_to_guess():
+    batch = examples.pad([[np.array([examples.CLS, 7, examples.SEP])]])
+    for seed in range(20):
+        _, labels = examples.mask(
+            batch, np.random.default_rng(seed), np.zeros(10, dtype=bool), masked=1e-9, masked_pair=(0.5, 0.1)
+        )
+        assert labels.tolist() == [[examples.IGNORED, 7, examples.IGNORED]]
+
+
+def test_batches_hold_every_example_once_fit_the_size_and_go_on_from_any_place():
+    rng = np.random.default_rng(4)
+    lines = {x: [np.full(rng.integers(3, 30), 5) for _ in range(50)] for x in ("a", "b")}
+    data = examples.Data([lines], np.array([[0, i] for i in range(50)]))
+
+    def draw(n, pool=0, index=0):
+        made = examples.batches(data, pool, index, size=200, pairs=0.5, seed=[0, 1])
+        return [next(made) for _ in range(n)]
+
+    first = draw(400)
+    in_pool = [batch for pool, _, batch in first if pool == 0]
+    assert sum(map(len, in_pool)) == 1024
+    assert all(len(batch) * max(sum(map(len, example)) for example in batch) <= 200 for _, _, batch in first)
+    assert 0.4 < np.mean([len(example) == 2 for batch in in_pool for example in batch]) < 0.6
+    k = next(i for i, (pool, _, _) in enumerate(first) if pool == 1)
+    for start in (17, k - 1, k):
+        pool, index, _ = first[start]
+        for expected, found in zip(first[start : start + 5], draw(5, pool, index), strict=True):
+            assert expected[:2] == found[:2]
+            for x, y in zip(expected[2], found[2], strict=True):
+                assert all(np.array_equal(left, right) for left, right in zip(x, y, strict=True))
+
+
+def test_lines_that_are_too_long_are_cropped_and_keep_their_end(trained):
+    tokenizer = examples.read_tokenizer(trained.folder / "tokenizer.json")
+    data = examples.encode(tokenizer, [{"en": ["one two three four five six", "one"]}], [1], positions=5)
+    long, short = data.lines[0]["en"]
+    assert len(long) == 5
+    assert (long[0], long[-1]) == (examples.CLS, examples.SEP)
+    assert len(short) <= 5
+
+
+def test_losses_are_those_of_transformers_and_bfloat16_is_near(trained):
+    from transformers import AutoModelForMaskedLM
+
+    model = AutoModelForMaskedLM.from_pretrained(trained.model).float().eval()
+    rng = np.random.default_rng(0)
+    lines = [
+        [np.concatenate([[2], rng.integers(5, 40, size=n), [3]]) for _ in range(k)]
+        for n, k in ((6, 1), (4, 2))
+    ]
+    batch, labels = examples.mask(
+        examples.pad(lines), rng, np.zeros(200, dtype=bool), masked=0.5, masked_pair=(0.5, 0.5)
+    )
+    found, in_pair = training.losses(model, batch, labels)
+    ids = torch.from_numpy(batch.ids)
+    expected = model(
+        input_ids=ids,
+        attention_mask=(ids != 0).long(),
+        token_type_ids=torch.from_numpy(batch.segments),
+        position_ids=torch.from_numpy(batch.positions),
+        labels=torch.from_numpy(labels),
+    ).loss
+    assert found.mean().item() == pytest.approx(expected.item(), rel=1e-5)
+    assert in_pair.tolist() == [False] * int((labels[0] >= 0).sum()) + [True] * int((labels[1] >= 0).sum())
+    rough, _ = training.losses(model, batch, labels, precision=torch.bfloat16)
+    assert rough.mean().item() == pytest.approx(expected.item(), rel=0.05)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(text_folder, tmp_path):
+    recipe = _recipe(text_folder, ("rate: 3.0e-3", "rate: 1.0e+20"))
+    with pytest.raises(IsoglossError, match=r"no longer a number .*Lower training.rate"):
+        pretrain.pretrain(recipe, out=tmp_path)
 
 
 def test_distributional_vectors_put_pieces_of_like_contexts_together():

@@ -104,12 +104,20 @@ def parse(lines: Iterable[str], languages: Sequence[str] | None = None, *, name:
     if not blocks:
         raise InputError(f"{name} has no sentences.")
     known = tuple(sentence.language for sentence in blocks[0])
+    if not known or len(set(known)) < len(known):
+        raise InputError(
+            f"{name}: the first block must have one line a language; got {', '.join(known) or 'none'}."
+        )
     for block in blocks:
-        if tuple(sentence.language for sentence in block) != known or not block:
+        if tuple(sentence.language for sentence in block) != known:
             raise InputError(
                 f"{name}: every block must have the languages {', '.join(known)}, in the first one's order; "
-                f"{f'{block[0].id} does not' if block else 'one has none'}."
+                f"{f'{block[0].place} ({block[0].id}) begins one that does not' if block else 'one has none'}."
             )
+    ids = [block[0].id for block in blocks]
+    if len(set(ids)) < len(ids):
+        again = next(block[0] for i, block in enumerate(blocks) if ids[i] in ids[:i])
+        raise InputError(f"{again.place}: the id {again.id} is taken already. Give every block its own.")
     for language in languages or ():
         if language not in known:
             raise unknown("language", language, known)
@@ -118,7 +126,7 @@ def parse(lines: Iterable[str], languages: Sequence[str] | None = None, *, name:
 
 
 def _sentence(header: re.Match[str], language: str, line: str, place: str) -> _Sentence:
-    text, spans = _unmark(unicodedata.normalize("NFC", line.strip()), place)
+    text, spans = _unmark(unicodedata.normalize("NFC", " ".join(line.split())), place)
     if language in _UNSPACED:
         text, words, moved = _close_up(text)
         spans = [(moved[start], moved[end - 1] + 1, kind) for start, end, kind in spans]
@@ -142,13 +150,13 @@ def _unmark(marked: str, place: str) -> tuple[str, list[Span]]:
 
 
 def _close_up(spaced: str) -> tuple[str, list[tuple[str, int, int]], list[int]]:
-    """Return a line without the spaces between its words, the words, and where each character went.
+    """Return a line without the single spaces between its words, the words, and where each character went.
 
-    A space stays where letters or digits of another script would run together.
+    A space stays where ASCII letters or digits would run together.
     """
     text, words, moved = "", [], []
     for word in spaced.split(" "):
-        if text and word and (text[-1] + word[0]).isascii() and (text[-1] + word[0]).isalnum():
+        if text and (text[-1] + word[0]).isascii() and (text[-1] + word[0]).isalnum():
             text += " "
         words.append((word, len(text), len(text) + len(word)))
         moved += [*range(len(text), len(text) + len(word)), len(text) + len(word)]  # and the space behind

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss import store
+from isogloss.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +32,14 @@ Floats64 = npt.NDArray[np.float64]
 # -- the tokenizer ----------------------------------------------------------------------------------
 
 
-def train_tokenizer(lines: Iterator[str], *, n_pieces: int, n_characters: int) -> Any:
-    """Return a cased WordPiece tokenizer (NFC, BERT's pre-tokeniser) of at most `n_pieces` pieces.
+def train_tokenizer(
+    sets: Sequence[Texts], repeats: Sequence[int], *, n_pieces: int, n_characters: int
+) -> Any:
+    """Return a cased WordPiece tokenizer (NFC, BERT's pre-tokeniser) of about `n_pieces` pieces.
 
     Chinese characters are words of their own, as in BERT; characters rarer than the `n_characters` most
-    frequent ones are unknown.
+    frequent ones are unknown.  There are more pieces if the characters alone, at the start of a word and inside one,
+    are more.  Every set has the same lines in every language, so every language has its share of the pieces.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -48,29 +52,38 @@ def train_tokenizer(lines: Iterator[str], *, n_pieces: int, n_characters: int) -
     trainer = trainers.WordPieceTrainer(
         vocab_size=n_pieces, limit_alphabet=n_characters, special_tokens=list(SPECIAL), show_progress=False
     )
+    lines = (
+        line
+        for texts, n in zip(sets, repeats, strict=True)
+        for language in texts
+        for line in itertools.chain.from_iterable(itertools.repeat(texts[language], n))
+    )
     tokenizer.train_from_iterator(lines, trainer)
     tokenizer.post_processor = processors.BertProcessing((SPECIAL[SEP], SEP), (SPECIAL[CLS], CLS))
     return tokenizer
 
 
-def tokenizer_of(
-    sets: Sequence[Texts], repeats: Sequence[int], path: Path, *, n_pieces: int, n_characters: int
-) -> Any:
-    """Return the tokenizer of the run: the one already in its folder, or a new one.
+def read_tokenizer(path: str | Path) -> Any:
+    """Return a tokenizer made by `train_tokenizer`.
 
-    Every set has the same lines in every language, so every language has its share of the pieces.
+    Raises
+    ------
+    InputError
+        If the file is none: missing, damaged, or with other special pieces.
     """
     from tokenizers import Tokenizer
 
-    if not path.exists():
-        lines = (
-            line
-            for texts, n in zip(sets, repeats, strict=True)
-            for language in texts
-            for line in itertools.chain.from_iterable(itertools.repeat(texts[language], n))
+    text = store.read_text(path)
+    try:
+        tokenizer = Tokenizer.from_str(text)
+    except Exception as error:  # the library raises bare exceptions
+        raise InputError(f"{path} is not a tokenizer file: {error}.") from None
+    if [tokenizer.token_to_id(piece) for piece in SPECIAL] != list(range(len(SPECIAL))):
+        raise InputError(
+            f"The special pieces of {path} are not {', '.join(SPECIAL)} with the numbers 0 to {len(SPECIAL) - 1}. "
+            "Give the tokenizer.json of another pre-training run of isogloss, or none."
         )
-        store.write_text(path, train_tokenizer(lines, n_pieces=n_pieces, n_characters=n_characters).to_str())
-    return Tokenizer.from_file(str(path))
+    return tokenizer
 
 
 # -- examples and batches ---------------------------------------------------------------------------
@@ -130,7 +143,7 @@ def distributional_vectors(data: Data, *, vocab: int, width: int, seed: int, win
     pieces and the pieces within `window` of them, weighted by the root of their singular values (Levy and
     Goldberg, NeurIPS 2014; Levy, Goldberg and Dagan, TACL 2015: neighbours count 1 / distance, context
     frequencies are raised to 0.75).  All lines of all languages count, each on its own: that two lines are
-    translations is not used.  A piece that occurs nowhere gets zeros.
+    translations is not used.  A piece without neighbours gets zeros.
     """
     from scipy.sparse import coo_array
     from sklearn.utils.extmath import randomized_svd
@@ -144,6 +157,8 @@ def distributional_vectors(data: Data, *, vocab: int, width: int, seed: int, win
         weights = np.full(int(kept.sum()), 1 / distance)
         counts = counts + coo_array((weights, (left[kept], right[kept])), shape=(vocab, vocab)).tocsr()
     both = (counts + counts.T).tocoo()
+    if both.nnz == 0:
+        return np.zeros((vocab, width), dtype=np.float32)
     total: Floats64 = np.asarray(both.sum(axis=1)).ravel()
     context = total**0.75 / (total**0.75).sum()
     row, column = both.coords
@@ -182,14 +197,14 @@ def pad(examples: Sequence[Sequence[Ints]]) -> Batch:
 
 
 def batches(
-    data: Data, pool: int, index: int, *, size: int, pairs: float, seed: int
+    data: Data, pool: int, index: int, *, size: int, pairs: float, seed: Sequence[int]
 ) -> Iterator[tuple[int, int, list[list[Ints]]]]:
     """Yield (pool, index, examples) for ever, from a given place: pools are seeded by their number.
 
     A batch has examples of like length and at most `size` pieces, padding included.
     """
     while True:
-        rng = np.random.default_rng([seed, pool])
+        rng = np.random.default_rng([*seed, pool])
         examples = [data.example(rng, pairs) for _ in range(_POOL)]
         lengths = np.array([sum(map(len, example)) for example in examples])
         order = np.argsort(lengths, kind="stable")

@@ -12,6 +12,7 @@ import polars as pl
 import torch
 
 from isogloss import store
+from isogloss.errors import InputError
 from isogloss.metrics.retrieval import retrieval
 from isogloss.models import load_part
 from isogloss.progress import progress
@@ -20,6 +21,11 @@ from isogloss.starter.examples import MASK, PAD, SPECIAL, Bools, Floats, Ints, p
 _BATCH = 64  # lines
 _MASKED = 0.15
 _NEIGHBOURS = 10  # of CSLS, as Conneau et al. 2018
+RETRIEVAL = {
+    **dict.fromkeys(("model", "source", "target"), pl.String()),
+    "layer": pl.Int64(),
+    **dict.fromkeys(("cosine", "csls", "chance"), pl.Float64()),
+}
 
 
 def judge(
@@ -40,6 +46,15 @@ def judge(
     -------
     retrieval, masked : polars.DataFrame
         `sentence_retrieval` and `masked_accuracy` with a column ``model`` in front.
+
+    Raises
+    ------
+    InputError
+        If a model is none that `isogloss.starter.pretrain` made (its special pieces are other ones).
+
+    Notes
+    -----
+    On the CPU, in float32.
     """
     tables: dict[str, list[pl.DataFrame]] = {"retrieval": [], "masked": []}
     with progress("judging", 2 * len(models)) as advance:
@@ -57,26 +72,43 @@ def judge(
 def sentence_retrieval(model: str | Path, texts: Mapping[str, Sequence[str]]) -> pl.DataFrame:
     """Return how often a sentence's nearest one in another language is its translation, by layer and ordered pair.
 
+    Parameters
+    ----------
+    model, texts
+        See `judge`.
+
     Returns
     -------
     polars.DataFrame
         ``source``, ``target``, ``layer``; ``cosine`` and ``csls``: P@1 over all lines (`isogloss.metrics.retrieval`), a
         sentence being the mean of the states of its pieces; ``chance``: 1 / lines.
     """
-    pooled = {language: _pooled(str(model), lines) for language, lines in texts.items()}
+    tokenizer, network = _load(str(model))
+    pooled = {
+        language: _pooled(network, _pieces(tokenizer, lines, network)) for language, lines in texts.items()
+    }
     rows = []
     for source, target in itertools.permutations(texts, 2):
         for layer, (x, y) in enumerate(zip(pooled[source], pooled[target], strict=True)):
             k = min(_NEIGHBOURS, len(x))
             found = (float(retrieval(x, y, csls=csls).mean()) for csls in (None, k))
             rows.append((source, target, layer, *found, 1 / len(x)))
-    return pl.DataFrame(rows, schema=["source", "target", "layer", "cosine", "csls", "chance"], orient="row")
+    schema = {name: kind for name, kind in RETRIEVAL.items() if name != "model"}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def masked_accuracy(model: str | Path, texts: Mapping[str, Sequence[str]], *, seed: int = 0) -> pl.DataFrame:
     """Return how often the pieces of masked words are guessed right, by language, alone and beside each translation.
 
-    15 % of the words are replaced by [MASK], the same ones in every context.
+    15 % of the words are replaced by [MASK], the same ones in every context.  To a model trained without pairs a second
+    line is an unfamiliar input, so what it gets beside a translation may lie below what it gets alone.
+
+    Parameters
+    ----------
+    model, texts
+        See `judge`.
+    seed : int
+        Of the words that are masked.
 
     Returns
     -------
@@ -113,6 +145,8 @@ def _load(model: str) -> tuple[Any, Any]:
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
     tokenizer = load_part("tokenizer", model, lambda: AutoTokenizer.from_pretrained(model))
+    if tokenizer.convert_tokens_to_ids(list(SPECIAL)) != list(range(len(SPECIAL))):
+        raise InputError(f"{model} was not made by isogloss pretrain: its special pieces are other ones.")
     network = load_part("weights", model, lambda: AutoModelForMaskedLM.from_pretrained(model))
     return tokenizer, network.float().eval()
 
@@ -125,19 +159,15 @@ def _pieces(tokenizer: Any, lines: Sequence[str], network: Any) -> list[Ints]:
 
 
 @torch.inference_mode()
-def _pooled(model: str, lines: Sequence[str]) -> Floats:
+def _pooled(network: Any, lines: list[Ints]) -> Floats:
     """Return (layers + 1, lines, width): the mean state of each line's pieces, special ones left out."""
-    tokenizer, network = _load(model)
-    coded = _pieces(tokenizer, lines, network)
     parts = []
-    for begin in range(0, len(coded), _BATCH):
-        batch = pad([[ids] for ids in coded[begin : begin + _BATCH]])
+    for begin in range(0, len(lines), _BATCH):
+        batch = pad([[ids] for ids in lines[begin : begin + _BATCH]])
         ids = torch.from_numpy(batch.ids)
-        states = network.base_model(
-            ids, attention_mask=(ids != PAD).long(), output_hidden_states=True
-        ).hidden_states
+        found = network.base_model(ids, attention_mask=(ids != PAD).long(), output_hidden_states=True)
         weight = (ids >= len(SPECIAL))[None, :, :, None].float()
-        parts.append((torch.stack(states) * weight).sum(2) / weight.sum(2).clamp(min=1))
+        parts.append((torch.stack(found.hidden_states) * weight).sum(2) / weight.sum(2).clamp(min=1))
     pooled: Floats = torch.cat(parts, dim=1).numpy()
     return pooled
 
@@ -149,6 +179,9 @@ def _guess(network: Any, lines: list[Ints], hidden: list[Bools], beside: list[In
     for begin in range(0, len(lines), _BATCH):
         rows = range(begin, min(begin + _BATCH, len(lines)))
         batch = pad([[np.where(hidden[i], MASK, lines[i]), *([beside[i]] if beside else [])] for i in rows])
+        asked = np.zeros(batch.ids.shape, dtype=bool)
+        for row, i in enumerate(rows):
+            asked[row, : len(hidden[i])] = hidden[i]  # the line itself comes first
         ids = torch.from_numpy(batch.ids)
         states = network.base_model(
             ids,
@@ -156,6 +189,5 @@ def _guess(network: Any, lines: list[Ints], hidden: list[Bools], beside: list[In
             token_type_ids=torch.from_numpy(batch.segments),
             position_ids=torch.from_numpy(batch.positions),
         ).last_hidden_state
-        # the line itself comes first, so its masked pieces are the only ones in the sequence
-        found.append(network.cls(states[ids == MASK]).argmax(-1).numpy())
+        found.append(network.cls(states[torch.from_numpy(asked)]).argmax(-1).numpy())
     return np.concatenate(found)

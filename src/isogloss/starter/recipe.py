@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ from isogloss import store
 from isogloss.errors import InputError
 from isogloss.sections import Section, read_yaml
 
+log = logging.getLogger(__name__)
 Texts = dict[str, list[str]]
 
 
@@ -50,25 +51,24 @@ class TextSection(Section):
             texts = {language: store.read_lines(path) for language, path in self.files.items()}
         counts = {language: len(lines) for language, lines in texts.items()}
         if len(set(counts.values())) > 1 or 0 in counts.values():
+            files = self.files or {}
             raise InputError(
                 "A text must have the same number of lines, at least one, in every language; got "
-                + ", ".join(
-                    f"{n} in {(self.files or {}).get(language, language)}" for language, n in counts.items()
-                )
+                + ", ".join(f"{n} in {files.get(language, language)}" for language, n in counts.items())
                 + "."
             )
-        if self.lines is None:
-            return texts
-        first, last = self.lines
-        if last > next(iter(counts.values())):
-            raise InputError(
-                f"lines {first} to {last} were asked for; {self._name} has {max(counts.values())}."
+        name, n_lines = next(iter((self.files or {"": "the built-in corpus"}).values())), max(counts.values())
+        first, last = self.lines or (1, n_lines)
+        if last > n_lines:
+            raise InputError(f"lines {first} to {last} were asked for; {name} has {n_lines}.")
+        kept = [i for i in range(first - 1, last) if all(lines[i].strip() for lines in texts.values())]
+        if len(kept) < last - first + 1:
+            log.warning(
+                "%s: %d lines are empty in a language and left out of all", name, last - first + 1 - len(kept)
             )
-        return {language: lines[first - 1 : last] for language, lines in texts.items()}
-
-    @property
-    def _name(self) -> str:
-        return next(iter(self.files.values())) if self.files else "the built-in corpus"
+        if not kept:
+            raise InputError(f"{name}: every line from {first} to {last} is empty in some language.")
+        return {language: [lines[i] for i in kept] for language, lines in texts.items()}
 
 
 class TokenizerSection(Section):
@@ -109,9 +109,13 @@ class TrainingSection(Section):
     masked_pair: tuple[float, float] = Field(
         default=(0.5, 0.1), description="in one line of a pair (drawn at random) and in the other"
     )
-    rate: float = Field(default=1.5e-3, gt=0, description="peak rate of AdamW")
+    rate: float = Field(default=1.5e-3, gt=0, allow_inf_nan=False, description="peak rate of AdamW")
     warmup: int = Field(default=100, ge=1)
-    seed: int = 1
+    start: Literal["distributional", "random"] = Field(
+        default="distributional",
+        description="first embeddings: from the contexts of the pieces, or random numbers",
+    )
+    seed: int = Field(default=1, ge=0)
     keep: list[int] = Field(
         default_factory=list, description="steps whose model is kept too; 0 = before training"
     )
@@ -126,7 +130,7 @@ class TrainingSection(Section):
 
 
 class RunSection(Section):
-    """How the work is done; changes results within rounding only."""
+    """How the work is done.  Another machine, precision or number of threads rounds differently, and the runs part."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -140,7 +144,7 @@ class RunSection(Section):
 class Recipe(Section):
     """A pre-training run."""
 
-    name: str = "pretrained"
+    name: str = Field(default="pretrained", min_length=1, description="default folder of the run")
     text: list[TextSection] = Field(min_length=1)
     held_out: TextSection | None = Field(default=None, description="judged at the end, every kept model")
     tokenizer: TokenizerSection = TokenizerSection()
@@ -150,15 +154,13 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Recipe:
+        if self.held_out and self.held_out.files and len(self.held_out.files) < 2:
+            raise ValueError("held_out needs at least two languages")
         if self.training.batch_pieces < 2 * self.model.n_positions:
             raise ValueError(
                 f"batch_pieces must hold one pair, 2 * n_positions = {2 * self.model.n_positions}"
             )
         return self
-
-    def texts(self) -> Sequence[Texts]:
-        """Return the training sets; see `TextSection.read`."""
-        return [section.read() for section in self.text]
 
 
 def read_recipe(path: str | Path) -> Recipe:

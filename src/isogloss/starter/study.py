@@ -45,5 +45,5 @@ def write_study(folder: Path) -> Path:
         write_text(folder / name, "".join(f"{line}\n" for line in lines))
     path = folder / "study.yaml"
     files = "\n".join(f"    {language}: {name}" for language, name in names.items())
-    write_text(path, _STUDY.format(file=path, model=model_folder(), files=files))
+    write_text(path, _STUDY.format(file=path, model=json.dumps(str(model_folder())), files=files))
     return path
