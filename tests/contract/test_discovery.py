@@ -9,9 +9,9 @@ from scipy.cluster.hierarchy import fcluster
 from sklearn.metrics import adjusted_rand_score
 
 from isogloss.discovery import METHODS, default_n_concepts, discover
-from isogloss.discovery.ward import cut
 from isogloss.errors import InputError, UsageError
 from isogloss.states import LayerStates
+from isogloss.trees import cut
 
 N, D, K = 150, 12, 10
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -196,7 +196,7 @@ def test_a_ward_tree_holds_every_number_of_concepts(cloud):
     assert tree.shape == (N - 1, 4)
     assert (np.diff(tree[:, 2]) > 0).all()  # no ties, so that every partition is unique
     for k in (1, 2, 3, 17, 80, N - 1, N):
-        labels = cut(tree, k)
+        labels = cut(tree, n_clusters=k)
         assert len(np.unique(labels)) == k
         assert same(labels, fcluster(tree, k, "maxclust"))
         assert same(labels, discover(layer(cloud), n_concepts=k).labels)

@@ -28,8 +28,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import digamma
 
-from isogloss.aligners.compiled import compiled
 from isogloss.aligners.protocol import Bitext, Directions, Links
+from isogloss.compiled import compiled
 from isogloss.errors import UsageError
 from isogloss.progress import progress
 

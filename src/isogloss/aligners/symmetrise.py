@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.aligners.compiled import compiled
 from isogloss.aligners.protocol import METHODS, Directions, Links
+from isogloss.compiled import compiled
 from isogloss.errors import unknown
 
 Flags = npt.NDArray[np.bool_]

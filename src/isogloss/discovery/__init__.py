@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from isogloss.concepts import Concepts
+from isogloss.discovery.partition import Partition
 from isogloss.errors import UsageError, unknown
 from isogloss.states import LayerStates, check_finite
+from isogloss.trees import by_first
 
 DEFAULT_CONCEPTS = 600
 TYPES_PER_CONCEPT = (
@@ -19,17 +21,13 @@ TYPES_PER_CONCEPT = (
 )
 
 
-class Partition(NamedTuple):
-    """What a method returns: (n,) int32 labels 0 .. k-1, all in use, and its linkage matrix if it has one."""
-
-    labels: npt.NDArray[np.int32]
-    tree: npt.NDArray[np.float64] | None
-
-
 Fit = Callable[..., Partition]
 
 METHODS = {
-    "ward": ("isogloss.discovery.ward", "agglomerative, Ward linkage; deterministic; O(n^2) memory for now"),
+    "ward": (
+        "isogloss.discovery.ward",
+        "agglomerative, Ward linkage; exact in O(n d) memory; no seed; every K from one tree",
+    ),
     "kmeans": ("isogloss.discovery.kmeans", "Lloyd's k-means from a k-means++ start; needs a seed"),
 }
 
@@ -49,8 +47,8 @@ def discover(
 ) -> Concepts:
     """Cluster states into latent concepts (Dalvi et al. 2022; Mousi et al. 2024).
 
-    States are centred on their mean (which changes no distance) and clustered in float32 or better by Euclidean
-    distance, without further scaling, as in the papers.  Concepts are numbered by their first token.
+    States are clustered by Euclidean distance as they are, without scaling, as in the papers; all decisions are made in
+    float64.  Concepts are numbered by their first token.
 
     Parameters
     ----------
@@ -81,18 +79,16 @@ def discover(
     check_finite(states)
     n = len(states.X)
     k = default_n_concepts(states.tokens["word"].n_unique()) if n_concepts is None else n_concepts
-    X = states.X.astype(np.float32)
-    X -= X.mean(axis=0, dtype=np.float64).astype(np.float32)
-    n_distinct = _count_distinct(X, enough=k)
+    n_distinct = _count_distinct(states.X, enough=k)
     if not 1 <= k <= n_distinct:
-        n_distinct = _count_distinct(X, enough=n)
+        n_distinct = _count_distinct(states.X, enough=n)
         raise UsageError(
             f"n_concepts = {k} is not possible for {n} states ({n_distinct} distinct) of "
             f"{'+'.join(states.languages)}. Choose a number from 1 to {n_distinct}, or take in more text."
         )
     fit: Fit = import_module(METHODS[method][0]).fit
-    labels, tree = fit(X, k, seed=seed, **options)
-    labels = _by_first_member(labels)
+    labels, tree = fit(states.X, k, seed=seed, **options)
+    labels = by_first(labels)
     tokens = states.tokens.select("row", "language", "sentence", "position", "word")
     return Concepts(
         tokens=tokens,
@@ -108,7 +104,7 @@ def discover(
     )
 
 
-def _count_distinct(X: npt.NDArray[np.float32], *, enough: int) -> int:
+def _count_distinct(X: npt.NDArray[np.floating], *, enough: int) -> int:
     """Count distinct rows, but stop at `enough`: on real states that reads little more than `enough` rows."""
     seen: set[bytes] = set()
     for row in X:
@@ -124,11 +120,3 @@ def centroids(X: npt.NDArray[np.floating], labels: npt.NDArray[np.int32]) -> npt
     starts = np.searchsorted(labels[order], np.arange(labels.max() + 1))
     sums = np.add.reduceat(X[order].astype(np.float64), starts, axis=0)
     return np.asarray(sums / np.bincount(labels)[:, None], dtype=np.float32)
-
-
-def _by_first_member(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Renumber labels 0, 1, ... in order of first appearance."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), np.int32)
-    rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
-    return rank[inverse]

@@ -10,13 +10,13 @@ import numpy.typing as npt
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from isogloss.discovery import Partition
+from isogloss.discovery.partition import Partition
 
 log = logging.getLogger(__name__)
 
 
 def fit(
-    X: npt.NDArray[np.float32], n_concepts: int, *, seed: int, n_starts: int = 1, max_iterations: int = 100
+    X: npt.NDArray[np.floating], n_concepts: int, *, seed: int, n_starts: int = 1, max_iterations: int = 100
 ) -> Partition:
     """Cluster (n, d) float32 rows; the best of `n_starts` starts by inertia.
 
@@ -28,7 +28,7 @@ def fit(
         warnings.simplefilter("ignore")
         model = KMeans(n_concepts, n_init=n_starts, max_iter=max_iterations, random_state=seed)
         # In float32 scikit-learn's distances cannot tell nearly equal states apart, and concepts end up empty.
-        labels = model.fit(X.astype(np.float64)).labels_
+        labels = model.fit(X.astype(np.float64) - X.mean(axis=0, dtype=np.float64)).labels_
     n_found = len(np.unique(labels))
     if n_found < n_concepts:
         log.warning(

@@ -11,7 +11,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """Compile a function to machine code, kept on disk between processes where numba finds a writable folder."""
+    """Compile a function to machine code, kept on disk between processes where numba finds a writable folder.
+
+    Floating-point operations are done as written: none is fused or reordered.
+    """
     try:
         return cast(F, numba.njit(cache=True, nogil=True)(function))
     except RuntimeError:  # neither the package's folder nor the user's cache can be written

@@ -1,0 +1,156 @@
+"""What has to be known of the rows before they are clustered: centre, scale, copies, and who is near whom."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from isogloss.compiled import compiled
+from isogloss.errors import InputError, UsageError
+
+Floats = npt.NDArray[np.float64]
+Longs = npt.NDArray[np.int64]
+
+_ROWS = 2048  # read at once
+_SAMPLE = 1001  # rows that the centre is the median of
+_AXES = 16  # along which the rows are ordered
+_LEAF = 256  # rows that are not ordered further
+
+
+class Survey(NamedTuple):
+    """Facts about (n, d) rows.
+
+    Attributes
+    ----------
+    centre : (d,) float64
+        The median of some rows: of an odd number, so that it is as coarse as the data and differences to it are exact.
+    exponent : int
+        Of the power of two by which rows without the centre are multiplied, so that none is beyond 1.
+    first : (n,) int64
+        The first row that equals the row.
+    """
+
+    centre: Floats
+    exponent: int
+    first: Longs
+
+
+def survey(data: Any) -> Survey:
+    """Read all rows once, some at a time.
+
+    Raises
+    ------
+    UsageError
+        If `data` is no table of real numbers.
+    InputError
+        If a value is NaN or infinite; the row is named.
+    """
+    if data.ndim != 2 or 0 in data.shape or data.dtype.kind not in "fiub":
+        raise UsageError(
+            f"Ward linkage takes an (n, d) table of real numbers with at least one row and one column; "
+            f"got shape {data.shape} of {data.dtype}."
+        )
+    n = len(data)
+    sample = _doubles(data, np.unique(np.linspace(0, n - 1, _SAMPLE).astype(np.int64)))
+    middle = (len(sample) - 1) // 2
+    with np.errstate(invalid="ignore"):  # a NaN is reported below
+        centre = np.partition(sample, middle, axis=0)[middle]
+    hashes = np.empty(n, np.uint64)
+    most = 0.0
+    for part in parts(n):
+        rows = _doubles(data, part)
+        largest, bad = _read(rows, centre, hashes[part])
+        if bad >= 0:
+            value = rows[bad][~np.isfinite(rows[bad])]
+            what = f"holds {value[0]}" if len(value) else "is beyond the range of float64"
+            raise InputError(f"Row {part.start + bad} of the data {what}; Ward linkage needs finite numbers.")
+        most = max(most, largest)
+    exponent = -math.frexp(most)[1] if most else 0
+    return Survey(centre, min(exponent, 1000), _first_copies(data, hashes))
+
+
+def parts(n: int) -> Iterator[slice]:
+    """Return the slices in which n rows are read."""
+    return (slice(p, min(n, p + _ROWS)) for p in range(0, n, _ROWS))
+
+
+def centred(data: Any, rows: Longs, known: Survey) -> Floats:
+    """Return (len(rows), d) float64: the rows without the centre, scaled."""
+    C = np.empty((len(rows), data.shape[1]))
+    for part in parts(len(rows)):
+        np.ldexp(_doubles(data, rows[part]) - known.centre, known.exponent, out=C[part])
+    return C
+
+
+def _doubles(data: Any, rows: slice | Longs) -> Floats:
+    return np.ascontiguousarray(data[rows], dtype=np.float64)
+
+
+@compiled
+def _read(rows: Floats, centre: Floats, hashes: npt.NDArray[np.uint64]) -> tuple[float, int]:
+    """Hash the rows; return the largest distance to the centre on any axis, and the first row that is not finite."""
+    most = 0.0
+    bits = rows.view(np.uint64)
+    for r in range(rows.shape[0]):
+        code = np.uint64(
+            14695981039346656037
+        )  # FNV-1a's start; every step is followed by a mixing of high bits into low ones
+        largest = 0.0
+        whole = True
+        for t in range(rows.shape[1]):
+            x = abs(rows[r, t] - centre[t])
+            whole = whole and x < np.inf
+            largest = max(largest, x)
+            word = bits[r, t] if rows[r, t] != 0 else np.uint64(0)  # -0 is 0
+            code = (code ^ word) * np.uint64(0x9E3779B97F4A7C15)
+            code ^= code >> np.uint64(29)
+        if not whole:
+            return 0.0, r
+        most = max(most, largest)
+        hashes[r] = code
+    return most, -1
+
+
+def _first_copies(data: Any, hashes: npt.NDArray[np.uint64]) -> Longs:
+    """Return the first equal row of every row; of two rows that only hash alike the later one passes for new."""
+    order = np.argsort(hashes, kind="stable")
+    begins = np.append(True, hashes[order][1:] != hashes[order][:-1])
+    first = np.empty(len(order), np.int64)
+    first[order] = order[begins][np.cumsum(begins) - 1]
+    copies = np.flatnonzero(first != np.arange(len(first)))
+    for part in parts(len(copies)):
+        rows = copies[part]
+        equal = (_doubles(data, rows) == _doubles(data, first[rows])).all(axis=1)
+        first[rows[~equal]] = rows[~equal]
+    return first
+
+
+def neighbourly(data: Any, rows: Longs, known: Survey) -> Longs:
+    """Return the rows in an order that puts near ones close: halved again and again at the median of the widest axis.
+
+    The axes are the leading ones of a sample.  The order saves time and changes no result.
+    """
+    n, d = len(rows), data.shape[1]
+    generator = np.random.default_rng(0)
+    sample = np.ldexp(_doubles(data, rows[generator.permutation(n)[:4096]]) - known.centre, known.exponent)
+    axes = generator.normal(size=(d, min(d, _AXES)))
+    for _ in range(4):
+        axes = np.linalg.qr(sample.T @ (sample @ axes))[0]
+    places = np.empty((n, axes.shape[1]), np.float32)
+    for part in parts(n):
+        places[part] = np.ldexp(_doubles(data, rows[part]) - known.centre, known.exponent) @ axes
+    order = np.arange(n)
+    ranges = [(0, n)]
+    while ranges:
+        begin, end = ranges.pop()
+        if end - begin > _LEAF:
+            inside = order[begin:end]
+            half = (end - begin) // 2
+            along = places[inside]
+            order[begin:end] = inside[np.argpartition(along[:, along.var(axis=0).argmax()], half)]
+            ranges += [(begin, begin + half), (begin + half, end)]
+    return rows[order]
