@@ -28,7 +28,7 @@ METHODS = {
         "isogloss.discovery.ward",
         "agglomerative, Ward linkage; exact in O(n d) memory; no seed; every K from one tree",
     ),
-    "kmeans": ("isogloss.discovery.kmeans", "Lloyd's k-means from a k-means++ start; needs a seed"),
+    "kmeans": ("isogloss.discovery.kmeans", "Lloyd's k-means from a greedy k-means++ start; needs a seed"),
 }
 
 

@@ -1,7 +1,8 @@
-"""What a discovery method returns."""
+"""What a discovery method returns, and how many threads it uses."""
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -13,3 +14,11 @@ class Partition(NamedTuple):
 
     labels: npt.NDArray[np.int32]
     tree: npt.NDArray[np.float64] | None
+
+
+def n_threads(wanted: int | None) -> int:
+    """Return the number of threads to use: what is wanted, what worker processes are allowed, or all cores."""
+    if wanted is not None:
+        return wanted
+    allowed = os.environ.get("NUMBA_NUM_THREADS", "")  # joblib sets it for the processes it starts
+    return int(allowed) if allowed.isdigit() and int(allowed) else len(os.sched_getaffinity(0))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from isogloss.compiled import compiled
-from isogloss.discovery.partition import Partition
+from isogloss.discovery.partition import Partition, n_threads
+from isogloss.discovery.survey import Longs, centred, neighbourly, survey
 from isogloss.discovery.ward.forest import Floats, Forest, Ints, merge_rounds, plant
 from isogloss.discovery.ward.scan import Scanner
-from isogloss.discovery.ward.survey import Longs, centred, neighbourly, survey
 from isogloss.progress import progress
 from isogloss.trees import cut
 
@@ -98,7 +97,7 @@ def linkage(
     distinct = neighbourly(data, np.flatnonzero(known.first == np.arange(n)), known)
     nodes, weights, n_merges = _merge_copies(known.first, distinct, merges)
     forest = plant(centred(data, distinct, known), weights, distinct, nodes, N_CANDIDATES)
-    with _scanner(forest, device, threads or _cores(), block) as scan:
+    with _scanner(forest, device, n_threads(threads), block) as scan:
         _grow(forest, scan, merges, heights, n_merges)
     return _as_scipy(merges, heights, known.exponent)
 
@@ -109,11 +108,6 @@ def _scanner(forest: Forest, device: str | None, threads: int, block: tuple[int,
     from isogloss.discovery.ward.device import DeviceScanner
 
     return DeviceScanner(forest, device=str(device), threads=threads, block=block)
-
-
-def _cores() -> int:
-    wanted = os.environ.get("NUMBA_NUM_THREADS", "")  # set for worker processes by joblib
-    return int(wanted) if wanted.isdigit() and int(wanted) else len(os.sched_getaffinity(0))
 
 
 def _grow(forest: Forest, scan: Scanner, merges: Longs, heights: Floats, n_merges: int) -> None:

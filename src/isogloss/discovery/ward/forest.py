@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.compiled import compiled
+from isogloss.discovery.survey import squared_distance
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
@@ -84,29 +85,8 @@ def plant(centroids: Floats, weights: Floats, ids: Longs, nodes: Longs, n_candid
 @compiled
 def squared_height(forest: Forest, a: int, b: int) -> float:
     """Return 2 |A||B| / (|A| + |B|) times the squared distance of two centroids: scipy's height, squared."""
-    C = forest.centroids
-    d = C.shape[1]
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    whole = d - d % 8
-    for t in range(0, whole, 8):
-        x0, x1 = C[a, t] - C[b, t], C[a, t + 1] - C[b, t + 1]
-        x2, x3 = C[a, t + 2] - C[b, t + 2], C[a, t + 3] - C[b, t + 3]
-        x4, x5 = C[a, t + 4] - C[b, t + 4], C[a, t + 5] - C[b, t + 5]
-        x6, x7 = C[a, t + 6] - C[b, t + 6], C[a, t + 7] - C[b, t + 7]
-        s0 += x0 * x0
-        s1 += x1 * x1
-        s2 += x2 * x2
-        s3 += x3 * x3
-        s4 += x4 * x4
-        s5 += x5 * x5
-        s6 += x6 * x6
-        s7 += x7 * x7
-    for t in range(whole, d):
-        x0 = C[a, t] - C[b, t]
-        s0 += x0 * x0
-    total = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
     wa, wb = forest.weights[a], forest.weights[b]
-    return float(2.0 * (wa * wb) / (wa + wb) * total)
+    return float(2.0 * (wa * wb) / (wa + wb) * squared_distance(forest.centroids, a, forest.centroids, b))
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""What has to be known of the rows before they are clustered: centre, scale, copies, and who is near whom."""
+"""What has to be known of rows that are to be clustered: centre, scale, copies, who is near whom, exact distances."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def survey(data: Any) -> Survey:
     """
     if data.ndim != 2 or 0 in data.shape or data.dtype.kind not in "fiub":
         raise UsageError(
-            f"Ward linkage takes an (n, d) table of real numbers with at least one row and one column; "
+            f"Clustering takes an (n, d) table of real numbers with at least one row and one column; "
             f"got shape {data.shape} of {data.dtype}."
         )
     n = len(data)
@@ -67,7 +67,7 @@ def survey(data: Any) -> Survey:
         if bad >= 0:
             value = rows[bad][~np.isfinite(rows[bad])]
             what = f"holds {value[0]}" if len(value) else "is beyond the range of float64"
-            raise InputError(f"Row {part.start + bad} of the data {what}; Ward linkage needs finite numbers.")
+            raise InputError(f"Row {part.start + bad} of the data {what}; clustering needs finite numbers.")
         most = max(most, largest)
     exponent = -math.frexp(most)[1] if most else 0
     return Survey(centre, min(exponent, 1000), _first_copies(data, hashes))
@@ -84,6 +84,31 @@ def centred(data: Any, rows: Longs, known: Survey) -> Floats:
     for part in parts(len(rows)):
         np.ldexp(_doubles(data, rows[part]) - known.centre, known.exponent, out=C[part])
     return C
+
+
+@compiled
+def squared_distance(X: Floats, i: int, Y: Floats, j: int) -> float:
+    """Return ``||X[i] - Y[j]||^2``, summed in one fixed order."""
+    d = X.shape[1]
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    whole = d - d % 8
+    for t in range(0, whole, 8):
+        x0, x1 = X[i, t] - Y[j, t], X[i, t + 1] - Y[j, t + 1]
+        x2, x3 = X[i, t + 2] - Y[j, t + 2], X[i, t + 3] - Y[j, t + 3]
+        x4, x5 = X[i, t + 4] - Y[j, t + 4], X[i, t + 5] - Y[j, t + 5]
+        x6, x7 = X[i, t + 6] - Y[j, t + 6], X[i, t + 7] - Y[j, t + 7]
+        s0 += x0 * x0
+        s1 += x1 * x1
+        s2 += x2 * x2
+        s3 += x3 * x3
+        s4 += x4 * x4
+        s5 += x5 * x5
+        s6 += x6 * x6
+        s7 += x7 * x7
+    for t in range(whole, d):
+        x0 = X[i, t] - Y[j, t]
+        s0 += x0 * x0
+    return float(((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)))
 
 
 def _doubles(data: Any, rows: slice | Longs) -> Floats:
