@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from isogloss.errors import InputError, unknown
-from isogloss.store import read_table, write_table
+from isogloss.errors import InputError, UsageError, unknown
+from isogloss.store import atomic, read_table, write_table, write_text
+from isogloss.trees import Tree, cut, nested, newick, top
 
 COLUMNS = {"row": pl.Int64, "concept": pl.Int32}
+JOIN_COLUMNS = {"left": pl.Int64, "right": pl.Int64, "height": pl.Float64, "size": pl.Int64}
+TREE_COLUMNS = {"row": pl.Int64, **JOIN_COLUMNS}
+TREE_WRITERS = {".nwk": newick, ".json": nested}
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,93 @@ class Concepts:
             raise unknown("concept", concept, [f"0 .. {self.n_concepts - 1}"])
         return self.tokens.filter(pl.Series(self.labels == concept))
 
+    def cut(self, *, n_concepts: int | None = None, height: float | None = None) -> Concepts:
+        """Return the same tokens in another number of concepts, from the tree that was grown once.
+
+        Parameters
+        ----------
+        n_concepts : int, optional
+            Exactly so many; at most the number of distinct states.
+        height : float, optional
+            Or all merges up to this height (of Ward linkage: the root of twice the rise of the sum of squares).
+
+        Returns
+        -------
+        Concepts
+            Numbered by their first token.  With centroids if these have some and the new concepts are unions of them.
+
+        Raises
+        ------
+        UsageError
+            If there is no tree, or a number of concepts that cannot be.
+        """
+        tree = self._tree()
+        if n_concepts is not None:
+            n = len(self.labels)
+            check_n_concepts(n_concepts, n, n - int((tree[:, 2] == 0).sum()), self.space)
+        labels = cut(tree, n_clusters=n_concepts, height=height)
+        k = int(labels.max()) + 1
+        means = None
+        if self.centroids is not None and k <= self.n_concepts:
+            parents = np.zeros(self.n_concepts, np.int64)
+            parents[self.labels] = labels
+            counts = np.bincount(self.labels, minlength=self.n_concepts)
+            sums = np.zeros((k, self.centroids.shape[1]))
+            np.add.at(sums, parents, self.centroids * counts[:, None].astype(np.float64))
+            means = (sums / np.bincount(labels)[:, None]).astype(np.float32)
+        return replace(self, labels=labels, n_concepts=k, centroids=means)
+
+    def _tree(self) -> Tree:
+        if self.tree is None:
+            raise UsageError(
+                f"Concepts by {self.method or 'this method'} have no tree. Discover them with ward."
+            )
+        return self.tree
+
+    def names(self, *, n_words: int = 3) -> list[str]:
+        """Return a name for every concept: its number and its most frequent types."""
+        first = self.types().sort("concept", "count", "word", descending=[False, True, False])
+        words = first.group_by("concept", maintain_order=True).agg(pl.col("word").head(n_words))
+        found = dict(words.iter_rows())
+        return [f"{c} {', '.join(found.get(c, []))}".strip() for c in range(self.n_concepts)]
+
+    def export_tree(self, path: str | Path, *, n_words: int = 3) -> None:
+        """Write the tree for other programs, in the form that the name's ending says.
+
+        ``.npy``: scipy's linkage matrix of all tokens.  ``.nwk``: Newick, ``.json``: nested nodes, both of the tree
+        above the concepts, whose leaves are the concepts by `names`.
+
+        Raises
+        ------
+        UsageError
+            If there is no tree, or the ending is another one.
+        """
+        path, tree = Path(path), self._tree()
+        if path.suffix == ".npy":
+            with atomic(path) as f:
+                np.save(f, tree)
+        elif path.suffix in TREE_WRITERS:
+            above = top(tree, self.n_concepts)[0]
+            write_text(path, TREE_WRITERS[path.suffix](above, self.names(n_words=n_words)) + "\n")
+        else:
+            raise unknown("ending for a tree", path.suffix, [".npy", *TREE_WRITERS])
+
+    def write_tree(self, path: Path) -> None:
+        """Write the tree to a Parquet file, atomically: leaf i is the token of ``row`` i, merge i stands beside it."""
+        joins = pl.DataFrame(self._tree(), schema=JOIN_COLUMNS).cast(JOIN_COLUMNS)  # type: ignore[arg-type]
+        last = pl.DataFrame(
+            {name: [None] for name in JOIN_COLUMNS}, schema=JOIN_COLUMNS
+        )  # n leaves, n - 1 merges
+        write_table(path, pl.concat([self.tokens.select("row"), pl.concat([joins, last])], how="horizontal"))
+
+    @classmethod
+    def read_tree(cls, path: Path, tokens: pl.DataFrame, **facts: object) -> Concepts:
+        """Read a file of `write_tree`, uncut: as one concept; `tokens` is the whole token table of the study."""
+        table = read_table(path, TREE_COLUMNS)
+        tree = table[:-1].select(pl.col(list(JOIN_COLUMNS)).cast(pl.Float64)).to_numpy()
+        kept = _tokens_of(path, table["row"].to_numpy(), tokens)
+        return cls(kept, np.zeros(kept.height, np.int32), 1, tree=np.ascontiguousarray(tree), **facts)  # type: ignore[arg-type]
+
     def write(self, path: Path) -> None:
         """Write ``row, concept`` to a Parquet file, atomically."""
         table = pl.DataFrame({"row": self.tokens["row"], "concept": self.labels}, schema=COLUMNS)
@@ -95,11 +186,24 @@ class Concepts:
     def read(cls, path: Path, tokens: pl.DataFrame, *, n_concepts: int, **facts: object) -> Concepts:
         """Read a file of `write`; `tokens` is the whole token table of the study."""
         table = read_table(path, COLUMNS)
-        rows = table["row"].to_numpy()
-        if len(rows) and (rows.min() < 0 or rows.max() >= tokens.height):
-            raise InputError(f"{path} names token rows outside the token table of {tokens.height} rows.")
+        kept = _tokens_of(path, table["row"].to_numpy(), tokens)
         labels = table["concept"].to_numpy().astype(np.int32)
-        return cls(tokens[rows], labels, n_concepts, **facts)  # type: ignore[arg-type]
+        return cls(kept, labels, n_concepts, **facts)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         return f"Concepts({self.space}, layer {self.layer}: {self.n_concepts} of {len(self.labels)} tokens)"
+
+
+def check_n_concepts(n_concepts: int, n: int, n_distinct: int, space: str) -> None:
+    """Refuse a number of concepts that n states cannot have: equal states are always in one concept."""
+    if not 1 <= n_concepts <= n_distinct:
+        raise UsageError(
+            f"n_concepts = {n_concepts} is not possible for {n} states ({n_distinct} distinct) of {space}. "
+            f"Choose a number from 1 to {n_distinct}, or take in more text."
+        )
+
+
+def _tokens_of(path: Path, rows: npt.NDArray[np.int64], tokens: pl.DataFrame) -> pl.DataFrame:
+    if len(rows) and (rows.min() < 0 or rows.max() >= tokens.height):
+        raise InputError(f"{path} names token rows outside the token table of {tokens.height} rows.")
+    return tokens[rows]

@@ -97,11 +97,16 @@ class SelectionSection(Section):
     colap: SelectionRule = SelectionRule(by="types")
 
 
+Count = Annotated[int, Field(ge=2)]
+
+
 class DiscoverySection(Section):
     """How concepts are found."""
 
     method: str = "ward"
-    n_concepts: Literal["auto"] | Annotated[int, Field(ge=2)] = "auto"
+    n_concepts: Literal["auto"] | Count | Annotated[list[Count], Field(min_length=1)] = Field(
+        default="auto", description="one number or several; with ward several cost one clustering"
+    )
     seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)
 

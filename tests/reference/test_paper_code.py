@@ -17,12 +17,12 @@ from isogloss.concepts import Concepts
 from isogloss.corpus import Corpus
 from isogloss.dictionary import WordLinks
 from isogloss.discovery import discover
-from isogloss.discovery.ward import cut
 from isogloss.errors import InputError, IsoglossError
 from isogloss.metrics import calign, colap
 from isogloss.metrics.colap import overlapping
 from isogloss.peers import read_clusters, read_dictionary
 from isogloss.states import LayerStates, select_rows
+from isogloss.trees import cut
 
 ORACLES = Path(__file__).resolve().parents[2].parent / "shared" / "oracles"
 pytestmark = [
@@ -212,7 +212,7 @@ def agglomerative(case: dict, folder: Path) -> dict[str, list[list[str]]]:
     for k in wanted:
         concepts = discover(states, n_concepts=k, method="ward")
         assert groups(concepts, case["vocab"]) == sorted(
-            groups(Concepts(concepts.tokens, cut(tree, k), k), case["vocab"]),
+            groups(Concepts(concepts.tokens, cut(tree, n_clusters=k), k), case["vocab"]),
             key=lambda members: case["vocab"].index(members[0]),
         )
         found[f"clusters-{k}.txt"] = groups(concepts, case["vocab"])

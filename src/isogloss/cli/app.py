@@ -53,6 +53,7 @@ Model = Annotated[str, typer.Option(help="Name of the model in the study (if the
 Stack = Annotated[str, typer.Option(help="encoder or decoder (if there are both).")]
 Layer = Annotated[int, typer.Option(help="Layer; 0 = embeddings.")]
 Seed = Annotated[int, typer.Option(help="Seed of the method.")]
+NConcepts = Annotated[int | None, typer.Option(help="Number of concepts, where several are there.")]
 
 
 def tell(as_json: bool, facts: dict[str, Any], lines: list[str]) -> None:

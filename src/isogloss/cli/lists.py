@@ -32,7 +32,7 @@ def _aligners() -> dict[str, str]:
 def _methods() -> dict[str, str]:
     from isogloss.discovery import METHODS
 
-    return {name: text for name, (_, text) in METHODS.items()}
+    return {name: method.about for name, method in METHODS.items()}
 
 
 def _metrics() -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from isogloss.cli.app import Json, Layer, Model, Quiet, Seed, Stack, StudyDir, app, tell
+from isogloss.cli.app import Json, Layer, Model, NConcepts, Quiet, Seed, Stack, StudyDir, app, tell
 from isogloss.errors import UsageError
 
 
@@ -94,7 +94,10 @@ def discover(
     stack: Stack = "",
     method: Annotated[str, typer.Option(help="See: isogloss list methods.")] = "ward",
     n_concepts: Annotated[
-        int | None, typer.Option(help="Default: 600, at most a fifth of the types.")
+        list[int] | None,
+        typer.Option(
+            help="Repeat for several: with ward one tree. Default: 600, at most a fifth of the types."
+        ),
     ] = None,
     seed: Seed = 0,
     min_count: Annotated[int, typer.Option(help="Leave out rarer types.")] = 1,
@@ -105,21 +108,44 @@ def discover(
     """Cluster the states of one space at one layer into concepts."""
     from isogloss.study import single
 
-    facts = single.discover(
+    made = single.discover(
         folder,
         space,
         layer=layer,
         model=model,
         stack=stack,
         method=method,
-        n_concepts=n_concepts,
+        n_concepts=n_concepts or [],
         seed=seed,
         min_count=min_count,
         max_count=max_count,
     )
-    tell(
-        as_json, facts, [f"{facts['n_concepts']} concepts of {facts['n_states']} states: {facts['concepts']}"]
+    lines = [
+        f"{facts['n_concepts']} concepts of {facts['n_states']} states: {facts['concepts']}" for facts in made
+    ]
+    tell(as_json, {"concepts": made}, lines)
+
+
+@app.command()
+def tree(
+    folder: StudyDir,
+    space: Annotated[str, typer.Argument(help="A language, or several clustered together: en+de.")],
+    out: Annotated[Path, typer.Option(help="File: .npy (scipy's linkage matrix), .nwk (Newick) or .json.")],
+    layer: Layer,
+    model: Model = "",
+    stack: Stack = "",
+    n_concepts: NConcepts = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write the merge tree of a space that was discovered with ward, for other programs."""
+    from isogloss.study import single
+
+    concepts = single.export_tree(
+        folder, space, out, layer=layer, model=model, stack=stack, n_concepts=n_concepts
     )
+    facts = {"tree": out, "n_concepts": concepts.n_concepts, "n_states": len(concepts.labels)}
+    tell(as_json, facts, [f"Tree of {len(concepts.labels)} states, {concepts.n_concepts} concepts: {out}"])
 
 
 @app.command()
@@ -132,6 +158,7 @@ def calign(
     min_types: float = 5,
     min_size_ratio: float = 0.4,
     rule: Annotated[str, typer.Option(help="symmetric or paper-code.")] = "symmetric",
+    n_concepts: NConcepts = None,
     model: Model = "",
     stack: Stack = "",
     quiet: Quiet = False,
@@ -147,6 +174,7 @@ def calign(
         layer=layer,
         model=model,
         stack=stack,
+        n_concepts=n_concepts,
         theta_align=theta or [0.8],
         min_types=min_types,
         min_size_ratio=min_size_ratio,
@@ -162,6 +190,7 @@ def colap(
     layer: Layer,
     theta: Annotated[list[float] | None, typer.Option(help="Threshold; repeat. Default 0.3.")] = None,
     rule: Annotated[str, typer.Option(help="symmetric or paper-code.")] = "symmetric",
+    n_concepts: NConcepts = None,
     model: Model = "",
     stack: Stack = "",
     quiet: Quiet = False,
@@ -171,6 +200,13 @@ def colap(
     from isogloss.study import single
 
     found = single.colap(
-        folder, space, layer=layer, model=model, stack=stack, theta_overlap=theta or [0.3], rule=rule
+        folder,
+        space,
+        layer=layer,
+        model=model,
+        stack=stack,
+        n_concepts=n_concepts,
+        theta_overlap=theta or [0.3],
+        rule=rule,
     )
     tell(as_json, single.facts(found), [f"COLAP {space} = {figure}" for figure in found.figures])

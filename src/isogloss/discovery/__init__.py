@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.concepts import Concepts
-from isogloss.discovery.partition import Partition
-from isogloss.errors import UsageError, unknown
+from isogloss.concepts import Concepts, check_n_concepts
+from isogloss.discovery.survey import survey
+from isogloss.errors import unknown
 from isogloss.states import LayerStates, check_finite
 from isogloss.trees import by_first
 
@@ -21,14 +21,29 @@ TYPES_PER_CONCEPT = (
 )
 
 
-Fit = Callable[..., Partition]
+class Method(NamedTuple):
+    """A way to find concepts: where it is, what it is, and whether one tree holds every number of concepts.
+
+    The module of one with a tree has ``linkage(X, **options)`` that returns scipy's linkage matrix; the module of any
+    other ``fit(X, n_concepts, seed=..., **options)`` that returns (n,) int32 labels 0 .. n_concepts - 1, all in use.
+    """
+
+    module: str
+    about: str
+    has_tree: bool
+
 
 METHODS = {
-    "ward": (
+    "ward": Method(
         "isogloss.discovery.ward",
-        "agglomerative, Ward linkage; exact in O(n d) memory; no seed; every K from one tree",
+        "agglomerative, Ward linkage; exact, no seed, every number of concepts from one tree",
+        has_tree=True,
     ),
-    "kmeans": ("isogloss.discovery.kmeans", "Lloyd's k-means from a greedy k-means++ start; needs a seed"),
+    "kmeans": Method(
+        "isogloss.discovery.kmeans",
+        "Lloyd's k-means from a greedy k-means++ start; needs a seed",
+        has_tree=False,
+    ),
 }
 
 
@@ -79,22 +94,12 @@ def discover(
     check_finite(states)
     n = len(states.X)
     k = default_n_concepts(states.tokens["word"].n_unique()) if n_concepts is None else n_concepts
-    n_distinct = _count_distinct(states.X, enough=k)
-    if not 1 <= k <= n_distinct:
-        n_distinct = _count_distinct(states.X, enough=n)
-        raise UsageError(
-            f"n_concepts = {k} is not possible for {n} states ({n_distinct} distinct) of "
-            f"{'+'.join(states.languages)}. Choose a number from 1 to {n_distinct}, or take in more text."
-        )
-    fit: Fit = import_module(METHODS[method][0]).fit
-    labels, tree = fit(states.X, k, seed=seed, **options)
-    labels = by_first(labels)
-    tokens = states.tokens.select("row", "language", "sentence", "position", "word")
-    return Concepts(
-        tokens=tokens,
-        labels=labels,
-        n_concepts=int(labels.max()) + 1,
-        centroids=centroids(states.X, labels),
+    module = import_module(METHODS[method].module)
+    tree = module.linkage(states.X, **options) if METHODS[method].has_tree else None
+    concepts = Concepts(
+        tokens=states.tokens.select("row", "language", "sentence", "position", "word"),
+        labels=np.zeros(n, np.int32),
+        n_concepts=1,
         tree=tree,
         model=states.model,
         stack=states.stack,
@@ -102,16 +107,23 @@ def discover(
         method=method,
         seed=seed,
     )
+    if tree is not None:
+        concepts = concepts.cut(n_concepts=k)
+    else:
+        check_n_concepts(k, n, _count_distinct(states.X, enough=k), concepts.space)
+        labels = by_first(module.fit(states.X, k, seed=seed, **options))
+        concepts = replace(concepts, labels=labels, n_concepts=int(labels.max()) + 1)
+    return replace(concepts, centroids=centroids(states.X, concepts.labels))
 
 
 def _count_distinct(X: npt.NDArray[np.floating], *, enough: int) -> int:
-    """Count distinct rows, but stop at `enough`: on real states that reads little more than `enough` rows."""
+    """Count distinct rows; where `enough` come soon, as in real states, only about as many are read."""
     seen: set[bytes] = set()
-    for row in X:
+    for row in X[: 2 * max(enough, 0)]:
         seen.add((row + 0).tobytes())  # + 0 makes -0.0 equal to 0.0
         if len(seen) >= enough:
-            break
-    return len(seen)
+            return len(seen)
+    return int((survey(X).first == np.arange(len(X))).sum())
 
 
 def centroids(X: npt.NDArray[np.floating], labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:

@@ -15,9 +15,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from isogloss.compiled import compiled
-from isogloss.discovery.partition import Partition, n_threads
-from isogloss.discovery.survey import Floats, Longs, Survey, parts, squared_distance, survey
-from isogloss.trees import by_first
+from isogloss.discovery.survey import Floats, Longs, Survey, n_threads, parts, squared_distance, survey
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +38,7 @@ def fit(
     n_starts: int = 1,
     max_iterations: int = 100,
     threads: int | None = None,
-) -> Partition:
+) -> Labels:
     """Cluster (n, d) rows by Lloyd's (1982) iterations; the best of `n_starts` starts by inertia.
 
     A start is greedy k-means++ (Arthur and Vassilvitskii 2007; of ``2 + log K`` candidates the best is taken) and some
@@ -64,7 +62,7 @@ def fit(
             if best is None or inertia < best[0]:
                 best = inertia, labels
     assert best is not None
-    return Partition(by_first(best[1]), None)
+    return best[1]
 
 
 class _Block(NamedTuple):

@@ -1,8 +1,9 @@
-"""What has to be known of rows that are to be clustered: centre, scale, copies, who is near whom, exact distances."""
+"""What has to be known of rows that are to be clustered: centre, scale, copies, who is near whom; exact distances."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -179,3 +180,11 @@ def neighbourly(data: Any, rows: Longs, known: Survey) -> Longs:
             order[begin:end] = inside[np.argpartition(along[:, along.var(axis=0).argmax()], half)]
             ranges += [(begin, begin + half), (begin + half, end)]
     return rows[order]
+
+
+def n_threads(wanted: int | None) -> int:
+    """Return the number of threads to use: what is wanted, what worker processes are allowed, or all cores."""
+    if wanted is not None:
+        return wanted
+    allowed = os.environ.get("NUMBA_NUM_THREADS", "")  # joblib sets it for the processes it starts
+    return int(allowed) if allowed.isdigit() and int(allowed) else len(os.sched_getaffinity(0))

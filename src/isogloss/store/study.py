@@ -36,6 +36,16 @@ class ConceptsFile:
 
 
 @dataclass(frozen=True)
+class TreeFile:
+    """What the name of a tree's file says."""
+
+    model: str
+    stack: str
+    method: str
+    seed: int
+
+
+@dataclass(frozen=True)
 class Study:
     """The names inside a study folder.  Nothing here reads or writes except the step markers."""
 
@@ -82,6 +92,10 @@ class Study:
         base = self.root / "concepts" / folder_name(model) / stack / run_name(method, n_concepts, seed)
         return base / f"layer_{layer:02d}" / f"{space}.parquet"
 
+    def tree(self, model: str, stack: str, *, method: str, seed: int, layer: int, space: str) -> Path:
+        base = self.root / "trees" / folder_name(model) / stack / f"{method}-s{seed}"
+        return base / f"layer_{layer:02d}" / f"{space}.parquet"
+
     def metrics(self, model: str, stack: str, run: str, layer: int) -> Path:
         return self.root / "metrics" / folder_name(model) / stack / run / f"layer_{layer:02d}.parquet"
 
@@ -98,6 +112,16 @@ class Study:
             parts = re.fullmatch(r"(.+)-k(\d+)-s(\d+)", run)
             if parts:
                 found.append(ConceptsFile(model, stack, run, parts[1], int(parts[2]), int(parts[3])))
+        return found
+
+    def find_trees(self, space: str, layer: int) -> list[TreeFile]:
+        """Return every tree of a space at a layer."""
+        found = []
+        for path in sorted((self.root / "trees").glob(f"*/*/*/layer_{layer:02d}/{space}.parquet")):
+            model, stack, run = path.parts[-5:-2]
+            parts = re.fullmatch(r"(.+)-s(\d+)", run)
+            if parts:
+                found.append(TreeFile(model, stack, parts[1], int(parts[2])))
         return found
 
     @property

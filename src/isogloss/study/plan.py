@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -13,7 +13,7 @@ import polars as pl
 import isogloss
 from isogloss.config import ModelSection, SelectionRule, StudyConfig
 from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
-from isogloss.discovery import default_n_concepts
+from isogloss.discovery import METHODS, default_n_concepts
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.extraction import states_key
 from isogloss.models import describe
@@ -21,7 +21,7 @@ from isogloss.store import Study, digest, file_digest, run_name, table_digest
 from isogloss.study import steps as work
 from isogloss.study.graph import Step
 
-VERSION = 1  # of the steps made here; raise it when a formula or a file changes
+VERSION = 2  # of the steps made here; raise it when a formula or a file changes
 
 
 @dataclass(frozen=True)
@@ -126,13 +126,10 @@ class _Maker:
         if by_model:
             yield from self._link_steps()
         yield from self._dictionary_steps()
-        metric_steps: list[Step] = []
-        concept_steps: list[Step] = []
-        for step in state_steps:
-            for made in self._concepts_and_metrics(step):
-                (metric_steps if made.stage == "metrics" else concept_steps).append(made)
-        yield from concept_steps
-        yield from metric_steps
+        made = [step for states in state_steps for step in self._concepts_and_metrics(states)]
+        for stage in ("trees", "concepts", "metrics"):
+            yield from (step for step in made if step.stage == stage)
+        metric_steps = [step for step in made if step.stage == "metrics"]
         yield Step(
             name="results",
             key=digest([VERSION, [step.key for step in metric_steps]]),
@@ -153,18 +150,20 @@ class _Maker:
             found.append((stack, layers, known.d))
         return found
 
-    def _n_concepts(self) -> int:
+    def _n_concepts(self) -> list[int]:
+        """Return the numbers of concepts, rising."""
         wanted = self.config.discovery.n_concepts
         sizes = self.corpus.words.group_by("language").agg(pl.len(), pl.col("word").n_unique())
         if wanted == "auto":
-            return default_n_concepts(int(sizes["word"].to_numpy().min()))
+            return [default_n_concepts(int(sizes["word"].to_numpy().min()))]
+        numbers = sorted({wanted} if isinstance(wanted, int) else set(wanted))
         least = sizes.sort("len", "language").row(0)
-        if wanted > least[1]:  # what selection leaves may still be too little: discovery says so
+        if numbers[-1] > least[1]:  # what selection leaves may still be too little: discovery says so
             raise UsageError(
-                f"n_concepts = {wanted} is not possible: {least[0]} has only {least[1]} words in all. "
+                f"n_concepts = {numbers[-1]} is not possible: {least[0]} has only {least[1]} words in all. "
                 "Choose a smaller number, or take in more text."
             )
-        return wanted
+        return numbers
 
     def _check_files(self) -> None:
         alignment = self.config.alignment
@@ -306,84 +305,87 @@ class _Maker:
         model = next(m for m in self.config.models if m.name == states.arguments["model"]["name"])
         stack = states.arguments["stack"]
         layers = next(layers for name, layers, _ in self.stacks[model.name] if name == stack)
-        section = self.config.discovery
-        for seed in section.seeds:
-            run = run_name(section.method, self.n_concepts, seed)
+        for seed in self.config.discovery.seeds:
             for layer in layers:
-                keys = []
+                keys: dict[int, list[str]] = {k: [] for k in self.n_concepts}
                 for space, rule in self._spaces():
-                    step = self._concept_step(
-                        space,
-                        rule,
-                        states_key=states.key,
-                        model=model.name,
-                        stack=stack,
-                        layer=layer,
-                        seed=seed,
-                    )
-                    keys.append(step.key)
-                    yield step
-                yield self._metric_step(keys, model, stack=stack, layer=layer, seed=seed, run=run)
+                    place = {"model": model.name, "stack": stack, "layer": layer, "languages": list(space)}
+                    for step in self._concept_steps(place, rule, states_key=states.key, seed=seed):
+                        yield step
+                        if step.stage == "concepts":
+                            keys[step.arguments["n_concepts"]].append(step.key)
+                for k in self.n_concepts:
+                    yield self._metric_step(keys[k], model, stack=stack, layer=layer, seed=seed, n_concepts=k)
 
-    def _concept_step(
-        self,
-        space: tuple[str, ...],
-        rule: SelectionRule,
-        *,
-        states_key: str,
-        model: str,
-        stack: str,
-        layer: int,
-        seed: int,
-    ) -> Step:
-        section = self.config.discovery
+    def _concept_steps(
+        self, place: dict[str, Any], rule: SelectionRule, *, states_key: str, seed: int
+    ) -> Iterator[Step]:
+        """One tree and its cuts, or a clustering for every number of concepts."""
+        section, space = self.config.discovery, tuple(place["languages"])
         inside = [p for p in self.pairs if set(p) <= set(space)]
         linked = inside or [p for p in self.pairs if set(space) <= set(p)]  # of one language: its pairs
         by_pairs = rule.by == "pairs"
         facts = {
             "states": states_key,
-            "layer": layer,
+            "layer": place["layer"],
             "space": space,
             "rule": rule.model_dump(),
             "links": [self.link_keys[p] for p in linked] if by_pairs else None,
             "method": section.method,
-            "n_concepts": self.n_concepts,
             "seed": seed,
             "options": section.options,
         }
-        path = self.study.concepts(
-            model,
-            stack,
-            method=section.method,
-            n_concepts=self.n_concepts,
-            seed=seed,
-            layer=layer,
-            space="+".join(space),
-        )
-        return Step(
-            name=self.study.step_of(path),
-            key=digest([VERSION, "concepts", facts]),
-            call=work.discover_concepts,
-            arguments={
-                "model": model,
-                "stack": stack,
-                "layer": layer,
-                "languages": list(space),
-                "selection": rule.model_dump_json(),
-                "aligner": self.config.alignment.aligner,
-                "pairs": linked if by_pairs else [],
-                "method": section.method,
-                "n_concepts": self.n_concepts,
-                "seed": seed,
-                "options": section.options,
-            },
-            outputs=(path,),
-            stage="concepts",
-            cost=float(len(space)),
-        )
+        common = {"method": section.method, "seed": seed}
+        where = {**common, "layer": place["layer"], "space": "+".join(space)}
+        discovery = {
+            **place,
+            **common,
+            "selection": rule.model_dump_json(),
+            "aligner": self.config.alignment.aligner,
+            "pairs": linked if by_pairs else [],
+            "options": section.options,
+        }
+        paths = {
+            k: self.study.concepts(place["model"], place["stack"], n_concepts=k, **where)
+            for k in self.n_concepts
+        }
+        cost = float(len(space))
+        if not METHODS[section.method].has_tree:
+            for k, path in paths.items():
+                key = digest([VERSION, "concepts", facts, k])
+                arguments = discovery | {"n_concepts": k}
+                yield self._step(path, key, work.discover_concepts, arguments, stage="concepts", cost=cost)
+            return
+        tree = self.study.tree(place["model"], place["stack"], **where)
+        tree_key = digest([VERSION, "tree", facts])
+        arguments = discovery | {"n_concepts": max(self.n_concepts)}
+        yield self._step(tree, tree_key, work.discover_concepts, arguments, stage="trees", cost=cost)
+        for k, path in paths.items():
+            key = digest([VERSION, "concepts", tree_key, k])
+            arguments = place | common | {"n_concepts": k}
+            yield self._step(path, key, work.cut_concepts, arguments, stage="concepts")
+
+    def _step(
+        self,
+        path: Path,
+        key: str,
+        call: Callable[..., dict[str, Any]],
+        arguments: dict[str, Any],
+        *,
+        stage: str,
+        cost: float = 1.0,
+    ) -> Step:
+        return Step(self.study.step_of(path), key, call, arguments, (path,), stage, cost=cost)
 
     def _metric_step(
-        self, concept_keys: list[str], model: ModelSection, *, stack: str, layer: int, seed: int, run: str
+        self,
+        concept_keys: list[str],
+        model: ModelSection,
+        *,
+        stack: str,
+        layer: int,
+        seed: int,
+        n_concepts: int,
     ) -> Step:
         config = self.config
         facts = {
@@ -399,6 +401,7 @@ class _Maker:
         metrics = config.metrics.model_dump()
         dictionaries = [self.dictionary_keys[p] for p in sorted(self.dictionary_keys)]
         base = model.base or ""
+        run = run_name(config.discovery.method, n_concepts, seed)
         path = self.study.metrics(model.name, stack, run, layer)
         return Step(
             name=self.study.step_of(path),
@@ -409,7 +412,7 @@ class _Maker:
                 "base": base,
                 "stack": stack,
                 "method": config.discovery.method,
-                "n_concepts": self.n_concepts,
+                "n_concepts": n_concepts,
                 "seed": seed,
                 "layer": layer,
                 "languages": self.languages,

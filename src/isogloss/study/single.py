@@ -12,7 +12,7 @@ from isogloss.concepts import Concepts
 from isogloss.config import SelectionRule
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
-from isogloss.discovery import default_n_concepts
+from isogloss.discovery import METHODS, default_n_concepts
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics import calign as measure_alignment
 from isogloss.metrics import colap as measure_overlap
@@ -56,12 +56,14 @@ def discover(
     model: str,
     stack: str,
     method: str,
-    n_concepts: int | None,
+    n_concepts: Sequence[int],
     seed: int,
     min_count: int,
     max_count: int,
-) -> dict[str, Any]:
-    """Cluster one space of the folder's states."""
+) -> list[dict[str, Any]]:
+    """Cluster one space of the folder's states into one number of concepts or several (none: the default)."""
+    if method not in METHODS:
+        raise unknown("discovery method", method, METHODS)
     study = Study(folder.resolve())
     model, stack = _states(study, model, stack)
     languages = space.split("+")
@@ -69,31 +71,61 @@ def discover(
     _check_languages(corpus, languages)
     languages.sort(key=corpus.languages.index)
     types = corpus.words.filter(pl.col("language").is_in(languages))["word"].n_unique()
-    k = default_n_concepts(types) if n_concepts is None else n_concepts
+    numbers = sorted(set(n_concepts)) or [default_n_concepts(types)]
     rule = SelectionRule(by="types", min_count=min_count, max_count=max_count)
-    arguments = {
-        "model": model,
-        "stack": stack,
-        "layer": layer,
-        "languages": languages,
-        "selection": rule.model_dump_json(),
-        "aligner": "",
-        "pairs": [],
-        "method": method,
-        "n_concepts": k,
-        "seed": seed,
-        "options": {},
-    }
-    path = study.concepts(
-        model, stack, method=method, n_concepts=k, seed=seed, layer=layer, space="+".join(languages)
-    )
+    place = {"model": model, "stack": stack, "layer": layer, "languages": languages}
+    common = {"method": method, "seed": seed}
+    work_on = {"selection": rule.model_dump_json(), "aligner": "", "pairs": [], "options": {}}
+    where: dict[str, Any] = {**common, "layer": layer, "space": "+".join(languages)}
+    made = []
     with locked(study.lock):
-        facts = _run(study, work.discover_concepts, arguments, path)
-    return {"concepts": path, "n_concepts": facts["n_concepts"], "n_states": facts["n_states"]}
+        if METHODS[method].has_tree:
+            tree = study.tree(model, stack, **where)
+            _run(
+                study, work.discover_concepts, {**place, **common, **work_on, "n_concepts": numbers[-1]}, tree
+            )
+        for k in numbers:
+            path = study.concepts(model, stack, n_concepts=k, **where)
+            arguments = {**place, **common, "n_concepts": k}
+            if METHODS[method].has_tree:
+                facts = _run(study, work.cut_concepts, arguments, path)
+            else:
+                facts = _run(study, work.discover_concepts, {**arguments, **work_on}, path)
+            made.append({"concepts": path, "n_concepts": facts["n_concepts"], "n_states": facts["n_states"]})
+    return made
+
+
+def export_tree(
+    folder: Path, space: str, out: Path, *, layer: int, model: str, stack: str, n_concepts: int | None
+) -> Concepts:
+    """Write the tree of a space that was discovered in the folder, cut at `n_concepts`; see `Concepts.export_tree`."""
+    study = Study(folder.resolve())
+    found = [f for f in study.find_trees(space, layer) if model in ("", f.model) and stack in ("", f.stack)]
+    if len(found) != 1:
+        listed = ", ".join(f"{f.model}/{f.stack}/{f.method}" for f in found) or "none"
+        raise UsageError(
+            f"Needed: one tree of {space} at layer {layer}; found: {listed}. Make one with: isogloss discover "
+            f"{study.root} {space} --layer {layer} --method ward, or choose with --model and --stack."
+        )
+    one = found[0]
+    path = study.tree(one.model, one.stack, method=one.method, seed=one.seed, layer=layer, space=space)
+    tree = Concepts.read_tree(path, Corpus.open(study).words, method=one.method, layer=layer)
+    k = default_n_concepts(tree.tokens["word"].n_unique()) if n_concepts is None else n_concepts
+    concepts = tree.cut(n_concepts=k)
+    concepts.export_tree(out)
+    return concepts
 
 
 def calign(
-    folder: Path, source: str, target: str, *, layer: int, model: str, stack: str, **options: Any
+    folder: Path,
+    source: str,
+    target: str,
+    *,
+    layer: int,
+    model: str,
+    stack: str,
+    n_concepts: int | None,
+    **options: Any,
 ) -> Alignment:
     """Measure CALIGN between two spaces discovered in the folder."""
     study = Study(folder.resolve())
@@ -103,19 +135,22 @@ def calign(
             f"There is no dictionary {path}. Make it with: isogloss align-words {folder} {source} {target}"
         )
     dictionary = TranslationDictionary.read(path, source=source, target=target, induced_by="study")
-    left = _concepts(study, source, layer=layer, model=model, stack=stack)
-    right = _concepts(study, target, layer=layer, model=model, stack=stack)
+    wanted: dict[str, Any] = {"layer": layer, "model": model, "stack": stack, "n_concepts": n_concepts}
+    left, right = (_concepts(study, space, **wanted) for space in (source, target))
     return measure_alignment(left, right, dictionary, **options)
 
 
-def colap(folder: Path, space: str, *, layer: int, model: str, stack: str, **options: Any) -> Overlap:
+def colap(
+    folder: Path, space: str, *, layer: int, model: str, stack: str, n_concepts: int | None, **options: Any
+) -> Overlap:
     """Measure COLAP in a joint space discovered in the folder."""
     study = Study(folder.resolve())
     corpus = Corpus.open(study)
     languages = space.split("+")
     _check_languages(corpus, languages)
     ordered = "+".join(sorted(languages, key=corpus.languages.index))
-    return measure_overlap(_concepts(study, ordered, layer=layer, model=model, stack=stack), **options)
+    wanted: dict[str, Any] = {"layer": layer, "model": model, "stack": stack, "n_concepts": n_concepts}
+    return measure_overlap(_concepts(study, ordered, **wanted), **options)
 
 
 def facts(found: Alignment | Overlap) -> dict[str, Any]:
@@ -147,15 +182,19 @@ def _states(study: Study, model: str, stack: str) -> tuple[str, str]:
     )
 
 
-def _concepts(study: Study, space: str, *, layer: int, model: str, stack: str) -> Concepts:
+def _concepts(
+    study: Study, space: str, *, layer: int, model: str, stack: str, n_concepts: int | None
+) -> Concepts:
     found: list[ConceptsFile] = [
-        f for f in study.find_concepts(space, layer) if model in ("", f.model) and stack in ("", f.stack)
+        f
+        for f in study.find_concepts(space, layer)
+        if model in ("", f.model) and stack in ("", f.stack) and n_concepts in (None, f.n_concepts)
     ]
     if len(found) != 1:
         listed = ", ".join(f"{f.model}/{f.stack}/{f.run}" for f in found) or "none"
         raise UsageError(
             f"Needed: one set of concepts of {space} at layer {layer}; found: {listed}. Make one with: "
-            f"isogloss discover {study.root} {space} --layer {layer}, or choose with --model and --stack."
+            f"isogloss discover {study.root} {space} --layer {layer}, or choose with --model, --stack, --n-concepts."
         )
     one = found[0]
     return work.read_concepts(

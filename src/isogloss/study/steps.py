@@ -14,7 +14,7 @@ from isogloss.concepts import Concepts
 from isogloss.config import MetricsSection, ModelSection, SelectionRule
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary, WordLinks
-from isogloss.discovery import discover
+from isogloss.discovery import METHODS, discover
 from isogloss.extraction import extract, open_states
 from isogloss.metrics import calign, colap, mean_alignment
 from isogloss.results import Alignment, Figure, Results, signature
@@ -107,7 +107,7 @@ def discover_concepts(
     seed: int,
     options: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write the concepts of one space at one layer."""
+    """Write the concepts of one space at one layer; of a method with a tree the tree alone, for `cut_concepts`."""
     study = Study(root)
     rule = SelectionRule.model_validate_json(selection)
     links = [
@@ -124,6 +124,32 @@ def discover_concepts(
         states.at(layer, language=languages), n_concepts=n_concepts, method=method, seed=seed, **options
     )
     space = "+".join(languages)
+    if METHODS[method].has_tree:
+        found.write_tree(study.tree(model, stack, method=method, seed=seed, layer=layer, space=space))
+        return {"n_states": len(found.labels)}
+    found.write(
+        study.concepts(
+            model, stack, method=method, n_concepts=n_concepts, seed=seed, layer=layer, space=space
+        )
+    )
+    return {"n_states": len(found.labels), "n_concepts": found.n_concepts}
+
+
+def cut_concepts(
+    root: Path,
+    *,
+    model: str,
+    stack: str,
+    layer: int,
+    languages: Sequence[str],
+    method: str,
+    n_concepts: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Write the concepts of one space at one layer, cut from its tree."""
+    study, space = Study(root), "+".join(languages)
+    path = study.tree(model, stack, method=method, seed=seed, layer=layer, space=space)
+    found = Concepts.read_tree(path, Corpus.open(study).words, layer=layer).cut(n_concepts=n_concepts)
     found.write(
         study.concepts(
             model, stack, method=method, n_concepts=n_concepts, seed=seed, layer=layer, space=space

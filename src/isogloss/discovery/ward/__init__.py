@@ -9,12 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.compiled import compiled
-from isogloss.discovery.partition import Partition, n_threads
-from isogloss.discovery.survey import Longs, centred, neighbourly, survey
+from isogloss.discovery.survey import Longs, centred, n_threads, neighbourly, survey
 from isogloss.discovery.ward.forest import Floats, Forest, Ints, merge_rounds, plant
 from isogloss.discovery.ward.scan import Scanner
 from isogloss.progress import progress
-from isogloss.trees import cut
 
 log = logging.getLogger(__name__)
 
@@ -23,19 +21,6 @@ _SHARE = (
     0.25  # of the clusters without a certain neighbour that are looked at anew when nothing can be merged
 )
 _AT_LEAST = 64
-
-
-def fit(
-    X: npt.NDArray[np.float32],
-    n_concepts: int,
-    *,
-    seed: int,  # noqa: ARG001  one form for all methods
-    device: str | None = None,
-    threads: int | None = None,
-) -> Partition:
-    """Cluster (n, d) rows; the tree holds every smaller and larger number of concepts too."""
-    tree = linkage(X, device=device, threads=threads)
-    return Partition(cut(tree, n_clusters=n_concepts), tree)
 
 
 def linkage(

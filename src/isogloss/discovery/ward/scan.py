@@ -10,14 +10,14 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from isogloss.compiled import compiled
-from isogloss.discovery.ward.forest import Forest, Ints, clear, is_before, offer, squared_height, trust_lists
+from isogloss.discovery.ward.forest import Forest, Ints, clear, offer, squared_height, trust_lists
 
 Singles = npt.NDArray[np.float32]
 
@@ -25,7 +25,68 @@ ROWS = 2048  # clusters whose lists are made at once, by one thread
 COLUMNS = (
     512  # clusters they are compared with at once; ROWS x COLUMNS products of 4 bytes should fit a cache
 )
+WAITING = 48  # pairs of a cluster that may wait to be measured
 _CHUNK = 64  # pairs tested before one is looked at
+
+
+class Lists(NamedTuple):
+    """Lists of neighbours in the making, of m clusters.
+
+    Attributes
+    ----------
+    thresholds : (m,) float32
+        Half of the squared height from which on a pair does not reach the list.
+    uppers : (m, k) float32
+        The least upper bounds of half squared heights seen so far, rising.
+    n_waiting : (m,) int32
+    waiting, lowers : (m, WAITING) int32, float32
+        Slots that wait to be measured, and lower bounds of half squared heights.
+    """
+
+    thresholds: Singles
+    uppers: Singles
+    n_waiting: Ints
+    waiting: Ints
+    lowers: Singles
+
+    def part(self, which: slice) -> Lists:
+        """Return the lists of some of the clusters (views)."""
+        return Lists(
+            self.thresholds[which],
+            self.uppers[which],
+            self.n_waiting[which],
+            self.waiting[which],
+            self.lowers[which],
+        )
+
+
+def new_lists(m: int, n_candidates: int) -> Lists:
+    """Return lists of m clusters with nothing in them."""
+    return Lists(
+        np.full(m, np.inf, np.float32),
+        np.full((m, n_candidates), np.inf, np.float32),
+        np.zeros(m, np.int32),
+        np.empty((m, WAITING), np.int32),
+        np.empty((m, WAITING), np.float32),
+    )
+
+
+class Side(NamedTuple):
+    """Rows or columns of a block of products.
+
+    Attributes
+    ----------
+    slots : (m,) int32
+    norms, inverses : (m,) float32
+        Squared norms made a little too small, and 1 / weight.
+    lists : Lists
+        Of the same m clusters; of none if only the other side's are made.
+    """
+
+    slots: Ints
+    norms: Singles
+    inverses: Singles
+    lists: Lists
 
 
 @compiled
@@ -57,70 +118,120 @@ def _threshold(value: float) -> np.float32:
 
 
 @compiled
-def _measure(forest: Forest, i: int, j: int, thresholds: Singles, p: int) -> None:
-    """Measure the pair and offer j to i's list."""
-    last = forest.lists.shape[1] - 1
-    value = squared_height(forest, i, j)
-    if forest.lists[i, last] < 0 or is_before(
-        forest, i, value, j, forest.values[i, last], forest.lists[i, last]
-    ):
-        offer(forest, i, j, value, forest.nodes[j])
-        if forest.lists[i, last] >= 0:
-            thresholds[p] = _threshold(forest.values[i, last])
+def _any_near(
+    products: Singles,
+    norm: np.float32,
+    inverse: np.float32,
+    threshold: np.float32,
+    norms: Singles,
+    inverses: Singles,
+    thresholds: Singles,
+) -> bool:
+    """True if a pair of one row and some columns could be near enough for the row's list or the column's.
+
+    The test is the lower bound against the last value of a list, T, with the division taken out:
+    ``norm_i + norm_j - 2 p_ij <= T / 2 (1 / w_i + 1 / w_j)``.  Views and small integers make it vector instructions.
+    """
+    two = np.float32(2)
+    base = threshold * inverse - norm
+    hits = np.int32(0)
+    if len(thresholds):
+        for q in range(len(products)):
+            left = norms[q] - two * products[q]
+            hits += np.int32(left - threshold * inverses[q] <= base)
+            hits += np.int32(left + norm <= thresholds[q] * (inverses[q] + inverse))
+    else:
+        for q in range(len(products)):
+            hits += np.int32(norms[q] - two * products[q] - threshold * inverses[q] <= base)
+    return bool(hits > 0)
 
 
 @compiled
-def select(
-    forest: Forest,
-    products: Singles,
-    rows: Ints,
-    row_norms: Singles,
-    row_inverse: Singles,
-    row_thresholds: Singles,
-    columns: Ints,
-    column_norms: Singles,
-    column_inverse: Singles,
-    column_thresholds: Singles,
-    both_ways: bool,
-) -> None:
-    """Offer every pair of a block of products that could be near enough, to the row's list and, if asked, the column's.
+def _wait(forest: Forest, lists: Lists, p: int, i: int, j: int, low: np.float32, high: np.float32) -> None:
+    """Let j wait to be measured for the list of i, and let its upper bound lower the list's threshold."""
+    if high < lists.uppers[p, -1]:
+        t = lists.uppers.shape[1] - 1
+        while t > 0 and lists.uppers[p, t - 1] > high:
+            lists.uppers[p, t] = lists.uppers[p, t - 1]
+            t -= 1
+        lists.uppers[p, t] = high
+        lists.thresholds[p] = min(lists.thresholds[p], lists.uppers[p, -1])
+    if lists.n_waiting[p] == lists.waiting.shape[1]:
+        _drop(lists, p)
+        if lists.n_waiting[p] > lists.waiting.shape[1] // 2:
+            _measure(forest, lists, p, i)
+    n = lists.n_waiting[p]
+    lists.waiting[p, n], lists.lowers[p, n] = j, low
+    lists.n_waiting[p] = n + 1
 
-    The test is the lower bound against the last value of the list, T, with the division taken out:
-    ``norm_i + norm_j - 2 p_ij <= T / 2 (1 / w_i + 1 / w_j)``.
-    """
-    n_columns = len(columns)
+
+@compiled
+def _drop(lists: Lists, p: int) -> None:
+    """Forget those that wait above the threshold."""
+    n = 0
+    for t in range(lists.n_waiting[p]):
+        if lists.lowers[p, t] <= lists.thresholds[p]:
+            lists.waiting[p, n], lists.lowers[p, n] = lists.waiting[p, t], lists.lowers[p, t]
+            n += 1
+    lists.n_waiting[p] = n
+
+
+@compiled
+def _measure(forest: Forest, lists: Lists, p: int, i: int) -> None:
+    """Measure those that wait below the threshold, and keep the nearest in the list of i."""
+    last = forest.lists.shape[1] - 1
+    for t in range(lists.n_waiting[p]):
+        if lists.lowers[p, t] > lists.thresholds[p]:
+            continue
+        j = lists.waiting[p, t]
+        offer(forest, i, j, squared_height(forest, i, j), forest.nodes[j])
+        if forest.lists[i, last] >= 0:
+            lists.thresholds[p] = min(lists.thresholds[p], _threshold(forest.values[i, last]))
+    lists.n_waiting[p] = 0
+
+
+@compiled
+def measure_waiting(forest: Forest, slots: Ints, lists: Lists) -> None:
+    """Measure all that still wait."""
+    for p in range(len(slots)):
+        _measure(forest, lists, p, slots[p])
+
+
+@compiled
+def select(forest: Forest, products: Singles, rows: Side, columns: Side, gap: float, floor: float) -> None:
+    """Let every pair of a block of products wait that could be near enough to the lists of its row or its column."""
     two = np.float32(2)
-    for r in range(len(rows)):
-        i = rows[r]
-        norm, inverse = row_norms[r], row_inverse[r]
-        for c in range(0, n_columns, _CHUNK):
-            end = min(n_columns, c + _CHUNK)
-            near = row_thresholds[r]
-            base = near * inverse - norm
-            hits = 0
-            if both_ways:
-                for q in range(c, end):
-                    left = column_norms[q] - two * products[r, q]
-                    by_row = left - near * column_inverse[q] <= base
-                    by_column = left + norm <= column_thresholds[q] * (column_inverse[q] + inverse)
-                    hits += by_row | by_column
-            else:
-                for q in range(c, end):
-                    hits += column_norms[q] - two * products[r, q] - near * column_inverse[q] <= base
-            if hits == 0:
+    both_ways = len(columns.lists.thresholds) > 0
+    for r in range(len(rows.slots)):
+        i, norm, inverse = rows.slots[r], rows.norms[r], rows.inverses[r]
+        for c in range(0, len(columns.slots), _CHUNK):
+            end = min(len(columns.slots), c + _CHUNK)
+            if not _any_near(
+                products[r, c:end],
+                norm,
+                inverse,
+                rows.lists.thresholds[r],
+                columns.norms[c:end],
+                columns.inverses[c:end],
+                columns.lists.thresholds[c:end],
+            ):
                 continue
             for q in range(c, end):
-                j = columns[q]
+                j = columns.slots[q]
                 if i == j:
                     continue
-                least = norm + column_norms[q] - two * products[r, q]
-                if least <= row_thresholds[r] * (inverse + column_inverse[q]):
-                    _measure(forest, i, j, row_thresholds, r)
-                if both_ways and least <= column_thresholds[q] * (column_inverse[q] + inverse):
-                    _measure(forest, j, i, column_thresholds, q)
-
-
-_NO_THRESHOLDS = np.empty(0, np.float32)
+                weight = inverse + columns.inverses[q]
+                sizes = norm + columns.norms[q]
+                least = sizes - two * products[r, q]
+                by_row = least <= rows.lists.thresholds[r] * weight
+                by_column = both_ways and least <= columns.lists.thresholds[q] * weight
+                if by_row or by_column:
+                    low = np.float32(least / weight * (1 - 2.0**-20))
+                    high = np.float32((least + gap * sizes + floor) / weight)
+                    if by_row:
+                        _wait(forest, rows.lists, r, i, j, low, high)
+                    if by_column:
+                        _wait(forest, columns.lists, q, j, i, low, high)
 
 
 @compiled
@@ -131,11 +242,11 @@ def clear_all(forest: Forest, slots: Ints) -> None:
 
 
 class _Block:
-    """A range of clusters: slots, their values as float32, thresholds of their lists, and a lock for the lists."""
+    """A range of clusters whose lists are made, and a lock for them."""
 
-    def __init__(self, slots: Ints) -> None:
+    def __init__(self, slots: Ints, n_candidates: int) -> None:
         self.slots = slots
-        self.thresholds = np.full(len(slots), np.inf, np.float32)
+        self.lists = new_lists(len(slots), n_candidates)
         self.lock = threading.Lock()
 
 
@@ -181,9 +292,13 @@ class Scanner:
         inside[wanted] = True
         others = active[~inside[active]]
         height = min(self.rows, max(64, -(-len(wanted) // (2 * self.threads))))
-        blocks = [_Block(wanted[p : p + height]) for p in range(0, len(wanted), height)]
+        blocks = [
+            _Block(wanted[p : p + height], forest.lists.shape[1]) for p in range(0, len(wanted), height)
+        ]
         rest = [others[p : p + self.columns] for p in range(0, len(others), self.columns)]
         for done in [self.pool.submit(self._sweep, blocks[b:], rest) for b in range(len(blocks))]:
+            done.result()
+        for done in [self.pool.submit(measure_waiting, forest, b.slots, b.lists) for b in blocks]:
             done.result()
         squares = (len(block.slots) ** 2 for block in blocks)  # every other pair of blocks is multiplied once
         self.multiplied += (len(wanted) ** 2 + sum(squares)) // 2 + len(wanted) * len(others)
@@ -197,26 +312,27 @@ class Scanner:
         """Compare the first block with itself, with the other blocks, both ways, and with the rest."""
         forest, own, at = self.forest, blocks[0], self.buffers
         n = len(own.slots)
-        rows, norms, inverse = at.rows[:n], at.row_facts[0, :n], at.row_facts[1, :n]
-        fetch(forest, own.slots, rows, norms, inverse, self.slack, self.floor)
-        for slots, thresholds, other in self._columns(blocks, rest):
+        values, facts = at.rows[:n], at.row_facts[:, :n]
+        fetch(forest, own.slots, values, facts[0], facts[1], self.slack, self.floor)
+        rows = Side(own.slots, facts[0], facts[1], own.lists)
+        for slots, lists, other in self._columns(blocks, rest):
             m = len(slots)
-            columns, facts = at.columns[:m], at.column_facts[:, :m]
-            fetch(forest, slots, columns, facts[0], facts[1], self.slack, self.floor)
+            others, facts = at.columns[:m], at.column_facts[:, :m]
+            fetch(forest, slots, others, facts[0], facts[1], self.slack, self.floor)
             products = at.products[: n * m].reshape(n, m)
-            np.matmul(rows, columns.T, out=products)
+            np.matmul(values, others.T, out=products)
+            columns = Side(slots, facts[0], facts[1], lists)
             with own.lock, other.lock if other else contextlib.nullcontext():
-                select(
-                    *(forest, products, own.slots, norms, inverse, own.thresholds),
-                    *(slots, facts[0], facts[1], thresholds, other is not None),
-                )
+                select(forest, products, rows, columns, 2.5 * self.slack, 2.5 * self.floor)
 
-    def _columns(
-        self, blocks: list[_Block], rest: list[Ints]
-    ) -> Iterator[tuple[Ints, Singles, _Block | None]]:
+    def _columns(self, blocks: list[_Block], rest: list[Ints]) -> Iterator[tuple[Ints, Lists, _Block | None]]:
+        none = new_lists(0, 1)
         for block in blocks:
             for p in range(0, len(block.slots), self.columns):
                 part = slice(p, p + self.columns)
-                yield block.slots[part], block.thresholds[part], None if block is blocks[0] else block
+                if block is blocks[0]:
+                    yield block.slots[part], none, None
+                else:
+                    yield block.slots[part], block.lists.part(part), block
         for slots in rest:
-            yield slots, _NO_THRESHOLDS, None
+            yield slots, none, None
