@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from scipy.cluster.hierarchy import is_valid_linkage
 
 from isogloss import cli
 from isogloss.starter import load_corpus, model_folder
@@ -95,6 +97,39 @@ def test_step_verbs(texts: dict[str, Path], tmp_path: Path, capsys: pytest.Captu
     stages = {s["stage"]: (s["steps"], s["done"]) for s in json.loads(printed)["stages"]}
     assert stages == {"states": (1, 1), "links": (1, 1), "dictionary": (2, 2), "concepts": (3, 3)}
     assert call(capsys, "status", tmp_path / "nothing")[0] == 1
+
+
+def test_trees_are_cut_and_written(
+    texts: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "steps"
+    named = [f"--text={language}={path}" for language, path in texts.items()]
+    assert (
+        call(capsys, "extract", model_folder(), *named, "--layers", "3", "--name", "m", "--out", out)[0] == 0
+    )
+    assert call(capsys, "align-words", out, "en", "de")[0] == 0
+    for space in ("en", "de"):
+        several = ("--n-concepts", 20, "--n-concepts", 40, "--json")
+        status, printed, _ = call(capsys, "discover", out, space, "--layer", 3, *several)
+        assert status == 0
+        assert [facts["n_concepts"] for facts in json.loads(printed)["concepts"]] == [20, 40]
+    measure = ("calign", out, "en", "de", "--layer", 3, "--theta", 0.5, "--min-types", 2)
+    status, _, said = call(capsys, *measure)
+    assert status == 2
+    assert "ward-k20-s0" in said
+    assert "--n-concepts" in said
+    assert call(capsys, *measure, "--n-concepts", 40)[0] == 0
+    for name in ("tree.npy", "tree.nwk", "tree.json"):
+        words = ("tree", out, "en", "--layer", 3, "--n-concepts", 20, "--out", tmp_path / name)
+        assert call(capsys, *words)[0] == 0
+    matrix = np.load(tmp_path / "tree.npy")
+    assert is_valid_linkage(matrix)
+    assert (tmp_path / "tree.nwk").read_text(encoding="utf-8").count("(") == 19
+    assert json.loads((tmp_path / "tree.json").read_text(encoding="utf-8"))["size"] == len(matrix) + 1
+    status, _, said = call(capsys, "tree", out, "en", "--layer", 3, "--out", tmp_path / "tree.xml")
+    assert (status, "'.xml'" in said) == (2, True)
+    status, _, said = call(capsys, "tree", out, "en+de", "--layer", 3, "--out", tmp_path / "tree.npy")
+    assert (status, "isogloss discover" in said) == (2, True)
 
 
 def test_lists(capsys: pytest.CaptureFixture[str]) -> None:

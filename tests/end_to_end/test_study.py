@@ -19,6 +19,7 @@ from isogloss.errors import UsageError
 from isogloss.results import RESULT_COLUMNS
 from isogloss.starter import model_folder
 from isogloss.store import Study
+from isogloss.study import open_study
 
 StudyFile = Callable[..., Path]
 LANGUAGES = ("en", "de", "ar")
@@ -88,6 +89,29 @@ def test_the_written_study_file_runs_again_and_does_nothing(finished: Path) -> N
         k: v for k, v in before.items() if k != "plan.json"
     }
     assert (finished / "results.csv").read_bytes() == csv
+
+
+def test_several_numbers_of_concepts_cost_one_tree(
+    finished: Path, study_file: StudyFile, tmp_path: Path
+) -> None:
+    """The tree is grown once; a number asked for later only cuts; each is what a study of its own would find."""
+    before = markers(finished)
+    file = study_file(discovery={"n_concepts": [60, 20, 30]})
+    found = ig.run_study(file, out=finished, workers=1)
+    assert sorted(found.table["n_concepts"].unique()) == [20, 30, 60]
+    after = markers(finished)
+    new = set(after) - set(before)
+    assert {name.split("/")[0] for name in new} == {"concepts", "metrics"}
+    assert all("ward-k20-" in name or "ward-k60-" in name for name in new)
+    assert {k for k in before if after[k] != before[k]} <= {"plan.json", "results.json"}
+    alone = ig.run_study(study_file(discovery={"n_concepts": 60}), out=tmp_path / "alone", workers=1)
+    assert found.table.filter(pl.col("n_concepts") == 60).equals(alone.table)
+    tree = finished / "trees/starter/encoder/ward-s0/layer_04/en+de.parquet"
+    rows = pl.read_parquet(tree)
+    assert rows.columns == ["row", "left", "right", "height", "size"]
+    assert rows["size"].drop_nulls().max() == rows.height
+    assert ig.write_report(finished).stat().st_size > 10_000
+    assert {run.n_concepts for run in open_study(finished).runs} == {20, 30, 60}
 
 
 def test_number_of_workers_and_folder_do_not_matter(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -60,6 +62,65 @@ def test_a_file_of_another_study_is_refused(tmp_path):
         Concepts.read(path, TOKENS[:3], n_concepts=2)
     with pytest.raises(InputError, match=r"must lie in -1 \.\. 0"):
         Concepts.read(path, TOKENS, n_concepts=1)
+
+
+TREE = np.array(
+    [[0, 1, 0.0, 2], [5, 6, 1.0, 2], [2, 3, 2.0, 2], [7, 4, 3.0, 3], [9, 8, 4.0, 5], [10, 11, 5.0, 7]]
+)
+
+
+def grown() -> Concepts:
+    """Seven leaves; the first two are copies."""
+    return Concepts(TOKENS, np.zeros(7, np.int32), 1, tree=TREE, method="ward", layer=3)
+
+
+def test_a_tree_is_cut_by_number_and_by_height():
+    two, four = grown().cut(n_concepts=2), grown().cut(n_concepts=4)
+    assert (two.n_concepts, two.labels.tolist()) == (2, [0, 0, 1, 1, 0, 1, 1])
+    assert four.labels.tolist() == [0, 0, 1, 1, 2, 3, 3]
+    assert grown().cut(height=2.0).labels.tolist() == four.labels.tolist()
+    assert (four.tree is TREE, four.method, four.layer) == (True, "ward", 3)
+
+
+def test_equal_states_are_never_parted():
+    assert grown().cut(n_concepts=6).labels.tolist() == [0, 0, 1, 2, 3, 4, 5]
+    with pytest.raises(UsageError, match=r"n_concepts = 7 .* 7 states \(6 distinct\) of de\+en.* 1 to 6"):
+        grown().cut(n_concepts=7)
+
+
+def test_centroids_of_unions_are_means_and_of_parts_unknown():
+    four = replace(grown().cut(n_concepts=4), centroids=np.arange(4, dtype=np.float32)[:, None])
+    two = four.cut(n_concepts=2)
+    np.testing.assert_allclose(two.centroids[:, 0], [2 / 3, 2.0], rtol=1e-6)
+    assert two.cut(n_concepts=4).centroids is None
+
+
+def test_a_tree_is_written_and_read(tmp_path):
+    some = grown()
+    some.write_tree(tmp_path / "tree.parquet")
+    back = Concepts.read_tree(tmp_path / "tree.parquet", TOKENS, method="ward", layer=3)
+    assert (back.tree == TREE).all()
+    assert back.tokens.equals(TOKENS)
+    assert (back.cut(n_concepts=4).labels == some.cut(n_concepts=4).labels).all()
+    with pytest.raises(InputError, match=r"outside the token table of 3 rows"):
+        Concepts.read_tree(tmp_path / "tree.parquet", TOKENS[:3])
+
+
+def test_leaves_of_an_exported_tree_are_concepts_by_name(tmp_path):
+    concepts = grown().cut(n_concepts=3)
+    assert concepts.names(n_words=2) == ["0 Hund, dog", "1 Ast, der", "2 in"]
+    concepts.export_tree(tmp_path / "tree.nwk", n_words=1)
+    text = (tmp_path / "tree.nwk").read_text(encoding="utf-8")
+    assert all(f"'{name}'" in text for name in concepts.names(n_words=1))
+    with pytest.raises(UsageError, match=r"'\.xml'.*\.nwk"):
+        concepts.export_tree(tmp_path / "tree.xml")
+
+
+def test_concepts_without_a_tree_cannot_be_cut(tmp_path):
+    with pytest.raises(UsageError, match="no tree"):
+        Concepts(TOKENS, LABELS, 2).cut(n_concepts=1)
+    with pytest.raises(UsageError, match="kmeans have no tree"):
+        Concepts(TOKENS, LABELS, 2, method="kmeans").export_tree(tmp_path / "tree.nwk")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.concepts import Concepts, check_n_concepts
-from isogloss.discovery.survey import survey
+from isogloss.discovery.rows import survey
 from isogloss.errors import unknown
 from isogloss.states import LayerStates, check_finite
 from isogloss.trees import by_first

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from isogloss.compiled import compiled
-from isogloss.discovery.survey import Floats, Longs, Survey, n_threads, parts, squared_distance, survey
+from isogloss.discovery.rows import Floats, Longs, Survey, n_threads, parts, squared_distance, survey
 
 log = logging.getLogger(__name__)
 

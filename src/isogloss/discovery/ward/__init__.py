@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.compiled import compiled
-from isogloss.discovery.survey import Longs, centred, n_threads, neighbourly, survey
+from isogloss.discovery.rows import Longs, centred, n_threads, neighbourly, survey
 from isogloss.discovery.ward.forest import Floats, Forest, Ints, merge_rounds, plant
 from isogloss.discovery.ward.scan import Scanner
 from isogloss.progress import progress

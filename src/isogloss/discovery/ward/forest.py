@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.compiled import compiled
-from isogloss.discovery.survey import squared_distance
+from isogloss.discovery.rows import squared_distance
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
