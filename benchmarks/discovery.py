@@ -149,9 +149,6 @@ def bench_ward(given: argparse.Namespace, folder: Path, states: Path) -> None:
     d = np.load(states, mmap_mode="r").shape[1]
     speed = gflops()
     print(f"{speed:.0f} GFLOP/s a core (float32 products, all cores busy); d = {d}")
-    print(
-        "n | what | CPU s | wall s | CPU s x GFLOP/s | peak MB | times ours | n^2 products | part of CPU in products"
-    )
     before = None
     for n in given.n:
         ours = measure(

@@ -21,11 +21,10 @@ models:
     path: {model}
     layers: [0, 2, 4, 6]
 selection: # fewer tokens of frequent words than the usual 15, so that this takes a minute
-  calign: {{by: pairs, max_count: 3}}
-  colap: {{by: types, max_count: 3}}
+  calign: {{by: pairs, max_count: 2}}
+  colap: {{by: types, max_count: 2}}
 discovery:
-  method: kmeans
-  options: {{max_iterations: 15}}
+  method: ward
   n_concepts: 150
 metrics:
   theta_align: [0.5, 0.8] # the first is the main one; 0.8, the paper's, asks a lot of so little text

@@ -147,22 +147,25 @@ def _any_near(
 
 
 @compiled
-def _wait(forest: Forest, lists: Lists, p: int, i: int, j: int, low: np.float32, high: np.float32) -> None:
-    """Let j wait to be measured for the list of i, and let its upper bound lower the list's threshold."""
-    if high < lists.uppers[p, -1]:
-        t = lists.uppers.shape[1] - 1
-        while t > 0 and lists.uppers[p, t - 1] > high:
-            lists.uppers[p, t] = lists.uppers[p, t - 1]
+def _wait(
+    uppers: Singles, waiting: Ints, lowers: Singles, n: int, j: int, low: np.float32, high: np.float32
+) -> None:
+    """Let j wait in place n to be measured, and let its upper bound in among the least ones."""
+    if high < uppers[-1]:
+        t = len(uppers) - 1
+        while t > 0 and uppers[t - 1] > high:
+            uppers[t] = uppers[t - 1]
             t -= 1
-        lists.uppers[p, t] = high
-        lists.thresholds[p] = min(lists.thresholds[p], lists.uppers[p, -1])
-    if lists.n_waiting[p] == lists.waiting.shape[1]:
-        _drop(lists, p)
-        if lists.n_waiting[p] > lists.waiting.shape[1] // 2:
-            _measure(forest, lists, p, i)
-    n = lists.n_waiting[p]
-    lists.waiting[p, n], lists.lowers[p, n] = j, low
-    lists.n_waiting[p] = n + 1
+        uppers[t] = high
+    waiting[n], lowers[n] = j, low
+
+
+@compiled
+def _make_room(forest: Forest, lists: Lists, p: int, i: int) -> None:
+    """Forget those that wait above the threshold; measure the rest if they are many."""
+    _drop(lists, p)
+    if lists.n_waiting[p] > lists.waiting.shape[1] // 2:
+        _measure(forest, lists, p, i)
 
 
 @compiled
@@ -201,37 +204,53 @@ def measure_waiting(forest: Forest, slots: Ints, lists: Lists) -> None:
 def select(forest: Forest, products: Singles, rows: Side, columns: Side, gap: float, floor: float) -> None:
     """Let every pair of a block of products wait that could be near enough to the lists of its row or its column."""
     two = np.float32(2)
-    both_ways = len(columns.lists.thresholds) > 0
+    # Arrays by name: to look one up in a tuple costs more than a pair does.
+    row_thresholds, column_thresholds = rows.lists.thresholds, columns.lists.thresholds
+    norms, inverses = columns.norms, columns.inverses
+    row_waits, column_waits = rows.lists.n_waiting, columns.lists.n_waiting
+    both_ways = len(column_thresholds) > 0
     for r in range(len(rows.slots)):
         i, norm, inverse = rows.slots[r], rows.norms[r], rows.inverses[r]
-        for c in range(0, len(columns.slots), _CHUNK):
-            end = min(len(columns.slots), c + _CHUNK)
+        uppers, waiting, lowers = rows.lists.uppers[r], rows.lists.waiting[r], rows.lists.lowers[r]
+        for c in range(0, len(norms), _CHUNK):
+            end = min(len(norms), c + _CHUNK)
+            thresholds = column_thresholds[c:end]
             if not _any_near(
                 products[r, c:end],
                 norm,
                 inverse,
-                rows.lists.thresholds[r],
-                columns.norms[c:end],
-                columns.inverses[c:end],
-                columns.lists.thresholds[c:end],
+                row_thresholds[r],
+                norms[c:end],
+                inverses[c:end],
+                thresholds,
             ):
                 continue
             for q in range(c, end):
                 j = columns.slots[q]
-                if i == j:
-                    continue
-                weight = inverse + columns.inverses[q]
-                sizes = norm + columns.norms[q]
+                weight = inverse + inverses[q]
+                sizes = norm + norms[q]
                 least = sizes - two * products[r, q]
-                by_row = least <= rows.lists.thresholds[r] * weight
-                by_column = both_ways and least <= columns.lists.thresholds[q] * weight
-                if by_row or by_column:
-                    low = np.float32(least / weight * (1 - 2.0**-20))
-                    high = np.float32((least + gap * sizes + floor) / weight)
-                    if by_row:
-                        _wait(forest, rows.lists, r, i, j, low, high)
-                    if by_column:
-                        _wait(forest, columns.lists, q, j, i, low, high)
+                by_row = least <= row_thresholds[r] * weight
+                by_column = both_ways and least <= column_thresholds[q] * weight
+                if i == j or not (by_row or by_column):
+                    continue
+                low = np.float32(least / weight * (1 - 2.0**-20))
+                high = np.float32((least + gap * sizes + floor) / weight)
+                if by_row:
+                    if row_waits[r] == len(waiting):
+                        _make_room(forest, rows.lists, r, i)
+                    _wait(uppers, waiting, lowers, row_waits[r], j, low, high)
+                    row_waits[r] += 1
+                    row_thresholds[r] = min(row_thresholds[r], uppers[-1])
+                if by_column:
+                    if column_waits[q] == len(waiting):
+                        _make_room(forest, columns.lists, q, j)
+                    own = columns.lists.uppers[q]
+                    _wait(
+                        own, columns.lists.waiting[q], columns.lists.lowers[q], column_waits[q], i, low, high
+                    )
+                    column_waits[q] += 1
+                    column_thresholds[q] = min(column_thresholds[q], own[-1])
 
 
 @compiled
