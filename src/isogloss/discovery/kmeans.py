@@ -25,9 +25,8 @@ Labels = npt.NDArray[np.int32]
 _SAMPLE = 8  # one row in so many, but
 _PER_CONCEPT = 20  # at least so many a concept, take part in the start
 _WARM_UP = 10  # iterations on these rows
-_TOLERANCE = (
-    1e-4  # stop when the centres' squared moves are below this part of the variance (as scikit-learn)
-)
+_CHUNK = 64  # centres tested before one is looked at
+_TOLERANCE = 1e-4  # stop when the squared moves of the centres are below this part of the variance within
 
 
 def fit(
@@ -42,10 +41,11 @@ def fit(
     """Cluster (n, d) rows by Lloyd's (1982) iterations; the best of `n_starts` starts by inertia.
 
     A start is greedy k-means++ (Arthur and Vassilvitskii 2007; of ``2 + log K`` candidates the best is taken) and some
-    iterations on a part of the rows.  Labels are the nearest centres by float64 distances and sums are made in the
-    order of the rows, so that the result depends on the seed alone, not on blocks or threads.  An empty cluster takes
-    over the row that is farthest from its centre.  Memory: some blocks of rows, the part of the rows that the start is
-    made from, and n for labels; X may be memory-mapped.
+    iterations on a part of the rows.  What is clustered are the rows less their median, in float32.  Labels are the
+    nearest centres by float64 distances, and sums are made in float64 in the order of the rows, so that the result
+    depends on the seed alone, not on blocks or threads.  An empty cluster takes over the row that is farthest from its
+    centre.  Memory: some blocks of rows, the part of the rows that the start is made from, and n for labels; X may be
+    memory-mapped.
 
     Raises
     ------
@@ -66,11 +66,10 @@ def fit(
 
 
 class _Block(NamedTuple):
-    """Some rows without centre, scaled: as float64 for decisions and sums, as float32 for products."""
+    """Some rows without centre, scaled, in float32: what is clustered."""
 
     begin: int
-    wide: Floats
-    narrow: Singles
+    rows: Singles
 
 
 class _Reader:
@@ -100,12 +99,10 @@ class _Reader:
     def block(self, part: slice) -> _Block:
         """Read one block."""
         rows = self.data[part if self.rows is None else self.rows[part]]
-        rows = np.ascontiguousarray(
-            rows, dtype=np.float64 if rows.dtype.kind != "f" or rows.dtype.itemsize > 4 else np.float32
-        )
-        wide, narrow = np.empty(rows.shape), np.empty(rows.shape, np.float32)
-        _prepare(rows, self.known.centre, 2.0**self.known.exponent, wide, narrow)
-        return _Block(part.start, wide, narrow)
+        kind = np.float32 if rows.dtype.kind == "f" and rows.dtype.itemsize < 8 else np.float64
+        out = np.empty(rows.shape, np.float32)
+        _prepare(np.ascontiguousarray(rows, kind), self.known.centre, 2.0**self.known.exponent, out)
+        return _Block(part.start, out)
 
     def _work(self, function: Callable[[_Block], Any], part: slice) -> Any:
         return function(self.block(part))
@@ -122,12 +119,11 @@ class _Reader:
 
 
 @compiled
-def _prepare(rows: Any, centre: Floats, factor: float, wide: Floats, narrow: Singles) -> None:
+def _prepare(rows: Any, centre: Floats, factor: float, out: Singles) -> None:
     for r in range(rows.shape[0]):
-        for t in range(rows.shape[1]):
-            x = (np.float64(rows[r, t]) - centre[t]) * factor
-            wide[r, t] = x
-            narrow[r, t] = np.float32(x)
+        source, target = rows[r], out[r]
+        for t in range(len(target)):
+            target[t] = np.float32((np.float64(source[t]) - centre[t]) * factor)
 
 
 def _start(everything: _Reader, k: int, generator: np.random.Generator) -> Floats:
@@ -144,7 +140,7 @@ def _start(everything: _Reader, k: int, generator: np.random.Generator) -> Float
 
 def _plus_plus(rows: _Reader, k: int, generator: np.random.Generator) -> Floats:
     """Choose k rows, each with a chance that grows with its squared distance to those chosen before."""
-    blocks = list(rows.map(lambda block: block.narrow))
+    blocks = list(rows.map(lambda block: block.rows))
     norms = [np.einsum("ij,ij->i", block, block, dtype=np.float64) for block in blocks]
     starts = np.cumsum([0, *map(len, blocks)])
     nearest = np.full(rows.n, np.inf)
@@ -192,7 +188,7 @@ def _lloyd(rows: _Reader, centres: Floats, max_iterations: int) -> tuple[float, 
         before = labels.copy()
         sums = np.zeros((k, d))
         for block in rows.map(partial(_assign, centres, _facts(centres), labels, apart)):
-            _add(sums, block.wide, labels[block.begin : block.begin + len(block.wide)])
+            _add(sums, block.rows, labels[block.begin : block.begin + len(block.rows)])
         counts = np.bincount(labels, minlength=k)
         _repair(rows, labels, apart, counts, sums)
         if iteration == 0:
@@ -223,51 +219,51 @@ def _facts(centres: Floats) -> _Centres:
 
 def _assign(centres: Floats, facts: _Centres, labels: Labels, apart: Floats, block: _Block) -> _Block:
     """Write label and squared distance of every row of a block."""
-    products = block.narrow @ facts.narrow.T
-    part = slice(block.begin, block.begin + len(block.wide))
-    _nearest(block.wide, products, centres, facts.half_norms, facts.largest, labels[part], apart[part])
+    d = centres.shape[1]
+    scores = block.rows @ facts.narrow.T
+    np.subtract(facts.half_norms, scores, out=scores)
+    norms = np.einsum("ij,ij->i", block.rows, block.rows)
+    slack = (d + 8) * 2.0**-23 * (norms + 2 * facts.largest) + d * 2.0**-120
+    limits = (scores.min(axis=1) + slack).astype(np.float32)
+    part = slice(block.begin, block.begin + len(block.rows))
+    _nearest(block.rows, scores, limits, centres, labels[part], apart[part])
     return block
 
 
 @compiled
 def _nearest(
-    rows: Floats,
-    products: Singles,
-    centres: Floats,
-    half_norms: Singles,
-    largest: float,
-    labels: Labels,
-    apart: Floats,
+    rows: Singles, scores: Singles, limits: Singles, centres: Floats, labels: Labels, apart: Floats
 ) -> None:
     """Take the nearest centre by float64 distance, the first of equal ones.
 
     Half the squared distance, but for the row's part, is ``|c|^2 / 2 - x.c``; in float32 it is off by no more than
-    ``(d + 8) 2^-24 (|x|^2 + |c|^2) / 2``.  Centres within twice that of the least are measured.
+    ``(d + 8) 2^-24 (|x|^2 + |c|^2) / 2``.  Centres within well over twice that of the least are measured.
     """
-    d = rows.shape[1]
     for r in range(len(rows)):
-        size = 0.0
-        for t in range(d):
-            size += rows[r, t] * rows[r, t]
-        slack = np.float32((d + 8) * 2.0**-23 * (size / 2 + largest) + d * 2.0**-120)
-        least = np.float32(np.inf)
-        for c in range(len(centres)):
-            least = min(least, half_norms[c] - products[r, c])
         best = -1
-        for c in range(len(centres)):
-            if half_norms[c] - products[r, c] <= least + slack:
-                value = squared_distance(rows, r, centres, c)
-                if best < 0 or value < apart[r]:
-                    best, apart[r] = c, value
+        limit = limits[r]
+        for begin in range(0, len(centres), _CHUNK):
+            near = scores[r, begin : begin + _CHUNK]
+            hits = np.int32(0)  # views and small integers: so the loop becomes vector instructions
+            for c in range(len(near)):
+                hits += np.int32(near[c] <= limit)
+            if hits == 0:
+                continue
+            for c in range(len(near)):
+                if near[c] <= limit:
+                    value = squared_distance(rows, r, centres, begin + c)
+                    if best < 0 or value < apart[r]:
+                        best, apart[r] = begin + c, value
         labels[r] = best
 
 
 @compiled
-def _add(sums: Floats, rows: Floats, labels: Labels) -> None:
+def _add(sums: Floats, rows: Singles, labels: Labels) -> None:
     """Add rows to the sums of their clusters, one after another."""
     for r in range(len(rows)):
-        for t in range(rows.shape[1]):
-            sums[labels[r], t] += rows[r, t]
+        total, row = sums[labels[r]], rows[r]
+        for t in range(len(row)):
+            total[t] += np.float64(row[t])
 
 
 def _repair(rows: _Reader, labels: Labels, apart: Floats, counts: Longs, sums: Floats) -> None:
@@ -278,7 +274,7 @@ def _repair(rows: _Reader, labels: Labels, apart: Floats, counts: Longs, sums: F
     farthest = iter(np.argsort(-apart, kind="stable").tolist())
     for c in empty.tolist():
         row = next(i for i in farthest if counts[labels[i]] > 1)
-        values = rows.block(slice(row, row + 1)).wide[0]
+        values = rows.block(slice(row, row + 1)).rows[0].astype(np.float64)
         old = labels[row]
         sums[old] -= values
         sums[c] = values

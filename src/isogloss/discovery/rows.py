@@ -88,7 +88,7 @@ def centred(data: Any, rows: Longs, known: Survey) -> Floats:
 
 
 @compiled
-def squared_distance(X: Floats, i: int, Y: Floats, j: int) -> float:
+def squared_distance(X: npt.NDArray[np.floating], i: int, Y: Floats, j: int) -> float:
     """Return ``||X[i] - Y[j]||^2``, summed in one fixed order."""
     d = X.shape[1]
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
