@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 _quiet = False
+_active = False
 
 
 def set_quiet(quiet: bool) -> None:
@@ -18,10 +19,15 @@ def set_quiet(quiet: bool) -> None:
 
 @contextlib.contextmanager
 def progress(title: str, total: float) -> Iterator[Callable[[float], None]]:
-    """Yield ``advance(amount)``; a bar appears when the work has taken a second and stderr is a terminal."""
-    if _quiet or not sys.stderr.isatty():
+    """Yield ``advance(amount)``; a bar appears when the work has taken a second and stderr is a terminal.
+
+    Work inside work that has a bar shows none of its own.
+    """
+    global _active  # noqa: PLW0603  two bars at once would overwrite each other
+    if _quiet or _active or not sys.stderr.isatty():
         yield lambda _: None
         return
+    _active = True
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -40,5 +46,6 @@ def progress(title: str, total: float) -> Iterator[Callable[[float], None]]:
     try:
         yield advance
     finally:
+        _active = False
         if bar.live.is_started:
             bar.stop()

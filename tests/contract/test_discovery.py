@@ -213,6 +213,12 @@ def test_the_default_is_a_fifth_of_the_types_and_at_most_600(cloud):
     assert discover(layer(cloud)).n_concepts == 12
 
 
+@every_method
+def test_an_unknown_option_is_answered_with_the_nearest(method, cloud):
+    with pytest.raises(UsageError, match=rf"option of {method} 'thread'\. Did you mean 'threads'"):
+        discover(layer(cloud), n_concepts=3, method=method, thread=1)
+
+
 def test_an_unknown_method_is_answered_with_the_nearest(cloud):
     with pytest.raises(UsageError, match=r"'k-means'\. Did you mean 'kmeans'"):
         discover(layer(cloud), method="k-means")

@@ -201,6 +201,8 @@ def broken(name: str, make: StudyFile, tmp: Path) -> Path:
         return make(
             source, discovery={"n_concepts": 300}, selection={"calign": {"by": "pairs", "min_count": 5}}
         )
+    if name == "option of another method":
+        return make(source, discovery={"method": "ward", "options": {"max_iterations": 5}})
     if name == "misspelt key":
         study.write_text(
             study.read_text(encoding="utf-8").replace("n_concepts", "n_concept"), encoding="utf-8"
@@ -235,6 +237,7 @@ def broken(name: str, make: StudyFile, tmp: Path) -> Path:
         ("unknown layer", 2, "99"),
         ("too many concepts", 2, "n_concepts"),
         ("too many concepts for the selection", 2, "n_concepts"),
+        ("option of another method", 2, "unknown option of ward 'max_iterations'"),
         ("misspelt key", 2, "Did you mean 'n_concepts'?"),
         ("wrong value", 2, "Did you mean 'ward'?"),
         ("not YAML", 1, "line"),

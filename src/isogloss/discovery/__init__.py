@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -85,7 +87,7 @@ def discover(
     Raises
     ------
     UsageError
-        For an unknown method, or more concepts than distinct states.
+        For an unknown method or option, or more concepts than distinct states.
     InputError
         If a state is NaN or infinite (the token is named).
     """
@@ -94,6 +96,7 @@ def discover(
     check_finite(states)
     n = len(states.X)
     k = default_n_concepts(states.tokens["word"].n_unique()) if n_concepts is None else n_concepts
+    check_options(method, options)
     module = import_module(METHODS[method].module)
     tree = module.linkage(states.X, **options) if METHODS[method].has_tree else None
     concepts = Concepts(
@@ -114,6 +117,16 @@ def discover(
         labels = by_first(module.fit(states.X, k, seed=seed, **options))
         concepts = replace(concepts, labels=labels, n_concepts=int(labels.max()) + 1)
     return replace(concepts, centroids=centroids(states.X, concepts.labels))
+
+
+def check_options(method: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that a method does not have, naming the nearest it has."""
+    module = import_module(METHODS[method].module)
+    taken = inspect.signature(module.linkage if METHODS[method].has_tree else module.fit).parameters.values()
+    known = [p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.name != "seed"]
+    for name in options:
+        if name not in known:
+            raise unknown(f"option of {method}", name, known)
 
 
 def _count_distinct(X: npt.NDArray[np.floating], *, enough: int) -> int:

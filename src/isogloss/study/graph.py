@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from isogloss.progress import progress
+from isogloss.progress import progress, set_quiet
 from isogloss.store import Study
 
 log = logging.getLogger(__name__)
@@ -111,6 +111,7 @@ def _run_side_by_side(
 
 def _in_worker(root: Path, step: Step, *, parent: int) -> float:
     _end_with(parent)
+    set_quiet(True)  # the parent has the bar
     run_step(root, step)
     return step.cost
 

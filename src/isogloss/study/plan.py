@@ -13,7 +13,7 @@ import polars as pl
 import isogloss
 from isogloss.config import ModelSection, SelectionRule, StudyConfig
 from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
-from isogloss.discovery import METHODS, default_n_concepts
+from isogloss.discovery import METHODS, check_options, default_n_concepts
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.extraction import states_key
 from isogloss.models import describe
@@ -115,6 +115,7 @@ class _Maker:
         }
         self.options = self._aligner_options()
         self.n_concepts = self._n_concepts()
+        check_options(config.discovery.method, config.discovery.options)
         self._check_files()
 
     def steps(self) -> Iterator[Step]:
