@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 import numpy.typing as npt
 
@@ -187,4 +188,4 @@ def n_threads(wanted: int | None) -> int:
     if wanted is not None:
         return wanted
     allowed = os.environ.get("NUMBA_NUM_THREADS", "")  # joblib sets it for the processes it starts
-    return int(allowed) if allowed.isdigit() and int(allowed) else len(os.sched_getaffinity(0))
+    return int(allowed) if allowed.isdigit() and int(allowed) else joblib.cpu_count()
