@@ -13,7 +13,12 @@ import polars as pl
 
 from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
 
-FAMILIES = ("bert", "xlmr", "t5", "mt5", "llama", "qwen", "gemma")
+FAMILIES = (
+    *("bert", "xlmr", "distilbert", "electra", "deberta", "albert"),
+    *("t5", "mt5", "mbart"),
+    *("llama", "qwen", "gemma", "neox", "bloom"),
+)
+ENCODERS, SEQ2SEQ = FAMILIES[:6], FAMILIES[6:9]
 WIDTH = 16
 LIMIT = 40  # subwords in a sequence, special ones included, where a family has a limit
 
@@ -29,7 +34,7 @@ def make(family: str, folder: Path) -> Path:
     folder.mkdir(parents=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", **special}
-    if family in ("bert", "xlmr", "t5"):
+    if family in (*ENCODERS, "t5", "mbart"):
         settings["model_max_length"] = LIMIT
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     with torch.random.fork_rng():
@@ -58,6 +63,32 @@ def _model(family: str, tokenizer: Any) -> Any:
         config |= {"num_layers": 2, "num_decoder_layers": 3, "pad_token_id": 0, "eos_token_id": 1}
         config |= {"decoder_start_token_id": 0}
         return tf.T5Model(tf.T5Config(**config)) if family == "t5" else tf.MT5Model(tf.MT5Config(**config))
+    positions = {"max_position_embeddings": LIMIT + 10}
+    if family == "distilbert":
+        names = {"dim": WIDTH, "hidden_dim": 32, "n_layers": 2, "n_heads": 2}
+        return tf.DistilBertModel(tf.DistilBertConfig(vocab_size=size["vocab_size"], **names, **positions))
+    if family == "electra":
+        return tf.ElectraModel(tf.ElectraConfig(**size, **positions, embedding_size=8))
+    if family == "deberta":
+        relative = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
+        return tf.DebertaV2Model(
+            tf.DebertaV2Config(**size, **positions, **relative, norm_rel_ebd="layer_norm")
+        )
+    if family == "albert":  # one block, used twice
+        return tf.AlbertModel(tf.AlbertConfig(**size, **positions, embedding_size=8))
+    if family == "mbart":
+        blocks = {"encoder_layers": 2, "decoder_layers": 3, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+        heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "d_model": WIDTH}
+        ids = {"pad_token_id": 1, "eos_token_id": 2, "bos_token_id": 0, "decoder_start_token_id": 2}
+        return tf.MBartModel(
+            tf.MBartConfig(vocab_size=size["vocab_size"], **blocks, **heads, **ids, **positions)
+        )
+    if family == "neox":
+        return tf.GPTNeoXModel(tf.GPTNeoXConfig(**size, max_position_embeddings=256))
+    if family == "bloom":
+        return tf.BloomModel(
+            tf.BloomConfig(vocab_size=size["vocab_size"], hidden_size=WIDTH, n_layer=2, n_head=2)
+        )
     decoder = {**size, "num_key_value_heads": 1, "max_position_embeddings": 256, "head_dim": 8}
     if family == "llama":
         return tf.LlamaModel(tf.LlamaConfig(**decoder))
@@ -145,6 +176,13 @@ def _gemma() -> tuple[Any, dict[str, str]]:
 _TOKENIZERS = {
     "bert": _wordpiece,
     "xlmr": _xlmr,
+    "distilbert": _wordpiece,
+    "electra": _wordpiece,
+    "deberta": _wordpiece,
+    "albert": _wordpiece,
+    "mbart": _xlmr,
+    "neox": lambda: _byte_level(False),
+    "bloom": lambda: _byte_level(False),
     "t5": _t5,
     "mt5": _t5,
     "llama": lambda: _byte_level(True),

@@ -20,8 +20,9 @@ from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction import extract, open_states, pooling, states_key
 from isogloss.extraction.subwords import owners
+from isogloss.models import forward
 from isogloss.store import Study
-from tiny_models import FAMILIES, LIMIT, WIDTH, corpus_of
+from tiny_models import ENCODERS, FAMILIES, LIMIT, SEQ2SEQ, WIDTH, corpus_of
 
 LINES = {
     "en": [
@@ -35,8 +36,8 @@ LINES = {
     "zh": ["我们|在|老|房子|里", "我们|看书", "水 x", "老|房子|里|看书", "里|我们"],
     "ar": ["القط في البيت", "البيت", "في بيت قط", "قط 12", "في|البيت"],
 }
-STACKS = [*((f, s) for f in ("t5", "mt5") for s in ("encoder", "decoder"))]
-STACKS += [(f, "encoder" if f in ("bert", "xlmr") else "decoder") for f in FAMILIES if "t5" not in f]
+STACKS = [(f, s) for f in SEQ2SEQ for s in ("encoder", "decoder")]
+STACKS += [(f, "encoder" if f in ENCODERS else "decoder") for f in FAMILIES if f not in SEQ2SEQ]
 
 
 def run(corpus, folder, out, **options):
@@ -54,7 +55,8 @@ def plain_states(loaded, corpus, line, mate):
             hidden = loaded.module(**found, output_hidden_states=True).hidden_states
             return [h[0].numpy() for h in hidden], found["input_ids"][0].tolist(), offsets
         labels = found["input_ids"][0]
-        shifted = torch.cat([torch.tensor([0]), labels])[None]  # the end token may stay: nothing reads it
+        start = loaded.module.config.decoder_start_token_id
+        shifted = torch.cat([torch.tensor([start]), labels])[None]  # the end token may stay: nothing reads it
         source = loaded.tokenizer(texts[mate], return_tensors="pt")["input_ids"]
         output = loaded.module(input_ids=source, decoder_input_ids=shifted, output_hidden_states=True)
         return [h[0, 1:].numpy() for h in output.decoder_hidden_states], labels.tolist(), offsets
@@ -90,6 +92,26 @@ def test_states_are_those_of_a_plain_forward_pass(tiny_model, tmp_path, family, 
                 np.testing.assert_allclose(array[row], expected, atol=2e-5)
                 checked += 1
     assert checked == corpus.words.height * len(states.layers)
+
+
+@pytest.mark.parametrize(("family", "stack"), STACKS)
+def test_blocks_after_the_last_layer_asked_for_are_not_computed(tiny_model, family, stack):
+    loaded = models.load(tiny_model(family), stack=stack)
+    ids = torch.tensor([models.encode(loaded, ["the old house"])[0].ids])
+    source = {"source_ids": ids, "source_mask": torch.ones_like(ids)} if loaded.conditioned else {}
+    everything = models.hidden_states(loaded, ids, torch.ones_like(ids), **source)
+    assert list(everything) == list(range(loaded.n_layers + 1))
+    blocks = forward._blocks(loaded)
+    assert (blocks is None) == (family == "albert")
+    calls = []
+    for number, block in enumerate(blocks or []):
+        block.register_forward_hook(lambda *_, number=number: calls.append(number))
+    for layers in ([0], [1], [0, 1], [loaded.n_layers], [0, loaded.n_layers]):
+        calls.clear()
+        found = models.hidden_states(loaded, ids, torch.ones_like(ids), layers=layers, **source)
+        assert list(found) == layers
+        assert all(torch.equal(found[layer], everything[layer]) for layer in layers)
+        assert blocks is None or calls == list(range(layers[-1]))
 
 
 def test_layer_zero_is_the_embedding_output(tiny_model, tmp_path):

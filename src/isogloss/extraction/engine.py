@@ -380,7 +380,7 @@ def _run_batch(
         ids, mask = pad([subwords.line(int(i))[0] for i in subwords.mates[batch]], model)
         source = {"source_ids": ids, "source_mask": mask}
     ids, mask = pad([line[0] for line in lines], model)
-    hidden = models.hidden_states(model, ids, mask, **source)
+    hidden = models.hidden_states(model, ids, mask, layers=list(arrays), **source)
     rows, flat, counts = places([line[1] for line in lines], int(ids.shape[1]), settings.pooling)
     for layer, array in arrays.items():
         array[rows] = stored(pool(hidden[layer], flat, counts), settings.dtype, layer)

@@ -4,13 +4,13 @@ Every model goes through ``AutoConfig``, ``AutoTokenizer`` and ``AutoModel``, ne
 no language-model head is ever computed.  Importing this room imports neither torch nor transformers.
 """
 
+from isogloss.models.forward import hidden_states
 from isogloss.models.loading import (
     Loaded,
     ModelInfo,
     describe,
     encode,
     facts,
-    hidden_states,
     load,
     space_marks,
 )

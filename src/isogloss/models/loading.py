@@ -1,4 +1,4 @@
-"""Loading a model, its kind and its layers; one forward pass."""
+"""Loading a model, its kind and its layers."""
 
 from __future__ import annotations
 
@@ -266,50 +266,6 @@ def space_marks(model: Loaded) -> list[int]:
     tokenizer = model.tokenizer
     found = tokenizer.convert_tokens_to_ids(["\u2581", "\u0120"])  # SentencePiece's and byte-level BPE's
     return [i for i in found if i is not None and i != tokenizer.unk_token_id]
-
-
-def hidden_states(
-    model: Loaded,
-    ids: torch.Tensor,
-    mask: torch.Tensor,
-    *,
-    source_ids: torch.Tensor | None = None,
-    source_mask: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, ...]:
-    """Run one padded batch and return all layers of the stack.
-
-    Parameters
-    ----------
-    model : Loaded
-    ids, mask : torch.Tensor
-        (n, width) int64, padded on the right; mask is 1 on real subwords.
-    source_ids, source_mask : torch.Tensor, optional
-        What the encoder reads, for the decoder of an encoder-decoder.
-
-    Returns
-    -------
-    tuple of torch.Tensor
-        L + 1 tensors (n, width, d) float32.  0 is the embedding output, l the output of block l.
-        Layer L is *after* the final norm in models that have one (T5-, Llama-, Qwen-, Gemma-like), so curves
-        over layers may jump there.
-    """
-    import torch
-
-    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
-    if model.conditioned:
-        inputs = {"input_ids": source_ids, "attention_mask": source_mask}
-        inputs |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}
-    with torch.inference_mode():
-        output = model.module(**inputs, output_hidden_states=True)
-    found: tuple[torch.Tensor, ...] = (
-        output.decoder_hidden_states if model.conditioned else output.hidden_states
-    )
-    if len(found) != model.n_layers + 1:
-        raise InputError(
-            f"'{model.name}' returned {len(found)} layers where its configuration promises "
-            f"{model.n_layers + 1}, embeddings included. This kind of model is not supported."
-        )
-    return found
 
 
 def facts(model: Loaded) -> dict[str, object]:
