@@ -22,9 +22,7 @@ from isogloss.discovery.ward.forest import Forest, Ints, clear, offer, squared_h
 Singles = npt.NDArray[np.float32]
 
 ROWS = 2048  # clusters whose lists are made at once, by one thread
-COLUMNS = (
-    512  # clusters they are compared with at once; ROWS x COLUMNS products of 4 bytes should fit a cache
-)
+COLUMNS = 512  # they are compared with at once; ROWS x COLUMNS products of 4 bytes should fit a cache
 WAITING = 48  # pairs of a cluster that may wait to be measured
 _CHUNK = 64  # pairs tested before one is looked at
 
@@ -96,8 +94,8 @@ def fetch(
     """Write centroids as float32, their squared norms made a little too small, and 1 / weight.
 
     With x, y float32 roundings of centroids of d axes and p their product computed in float32 in any order,
-    ``(1 - g) (|x|^2 + |y|^2) - 2 p - floor`` with g = (d + 16) 2^-24 is at most the squared distance of the centroids:
-    d 2^-24 |x||y| bounds the error of p (Higham 2002, 3.1), 4 2^-24 (|x|^2 + |y|^2) that of x and y, floor underflow.
+    ``(1 - g) (|x|^2 + |y|^2) - 2 p - floor`` with g a little over (d + 16) 2^-24 is at most the squared distance of
+    the centroids: d 2^-24 |x||y| bounds the error of p (Higham 2002, 3.1), 4 2^-24 (|x|^2 + |y|^2) that of x and y, floor underflow.
     """
     C = forest.centroids
     for r in range(len(slots)):
@@ -290,7 +288,8 @@ class Scanner:
         self.forest, self.threads = forest, threads
         n, d = forest.centroids.shape
         self.rows, self.columns = (min(size, n) for size in block or (ROWS, COLUMNS))
-        self.slack, self.floor = (d + 16) * 2.0**-24, d * 2.0**-120
+        share = (d + 16) * 2.0**-24
+        self.slack, self.floor = share / (1 - share), d * 2.0**-120
         self.buffers = _Buffers(self.rows, self.columns, d)
         self.multiplied = 0  # pairs of clusters
 
