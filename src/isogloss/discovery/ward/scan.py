@@ -93,9 +93,9 @@ def fetch(
 ) -> None:
     """Write centroids as float32, their squared norms made a little too small, and 1 / weight.
 
-    With x, y float32 roundings of centroids of d axes and p their product computed in float32 in any order,
-    ``(1 - g) (|x|^2 + |y|^2) - 2 p - floor`` with g a little over (d + 16) 2^-24 is at most the squared distance of
-    the centroids: d 2^-24 |x||y| bounds the error of p (Higham 2002, 3.1), 4 2^-24 (|x|^2 + |y|^2) that of x and y, floor underflow.
+    With x, y float32 roundings of centroids of d axes, p their product computed in float32 in any order, and g a little
+    over (d + 16) 2^-24, ``(1 - g) (|x|^2 + |y|^2) - 2 p - floor`` is at most the squared distance of the centroids:
+    d 2^-24 |x||y| bounds the error of p (Higham 2002, 3.1), 4 2^-24 (|x|^2 + |y|^2) that of x and y, floor underflow.
     """
     C = forest.centroids
     for r in range(len(slots)):
