@@ -48,6 +48,8 @@ def measure_extract(given: argparse.Namespace, layers: str) -> dict[str, float]:
     for room, name in ((models, "load"), (engine, "tokenise")):
         spent |= {name: [0.0, 0.0]}
         _watch(room, name, spent[name])
+    models.load(given.model, device=given.device)  # imports
+    spent["load"][:] = [0.0, 0.0]
     chosen = "all" if layers == "all" else [int(layers)]
     corpus = corpus_of(given)
     with tempfile.TemporaryDirectory() as out:
