@@ -164,9 +164,7 @@ class Concepts:
     def write_tree(self, path: Path) -> None:
         """Write the tree to a Parquet file, atomically: leaf i is the token of ``row`` i, merge i stands beside it."""
         joins = pl.DataFrame(self._tree(), schema=JOIN_COLUMNS).cast(JOIN_COLUMNS)  # type: ignore[arg-type]
-        last = pl.DataFrame(
-            {name: [None] for name in JOIN_COLUMNS}, schema=JOIN_COLUMNS
-        )  # n leaves, n - 1 merges
+        last = pl.DataFrame([dict.fromkeys(JOIN_COLUMNS)], schema=JOIN_COLUMNS)  # n leaves, n - 1 merges
         write_table(path, pl.concat([self.tokens.select("row"), pl.concat([joins, last])], how="horizontal"))
 
     @classmethod

@@ -9,8 +9,8 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from isogloss.aligners import ALIGNERS
-from isogloss.discovery import METHODS
-from isogloss.errors import unknown
+from isogloss.discovery import find_method
+from isogloss.errors import UsageError, unknown
 from isogloss.metrics.calign import Rule
 from isogloss.sections import Section, read_yaml
 from isogloss.states import Drop
@@ -113,8 +113,10 @@ class DiscoverySection(Section):
     @field_validator("method")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in METHODS:
-            raise ValueError(str(unknown("discovery method", name, METHODS)))
+        try:
+            find_method(name)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
         return name
 
 

@@ -95,10 +95,8 @@ def newick(tree: Tree, names: Sequence[str]) -> str:
 
     Names are quoted where they hold anything but letters, digits, ``_``, ``.`` and ``-``.
     """
-    n = len(tree) + 1
+    n = _check_names(tree, names)
     texts: list[str | None] = [_newick_name(name) for name in names]
-    if len(texts) != n:
-        raise UsageError(f"{len(texts)} names for a tree of {n} leaves: they must be equal.")
     heights = np.concatenate([np.zeros(n), tree[:, 2]])
     for i, (a, b) in enumerate(tree[:, :2].astype(np.int64).tolist()):
         here = heights[n + i]
@@ -106,6 +104,14 @@ def newick(tree: Tree, names: Sequence[str]) -> str:
         texts.append(f"({','.join(parts)})")
         texts[a] = texts[b] = None  # nothing is kept twice
     return f"{texts[-1]};"
+
+
+def _check_names(tree: Tree, names: Sequence[str]) -> int:
+    """Return the number of leaves; as many names are needed."""
+    n = len(tree) + 1
+    if len(names) != n:
+        raise UsageError(f"{len(names)} names for a tree of {n} leaves: they must be equal.")
+    return n
 
 
 def _newick_name(name: str) -> str:
@@ -118,10 +124,8 @@ def nested(tree: Tree, names: Sequence[str]) -> str:
 
     A node is ``{"height", "size", "children": [left, right]}``, a leaf ``{"name"}``.
     """
-    n = len(tree) + 1
-    texts: list[str] = [json.dumps({"name": name}, ensure_ascii=False) for name in names]
-    if len(texts) != n:
-        raise UsageError(f"{len(texts)} names for a tree of {n} leaves: they must be equal.")
+    _check_names(tree, names)
+    texts = [json.dumps({"name": name}, ensure_ascii=False) for name in names]
     for left, right, height, size in tree.tolist():  # by hand: json would recurse as deep as the tree is
         a, b = int(left), int(right)
         texts.append(f'{{"height": {height:.9g}, "size": {int(size)}, "children": [{texts[a]}, {texts[b]}]}}')

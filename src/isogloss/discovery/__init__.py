@@ -49,6 +49,13 @@ METHODS = {
 }
 
 
+def find_method(name: str) -> Method:
+    """Return a method by name; an unknown one is a ``UsageError`` that names the nearest."""
+    if name not in METHODS:
+        raise unknown("discovery method", name, METHODS)
+    return METHODS[name]
+
+
 def default_n_concepts(n_types: int) -> int:
     """Return the default number of concepts: 600, but never more than a fifth of the types (and at least 2)."""
     return max(2, min(DEFAULT_CONCEPTS, n_types // TYPES_PER_CONCEPT))
@@ -91,14 +98,13 @@ def discover(
     InputError
         If a state is NaN or infinite (the token is named).
     """
-    if method not in METHODS:
-        raise unknown("discovery method", method, METHODS)
+    chosen = find_method(method)
     check_finite(states)
     n = len(states.X)
     k = default_n_concepts(states.tokens["word"].n_unique()) if n_concepts is None else n_concepts
     check_options(method, options)
-    module = import_module(METHODS[method].module)
-    tree = module.linkage(states.X, **options) if METHODS[method].has_tree else None
+    module = import_module(chosen.module)
+    tree = module.linkage(states.X, **options) if chosen.has_tree else None
     concepts = Concepts(
         tokens=states.tokens.select("row", "language", "sentence", "position", "word"),
         labels=np.zeros(n, np.int32),
@@ -121,8 +127,9 @@ def discover(
 
 def check_options(method: str, options: Mapping[str, Any]) -> None:
     """Refuse options that a method does not have, naming the nearest it has."""
-    module = import_module(METHODS[method].module)
-    taken = inspect.signature(module.linkage if METHODS[method].has_tree else module.fit).parameters.values()
+    chosen = find_method(method)
+    module = import_module(chosen.module)
+    taken = inspect.signature(module.linkage if chosen.has_tree else module.fit).parameters.values()
     known = [p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.name != "seed"]
     for name in options:
         if name not in known:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from isogloss.compiled import compiled
-from isogloss.discovery.rows import Floats, Longs, Survey, n_threads, parts, squared_distance, survey
-
-log = logging.getLogger(__name__)
+from isogloss.discovery.rows import Crew, Floats, Longs, Survey, n_threads, parts, squared_distance, survey
 
 Singles = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
@@ -72,22 +68,13 @@ class _Block(NamedTuple):
     rows: Singles
 
 
-class _Reader:
+class _Reader(Crew):
     """Rows of a table, a block at a time, worked on by several threads and handed back in their order."""
 
     def __init__(self, data: Any, known: Survey, threads: int, rows: Longs | None = None) -> None:
-        self.data, self.known, self.threads, self.rows = data, known, threads, rows
+        super().__init__(threads)
+        self.data, self.known, self.rows = data, known, rows
         self.n = len(data) if rows is None else len(rows)
-        self.d = data.shape[1]
-
-    def __enter__(self) -> _Reader:
-        self.pool = ThreadPoolExecutor(self.threads)
-        self.limits = threadpool_limits(1, "blas")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.limits.restore_original_limits()
-        self.pool.shutdown(cancel_futures=True)
 
     @contextlib.contextmanager
     def sample(self, rows: Longs) -> Iterator[_Reader]:

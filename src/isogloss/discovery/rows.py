@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Self
 
 import joblib
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from isogloss.compiled import compiled
 from isogloss.errors import InputError, UsageError
@@ -84,7 +86,7 @@ def centred(data: Any, rows: Longs, known: Survey) -> Floats:
     """Return (len(rows), d) float64: the rows without the centre, scaled."""
     C = np.empty((len(rows), data.shape[1]))
     for part in parts(len(rows)):
-        np.ldexp(_doubles(data, rows[part]) - known.centre, known.exponent, out=C[part])
+        C[part] = _scaled(data, rows[part], known)
     return C
 
 
@@ -117,15 +119,18 @@ def _doubles(data: Any, rows: slice | Longs) -> Floats:
     return np.ascontiguousarray(data[rows], dtype=np.float64)
 
 
+def _scaled(data: Any, rows: Longs, known: Survey) -> Floats:
+    return np.ldexp(_doubles(data, rows) - known.centre, known.exponent)
+
+
 @compiled
 def _read(rows: Floats, centre: Floats, hashes: npt.NDArray[np.uint64]) -> tuple[float, int]:
     """Hash the rows; return the largest distance to the centre on any axis, and the first row that is not finite."""
     most = 0.0
     bits = rows.view(np.uint64)
     for r in range(rows.shape[0]):
-        code = np.uint64(
-            14695981039346656037
-        )  # FNV-1a's start; every step is followed by a mixing of high bits into low ones
+        # FNV-1a's start; every step is followed by a mixing of high bits into low ones
+        code = np.uint64(14695981039346656037)
         largest = 0.0
         whole = True
         for t in range(rows.shape[1]):
@@ -163,13 +168,13 @@ def neighbourly(data: Any, rows: Longs, known: Survey) -> Longs:
     """
     n, d = len(rows), data.shape[1]
     generator = np.random.default_rng(0)
-    sample = np.ldexp(_doubles(data, rows[generator.permutation(n)[:4096]]) - known.centre, known.exponent)
+    sample = _scaled(data, rows[generator.permutation(n)[:4096]], known)
     axes = generator.normal(size=(d, min(d, _AXES)))
     for _ in range(4):
         axes = np.linalg.qr(sample.T @ (sample @ axes))[0]
     places = np.empty((n, axes.shape[1]), np.float32)
     for part in parts(n):
-        places[part] = np.ldexp(_doubles(data, rows[part]) - known.centre, known.exponent) @ axes
+        places[part] = _scaled(data, rows[part], known) @ axes
     order = np.arange(n)
     ranges = [(0, n)]
     while ranges:
@@ -181,6 +186,22 @@ def neighbourly(data: Any, rows: Longs, known: Survey) -> Longs:
             order[begin:end] = inside[np.argpartition(along[:, along.var(axis=0).argmax()], half)]
             ranges += [(begin, begin + half), (begin + half, end)]
     return rows[order]
+
+
+class Crew:
+    """Threads that work side by side, as a context; BLAS is held to one thread of its own in each meanwhile."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def __enter__(self) -> Self:
+        self.pool = ThreadPoolExecutor(self.threads)
+        self.limits = threadpool_limits(1, "blas")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.limits.restore_original_limits()
+        self.pool.shutdown(cancel_futures=True)
 
 
 def n_threads(wanted: int | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -12,7 +12,7 @@ from isogloss.concepts import Concepts
 from isogloss.config import SelectionRule
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
-from isogloss.discovery import METHODS, default_n_concepts
+from isogloss.discovery import default_n_concepts, find_method
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics import calign as measure_alignment
 from isogloss.metrics import colap as measure_overlap
@@ -20,6 +20,8 @@ from isogloss.results import Alignment, Overlap
 from isogloss.store import ConceptsFile, Study, digest, locked
 from isogloss.study import steps as work
 from isogloss.study.graph import Step, run_step
+
+T = TypeVar("T")
 
 
 def align_words(
@@ -62,8 +64,7 @@ def discover(
     max_count: int,
 ) -> list[dict[str, Any]]:
     """Cluster one space of the folder's states into one number of concepts or several (none: the default)."""
-    if method not in METHODS:
-        raise unknown("discovery method", method, METHODS)
+    has_tree = find_method(method).has_tree
     study = Study(folder.resolve())
     model, stack = _states(study, model, stack)
     languages = space.split("+")
@@ -79,7 +80,7 @@ def discover(
     where: dict[str, Any] = {**common, "layer": layer, "space": "+".join(languages)}
     made = []
     with locked(study.lock):
-        if METHODS[method].has_tree:
+        if has_tree:
             tree = study.tree(model, stack, **where)
             _run(
                 study, work.discover_concepts, {**place, **common, **work_on, "n_concepts": numbers[-1]}, tree
@@ -87,7 +88,7 @@ def discover(
         for k in numbers:
             path = study.concepts(model, stack, n_concepts=k, **where)
             arguments = {**place, **common, "n_concepts": k}
-            if METHODS[method].has_tree:
+            if has_tree:
                 facts = _run(study, work.cut_concepts, arguments, path)
             else:
                 facts = _run(study, work.discover_concepts, {**arguments, **work_on}, path)
@@ -101,13 +102,13 @@ def export_tree(
     """Write the tree of a space that was discovered in the folder, cut at `n_concepts`; see `Concepts.export_tree`."""
     study = Study(folder.resolve())
     found = [f for f in study.find_trees(space, layer) if model in ("", f.model) and stack in ("", f.stack)]
-    if len(found) != 1:
-        listed = ", ".join(f"{f.model}/{f.stack}/{f.method}" for f in found) or "none"
-        raise UsageError(
-            f"Needed: one tree of {space} at layer {layer}; found: {listed}. Make one with: isogloss discover "
-            f"{study.root} {space} --layer {layer} --method ward, or choose with --model and --stack."
-        )
-    one = found[0]
+    one = _only(
+        found,
+        [f"{f.model}/{f.stack}/{f.method}" for f in found],
+        needed=f"one tree of {space} at layer {layer}",
+        make=f"isogloss discover {study.root} {space} --layer {layer} --method ward",
+        choose="--model and --stack",
+    )
     path = study.tree(one.model, one.stack, method=one.method, seed=one.seed, layer=layer, space=space)
     tree = Concepts.read_tree(path, Corpus.open(study).words, method=one.method, layer=layer)
     k = default_n_concepts(tree.tokens["word"].n_unique()) if n_concepts is None else n_concepts
@@ -182,6 +183,16 @@ def _states(study: Study, model: str, stack: str) -> tuple[str, str]:
     )
 
 
+def _only(found: Sequence[T], names: Sequence[str], *, needed: str, make: str, choose: str) -> T:
+    """Return the one that was found; none or several are an error that lists them."""
+    if len(found) != 1:
+        listed = ", ".join(names) or "none"
+        raise UsageError(
+            f"Needed: {needed}; found: {listed}. Make one with: {make}, or choose with {choose}."
+        )
+    return found[0]
+
+
 def _concepts(
     study: Study, space: str, *, layer: int, model: str, stack: str, n_concepts: int | None
 ) -> Concepts:
@@ -190,13 +201,13 @@ def _concepts(
         for f in study.find_concepts(space, layer)
         if model in ("", f.model) and stack in ("", f.stack) and n_concepts in (None, f.n_concepts)
     ]
-    if len(found) != 1:
-        listed = ", ".join(f"{f.model}/{f.stack}/{f.run}" for f in found) or "none"
-        raise UsageError(
-            f"Needed: one set of concepts of {space} at layer {layer}; found: {listed}. Make one with: "
-            f"isogloss discover {study.root} {space} --layer {layer}, or choose with --model, --stack, --n-concepts."
-        )
-    one = found[0]
+    one = _only(
+        found,
+        [f"{f.model}/{f.stack}/{f.run}" for f in found],
+        needed=f"one set of concepts of {space} at layer {layer}",
+        make=f"isogloss discover {study.root} {space} --layer {layer}",
+        choose="--model, --stack, --n-concepts",
+    )
     return work.read_concepts(
         study,
         Corpus.open(study).words,

@@ -127,12 +127,10 @@ def discover_concepts(
     if METHODS[method].has_tree:
         found.write_tree(study.tree(model, stack, method=method, seed=seed, layer=layer, space=space))
         return {"n_states": len(found.labels)}
-    found.write(
-        study.concepts(
-            model, stack, method=method, n_concepts=n_concepts, seed=seed, layer=layer, space=space
-        )
+    path = study.concepts(
+        model, stack, method=method, n_concepts=n_concepts, seed=seed, layer=layer, space=space
     )
-    return {"n_states": len(found.labels), "n_concepts": found.n_concepts}
+    return _written(found, path)
 
 
 def cut_concepts(
@@ -150,11 +148,14 @@ def cut_concepts(
     study, space = Study(root), "+".join(languages)
     path = study.tree(model, stack, method=method, seed=seed, layer=layer, space=space)
     found = Concepts.read_tree(path, Corpus.open(study).words, layer=layer).cut(n_concepts=n_concepts)
-    found.write(
-        study.concepts(
-            model, stack, method=method, n_concepts=n_concepts, seed=seed, layer=layer, space=space
-        )
+    path = study.concepts(
+        model, stack, method=method, n_concepts=n_concepts, seed=seed, layer=layer, space=space
     )
+    return _written(found, path)
+
+
+def _written(found: Concepts, path: Path) -> dict[str, Any]:
+    found.write(path)
     return {"n_states": len(found.labels), "n_concepts": found.n_concepts}
 
 

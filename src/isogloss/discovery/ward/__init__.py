@@ -9,17 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.compiled import compiled
-from isogloss.discovery.rows import Longs, centred, n_threads, neighbourly, survey
-from isogloss.discovery.ward.forest import Floats, Forest, Ints, merge_rounds, plant
+from isogloss.discovery.rows import Floats, Longs, centred, n_threads, neighbourly, survey
+from isogloss.discovery.ward.forest import Forest, Ints, merge_rounds, plant
 from isogloss.discovery.ward.scan import Scanner
 from isogloss.progress import progress
 
 log = logging.getLogger(__name__)
 
 N_CANDIDATES = 16  # neighbours remembered of every cluster
-_SHARE = (
-    0.25  # of the clusters without a certain neighbour that are looked at anew when nothing can be merged
-)
+_SHARE = 0.25  # of the clusters without a certain neighbour, looked at anew when nothing can be merged
 _AT_LEAST = 64
 
 

@@ -12,11 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.compiled import compiled
-from isogloss.discovery.rows import squared_distance
+from isogloss.discovery.rows import Floats, Longs, squared_distance
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
-Longs = npt.NDArray[np.int64]
 
 # A hair off bounds that were computed, not measured: float64 rounding must not make them too high.
 _SAFE = 1 - 1e-12

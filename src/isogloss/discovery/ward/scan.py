@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from isogloss.compiled import compiled
+from isogloss.discovery.rows import Crew
 from isogloss.discovery.ward.forest import Forest, Ints, clear, offer, squared_height, trust_lists
 
 Singles = npt.NDArray[np.float32]
@@ -278,29 +277,21 @@ class _Buffers(threading.local):
         self.column_facts = np.empty((2, n_columns), np.float32)
 
 
-class Scanner:
+class Scanner(Crew):
     """Makes exact lists of nearest neighbours on the CPU; every thread compares a block of rows with all others.
 
     BLAS is held to one thread meanwhile: this keeps all cores busy in products and tests alike.
     """
 
     def __init__(self, forest: Forest, *, threads: int, block: tuple[int, int] | None = None) -> None:
-        self.forest, self.threads = forest, threads
+        super().__init__(threads)
+        self.forest = forest
         n, d = forest.centroids.shape
         self.rows, self.columns = (min(size, n) for size in block or (ROWS, COLUMNS))
         share = (d + 16) * 2.0**-24
         self.slack, self.floor = share / (1 - share), d * 2.0**-120
         self.buffers = _Buffers(self.rows, self.columns, d)
         self.multiplied = 0  # pairs of clusters
-
-    def __enter__(self) -> Self:
-        self.pool = ThreadPoolExecutor(self.threads)
-        self.limits = threadpool_limits(1, "blas")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.limits.restore_original_limits()
-        self.pool.shutdown(cancel_futures=True)
 
     def __call__(self, wanted: Ints, active: Ints) -> None:
         """Make the lists of the clusters `wanted`, a part of the living ones `active`, and find their neighbours."""
