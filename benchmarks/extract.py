@@ -1,9 +1,12 @@
-"""Extraction beside a bare forward pass over the same batches: what pooling, bookkeeping and writing cost.
+"""How near extraction comes to a bare forward pass, and how far it leaves the peers' extractor behind.
 
-    python benchmarks/extract.py --model FOLDER --text en=pud.en.txt --text de=pud.de.txt --layers 12 --layers all
+    pip install --no-deps neurox h5py        # for --peer
+    python benchmarks/extract.py --model FOLDER --text en=pud.en.txt --text de=pud.de.txt --layers 12 --peer
 
-Every measurement has a process of its own; loading the model and tokenising are timed apart (tokenising is inside
-``extract`` and outside the bare pass).  Subwords a second are real ones, without padding.
+Bare: the batches that `extract` makes, through the model, no hook, nothing kept.  `extract`: tokenising, forward pass,
+pooling of words and sentences, writing, digests; loading is left out of both.  Each is a process of its own, and bare
+comes before and after every other one, as machines drift.  Subwords a second are real ones, without padding.  The
+peer (NeuroX) goes sentence by sentence and writes JSON; it always runs the whole model.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import isogloss as ig
 
@@ -23,57 +27,104 @@ def measure_bare(given: argparse.Namespace) -> dict[str, float]:
     import torch
 
     from isogloss import models
+    from isogloss.extraction.passes import WINDOW
     from isogloss.extraction.pooling import pad
-    from isogloss.extraction.subwords import batches, tokenise
+    from isogloss.extraction.subwords import batches, lines_of, tokenise
 
-    model = models.load(given.model, device=given.device)
-    subwords = tokenise(corpus_of(given), model, {})
-    wall, cpu = time.perf_counter(), time.process_time()
+    model = models.load(given.model, device=given.device, compute=given.compute)
+    lines = lines_of(corpus_of(given), {})
+    windows = [range(i, min(i + WINDOW, len(lines))) for i in range(0, len(lines), WINDOW)]
+    read = [tokenise(lines, window, model) for window in windows]
     with torch.inference_mode():
-        for batch in batches(subwords.order(), subwords.costs, given.batch_tokens):
-            ids, mask = pad([subwords.line(int(i))[0] for i in batch], model)
-            model.module(input_ids=ids, attention_mask=mask)
+        warm = torch.ones((8, 32), dtype=torch.int64, device=given.device)
+        model.module(input_ids=warm, attention_mask=warm)
+        _wait(given.device)
+        wall, cpu = time.perf_counter(), time.process_time()
+        for window in read:
+            for batch in batches(window.order(), window.costs, given.batch_tokens):
+                ids, mask = pad([window.ids[window.line(int(i))] for i in batch], model)
+                model.module(input_ids=ids, attention_mask=mask)
+        _wait(given.device)
     return {
         "wall": time.perf_counter() - wall,
         "cpu": time.process_time() - cpu,
-        "subwords": len(subwords.ids),
+        "subwords": sum(len(window.ids) for window in read),
     }
 
 
 def measure_extract(given: argparse.Namespace, layers: str) -> dict[str, float]:
     from isogloss import models
-    from isogloss.extraction import engine
 
-    spent = {}
-    for room, name in ((models, "load"), (engine, "tokenise")):
-        spent |= {name: [0.0, 0.0]}
-        _watch(room, name, spent[name])
-    models.load(given.model, device=given.device)  # imports
-    spent["load"][:] = [0.0, 0.0]
+    plain = models.load
+    spent = [0.0, 0.0]
+
+    def load(*arguments, **options):
+        wall, cpu = time.perf_counter(), time.process_time()
+        loaded = plain(*arguments, **options)
+        spent[0] += time.perf_counter() - wall
+        spent[1] += time.process_time() - cpu
+        return loaded
+
+    models.load = load
+    load(given.model, device=given.device)  # imports
+    spent[:] = [0.0, 0.0]
     chosen = "all" if layers == "all" else [int(layers)]
     corpus = corpus_of(given)
     with tempfile.TemporaryDirectory() as out:
         wall, cpu = time.perf_counter(), time.process_time()
         ig.extract(
-            corpus, given.model, layers=chosen, out=out, device=given.device, batch_tokens=given.batch_tokens
+            corpus,
+            given.model,
+            layers=chosen,
+            out=out,
+            device=given.device,
+            compute=given.compute,
+            batch_tokens=given.batch_tokens,
         )
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    apart = spent["load"]
-    return {"wall": wall - apart[0], "cpu": cpu - apart[1], "tokenise": spent["tokenise"][0]}
+        states = sum(path.stat().st_size for path in Path(out).rglob("*.npy"))
+    return {"wall": wall - spent[0], "cpu": cpu - spent[1], "bytes": states}
 
 
-def _watch(room, name: str, spent: list[float]) -> None:
-    function = getattr(room, name)
+def measure_peer(given: argparse.Namespace, layers: str) -> dict[str, float]:
+    """Run NeuroX as the paper's scripts do, one language after the other."""
+    from neurox.data.extraction import transformers_extractor as peer
 
-    def timed(*arguments, **options):
+    plain = peer.get_model_and_tokenizer
+    spent = [0.0, 0.0]
+
+    def load(*arguments, **options):
         wall, cpu = time.perf_counter(), time.process_time()
-        try:
-            return function(*arguments, **options)
-        finally:
-            spent[0] += time.perf_counter() - wall
-            spent[1] += time.process_time() - cpu
+        loaded = plain(*arguments, **options)
+        spent[0] += time.perf_counter() - wall
+        spent[1] += time.process_time() - cpu
+        return loaded
 
-    setattr(room, name, timed)
+    peer.get_model_and_tokenizer = load
+    corpus = corpus_of(given)
+    with tempfile.TemporaryDirectory() as folder:
+        wall, cpu = time.perf_counter(), time.process_time()
+        for language in corpus.languages:
+            text = Path(folder) / f"{language}.txt"
+            text.write_text("\n".join(corpus.texts(language)) + "\n", encoding="utf-8")
+            peer.extract_representations(
+                given.model,
+                str(text),
+                str(Path(folder) / f"{language}.json"),
+                aggregation="last",
+                output_type="json",
+                filter_layers=None if layers == "all" else layers,
+            )
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        states = sum(path.stat().st_size for path in Path(folder).glob("*.json"))
+    return {"wall": wall - spent[0], "cpu": cpu - spent[1], "bytes": states}
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        import torch
+
+        torch.cuda.synchronize()
 
 
 def corpus_of(given: argparse.Namespace) -> ig.Corpus:
@@ -92,29 +143,45 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=500)
     parser.add_argument("--batch-tokens", type=int, default=2048)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", help=argparse.SUPPRESS)
+    parser.add_argument("--compute", default="auto")
+    parser.add_argument("--peer", action="store_true", help="measure NeuroX too")
+    parser.add_argument("--only", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.only:
-        found = measure_bare(given) if given.only == "bare" else measure_extract(given, given.only)
-        print(json.dumps(found))
+        what, layers = given.only
+        measure = {"extract": measure_extract, "peer": measure_peer}
+        print(json.dumps(measure_bare(given) if what == "bare" else measure[what](given, layers)))
         return
 
-    def run(what: str) -> dict[str, float]:
-        command = [sys.executable, __file__, *sys.argv[1:], "--only", what]
-        return json.loads(
-            subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
-        )
+    def run(what: str, layers: str = "all") -> dict[str, float]:
+        command = [sys.executable, __file__, *sys.argv[1:], "--only", what, layers]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        return json.loads(done.stdout.splitlines()[-1])
 
     bare = run("bare")
-    speed = bare["subwords"] / bare["wall"]
-    print(f"bare forward pass: {speed:.0f} subwords/s, {bare['cpu']:.1f} CPU s, {bare['wall']:.1f} s")
     for layers in given.layers or ["all"]:
-        found = run(layers)
-        speed = (
-            f"{bare['subwords'] / found['wall']:.0f} subwords/s, {bare['wall'] / found['wall']:.0%} of bare"
+        ours, before, bare = run("extract", layers), bare, run("bare")
+        wall, cpu = (before["wall"] + bare["wall"]) / 2, (before["cpu"] + bare["cpu"]) / 2
+        print(f"layers {layers}")
+        print(f"  bare     {bare['subwords'] / wall:7.0f} subwords/s, {cpu:6.1f} CPU s")
+        speed = bare["subwords"] / ours["wall"]
+        print(
+            f"  extract  {speed:7.0f} subwords/s, {ours['cpu']:6.1f} CPU s, {ours['bytes'] / 1e6:7.1f} MB: ",
+            end="",
         )
-        costs = f"{found['cpu']:.1f} CPU s, {found['tokenise']:.1f} s of it tokenising"
-        print(f"layers {layers}: {speed} ({costs})", flush=True)
+        print(f"{wall / ours['wall']:.0%} of bare by wall time, {cpu / ours['cpu']:.0%} by CPU", flush=True)
+        if given.peer:
+            peer = run("peer", layers)
+            speed = bare["subwords"] / peer["wall"]
+            print(
+                f"  peer     {speed:7.0f} subwords/s, {peer['cpu']:6.1f} CPU s, {peer['bytes'] / 1e6:7.1f} MB: ",
+                end="",
+            )
+            print(
+                f"{peer['cpu'] / ours['cpu']:.1f} times our CPU, {peer['wall'] / ours['wall']:.1f} times our time, "
+                f"{peer['bytes'] / ours['bytes']:.1f} times our bytes",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -41,10 +41,38 @@ class ModelSection(Section):
     )
     layers: Literal["all"] | list[int] = "all"
     pooling: Literal["mean", "last", "first"] = "mean"
-    dtype: Literal["float16", "float32"] = "float16"
+    sentences: list[Literal["mean", "cls", "last"]] = Field(
+        default=["mean"], description="states of whole sentences, in the same pass"
+    )
+    dtype: Literal["float16", "float32"] = Field(default="float16", description="of the files")
+    compute: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="of the forward pass; auto: float32 on a CPU, as stored on a GPU"
+    )
+    last_layer: Literal["normed", "raw"] = Field(
+        default="normed", description="the last layer after or before the final norm (T5-, Llama-like)"
+    )
+    prefix: str = Field(default="", description="text before every sentence; its states are not kept")
+    language_codes: dict[str, str] = Field(
+        default_factory=dict, description="language -> code that the model reads (mBART, NLLB): deu_Latn"
+    )
     condition: dict[str, str] | None = Field(
         default=None, description="decoder of a seq2seq model: language -> language its encoder reads"
     )
+
+    def extraction(self, stack: str) -> dict[str, Any]:
+        """Return the settings of `isogloss.extract` that decide the states of one stack."""
+        names = (
+            "layers",
+            "pooling",
+            "sentences",
+            "dtype",
+            "compute",
+            "last_layer",
+            "prefix",
+            "language_codes",
+        )
+        settings = {name: getattr(self, name) for name in (*names, "revision")}
+        return {**settings, "stack": stack, "condition": self.condition if stack == "decoder" else None}
 
     @model_validator(mode="after")
     def _named(self) -> ModelSection:
@@ -136,7 +164,9 @@ class RunSection(Section):
     """How the work is done; nothing here changes a result beyond float rounding."""
 
     workers: int | None = Field(default=None, ge=1, description="processes; default: the number of cores")
-    batch_tokens: int = Field(default=2048, ge=1)
+    batch_tokens: int | None = Field(
+        default=None, ge=1, description="padded subwords in a batch; default: 2048 on a CPU, 16384 on a GPU"
+    )
     device: str = "auto"
 
 

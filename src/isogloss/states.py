@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -44,6 +44,27 @@ class LayerStates:
 
 
 @dataclass(frozen=True)
+class SentenceStates:
+    """The states of some sentences at one layer.
+
+    Attributes
+    ----------
+    X : numpy.ndarray
+        (n, d), float16 or float32.
+    sentences : polars.DataFrame
+        n rows of the table of sentences, in the same order.
+    model, stack : str
+    layer : int
+    """
+
+    X: npt.NDArray[np.floating]
+    sentences: pl.DataFrame
+    model: str
+    stack: str
+    layer: int
+
+
+@dataclass(frozen=True)
 class States:
     """The states of a corpus in one stack of one model.
 
@@ -58,6 +79,11 @@ class States:
     rows : numpy.ndarray
         int64, rising: the token rows that take part.
     model, stack : str
+    sentences : polars.DataFrame
+        The table of sentences (see `Corpus.sentences`) and ``n_subwords`` (i32; subwords of its text; 0 = no state).
+    sentence_arrays : mapping of str to mapping of int to numpy.ndarray
+        Kind of pooling (``"mean"``, ``"cls"``, ``"last"``) -> layer -> (n_sentences, d) memory-mapped array; row r =
+        row r of `sentences`.
     """
 
     tokens: pl.DataFrame
@@ -65,6 +91,8 @@ class States:
     rows: npt.NDArray[np.int64]
     model: str
     stack: str
+    sentences: pl.DataFrame = field(default_factory=pl.DataFrame)
+    sentence_arrays: Mapping[str, Mapping[int, npt.NDArray[np.floating]]] = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -119,6 +147,31 @@ class States:
                 "or give links that cover the language."
             )
         return LayerStates(self.arrays[layer][rows], self.tokens[rows], self.model, self.stack, layer)
+
+    def sentences_at(
+        self, layer: int, *, language: str | None = None, pooling: str = "mean"
+    ) -> SentenceStates:
+        """Return the states of whole sentences at one layer, of one language or of all.
+
+        Raises
+        ------
+        UsageError
+            If the layer, the language or this kind of pooling is not there, or no sentence has a state.
+        """
+        if pooling not in self.sentence_arrays:
+            raise unknown("pooling of sentences", pooling, self.sentence_arrays)
+        arrays = self.sentence_arrays[pooling]
+        if layer not in arrays:
+            raise unknown("layer", layer, [str(x) for x in sorted(arrays)])
+        if language is not None and language not in self.languages:
+            raise unknown("language", language, self.languages)
+        there = self.sentences["n_subwords"].to_numpy() > 0
+        if language is not None:
+            there = there & (self.sentences["language"] == language).to_numpy()
+        rows = np.flatnonzero(there)
+        if not len(rows):
+            raise UsageError(f"No sentence of {language or 'any language'} has a state.")
+        return SentenceStates(arrays[layer][rows], self.sentences[rows], self.model, self.stack, layer)
 
     def __repr__(self) -> str:
         return (

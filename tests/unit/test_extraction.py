@@ -99,7 +99,7 @@ def test_blocks_after_the_last_layer_asked_for_are_not_computed(tiny_model, fami
     loaded = models.load(tiny_model(family), stack=stack)
     ids = torch.tensor([models.encode(loaded, ["the old house"])[0].ids])
     source = {"source_ids": ids, "source_mask": torch.ones_like(ids)} if loaded.conditioned else {}
-    everything = models.hidden_states(loaded, ids, torch.ones_like(ids), **source)
+    everything = models.hidden_states(loaded, ids, torch.ones_like(ids), torch.clone, **source)
     assert list(everything) == list(range(loaded.n_layers + 1))
     blocks = forward._blocks(loaded)
     assert (blocks is None) == (family == "albert")
@@ -108,7 +108,7 @@ def test_blocks_after_the_last_layer_asked_for_are_not_computed(tiny_model, fami
         block.register_forward_hook(lambda *_, number=number: calls.append(number))
     for layers in ([0], [1], [0, 1], [loaded.n_layers], [0, loaded.n_layers]):
         calls.clear()
-        found = models.hidden_states(loaded, ids, torch.ones_like(ids), layers=layers, **source)
+        found = models.hidden_states(loaded, ids, torch.ones_like(ids), torch.clone, layers=layers, **source)
         assert list(found) == layers
         assert all(torch.equal(found[layer], everything[layer]) for layer in layers)
         assert blocks is None or calls == list(range(layers[-1]))
@@ -187,7 +187,7 @@ def test_pooling(tiny_model, tmp_path):
     loaded = models.load(tiny_model("bert"))
     encoded = models.encode(loaded, ["the oldest house"])[0]
     ids = torch.tensor([encoded.ids])
-    pieces = models.hidden_states(loaded, ids, torch.ones_like(ids))[2][0, 2:-2].numpy()
+    pieces = models.hidden_states(loaded, ids, torch.ones_like(ids), torch.clone)[2][0, 2:-2].numpy()
     assert len(pieces) == 4
     expected = {"mean": pieces.mean(axis=0), "first": pieces[0], "last": pieces[-1]}
     for name, value in expected.items():
@@ -264,12 +264,11 @@ def test_float16_holds_the_same_states_and_refuses_what_does_not_fit(tiny_model,
     full = run(corpus, tiny_model("bert"), tmp_path / "full")
     assert half.arrays[1].dtype == np.float16
     np.testing.assert_array_equal(half.arrays[1], np.asarray(full.arrays[1]).astype(np.float16))
-    large = np.array([[7e4]], dtype=np.float32)
-    assert pooling.stored(large, "float32", 3) == large
-    with pytest.raises(InputError, match=r"7e\+04 at layer 3.*Use float32"):
-        pooling.stored(large, "float16", 3)
+    pooling.check_fits(7e4, "float32", 3, compute="float32")
+    with pytest.raises(InputError, match=r"7e\+04 at layer 3.*Use dtype float32"):
+        pooling.check_fits(7e4, "float16", 3, compute="float32")
     with pytest.raises(InputError, match="not finite at layer 3"):
-        pooling.stored(large * np.nan, "float32", 3)
+        pooling.check_fits(np.nan, "float32", 3, compute="float32")
 
 
 @pytest.mark.parametrize(
@@ -339,7 +338,8 @@ def test_finished_states_are_not_made_again(tiny_model, tmp_path, forward_passes
     assert Study(tmp_path).is_done("states/bert/encoder", key)
     run(corpus, bert, tmp_path, pooling="last", layers=[1])
     assert len(forward_passes) > n_batches
-    assert sorted(states_of(tmp_path)) == ["bert/encoder/layer_01.npy", "bert/encoder/n_subwords.npy"]
+    names = ["layer_01.npy", "n_subwords.npy", "sentences/mean/layer_01.npy", "sentences/n_subwords.npy"]
+    assert sorted(states_of(tmp_path)) == [f"bert/encoder/{name}" for name in names]
 
 
 def test_open_states_gives_what_extract_gave(tiny_model, tmp_path):
@@ -371,7 +371,8 @@ def test_open_states_refuses_what_is_missing_damaged_or_of_another_corpus(tiny_m
 KILLED = """
 import importlib, os, signal, sys
 from isogloss import models
-room = importlib.import_module("isogloss.extraction.engine")
+room = importlib.import_module("isogloss.extraction.passes")
+from isogloss.extraction import extract
 from tiny_models import corpus_of
 sys.path.insert(0, os.path.dirname({here!r}))
 from test_extraction import LINES
@@ -383,7 +384,7 @@ def deadly(*args, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return plain(*args, **options)
 models.hidden_states = deadly
-room.extract(corpus_of(LINES), {model!r}, out={out!r}, batch_tokens=40)
+extract(corpus_of(LINES), {model!r}, out={out!r}, batch_tokens=40)
 """
 
 
@@ -403,7 +404,7 @@ def test_killed_and_run_again_gives_the_same_bytes(tiny_model, tmp_path, forward
         open_states(Study(out), name="bert", stack="encoder")
     forward_passes.clear()
     extract(corpus, bert, out=out, batch_tokens=40)
-    assert len(forward_passes) == n_batches - 4
+    assert n_batches - 4 <= len(forward_passes) < n_batches  # the last states may not have reached the disk
     assert states_of(out) == states_of(tmp_path / "whole")
 
 
@@ -422,7 +423,8 @@ def test_stopped_at_the_very_end_only_the_end_is_done_again(
     plain = getattr(target, name)
 
     def stop(path, *args, **options):
-        if name != "unlink" or path.name == "progress.json":
+        other = (name == "unlink" and path.name != "progress.json") or args[:1] == ("corpus",)
+        if not other:
             raise KeyboardInterrupt
         return plain(path, *args, **options)
 

@@ -55,7 +55,7 @@ def test_roberta_positions_reserved_for_padding_do_not_count(tiny_model, tmp_pat
     full = models.encode(loaded, ["old " * 100])[0]
     assert len(full.ids) == LIMIT
     ids = torch.tensor([full.ids])
-    assert models.hidden_states(loaded, ids, torch.ones_like(ids))[0].shape == (1, LIMIT, WIDTH)
+    assert models.hidden_states(loaded, ids, torch.ones_like(ids), torch.clone)[0].shape == (1, LIMIT, WIDTH)
 
 
 def test_encoder_of_an_encoder_decoder_has_no_decoder(tiny_model):

@@ -12,12 +12,12 @@ import pytest
 
 from isogloss.errors import InputError, IsoglossError
 from isogloss.store import (
+    RowWriter,
     Study,
     atomic,
     digest,
     folder_name,
     locked,
-    new_array,
     open_array,
     read_json,
     read_lines,
@@ -86,10 +86,10 @@ def test_damaged_files_are_named(tmp_path):
 
 
 def test_arrays_are_written_in_place(tmp_path):
-    array = new_array(tmp_path / "layer_06.npy", (3, 2), "float16")
-    assert not array.any()
-    array[1] = 7
-    array.flush()
+    array = RowWriter(tmp_path / "layer_06.npy", (3, 2), "float16")
+    assert not open_array(tmp_path / "layer_06.npy").any()
+    array.write(np.array([1]), np.full((1, 2), 7))
+    array.close()
     assert open_array(tmp_path / "layer_06.npy").tolist() == [[0, 0], [7, 7], [0, 0]]
     assert np.load(tmp_path / "layer_06.npy").dtype == np.float16
 

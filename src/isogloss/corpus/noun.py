@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from isogloss.errors import InputError, UsageError, unknown
-from isogloss.store import Study, read_table, write_table
+from isogloss.store import Study, digest, read_table, table_digest, write_table
 
 SENTENCE_COLUMNS = {"language": pl.String, "sentence": pl.Int32, "text": pl.String}
 WORD_COLUMNS = {
@@ -108,15 +109,18 @@ class Corpus:
         write_table(study.sentences, self.sentences)
         write_table(study.tokens, self.words)
 
-    def same_as(self, other: Corpus) -> bool:
-        """True if both have the same sentences and words."""
-        return (
-            self.languages == other.languages
-            and self.sentences.equals(other.sentences)
-            and self.words.equals(other.words)
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits that pin the text and its words, but no further columns."""
+        return digest(
+            [table_digest(self.sentences, SENTENCE_COLUMNS), table_digest(self.words, WORD_COLUMNS)]
         )
 
-    # -- looking at it --------------------------------------------------------------------------
+    @cached_property
+    def file_digest(self) -> str:
+        """16 hex digits that pin both tables with all their columns."""
+        tables = (self.sentences, self.words)
+        return digest([[t.columns, table_digest(t, t.columns)] for t in tables])
 
     @property
     def n_sentences(self) -> int:

@@ -1,8 +1,8 @@
-"""Extraction: forward passes, pooling of subwords to words, and the states' way into their files.
+"""Extraction: the states of every word, and every sentence, at every layer wanted, in their files.
 
 Sentences are tokenised whole, as the model would read them, and every subword is given to the word it
-shares most characters with (`subwords`).  Batches of sentences of like length go through the model once; their
-pooled states (`pooling`) go straight into preallocated files, one per layer.  The work can be killed at any
+shares most characters with (`subwords`).  Batches of sentences of like length go through the model once (`passes`);
+their pooled states (`pooling`) go straight into preallocated files, one per layer.  The work can be killed at any
 moment and goes on from there.
 """
 
@@ -11,62 +11,48 @@ from __future__ import annotations
 import logging
 import resource
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from isogloss import models
 from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
 from isogloss.errors import InputError, UsageError, unknown
-from isogloss.extraction.pooling import Pooling, Storage, as_decoder_input, pad, places, pool, stored
-from isogloss.extraction.subwords import Ints, Subwords, batches, tokenise
-from isogloss.progress import progress
+from isogloss.extraction.passes import Files, Progress, Settings, run_passes
+from isogloss.extraction.pooling import Pooling, Sentences, Storage
+from isogloss.extraction.subwords import lines_of
 from isogloss.states import States
 from isogloss.store import (
+    RowWriter,
     Study,
+    array_files,
+    closing,
     digest,
     layer_file,
     locked,
     n_subwords_file,
-    new_array,
     open_array,
     partial_folder,
     progress_file,
     read_json,
     read_table,
     remove_folder,
-    table_digest,
+    sentence_folder,
     write_json,
 )
-
-if TYPE_CHECKING:
-    import torch
 
 log = logging.getLogger(__name__)
 
 Layers = str | Sequence[int]  # "all", or numbers
 
-VERSION = 1  # raise it when the same settings give other states
-_SAVE_SECONDS = 5.0
-_SAVE_SENTENCES = 2_000
+VERSION = 2  # raise it when the same settings give other states
+BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}  # measured on CPUs; on a GPU small batches leave it idle
+_CORPUS = "corpus"  # the step of a corpus's tables
 _MANY_UNKNOWN = 0.05  # share of a language's words from which unknown subwords are reported
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """What decides the states, beside the corpus and the model's files."""
-
-    stack: str
-    layers: tuple[int, ...]
-    pooling: Pooling
-    dtype: Storage
-    condition: Mapping[str, str]
 
 
 def extract(
@@ -77,10 +63,15 @@ def extract(
     layers: Layers = "all",
     stack: str | None = None,
     pooling: Pooling = "mean",
+    sentences: Sequence[Sentences] = ("mean",),
     name: str | None = None,
     dtype: Storage = "float16",
+    compute: models.Compute = "auto",
+    last_layer: models.LastLayer = "normed",
+    prefix: str = "",
     condition: Mapping[str, str] | None = None,
-    batch_tokens: int = 2048,
+    language_codes: Mapping[str, str] | None = None,
+    batch_tokens: int | None = None,
     device: str = "auto",
     revision: str | None = None,
 ) -> States:
@@ -98,27 +89,43 @@ def extract(
     ----------
     corpus : Corpus
     model : str or Path
-        A folder in the hub's format, or a hub id.
+        A folder in the hub's format, a hub id, or a folder of sentence-transformers or of a peft adapter.
     out : str or Path
         The study folder.
     layers : "all" or sequence of int
-        0 = embedding output, l = output of block l.  The last one is after the model's final norm in T5-,
-        Llama-, Qwen- and Gemma-like models.
+        0 = embedding output, l = output of block l.
     stack : {"encoder", "decoder"}, optional
         Default: the first of the model's stacks.
     pooling : {"mean", "last", "first"}
         How the states of a word's subwords become one; computed in float32.
+    sentences : sequence of {"mean", "cls", "last"}
+        States of whole sentences, written in the same pass: the mean or the last of the subwords that are text
+        (special ones and the prefix are not), or the first subword of all, ``[CLS]`` or ``<s>``.
     name : str, optional
         The model's short name in the study; default: the folder's name or the hub id.
     dtype : {"float16", "float32"}
         Storage type.
+    compute : {"auto", "float32", "bfloat16", "float16"}
+        Number type of the forward pass.  ``"auto"``: float32 on a CPU, the type the weights are stored in on a GPU.
+    last_layer : {"normed", "raw"}
+        The last layer after the model's final norm, as transformers' ``hidden_states[-1]``, or before it, as the
+        other layers are: in T5-, mBART-, Llama-, Qwen-, Gemma-, BLOOM- or GPT-NeoX-like models a curve over layers
+        jumps at a normed one.  The same in models without such a norm (BERT- and RoBERTa-like).
+    prefix : str
+        Text put before every sentence, such as an instruction, whose states are not kept.  An encoder-decoder
+        reads it with its encoder.
     condition : mapping of str to str, optional
         Language -> language that the encoder reads, for the decoder of an encoder-decoder.  Default: the
         first language for all others, the second for the first; a single language conditions itself.
-    batch_tokens : int
-        Most subwords in a batch, padding included (one longer sentence is a batch of its own).
+    language_codes : mapping of str to str, optional
+        Language -> code such as ``deu_Latn``, for models that read one beside every sentence (mBART, NLLB), where the
+        language's label does not tell it.
+    batch_tokens : int, optional
+        Most subwords in a batch, padding included (one longer sentence is a batch of its own).  Default: 2,048 on a
+        CPU, 16,384 on a GPU; it is halved where memory does not suffice.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` ...; on a CPU, torch's own number of threads is used.
+        ``"auto"``, ``"cpu"``, ``"cuda"`` ...; on a CPU, torch's own number of threads is used, or fewer where
+        the process may use fewer cores.
     revision : str, optional
         Branch, tag or commit on the hub.
 
@@ -130,10 +137,12 @@ def extract(
     Raises
     ------
     UsageError
-        If a layer, stack, pooling, dtype, language or device does not exist.
+        If a layer, stack, pooling, dtype, compute, language, language code or device does not exist.
     InputError
-        If the model cannot be loaded, a sentence has no line to condition on, or a state does not fit
-        `dtype`.
+        If the model cannot be loaded, a sentence has no line to condition on, a state is not finite or does not fit
+        `dtype`, or disk or memory do not suffice.
+    IsoglossError
+        If another process is extracting the same states.
 
     Examples
     --------
@@ -141,10 +150,23 @@ def extract(
     >>> states.at(6, language="de").X.shape  # doctest: +SKIP
     (21000, 768)
     """
-    if batch_tokens < 1:
+    if batch_tokens is not None and batch_tokens < 1:
         raise UsageError(f"batch_tokens must be at least 1; got {batch_tokens}.")
     info = models.describe(model, revision=revision)
-    settings = _settings(corpus, info, stack, layers, pooling, dtype, condition)
+    settings = _settings(
+        corpus,
+        info,
+        stack=stack,
+        layers=layers,
+        pooling=pooling,
+        sentences=sentences,
+        dtype=dtype,
+        compute=compute,
+        last_layer=last_layer,
+        prefix=prefix,
+        condition=condition,
+        language_codes=language_codes,
+    )
     key = _key(corpus, info, settings)
     study = Study(Path(out))
     name = name or (Path(model).resolve().name if Path(model).is_dir() else str(model))
@@ -154,36 +176,41 @@ def extract(
         if study.is_done(step, key):
             log.info("states of %s/%s are already there", name, settings.stack)
         else:
-            loaded = models.load(model, stack=settings.stack, device=device, revision=revision)
+            loaded = models.load(
+                model,
+                stack=settings.stack,
+                device=device,
+                revision=revision,
+                compute=compute,
+                languages=corpus.languages,
+                codes=settings.language_codes,
+            )
             study.clear(step)
             _run(corpus, loaded, settings, study=study, name=name, key=key, batch_tokens=batch_tokens)
     return open_states(study, name=name, stack=settings.stack)
 
 
-def states_key(
-    corpus: Corpus,
-    model: str | Path,
-    *,
-    layers: Layers = "all",
-    stack: str | None = None,
-    pooling: Pooling = "mean",
-    dtype: Storage = "float16",
-    condition: Mapping[str, str] | None = None,
-    revision: str | None = None,
-) -> str:
+def states_key(corpus: Corpus, model: str | Path, *, revision: str | None = None, **settings: object) -> str:
     """Return the key under which `extract` marks these states as done; no weights are loaded.
+
+    Parameters
+    ----------
+    corpus, model, revision
+        As of `extract`.
+    **settings
+        Those of `extract` that decide the states: all but `out`, `name`, `batch_tokens` and `device`.
 
     Raises
     ------
     UsageError, InputError
-        As `extract`, of which the parameters are.
+        As `extract`.
     """
     info = models.describe(model, revision=revision)
-    return _key(corpus, info, _settings(corpus, info, stack, layers, pooling, dtype, condition))
+    return _key(corpus, info, _settings(corpus, info, **settings))  # type: ignore[arg-type]
 
 
 def open_states(study: Study, *, name: str, stack: str) -> States:
-    """Open the finished states of one stack of one model; only the token table is read.
+    """Open the finished states of one stack of one model; only the tables are read.
 
     Raises
     ------
@@ -195,51 +222,86 @@ def open_states(study: Study, *, name: str, stack: str) -> States:
         raise InputError(f"There are no states of {name}/{stack} in {study.root}. Run extract first.")
     info = record["info"]
     folder = study.states(name, stack)
-    tokens = read_table(study.tokens, WORD_COLUMNS)
-    if table_digest(tokens, WORD_COLUMNS) != info["words"]:
+    text = study.record(_CORPUS)
+    if text is None or text["info"]["text"] != info["text"] or not study.is_done(_CORPUS, text["key"]):
         raise InputError(
             f"The states of {name}/{stack} in {study.root} belong to another corpus than the token table "
             "there. Run extract again."
         )
     arrays = {int(layer): open_array(layer_file(folder, layer)) for layer in info["layers"]}
+    tokens = read_table(study.tokens, WORD_COLUMNS)
     n_subwords = np.asarray(open_array(n_subwords_file(folder)))
     tokens = tokens.with_columns(pl.Series("n_subwords", n_subwords, dtype=pl.Int16))
-    return States(tokens, arrays, np.flatnonzero(n_subwords > 0), name, stack)
+    lines = read_table(study.sentences, SENTENCE_COLUMNS)
+    n_text = np.asarray(open_array(n_subwords_file(sentence_folder(folder))))
+    lines = lines.with_columns(pl.Series("n_subwords", n_text, dtype=pl.Int32))
+    whole = {
+        kind: {
+            int(layer): open_array(layer_file(sentence_folder(folder, kind), layer))
+            for layer in info["layers"]
+        }
+        for kind in info["sentences"]
+    }
+    return States(tokens, arrays, np.flatnonzero(n_subwords > 0), name, stack, lines, whole)
 
 
 def write_corpus(corpus: Corpus, study: Study) -> None:
     """Write the tables of a corpus into a study folder, unless the same ones are there."""
-    try:
-        if Corpus.open(study).same_as(corpus):
-            return
-    except InputError:  # not there, or damaged
-        log.debug("writing %s", study.tokens)
-    corpus.write(study)
+    key = corpus.file_digest
+    if not study.is_done(_CORPUS, key):
+        study.clear(_CORPUS)
+        corpus.write(study)
+        study.mark_done(_CORPUS, key, [study.sentences, study.tokens], {"text": corpus.digest})
 
 
 # -- what to do -----------------------------------------------------------------------------------
 
 
-def _settings(  # noqa: PLR0917  all are those of extract, in its order
+def _settings(
     corpus: Corpus,
     info: models.ModelInfo,
-    stack: str | None,
-    layers: Layers,
-    pooling: Pooling,
-    dtype: Storage,
-    condition: Mapping[str, str] | None,
-) -> _Settings:
-    for kind, given, known in (("pooling", pooling, Pooling), ("dtype", dtype, Storage)):
+    *,
+    stack: str | None = None,
+    layers: Layers = "all",
+    pooling: Pooling = "mean",
+    sentences: Sequence[Sentences] = ("mean",),
+    dtype: Storage = "float16",
+    compute: models.Compute = "auto",
+    last_layer: models.LastLayer = "normed",
+    prefix: str = "",
+    condition: Mapping[str, str] | None = None,
+    language_codes: Mapping[str, str] | None = None,
+) -> Settings:
+    checks: list[tuple[str, str, Any]] = [
+        ("pooling", pooling, Pooling),
+        ("dtype", dtype, Storage),
+        ("compute", compute, models.Compute),
+        ("last_layer", last_layer, models.LastLayer),
+        *(("sentences", one, Sentences) for one in sentences),
+    ]
+    for kind, given, known in checks:
         if given not in get_args(known):
             raise unknown(kind, given, get_args(known))
     stack = info.check_stack(stack)
-    read_by_encoder = _condition(corpus, info, stack, condition)
-    return _Settings(stack, info.check_layers(stack, layers), pooling, dtype, read_by_encoder)
+    for language in language_codes or ():
+        if language not in corpus.languages:
+            raise unknown("language", language, corpus.languages, where="language_codes")
+    return Settings(
+        stack,
+        info.check_layers(stack, layers),
+        pooling,
+        tuple(dict.fromkeys(sentences)),
+        dtype,
+        compute,
+        last_layer,
+        prefix,
+        _condition(corpus, info, stack, condition),
+        dict(language_codes or {}),
+    )
 
 
-def _key(corpus: Corpus, info: models.ModelInfo, settings: _Settings) -> str:
-    content = [table_digest(corpus.sentences, SENTENCE_COLUMNS), table_digest(corpus.words, WORD_COLUMNS)]
-    return digest([VERSION, content, info.fingerprint, vars(settings)])
+def _key(corpus: Corpus, info: models.ModelInfo, settings: Settings) -> str:
+    return digest([VERSION, corpus.digest, info.fingerprint, asdict(settings)])
 
 
 def _condition(
@@ -265,133 +327,109 @@ def _condition(
 def _run(
     corpus: Corpus,
     model: models.Loaded,
-    settings: _Settings,
+    settings: Settings,
     *,
     study: Study,
     name: str,
     key: str,
-    batch_tokens: int,
+    batch_tokens: int | None,
 ) -> None:
-    subwords = tokenise(corpus, model, settings.condition)
-    n_subwords = np.bincount(subwords.owners[subwords.owners >= 0], minlength=corpus.words.height)
-    losses = _losses(corpus, model, subwords, n_subwords)
+    lines = lines_of(corpus, settings.condition, settings.prefix)
+    if "cls" in settings.sentences and model.tokenizer.cls_token_id is None:
+        raise UsageError(f"The tokenizer of '{model.name}' has no [CLS] subword. Use sentences mean or last.")
+    folder = study.states(name, settings.stack)
+    budget = batch_tokens or BATCH_TOKENS["cpu" if model.device == "cpu" else "cuda"]
+    state = _open_work(folder, Progress(key, model.compute, budget))
+    with closing(_writers(folder, settings, len(lines), corpus.words.height, model.d)) as writers:
+        words = {layer: writers[layer] for layer in settings.layers}
+        whole: dict[tuple[str, int], RowWriter] = {
+            (kind, layer): writers[kind, layer] for kind in settings.sentences for layer in settings.layers
+        }
+        progress = progress_file(partial_folder(folder))
+        files = Files(words, whole, writers["n_subwords"], writers["n_text"], progress)
+        if not progress.exists():
+            write_json(progress, asdict(state))
+        run_passes(lines, model, settings, files, state)
+    n_subwords = np.asarray(open_array(n_subwords_file(partial_folder(folder))))
+    losses = [*state.notes, *_losses(corpus, model, state, n_subwords)]
     for loss in losses:
         log.warning("%s/%s: %s", name, settings.stack, loss)
-    folder = study.states(name, settings.stack)
-    arrays, state = _open_work(folder, settings, n_subwords=n_subwords, d=model.d, key=key)
-    _fill(arrays, state, subwords, model, settings=settings, batch_tokens=batch_tokens, folder=folder)
     remove_folder(folder)
     partial_folder(folder).rename(folder)
     facts = {
-        "words": table_digest(corpus.words, WORD_COLUMNS),
-        "layers": settings.layers,
-        "pooling": settings.pooling,
-        "dtype": settings.dtype,
-        "condition": dict(settings.condition),
+        **asdict(settings),
+        "text": corpus.digest,
         "n_tokens": corpus.words.height,
-        "n_subwords": len(subwords.ids),
+        "n_subwords": state.n_subwords,
         "n_without_state": int((n_subwords == 0).sum()),
-        "n_truncated_sentences": subwords.n_truncated,
+        "n_truncated_sentences": state.n_truncated,
+        "batch_tokens": state.batch_tokens,
+        "final_norm": models.has_final_norm(model),
         "warnings": losses,
-        "wall_seconds": state["seconds"],
+        "wall_seconds": state.seconds,
         **models.facts(model),
         "peak_memory_mb": _peak_memory(),
     }
-    outputs = [n_subwords_file(folder), *(layer_file(folder, layer) for layer in settings.layers)]
-    study.mark_done(study.states_step(name, settings.stack), key, outputs, facts)
+    arrays = [path for paths in _array_paths(folder, settings).values() for path in array_files(paths)]
+    study.mark_done(study.states_step(name, settings.stack), key, arrays, facts)
     progress_file(folder).unlink()
 
 
-def _fill(
-    arrays: Mapping[int, npt.NDArray[Any]],
-    state: dict[str, Any],
-    subwords: Subwords,
-    model: models.Loaded,
-    *,
-    settings: _Settings,
-    batch_tokens: int,
-    folder: Path,
-) -> None:
-    """Run all batches after the first ``state["done"]`` lines; states reach the disk before `state` does."""
-    costs, order = subwords.costs, subwords.order()
-    began, before = time.monotonic(), float(state["seconds"])
-    saved_at, saved = began, int(state["done"])
-
-    def save() -> None:
-        for array in arrays.values():
-            array.flush()  # type: ignore[attr-defined]  # a numpy.memmap
-        write_json(progress_file(partial_folder(folder)), state)
-
-    with progress(
-        f"states of {Path(model.name).name}, {settings.stack}", float(costs[order].sum())
-    ) as advance:
-        advance(float(costs[order[:saved]].sum()))
-        for batch in batches(order[saved:], costs, batch_tokens):
-            _run_batch(batch, subwords, model, settings=settings, arrays=arrays)
-            now = time.monotonic()
-            state["done"] += len(batch)
-            state["seconds"] = round(before + now - began, 3)
-            if now - saved_at >= _SAVE_SECONDS or state["done"] - saved >= _SAVE_SENTENCES:
-                save()
-                saved_at, saved = now, state["done"]
-            advance(float(costs[batch].sum()))
-    save()
+def _array_paths(folder: Path, settings: Settings) -> dict[object, Path]:
+    whole = sentence_folder(folder)
+    paths: dict[object, Path] = {"n_subwords": n_subwords_file(folder), "n_text": n_subwords_file(whole)}
+    paths |= {layer: layer_file(folder, layer) for layer in settings.layers}
+    for kind in settings.sentences:
+        own = sentence_folder(folder, kind)
+        paths |= {(kind, layer): layer_file(own, layer) for layer in settings.layers}
+    return paths
 
 
-def _open_work(
-    folder: Path, settings: _Settings, *, n_subwords: Ints, d: int, key: str
-) -> tuple[dict[int, npt.NDArray[Any]], dict[str, Any]]:
-    """Return the layers' files, mapped for writing, and how far an earlier run with this key has come."""
+def _open_work(folder: Path, fresh: Progress) -> Progress:
+    """Return how far an earlier run with the same key and number type has come; else clear the way."""
     work = partial_folder(folder)
     if progress_file(folder).exists() and not work.exists():
         folder.rename(work)  # killed after the last renaming and before the marker was written
     if progress_file(work).exists():
-        state = read_json(progress_file(work))
-        if state["key"] == key:
-            log.info("going on after %d sentences", state["done"])
-            return {x: open_array(layer_file(work, x), write=True) for x in settings.layers}, state
+        state = Progress(**read_json(progress_file(work)))
+        if (state.key, state.compute) == (fresh.key, fresh.compute):
+            log.info("going on after %d windows and %d sentences", state.window, state.done)
+            return state
     remove_folder(work)
+    return fresh
+
+
+def _writers(
+    folder: Path, settings: Settings, n_lines: int, n_tokens: int, d: int
+) -> dict[object, RowWriter]:
+    """Open all files for writing, new ones if nothing was begun."""
+    work = partial_folder(folder)
+    resume = progress_file(work).exists()
+    made: dict[object, RowWriter] = {}
     try:
-        counts = new_array(n_subwords_file(work), n_subwords.shape, "int16")
-        counts[:] = np.minimum(n_subwords, np.iinfo(np.int16).max)
-        counts.flush()  # type: ignore[attr-defined]  # a numpy.memmap
-        shape = (len(n_subwords), d)
-        arrays = {x: new_array(layer_file(work, x), shape, settings.dtype) for x in settings.layers}
-    except InputError:  # a full disk: give back what was reserved
-        remove_folder(work)
+        for what, path in _array_paths(work, settings).items():
+            if what in ("n_subwords", "n_text"):
+                n, number = (n_tokens, "int16") if what == "n_subwords" else (n_lines, "int32")
+                made[what] = RowWriter(path, (n,), number, resume=resume)
+            else:
+                n = n_lines if isinstance(what, tuple) else n_tokens
+                made[what] = RowWriter(path, (n, d), settings.dtype, resume=resume)
+    except InputError:
+        with closing(made):
+            if not resume:  # a full disk: give back what was reserved
+                remove_folder(work)
         raise
-    state = {"key": key, "done": 0, "seconds": 0.0}
-    write_json(progress_file(work), state)
-    return arrays, state
+    return made
 
 
-def _run_batch(
-    batch: Ints,
-    subwords: Subwords,
-    model: models.Loaded,
-    *,
-    settings: _Settings,
-    arrays: Mapping[int, npt.NDArray[Any]],
-) -> None:
-    lines = [subwords.line(int(i)) for i in batch]
-    source: dict[str, torch.Tensor] = {}
-    if model.conditioned:
-        lines = [as_decoder_input(*line, model) for line in lines]
-        ids, mask = pad([subwords.line(int(i))[0] for i in subwords.mates[batch]], model)
-        source = {"source_ids": ids, "source_mask": mask}
-    ids, mask = pad([line[0] for line in lines], model)
-    hidden = models.hidden_states(model, ids, mask, layers=list(arrays), **source)
-    rows, flat, counts = places([line[1] for line in lines], int(ids.shape[1]), settings.pooling)
-    for layer, array in arrays.items():
-        array[rows] = stored(pool(hidden[layer], flat, counts), settings.dtype, layer)
-
-
-def _losses(corpus: Corpus, model: models.Loaded, subwords: Subwords, n_subwords: Ints) -> list[str]:
+def _losses(
+    corpus: Corpus, model: models.Loaded, state: Progress, n_subwords: np.ndarray[Any, Any]
+) -> list[str]:
     """Say what of the text the model does not get to see: cut sentences, lost words, unknown subwords."""
     said = []
-    if subwords.n_truncated:
+    if state.n_truncated:
         said.append(
-            f"{subwords.n_truncated} of {corpus.sentences.height} sentences are cut at the limit of "
+            f"{state.n_truncated} of {corpus.sentences.height} sentences are cut at the limit of "
             f"{model.max_length} subwords"
         )
     lost = np.flatnonzero(n_subwords == 0)
@@ -402,19 +440,14 @@ def _losses(corpus: Corpus, model: models.Loaded, subwords: Subwords, n_subwords
             f"{len(lost)} of {len(n_subwords)} words have no subword and so no state (cut off, or dropped by the "
             f"tokenizer): {examples}{' ...' if len(lost) > 3 else ''}"
         )
-    unknown_id = model.tokenizer.unk_token_id
-    if unknown_id is not None:
-        rows = np.unique(subwords.owners[(subwords.ids == unknown_id) & (subwords.owners >= 0)])
-        flags = pl.Series("unknown", np.isin(np.arange(corpus.words.height), rows))
-        shares = corpus.words.select("language", flags).group_by("language", maintain_order=True).mean()
-        many = [
-            f"{share:.0%} of {language}" for language, share in shares.iter_rows() if share > _MANY_UNKNOWN
-        ]
-        if many:
-            said.append(
-                f"many words have unknown subwords ({', '.join(many)}): the model cannot tell them apart, so their "
-                "states and concepts say nothing about the language"
-            )
+    sizes = dict(corpus.words.group_by("language").len().iter_rows())
+    shares = {x: state.unknown.get(x, 0) / sizes[x] for x in corpus.languages if sizes.get(x)}
+    many = [f"{share:.0%} of {language}" for language, share in shares.items() if share > _MANY_UNKNOWN]
+    if many:
+        said.append(
+            f"many words have unknown subwords ({', '.join(many)}): the model cannot tell them apart, so their "
+            "states and concepts say nothing about the language"
+        )
     return said
 
 

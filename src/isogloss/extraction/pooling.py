@@ -1,30 +1,45 @@
-"""Pooling: a padded batch of subwords in, one state a word out."""
+"""Pooling: a padded batch of subwords in, one state a word and one a sentence out, on the model's device."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from isogloss import models
 from isogloss.errors import InputError
-from isogloss.extraction.subwords import Ints
+from isogloss.extraction.subwords import Flags, Ints
 
 if TYPE_CHECKING:
     import torch
 
 Pooling = Literal["mean", "last", "first"]
+Sentences = Literal["mean", "cls", "last"]
 Storage = Literal["float16", "float32"]
 
+_LARGEST = {"float16": 65504.0, "float32": float(np.finfo(np.float32).max)}
 
-def as_decoder_input(ids: Ints, owner: Ints, model: models.Loaded) -> tuple[Ints, Ints]:
-    """Put the start token in front; the end token is only ever a label."""
-    if len(ids) and ids[-1] == model.tokenizer.eos_token_id and owner[-1] < 0:
-        ids, owner = ids[:-1], owner[:-1]
-    assert model.start_id is not None
-    return np.concatenate([[model.start_id], ids]), np.concatenate([[-1], owner])
+
+def as_decoder_input(ids: Ints, owner: Ints, text: Flags, model: models.Loaded) -> tuple[Ints, Ints, Flags]:
+    """Shift a line right: a start in front; the end is only ever a label.
+
+    The start is the model's own, or, where the tokenizer puts a language code after the end, that code (mBART).
+    """
+    start, end = model.start_id, model.tokenizer.eos_token_id
+    assert start is not None
+    stop = len(ids)
+    if stop > 1 and ids[-2] == end and owner[-1] < 0 and not text[-1]:
+        start, stop = int(ids[-1]), stop - 2
+    elif stop and ids[-1] == end and owner[-1] < 0:
+        stop -= 1
+    return (
+        np.concatenate([[start], ids[:stop]]),
+        np.concatenate([[-1], owner[:stop]]),
+        np.concatenate([[False], text[:stop]]),
+    )
 
 
 def pad(lines: Sequence[Ints], model: models.Loaded) -> tuple[torch.Tensor, torch.Tensor]:
@@ -40,39 +55,141 @@ def pad(lines: Sequence[Ints], model: models.Loaded) -> tuple[torch.Tensor, torc
     return torch.from_numpy(padded).to(model.device), torch.from_numpy(mask).to(model.device)
 
 
-def places(owner: Sequence[Ints], width: int, pooling: Pooling) -> tuple[Ints, Ints, Ints | None]:
-    """Return the token rows of a batch, the flat positions to read, and for the mean how many a row has."""
-    flat = np.concatenate([i * width + np.arange(len(x)) for i, x in enumerate(owner)])
-    row = np.concatenate(owner)
-    flat, row = flat[row >= 0], row[row >= 0]
-    order = np.argsort(row, kind="stable")
-    rows, first, counts = np.unique(row[order], return_index=True, return_counts=True)
-    flat = flat[order]
-    if pooling == "mean":
-        return rows, flat, counts
-    return rows, flat[first if pooling == "first" else first + counts - 1], None
+@dataclass(frozen=True)
+class Pooled:
+    """What is kept of one layer of a batch: arrays in the storage type.
+
+    Attributes
+    ----------
+    words : numpy.ndarray
+        (n_words, d), in the order of `Pooler.rows`.
+    sentences : dict of str to numpy.ndarray
+        Kind of pooling -> (n_lines, d).
+    largest : float
+        The largest absolute value before it was stored; not finite where a state is not.
+    """
+
+    words: npt.NDArray[np.floating]
+    sentences: dict[str, npt.NDArray[np.floating]]
+    largest: float
 
 
-def pool(hidden: torch.Tensor, flat: Ints, counts: Ints | None) -> npt.NDArray[np.float32]:
-    """Read or average the states at flat positions; sums run in order, so the result is repeatable."""
-    import torch
+class Pooler:
+    """Pools one batch, layer by layer; what it needs to know of the batch is worked out once.
 
-    with torch.inference_mode():
-        picked = hidden.reshape(-1, hidden.shape[-1])[torch.from_numpy(flat).to(hidden.device)].float()
-        if counts is not None:
-            lengths = torch.from_numpy(counts).to(hidden.device)
-            picked = torch.segment_reduce(picked, "mean", lengths=lengths, unsafe=True)
-        pooled: npt.NDArray[np.float32] = picked.cpu().numpy()
-    return pooled
+    The subwords of a word are added in their order in float32, so a state does not depend on the batch.
+
+    Parameters
+    ----------
+    owners, texts : sequences of arrays
+        Of every line of the batch: the token row of every subword (-1 = none), and whether it is text.
+    width : int
+        Of the padded batch.
+    pooling : {"mean", "last", "first"}
+    sentences : sequence of {"mean", "cls", "last"}
+        ``mean`` and ``last`` are of the subwords that are text, ``cls`` is the first one of all.
+    dtype : {"float16", "float32"}
+    device : str
+
+    Attributes
+    ----------
+    rows : numpy.ndarray
+        int64, rising: the token rows with a state in this batch.
+    """
+
+    def __init__(
+        self,
+        owners: Sequence[Ints],
+        texts: Sequence[Flags],
+        width: int,
+        *,
+        pooling: Pooling,
+        sentences: Sequence[Sentences],
+        dtype: Storage,
+        device: str,
+    ) -> None:
+        import torch
+
+        self._dtype, self._device = dtype, device
+        owner = np.full((len(owners), width), -1, dtype=np.int64)
+        self._text = np.zeros((len(owners), width), dtype=bool)
+        for i, (own, text) in enumerate(zip(owners, texts, strict=True)):
+            owner[i, : len(own)] = own
+            self._text[i, : len(text)] = text
+        flat = np.flatnonzero(owner.reshape(-1) >= 0)
+        row = owner.reshape(-1)[flat]
+        order = np.argsort(row, kind="stable")
+        flat = flat[order]
+        self.rows, first, counts = np.unique(row[order], return_index=True, return_counts=True)
+        if pooling == "last":
+            first = first + counts - 1
+        if pooling != "mean":
+            counts = np.ones_like(counts)
+        # words by falling number of subwords: the k-th subwords are then those of the first words
+        ranked = np.argsort(-counts, kind="stable")
+        self._back = self._index(np.argsort(ranked))
+        self._takes = []
+        for k in range(int(counts.max(initial=0))):
+            has = ranked[: int((counts > k).sum())]
+            self._takes.append(self._index(flat[first[has] + k]))
+        many = counts[ranked][: len(self._takes[1]) if len(self._takes) > 1 else 0]
+        self._counts = torch.from_numpy(many.astype(np.float32)).to(device)[:, None]
+        self._words: torch.Tensor | None = None
+        self._kinds = {kind: self._sentence_weights(kind) for kind in sentences}
+
+    def _index(self, numbers: Ints) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(numbers).to(self._device)
+
+    def _sentence_weights(self, kind: Sentences) -> torch.Tensor:
+        """Return (n_lines, 1, width) float32 for the mean, else (n_lines,) flat positions."""
+        import torch
+
+        n, width = self._text.shape
+        if kind == "mean":
+            weights = self._text / np.maximum(self._text.sum(axis=1, keepdims=True), 1)
+            return torch.from_numpy(weights.astype(np.float32)).to(self._device)[:, None]
+        place = np.zeros(n, dtype=np.int64) if kind == "cls" else width - 1 - self._text[:, ::-1].argmax(1)
+        return self._index(np.arange(n) * width + place)
+
+    def __call__(self, hidden: torch.Tensor) -> Pooled:
+        """Pool the states of one layer, (n_lines, width, d)."""
+        import torch
+
+        d = hidden.shape[-1]
+        flat = hidden.reshape(-1, d)
+        if self._words is None:  # one buffer for all layers: fresh memory costs more than the sums
+            self._words = torch.empty(len(self.rows), d, dtype=flat.dtype, device=flat.device)
+        words = self._words
+        if self._takes:
+            torch.index_select(flat, 0, self._takes[0], out=words)
+        words = words.float()
+        for index in self._takes[1:]:
+            words[: len(index)] += flat[index]
+        if len(self._counts):
+            words[: len(self._counts)] /= self._counts
+        sentences = {}
+        for kind, weights in self._kinds.items():
+            picked = torch.bmm(weights, hidden.float())[:, 0] if weights.ndim == 3 else flat[weights].float()
+            sentences[kind] = picked
+        ends = [x for part in (words, *sentences.values()) if part.numel() for x in torch.aminmax(part)]
+        largest = float(torch.stack(ends).abs().max()) if ends else 0.0
+        to = getattr(torch, self._dtype)
+        kept: dict[str, Any] = {kind: x.to(to).cpu().numpy() for kind, x in sentences.items()}
+        return Pooled(words.to(to)[self._back].cpu().numpy(), kept, largest)
 
 
-def stored(pooled: npt.NDArray[np.float32], dtype: Storage, layer: int) -> npt.NDArray[np.floating]:
-    """Return pooled states in the storage type; what does not fit is an ``InputError``."""
-    with np.errstate(over="ignore"):
-        kept: npt.NDArray[np.floating] = pooled.astype(dtype)
-    if np.isfinite(kept).all():
-        return kept
-    if np.isfinite(pooled).all():
-        largest = float(np.abs(pooled).max())
-        raise InputError(f"States reach {largest:.3g} at layer {layer}, too large for float16. Use float32.")
-    raise InputError(f"The model returns states that are not finite at layer {layer}: NaN or infinite.")
+def check_fits(largest: float, dtype: Storage, layer: int, *, compute: str) -> None:
+    """Refuse states that are not finite, or do not fit the storage type, with the remedy."""
+    if largest <= _LARGEST[dtype]:
+        return
+    if np.isfinite(largest):
+        raise InputError(
+            f"States reach {largest:.3g} at layer {layer}, too large for {dtype}. Use dtype float32 (storage)."
+        )
+    remedy = "float32 or bfloat16" if compute == "float16" else "float32"
+    way_out = f"Use compute {remedy}." if compute != "float32" else "The weights themselves may be damaged."
+    raise InputError(
+        f"The model returns states that are not finite at layer {layer} (NaN or infinite) in {compute}. {way_out}"
+    )

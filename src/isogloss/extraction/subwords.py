@@ -14,110 +14,185 @@ from isogloss.corpus import Corpus
 from isogloss.errors import InputError
 
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
-_LINES_AT_A_TIME = 2_000  # tokenised together; bounds the memory of their offsets
+
+@dataclass(frozen=True)
+class Lines:
+    """The lines of a corpus, ready to be read a window at a time.
+
+    Attributes
+    ----------
+    corpus : Corpus
+        A line is a row of its sentences.
+    bounds : numpy.ndarray
+        (n_lines + 1,) int64; the words of line i are the token rows ``bounds[i]:bounds[i + 1]``.
+    mates : numpy.ndarray
+        (n_lines,) int64, the line that the encoder reads while the decoder reads this one; empty where there is
+        no such encoder.
+    prefix : str
+        Text put before every line that an encoder or a decoder-only model reads.
+    """
+
+    corpus: Corpus
+    bounds: Ints
+    mates: Ints
+    prefix: str
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
 
 
 @dataclass(frozen=True)
 class Subwords:
-    """All lines of a corpus as subwords, end to end.
+    """A window of lines as subwords, end to end.
 
     Attributes
     ----------
+    first : int
+        The number of the first line.
     ids, owners : numpy.ndarray
         (n,) int64, every subword's id and the token row it belongs to (-1 = none).
+    text : numpy.ndarray
+        (n,) bool, the subword stands for text of the line: it is neither special nor of the prefix.
     bounds : numpy.ndarray
-        (n_lines + 1,) int64; line i is ``bounds[i]:bounds[i + 1]``.  A line is a row of ``corpus.sentences``.
-    mates : numpy.ndarray
-        (n_lines,) int64, the line that the encoder reads while the decoder reads this one; -1 = none.
+        (n_lines + 1,) int64; line `first` + i is ``bounds[i]:bounds[i + 1]``.
+    source_ids, source_bounds : numpy.ndarray
+        int64, likewise what the encoder reads while the decoder reads the line; empty where there is no such encoder.
     n_truncated : int
         Lines cut at the model's limit.
     """
 
+    first: int
     ids: Ints
     owners: Ints
+    text: Flags
     bounds: Ints
-    mates: Ints
+    source_ids: Ints
+    source_bounds: Ints
     n_truncated: int
 
-    def line(self, i: int) -> tuple[Ints, Ints]:
-        """Return ids and owners of one line."""
-        here = slice(self.bounds[i], self.bounds[i + 1])
-        return self.ids[here], self.owners[here]
+    def line(self, i: int) -> slice:
+        """Return where line `first` + i lies."""
+        return slice(self.bounds[i], self.bounds[i + 1])
+
+    def source(self, i: int) -> Ints:
+        """Return the ids that the encoder reads beside line `first` + i."""
+        return self.source_ids[self.source_bounds[i] : self.source_bounds[i + 1]]
 
     @property
     def costs(self) -> Ints:
         """(n_lines,) int64, subwords that the model reads for every line."""
         lengths = np.diff(self.bounds)
-        return lengths + np.where(self.mates >= 0, lengths[self.mates], 0)
+        return lengths + np.diff(self.source_bounds) if len(self.source_bounds) else lengths
 
     def order(self) -> Ints:
-        """Return the lines with a word in them, longest first (a stable order)."""
-        useful = np.unique(np.searchsorted(self.bounds, np.flatnonzero(self.owners >= 0), side="right") - 1)
+        """Return the lines with text in them, longest first (a stable order)."""
+        useful = np.unique(np.searchsorted(self.bounds, np.flatnonzero(self.text), side="right") - 1)
         return useful[np.argsort(-self.costs[useful], kind="stable")]
 
 
-def batches(order: Ints, costs: Ints, batch_tokens: int) -> Iterator[Ints]:
-    """Cut lines, longest first, into batches whose padded size stays within the budget.
+def next_batch(order: Ints, begin: int, costs: Ints, batch_tokens: int) -> Ints:
+    """Return the lines from `begin` on, longest first, whose padded size stays within the budget; at least one.
 
-    The cut depends on nothing before it: from the end of any batch on, the same batches follow.
+    It depends on nothing before it: from the end of any batch on, the same batches follow.
     """
+    return order[begin : begin + max(1, batch_tokens // int(costs[order[begin]]))]
+
+
+def batches(order: Ints, costs: Ints, batch_tokens: int) -> Iterator[Ints]:
+    """Cut lines, longest first, into batches."""
     begin = 0
     while begin < len(order):
-        size = max(1, batch_tokens // int(costs[order[begin]]))
-        yield order[begin : begin + size]
-        begin += size
+        batch = next_batch(order, begin, costs, batch_tokens)
+        yield batch
+        begin += len(batch)
 
 
-def tokenise(corpus: Corpus, model: models.Loaded, condition: Mapping[str, str]) -> Subwords:
-    """Tokenise all lines whole and give every subword to its word.
+def lines_of(corpus: Corpus, condition: Mapping[str, str], prefix: str = "") -> Lines:
+    """Find the words of every line and, where an encoder reads another one, its mate.
 
     Parameters
     ----------
     corpus : Corpus
-    model : Loaded
     condition : mapping of str to str
         Language -> language that the encoder reads; empty where there is no such encoder.
+    prefix : str
 
     Raises
     ------
     InputError
-        If a line has no line to condition on, or words have no text.
+        If a line has no line to condition on, words have no text, or do not stand in the order of the lines.
     """
-    # characters are counted through the whole corpus, so that one search finds the owners of many lines
-    mates = _mates(corpus, condition)
-    texts = corpus.sentences["text"].to_list()
-    base = np.concatenate([[0], np.cumsum([len(text) + 1 for text in texts])]).astype(np.int64)
-    lines = corpus.sentences.select("language", "sentence").with_row_index("line")
-    words = corpus.words.join(lines, on=["language", "sentence"], how="left", maintain_order="left")
-    if words["line"].null_count():
-        lost = words.filter(pl.col("line").is_null()).row(0, named=True)
+    key = ["language", "sentence"]
+    lines = corpus.sentences.select(key).with_row_index("line")
+    runs = (
+        corpus.words.group_by(key, maintain_order=True)
+        .len()
+        .join(lines, on=key, how="left", maintain_order="left")
+    )
+    if runs["line"].null_count():
+        lost = runs.filter(pl.col("line").is_null()).row(0, named=True)
         raise InputError(
             f"Corpus: '{lost['language']}' has words but no text for sentence {lost['sentence']}."
         )
-    shift = base[words["line"].to_numpy()]
+    starts = pl.any_horizontal(pl.col(name) != pl.col(name).shift() for name in key).sum()
+    scattered = corpus.words.select(starts).item() + 1 != runs.height
+    if scattered or not runs["line"].is_sorted():
+        raise InputError("Corpus: words must stand in the order of the sentences, all words of one together.")
+    counts = np.zeros(lines.height + 1, dtype=np.int64)
+    counts[runs["line"].to_numpy().astype(np.int64) + 1] = runs["len"].to_numpy()
+    return Lines(corpus, np.cumsum(counts), _mates(lines, condition), prefix)
+
+
+def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
+    """Tokenise a window of lines, each whole, and give every subword to its word."""
+    table = lines.corpus.sentences[window.start : window.stop]
+    texts, languages = table["text"].to_list(), table["language"].to_list()
+    conditioned = bool(len(lines.mates))
+    found = _encode(model, texts, languages, "" if conditioned else lines.prefix)
+    sizes = [len(x.ids) for x in found]
+    bounds = np.cumsum([0, *sizes], dtype=np.int64)
+    ids = np.array([i for x in found for i in x.ids], dtype=np.int64)
+    spans = np.array([span for x in found for span in x.offsets], dtype=np.int64).reshape(-1, 2)
+    special = np.array([i for x in found for i in x.special_tokens_mask], dtype=bool)
+    if not conditioned:
+        spans = np.maximum(spans - len(lines.prefix), 0)  # those of the prefix become empty
+    filled = spans[:, 1] > spans[:, 0]
+    # characters are counted through the window, so that one search finds the owners of all its lines;
+    # an empty span stays empty when shifted, so that special subwords find no owner
+    base = np.cumsum([0, *(len(text) + 1 for text in texts)], dtype=np.int64)
+    spans += np.repeat(base[:-1], sizes)[:, None]
+    first, last = lines.bounds[window.start], lines.bounds[window.stop]
+    words = lines.corpus.words[int(first) : int(last)].select("start", "end")
+    shift = np.repeat(base[:-1], np.diff(lines.bounds[window.start : window.stop + 1]))
     starts, ends = (words[side].to_numpy().astype(np.int64) + shift for side in ("start", "end"))
     order = np.argsort(starts, kind="stable")
-    starts, ends = starts[order], ends[order]
-    spaces = models.space_marks(model)
-    ids, owned, lengths, n_truncated = [], [], [0], 0
-    for low in range(0, len(texts), _LINES_AT_A_TIME):
-        found = models.encode(model, texts[low : low + _LINES_AT_A_TIME])
-        sizes = [len(x.ids) for x in found]
-        spans = np.array([span for x in found for span in x.offsets], dtype=np.int64).reshape(-1, 2)
-        # an empty span stays empty when shifted, so special subwords find no owner
-        spans += np.repeat(base[low : low + len(found)], sizes)[:, None]
-        near = slice(*np.searchsorted(starts, base[[low, low + len(found)]]))
-        owner = owners(spans[:, 0], spans[:, 1], starts[near], ends[near])
-        ids.append(np.array([i for x in found for i in x.ids], dtype=np.int64))
-        owner[np.isin(ids[-1], spaces)] = -1
-        cut = [i for i, x in enumerate(found) if x.overflowing]
-        _forget_cut_words(owner, spans[:, 1], ends[near], np.cumsum([0, *sizes]), cut)
-        owned.append(np.where(owner >= 0, np.append(order[near], -1)[owner], -1))
-        lengths += sizes
-        n_truncated += len(cut)
-    bounds = np.cumsum(lengths, dtype=np.int64)
-    return Subwords(np.concatenate(ids), np.concatenate(owned), bounds, mates, n_truncated)
+    owner = owners(spans[:, 0], spans[:, 1], starts[order], ends[order])
+    owner[np.isin(ids, models.space_marks(model))] = -1
+    cut = [i for i, x in enumerate(found) if x.overflowing]
+    _forget_cut_words(owner, spans[:, 1], ends[order], bounds, cut)
+    rows = np.where(owner >= 0, np.append(order, -1)[owner] + first, -1)
+    source_ids, source_bounds = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    if conditioned:
+        mates = lines.corpus.sentences[lines.mates[window.start : window.stop]]
+        read = _encode(model, mates["text"].to_list(), mates["language"].to_list(), lines.prefix)
+        source_ids = np.array([i for x in read for i in x.ids], dtype=np.int64)
+        source_bounds = np.cumsum([0, *(len(x.ids) for x in read)], dtype=np.int64)
+    return Subwords(
+        window.start, ids, rows, filled & ~special, bounds, source_ids, source_bounds, n_truncated=len(cut)
+    )
+
+
+def _encode(model: models.Loaded, texts: Sequence[str], languages: Sequence[str], prefix: str) -> list:  # type: ignore[type-arg]
+    """Tokenise lines that stand language by language (or not: each run of one language goes at once)."""
+    changes = [i for i in range(1, len(languages)) if languages[i] != languages[i - 1]]
+    found = []
+    for low, high in zip([0, *changes], [*changes, len(texts)], strict=True):
+        some = [prefix + text for text in texts[low:high]] if prefix else texts[low:high]
+        if some:
+            found += models.encode(model, some, language=languages[low])
+    return found
 
 
 def _forget_cut_words(owner: Ints, ends: Ints, word_ends: Ints, bounds: Ints, cut: Sequence[int]) -> None:
@@ -166,11 +241,10 @@ def owners(starts: Ints, ends: Ints, word_starts: Ints, word_ends: Ints) -> Ints
     return owner
 
 
-def _mates(corpus: Corpus, condition: Mapping[str, str]) -> Ints:
-    """Return for every line the line that conditions it, -1 where nothing does."""
-    lines = corpus.sentences.select("language", "sentence").with_row_index("line")
+def _mates(lines: pl.DataFrame, condition: Mapping[str, str]) -> Ints:
+    """Return for every line the line that conditions it."""
     if not condition:
-        return np.full(lines.height, -1, dtype=np.int64)
+        return np.empty(0, dtype=np.int64)
     wanted = lines.with_columns(pl.col("language").replace_strict(condition))
     found = wanted.join(lines, on=["language", "sentence"], how="left", maintain_order="left", suffix="_mate")
     lacking = found.filter(pl.col("line_mate").is_null())

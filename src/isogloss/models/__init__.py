@@ -4,27 +4,34 @@ Every model goes through ``AutoConfig``, ``AutoTokenizer`` and ``AutoModel``, ne
 no language-model head is ever computed.  Importing this room imports neither torch nor transformers.
 """
 
-from isogloss.models.forward import hidden_states
+from isogloss.models.forward import LastLayer, has_final_norm, hidden_states, is_out_of_memory
 from isogloss.models.loading import (
+    Compute,
     Loaded,
     ModelInfo,
     describe,
     encode,
     facts,
     load,
+    load_tokenizer,
     space_marks,
 )
 from isogloss.models.sources import load_part, quiet_transformers
 
 __all__ = [
+    "Compute",
+    "LastLayer",
     "Loaded",
     "ModelInfo",
     "describe",
     "encode",
     "facts",
+    "has_final_norm",
     "hidden_states",
+    "is_out_of_memory",
     "load",
     "load_part",
+    "load_tokenizer",
     "quiet_transformers",
     "space_marks",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from isogloss.errors import InputError
 from isogloss.models.loading import Loaded
@@ -11,38 +11,47 @@ from isogloss.models.loading import Loaded
 if TYPE_CHECKING:
     import torch
 
+LastLayer = Literal["normed", "raw"]
+T = TypeVar("T")
+
 
 class _EnoughError(Exception):
-    """Ends a forward pass at the input of a block."""
+    """Ends a forward pass where nothing later is asked for."""
 
 
 def hidden_states(
     model: Loaded,
     ids: torch.Tensor,
     mask: torch.Tensor,
+    take: Callable[[torch.Tensor], T],
     *,
     layers: Sequence[int] | None = None,
+    last_layer: LastLayer = "normed",
     source_ids: torch.Tensor | None = None,
     source_mask: torch.Tensor | None = None,
-) -> dict[int, torch.Tensor]:
-    """Run one padded batch and return layers of the stack; blocks after the last one asked for are not computed.
+) -> dict[int, T]:
+    """Run one padded batch and take what is wanted of each layer; blocks after the last one are not computed.
 
     Parameters
     ----------
     model : Loaded
     ids, mask : torch.Tensor
         (n, width) int64, padded on the right; mask is 1 on real subwords.
+    take : callable
+        From the states of one layer, (n, width, d) in the model's number type and on its device, to what is kept of
+        them; it is called as soon as the layer is there, which need not live on.
     layers : sequence of int, optional
-        Rising; default: all.
+        Rising; default: all.  0 is the embedding output, l the output of block l.
+    last_layer : {"normed", "raw"}
+        Layer L, the last, after the final norm of models that have one (T5-, mBART-, Llama-, GPT-NeoX-like), as
+        transformers' ``hidden_states[-1]``; or before it, as all other layers are.
     source_ids, source_mask : torch.Tensor, optional
         What the encoder reads, for the decoder of an encoder-decoder.
 
     Returns
     -------
-    dict of int to torch.Tensor
-        Layer -> (n, width, d) float32.  0 is the embedding output, l the output of block l, as the input of the next
-        block.  Layer L, the last, is *after* the final norm in models that have one (T5-, Llama-, Qwen-,
-        Gemma-like), so curves over layers may jump there.
+    dict of int to object
+        Layer -> what `take` returned.
     """
     import torch
 
@@ -52,17 +61,33 @@ def hidden_states(
         inputs = {"input_ids": source_ids, "attention_mask": source_mask}
         inputs |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}
     blocks = _blocks(model)
-    if blocks is None:
-        return _all_at_once(model, inputs, wanted)
-    found: dict[int, torch.Tensor] = {}
+    if blocks is None:  # and no final norm: see _blocks
+        return _all_at_once(model, inputs, wanted, take)
+    found: dict[int, T] = {}
+    end = wanted[-1]
+
+    def before(layer: int) -> Callable[..., None]:
+        def keep(module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:  # noqa: ARG001  a hook
+            found[layer] = take(positional[0] if positional else named["hidden_states"])
+            if layer == end:
+                raise _EnoughError
+
+        return keep
+
+    def after(module: Any, positional: Any, output: Any) -> None:  # noqa: ARG001  a hook
+        found[model.n_layers] = take(output if isinstance(output, torch.Tensor) else output[0])
+        raise _EnoughError
+
     hooks = [
-        blocks[layer].register_forward_pre_hook(_keeper(found, layer, last=wanted[-1]), with_kwargs=True)
+        blocks[layer].register_forward_pre_hook(before(layer), with_kwargs=True)
         for layer in wanted
         if layer < model.n_layers
     ]
+    if last_layer == "raw" and end == model.n_layers:
+        hooks.append(blocks[-1].register_forward_hook(after))
     try:
         with torch.inference_mode():
-            found[model.n_layers] = model.module(**inputs).last_hidden_state
+            found[model.n_layers] = take(model.module(**inputs).last_hidden_state)
     except _EnoughError:
         pass
     finally:
@@ -71,13 +96,37 @@ def hidden_states(
     return found
 
 
-def _keeper(found: dict[int, torch.Tensor], layer: int, *, last: int) -> Callable[..., None]:
-    def keep(module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:  # noqa: ARG001  a hook
-        found[layer] = positional[0] if positional else named["hidden_states"]
-        if layer == last:
-            raise _EnoughError
+def has_final_norm(model: Loaded) -> bool:
+    """Return whether the model changes the output of its last block before it returns it: by trying it."""
+    import torch
 
-    return keep
+    ids = torch.tensor([[model.pad_id if model.start_id is None else model.start_id]], device=model.device)
+    source = {"source_ids": ids, "source_mask": torch.ones_like(ids)} if model.conditioned else {}
+
+    def last(kind: LastLayer) -> torch.Tensor:
+        found = hidden_states(
+            model,
+            ids,
+            torch.ones_like(ids),
+            torch.clone,
+            layers=[model.n_layers],
+            last_layer=kind,
+            **source,
+        )
+        return found[model.n_layers]
+
+    return not torch.equal(last("normed"), last("raw"))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of a forward pass says that memory, the device's or the machine's, did not suffice."""
+    import torch
+
+    text = str(error).lower()
+    short = "can't allocate memory" in text or "not enough memory" in text or "out of memory" in text
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and short
+    )
 
 
 def _blocks(model: Loaded) -> Any:
@@ -90,15 +139,17 @@ def _blocks(model: Loaded) -> Any:
     return next((m for m in lists if len(m) == model.n_layers), None)
 
 
-def _all_at_once(model: Loaded, inputs: dict[str, Any], wanted: Sequence[int]) -> dict[int, torch.Tensor]:
+def _all_at_once(
+    model: Loaded, inputs: dict[str, Any], wanted: Sequence[int], take: Callable[[torch.Tensor], T]
+) -> dict[int, T]:
     import torch
 
     with torch.inference_mode():
         output = model.module(**inputs, output_hidden_states=True)
-    found = output.decoder_hidden_states if model.conditioned else output.hidden_states
-    if len(found) != model.n_layers + 1:
-        raise InputError(
-            f"'{model.name}' returned {len(found)} layers where its configuration promises "
-            f"{model.n_layers + 1}, embeddings included. This kind of model is not supported."
-        )
-    return {layer: found[layer] for layer in wanted}
+        found = output.decoder_hidden_states if model.conditioned else output.hidden_states
+        if len(found) != model.n_layers + 1:
+            raise InputError(
+                f"'{model.name}' returned {len(found)} layers where its configuration promises "
+                f"{model.n_layers + 1}, embeddings included. This kind of model is not supported."
+            )
+        return {layer: take(found[layer]) for layer in wanted}

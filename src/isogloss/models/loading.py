@@ -6,21 +6,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from isogloss.errors import InputError, UsageError, unknown
-from isogloss.models.sources import (
-    check_complete,
-    check_folder,
-    folder_fingerprint,
-    hub_source,
-    load_part,
-)
+from isogloss.models.adapters import merge_adapter
+from isogloss.models.languages import language_codes
+from isogloss.models.sources import Source, check_complete, find_source, load_part
 
 if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
+
+Compute = Literal["auto", "float32", "bfloat16", "float16"]
 
 _NO_LIMIT = 10**6  # tokenizers without a limit of their own name a huge one (1e30)
 
@@ -39,21 +37,20 @@ class ModelInfo:
         Stack -> number of blocks L; layers are numbered 0 (embeddings) .. L.
     d : int
         Width of a state.
-    fingerprint : str
-        Digest of the model's files (a folder) or commit (the hub).
-    commit : str or None
-        Commit on the hub; None for a folder.
-    offline : bool
-        True when only files on this machine are to be used.
+    source : Source
+        Where its parts are loaded from.
     """
 
     name: str
     stacks: tuple[str, ...]
     n_layers: Mapping[str, int]
     d: int
-    fingerprint: str
-    commit: str | None
-    offline: bool
+    source: Source
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the model's files (a folder) or commit (the hub)."""
+        return self.source.fingerprint
 
     def check_stack(self, stack: str | None) -> str:
         """Return the stack to use: the one named, or the first one for None."""
@@ -77,7 +74,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to run, in float32 and evaluation mode.
+    """A model ready to run, in evaluation mode.
 
     Attributes
     ----------
@@ -93,6 +90,10 @@ class Loaded:
     start_id : int or None
         First input of the decoder of an encoder-decoder.
     device : str
+    compute : str
+        The number type of weights and arithmetic: float32, bfloat16 or float16.
+    codes : mapping of str to str
+        Language -> the code that the tokenizer puts beside its sentences; empty where there are no codes.
     """
 
     info: ModelInfo
@@ -103,6 +104,8 @@ class Loaded:
     pad_id: int
     start_id: int | None
     device: str
+    compute: str
+    codes: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -148,19 +151,8 @@ def describe(name: str | Path, *, revision: str | None = None) -> ModelInfo:
     UsageError
         If a `revision` is given for a folder.
     """
-    from transformers import AutoConfig
-
-    folder = Path(name)
-    if folder.is_dir():
-        if revision is not None:
-            raise UsageError(f"revision='{revision}' is for models on the hub; '{name}' is a folder.")
-        check_folder(folder)
-        source: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        fingerprint = folder_fingerprint(folder)
-    else:
-        source = hub_source(str(name), revision)
-        fingerprint = f"commit-{source['revision']}"
-    config = load_part("configuration", name, lambda: AutoConfig.from_pretrained(str(name), **source))
+    source = find_source(name, revision)
+    config = _config(source, name)
     stacks = _stacks(config)
     try:
         n_layers = {stack: _depth(config, stack) for stack in stacks}
@@ -170,17 +162,26 @@ def describe(name: str | Path, *, revision: str | None = None) -> ModelInfo:
             f"The model '{name}' (type '{config.model_type}') is not a text model with layers. "
             "Give another one."
         ) from None
-    commit = source.get("revision")
-    return ModelInfo(str(name), stacks, n_layers, d, fingerprint, commit, source["local_files_only"])
+    return ModelInfo(str(name), stacks, n_layers, d, source)
+
+
+def _config(source: Source, name: object) -> Any:
+    from transformers import AutoConfig
+
+    return load_part("configuration", name, lambda: AutoConfig.from_pretrained(source.path, **source.options))
 
 
 def load(
-    name: str | Path, *, stack: str | None = None, device: str = "auto", revision: str | None = None
+    name: str | Path,
+    *,
+    stack: str | None = None,
+    device: str = "auto",
+    revision: str | None = None,
+    compute: Compute = "auto",
+    languages: Sequence[str] = (),
+    codes: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """Load a model and its fast tokenizer.
-
-    All is computed in float32, whatever the weights are stored as.  The number of CPU threads is torch's own
-    (``OMP_NUM_THREADS`` or ``torch.set_num_threads``).
+    """Load a model and its fast tokenizer; an adapter is merged into its base.
 
     Parameters
     ----------
@@ -192,36 +193,46 @@ def load(
         ``"auto"`` (a CUDA device where there is one, else the CPU) or a torch device.
     revision : str, optional
         Branch, tag or commit on the hub.
+    compute : {"auto", "float32", "bfloat16", "float16"}
+        Number type of weights and arithmetic.  ``"auto"``: the type the weights are stored in on a GPU, float32 on a
+        CPU.
+    languages : sequence of str
+        Those that will be read; asked for where the tokenizer needs a code for each.
+    codes : mapping of str to str, optional
+        Language -> code, where the label does not tell it; see `language_codes`.
 
     Raises
     ------
     InputError
         If the model does not exist, is incomplete, or has no fast tokenizer.
     UsageError
-        If the model has no such stack, or there is no such device.
+        If the model has no such stack, there is no such device or number type, or a language has no code.
+    MissingExtraError
+        If an adapter needs peft.
     """
     import torch
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
+    if compute not in get_args(Compute):
+        raise unknown("compute", compute, get_args(Compute))
     info = describe(name, revision=revision)
+    source = info.source
     stack = info.check_stack(stack)
     place = _device(device)
-    source: dict[str, Any] = {"local_files_only": info.offline, "trust_remote_code": False}
-    if info.commit is not None:
-        source["revision"] = info.commit
-    tokenizer = load_part("tokenizer", name, lambda: AutoTokenizer.from_pretrained(info.name, **source))
-    if not tokenizer.is_fast:
-        raise InputError(
-            f"The tokenizer of '{name}' is a slow one, which tells no character offsets. Give a model that "
-            "has a tokenizer.json, or convert its tokenizer with transformers and save it beside the model."
-        )
-    log.info("loading %s", name)
+    tokenizer = load_tokenizer(info)
+    found = language_codes(tokenizer, languages, codes or {}, name=str(name))
+    number = _number_type(compute, place, _config(source, name))
+    log.info("loading %s in %s", name, number)
     module, report = load_part(
         "weights",
         name,
-        lambda: AutoModel.from_pretrained(info.name, dtype=torch.float32, output_loading_info=True, **source),
+        lambda: AutoModel.from_pretrained(
+            source.path, dtype=getattr(torch, number), output_loading_info=True, **source.options
+        ),
     )
     check_complete(name, report["missing_keys"], encoder_only=len(info.stacks) == 2 and stack == "encoder")
+    if source.adapter is not None:
+        module = merge_adapter(module, source.adapter)
     config = module.config
     max_length = _max_length(tokenizer, module)
     if len(info.stacks) == 2 and stack == "encoder":
@@ -240,17 +251,38 @@ def load(
         pad_id=int(pad),
         start_id=int(pad if start is None else start) if len(info.stacks) == 2 else None,
         device=place,
+        compute=number,
+        codes=found,
     )
 
 
-def encode(model: Loaded, texts: Sequence[str]) -> list[Any]:
-    """Tokenise whole sentences, special subwords included, cut at the model's limit.
+def load_tokenizer(info: ModelInfo) -> Any:
+    """Load the tokenizer of a model; a slow one, which tells no character offsets, is an ``InputError``."""
+    from transformers import AutoTokenizer
+
+    source = info.source
+    tokenizer = load_part(
+        "tokenizer", info.name, lambda: AutoTokenizer.from_pretrained(source.tokenizer, **source.options)
+    )
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"The tokenizer of '{info.name}' is a slow one, which tells no character offsets. Give a model that "
+            "has a tokenizer.json, or convert its tokenizer with transformers and save it beside the model."
+        )
+    return tokenizer
+
+
+def encode(model: Loaded, texts: Sequence[str], *, language: str | None = None) -> list[Any]:
+    """Tokenise whole sentences of one language, special subwords included, cut at the model's limit.
 
     Returns
     -------
     list of tokenizers.Encoding
-        ``ids``, ``offsets`` (code points of the sentence) and ``overflowing`` (not empty if it was cut).
+        ``ids``, ``offsets`` (code points of the sentence), ``special_tokens_mask`` and ``overflowing`` (not empty if
+        it was cut).
     """
+    if language is not None and language in model.codes and model.tokenizer.src_lang != model.codes[language]:
+        model.tokenizer.src_lang = model.codes[language]
     limit: dict[str, Any] = {}
     if model.max_length is not None:
         limit = {"truncation": True, "max_length": model.max_length}
@@ -276,9 +308,13 @@ def facts(model: Loaded) -> dict[str, object]:
     return {
         "model": model.name,
         "fingerprint": model.fingerprint,
-        "revision": model.info.commit,
+        "base": model.info.source.path if model.info.source.adapter else None,
+        "revision": model.info.source.commit,
         "max_length": model.max_length,
+        "language_codes": dict(model.codes),
         "device": model.device,
+        "compute": model.compute,
+        "attention": getattr(model.module.config, "_attn_implementation", None),
         "transformers": transformers.__version__,
         "torch": torch.__version__,
     }
@@ -317,6 +353,13 @@ def _max_length(tokenizer: Any, module: Any) -> int | None:
         padding = getattr(table, "padding_idx", None)  # RoBERTa-like: positions count from padding_idx + 1
         limits.append(int(positions) - (0 if padding is None else int(padding) + 1))
     return min(limits, default=None)
+
+
+def _number_type(compute: Compute, device: str, config: Any) -> str:
+    if compute != "auto":
+        return compute
+    stored = str(config.dtype or "float32").removeprefix("torch.")
+    return stored if device != "cpu" and stored in get_args(Compute) else "float32"
 
 
 def _device(device: str) -> str:

@@ -6,6 +6,7 @@ marker, ``.steps/NAME.json``, is written after the outputs, so a kill at any mom
 a finished step or none.
 """
 
+from isogloss.store.arrays import RowWriter, array_files, closing, open_array
 from isogloss.store.files import (
     atomic,
     digest,
@@ -14,8 +15,6 @@ from isogloss.store.files import (
     lock_holder,
     locked,
     make_folder,
-    new_array,
-    open_array,
     read_json,
     read_lines,
     read_table,
@@ -35,12 +34,16 @@ from isogloss.store.study import (
     partial_folder,
     progress_file,
     run_name,
+    sentence_folder,
 )
 
 __all__ = [
     "ConceptsFile",
+    "RowWriter",
     "Study",
+    "array_files",
     "atomic",
+    "closing",
     "digest",
     "file_digest",
     "folder_name",
@@ -49,7 +52,6 @@ __all__ = [
     "locked",
     "make_folder",
     "n_subwords_file",
-    "new_array",
     "open_array",
     "partial_folder",
     "progress_file",
@@ -59,6 +61,7 @@ __all__ = [
     "read_text",
     "remove_folder",
     "run_name",
+    "sentence_folder",
     "sweep",
     "table_digest",
     "write_json",

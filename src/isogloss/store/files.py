@@ -17,11 +17,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from isogloss.errors import InputError, IsoglossError
+
+_SLICE = 200_000  # rows of a table handled at a time
+_ROW_GROUP = 1_000_000  # rows of a Parquet file that are read together
 
 
 def digest(value: object) -> str:
@@ -41,8 +42,12 @@ def file_digest(path: Path) -> str:
 
 def table_digest(table: pl.DataFrame, columns: Iterable[str]) -> str:
     """Return a 16-hex-digit digest of some columns of a table: their names and values."""
-    content = table.select(list(columns)).write_ndjson().encode()
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
+    h = hashlib.blake2b(digest_size=8)
+    for part in table.select(list(columns)).iter_slices(
+        _SLICE
+    ):  # as text a table takes many times its memory
+        h.update(part.write_ndjson().encode())
+    return h.hexdigest()
 
 
 def folder_name(name: str) -> str:
@@ -55,13 +60,14 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
     if not os.access(path, os.W_OK):
         raise InputError(f"Cannot write into the folder {path}. Choose another one with --out.")
     return path
 
 
-def _cannot_write(path: Path, error: OSError) -> InputError:
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """Return the error for a file that the system refuses to write."""
     way_out = "Free some space or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose"
     return InputError(
         f"Cannot write {path}: {error.strerror or error}. {way_out} another folder with --out; "
@@ -76,7 +82,7 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as f:
@@ -88,7 +94,7 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -134,35 +140,7 @@ def read_table(path: str | Path, columns: Iterable[str]) -> pl.DataFrame:
 def write_table(path: Path, table: pl.DataFrame) -> None:
     """Write a Parquet table atomically."""
     with atomic(path) as f:
-        table.write_parquet(f)
-
-
-def new_array(path: Path, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
-    """Make a ``.npy`` file of zeros and return it mapped for writing.
-
-    The blocks are reserved at once where the system can: a full disk is an ``InputError`` here, and not a
-    bus error in the middle of the work.
-    """
-    make_folder(path.parent)
-    try:
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
-        if hasattr(os, "posix_fallocate"):
-            with path.open("r+b") as f:
-                os.posix_fallocate(f.fileno(), 0, path.stat().st_size)
-    except OSError as error:
-        raise _cannot_write(path, error) from None
-    return array
-
-
-def open_array(path: Path, *, write: bool = False) -> npt.NDArray[Any]:
-    """Map an existing ``.npy`` file; a missing or damaged one is an ``InputError`` that names it."""
-    try:
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="r+" if write else "r")
-    except FileNotFoundError:
-        raise InputError(f"There is no file {path}. Run the step that writes it again.") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as an array ({error}). Delete it and run again.") from None
-    return array
+        table.write_parquet(f, row_group_size=_ROW_GROUP)
 
 
 def read_lines(path: str | Path) -> list[str]:

@@ -14,8 +14,8 @@ from isogloss.store.files import file_digest, folder_name, write_json
 
 log = logging.getLogger(__name__)
 
-MARKER_VERSION = 1
-_HASHED_UP_TO = 64 * 2**20  # larger outputs (states) are checked by size only
+MARKER_VERSION = 2
+_HASHED_UP_TO = 64 * 2**20  # larger outputs (states) are read again only if they were written since
 
 
 def run_name(method: str, n_concepts: int, seed: int) -> str:
@@ -159,8 +159,12 @@ class Study:
         found = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.json"))
         return sorted(name.as_posix() for name in found if name.as_posix() != self.plan.stem)
 
-    def is_done(self, step: str, key: str) -> bool:
-        """True if the step was finished with this key and its outputs are still what they were."""
+    def is_done(self, step: str, key: str, *, thorough: bool = False) -> bool:
+        """True if the step was finished with this key and its outputs are still what they were.
+
+        Outputs are compared with the digests in the marker; one over 64 MB only if its time of writing has
+        changed (a copy, a repair), or if `thorough`.
+        """
         record = self.record(step)
         if record is None or record["key"] != key or record["version"] != MARKER_VERSION:
             return False
@@ -169,7 +173,8 @@ class Study:
             if not path.is_file() or path.stat().st_size != expected["bytes"]:
                 log.warning("%s is missing or has changed; its step %s runs again", path, step)
                 return False
-            if "digest" in expected and file_digest(path) != expected["digest"]:
+            known = expected["bytes"] > _HASHED_UP_TO and path.stat().st_mtime_ns == expected["written"]
+            if (thorough or not known) and file_digest(path) != expected["digest"]:
                 log.warning("%s is damaged; its step %s runs again", path, step)
                 return False
         return True
@@ -180,10 +185,8 @@ class Study:
         """Write the marker of a finished step: key, sizes and digests of outputs, facts about the run."""
         listed: dict[str, dict[str, object]] = {}
         for path in outputs:
-            size = path.stat().st_size
-            entry: dict[str, object] = {"bytes": size}
-            if size <= _HASHED_UP_TO:
-                entry["digest"] = file_digest(path)
+            facts = path.stat()
+            entry = {"bytes": facts.st_size, "written": facts.st_mtime_ns, "digest": file_digest(path)}
             listed[str(path.relative_to(self.root))] = entry
         write_json(
             self.marker(step),
@@ -210,8 +213,13 @@ def layer_file(folder: Path, layer: int) -> Path:
     return folder / f"layer_{layer:02d}.npy"
 
 
+def sentence_folder(folder: Path, kind: str = "") -> Path:
+    """Return the folder of sentence states in a states folder, or that of one kind of pooling in it."""
+    return folder / "sentences" / kind if kind else folder / "sentences"
+
+
 def n_subwords_file(folder: Path) -> Path:
-    """Return the file with every token's number of subwords in a states folder."""
+    """Return the file with every token's (in the folder of sentences: every sentence's) number of subwords."""
     return folder / "n_subwords.npy"
 
 

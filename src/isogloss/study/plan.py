@@ -12,12 +12,12 @@ import polars as pl
 
 import isogloss
 from isogloss.config import ModelSection, SelectionRule, StudyConfig
-from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
+from isogloss.corpus import Corpus
 from isogloss.discovery import METHODS, check_options, default_n_concepts
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.extraction import states_key
 from isogloss.models import describe
-from isogloss.store import Study, digest, file_digest, run_name, table_digest
+from isogloss.store import Study, digest, file_digest, run_name
 from isogloss.study import steps as work
 from isogloss.study.graph import Step
 
@@ -100,13 +100,6 @@ class _Maker:
         self.warnings: list[str] = []
         self.link_keys: dict[tuple[str, str], str] = {}
         self.dictionary_keys: dict[tuple[str, str], str] = {}
-        self.corpus_key = digest(
-            [
-                table_digest(corpus.sentences, SENTENCE_COLUMNS),
-                table_digest(corpus.words, WORD_COLUMNS),
-                list(corpus.languages),
-            ]
-        )
         self.stacks = {m.name: self._stacks(m) for m in config.models}
         self.states_keys = {
             (m.name, stack): self._states_key(m, stack, layers)
@@ -196,7 +189,7 @@ class _Maker:
                 "symmetrise": section.symmetrise,
                 "options": options,
                 "states": self.states_keys[options["model"], options["stack"]] if by_model else None,
-                "corpus": self.corpus_key,
+                "corpus": self.corpus.digest,
             }
             key = digest([VERSION, "links", source, target, facts])
             self.link_keys[source, target] = key
@@ -262,16 +255,7 @@ class _Maker:
                 )
 
     def _states_key(self, model: ModelSection, stack: str, layers: tuple[int, ...]) -> str:
-        return states_key(
-            self.corpus,
-            model.path,
-            stack=stack,
-            layers=layers,
-            pooling=model.pooling,
-            dtype=model.dtype,
-            condition=model.condition if stack == "decoder" else None,
-            revision=model.revision,
-        )
+        return states_key(self.corpus, model.path, **(model.extraction(stack) | {"layers": layers}))
 
     def _state_steps(self) -> Iterator[Step]:
         run = self.config.run
@@ -397,7 +381,7 @@ class _Maker:
             "select_colap": _short(config.selection.colap),
             "model": model.name,
             "pooling": model.pooling,
-            "corpus": self.corpus_key,
+            "corpus": self.corpus.digest,
         }
         metrics = config.metrics.model_dump()
         dictionaries = [self.dictionary_keys[p] for p in sorted(self.dictionary_keys)]

@@ -71,7 +71,7 @@ def count_dictionary(
 
 
 def extract_states(
-    root: Path, *, model: dict[str, Any], stack: str, batch_tokens: int, device: str
+    root: Path, *, model: dict[str, Any], stack: str, batch_tokens: int | None, device: str
 ) -> dict[str, Any]:
     """Write the states of one stack of one model (`extract` resumes and marks by itself)."""
     section = ModelSection.model_validate(model)
@@ -79,12 +79,7 @@ def extract_states(
         Corpus.open(Study(root)),
         section.path,
         name=section.name,
-        stack=stack,
-        layers=section.layers,
-        pooling=section.pooling,
-        dtype=section.dtype,
-        condition=section.condition if stack == "decoder" else None,
-        revision=section.revision,
+        **section.extraction(stack),
         batch_tokens=batch_tokens,
         device=device,
         out=root,
