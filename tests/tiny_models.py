@@ -6,6 +6,7 @@ Nothing is trained: a tokenizer trained on the fly differs from process to proce
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +15,46 @@ import polars as pl
 from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
 
 FAMILIES = (
-    *("bert", "xlmr", "distilbert", "electra", "deberta", "albert"),
-    *("t5", "mt5", "mbart"),
+    *("bert", "roberta", "xlmr", "distilbert", "electra", "deberta", "albert"),
+    *("t5", "mt5", "mbart", "nllb"),
     *("llama", "qwen", "gemma", "neox", "bloom"),
 )
-ENCODERS, SEQ2SEQ = FAMILIES[:6], FAMILIES[6:9]
+ENCODERS, SEQ2SEQ = FAMILIES[:7], FAMILIES[7:11]
 WIDTH = 16
+CODES = {  # what these families call the languages
+    "mbart": {"en": "en_XX", "de": "de_DE", "zh": "zh_CN", "ar": "ar_AR", "ja": "ja_XX", "th": "vi_VN"},
+    "nllb": {
+        "en": "eng_Latn",
+        "de": "deu_Latn",
+        "zh": "zho_Hans",
+        "ar": "arb_Arab",
+        "ja": "jpn_Jpan",
+        "th": "tha_Thai",
+    },
+}
 LIMIT = 40  # subwords in a sequence, special ones included, where a family has a limit
 
 _WORDS = ["the", "old", "house", "river", "green", "water", "city", "das", "alte", "haus", "fluss", "stadt"]
-_LETTERS = list("abcdefghijklmnopqrstuvwxyzäöüß.,!?0123456789") + list("我们在老房子里看书القطفيبت")
+_LETTERS = list(
+    dict.fromkeys("abcdefghijklmnopqrstuvwxyzäöüß.,!?0123456789我们在老房子里看书القطفيبت古い家บ้านเก่า")
+)
 
 
 def make(family: str, folder: Path) -> Path:
     """Write the tiny model of a family, and return its folder."""
     import torch
 
-    tokenizer, special = _TOKENIZERS[family]()
     folder.mkdir(parents=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", **special}
-    if family in (*ENCODERS, "t5", "mbart"):
-        settings["model_max_length"] = LIMIT
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    limit = {"model_max_length": LIMIT} if family in (*ENCODERS, "t5", "mbart", "nllb") else {}
+    if family in CODES:  # tokenizers with a class of their own, which sets the language's code
+        whole = _with_codes(family, **limit)
+        whole.save_pretrained(folder)
+        tokenizer = whole.backend_tokenizer
+    else:
+        tokenizer, special = _TOKENIZERS[family]()
+        tokenizer.save(str(folder / "tokenizer.json"))
+        settings = {"tokenizer_class": "PreTrainedTokenizerFast", **special, **limit}
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     with torch.random.fork_rng():
         torch.manual_seed(11)
         model = _model(family, tokenizer)
@@ -54,6 +72,8 @@ def _model(family: str, tokenizer: Any) -> Any:
     size |= {"num_hidden_layers": 2, "num_attention_heads": 2}
     if family == "bert":
         return tf.BertModel(tf.BertConfig(**size, max_position_embeddings=LIMIT + 10))
+    if family == "roberta":
+        return tf.RobertaModel(tf.RobertaConfig(**size, max_position_embeddings=LIMIT + 2, pad_token_id=1))
     if family == "xlmr":  # two of its positions belong to padding
         return tf.XLMRobertaModel(
             tf.XLMRobertaConfig(**size, max_position_embeddings=LIMIT + 2, pad_token_id=1)
@@ -76,13 +96,14 @@ def _model(family: str, tokenizer: Any) -> Any:
         )
     if family == "albert":  # one block, used twice
         return tf.AlbertModel(tf.AlbertConfig(**size, **positions, embedding_size=8))
-    if family == "mbart":
+    if family in CODES:
         blocks = {"encoder_layers": 2, "decoder_layers": 3, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
         heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "d_model": WIDTH}
         ids = {"pad_token_id": 1, "eos_token_id": 2, "bos_token_id": 0, "decoder_start_token_id": 2}
-        return tf.MBartModel(
-            tf.MBartConfig(vocab_size=size["vocab_size"], **blocks, **heads, **ids, **positions)
-        )
+        settings = {"vocab_size": size["vocab_size"], **blocks, **heads, **ids, **positions}
+        if family == "nllb":
+            return tf.M2M100Model(tf.M2M100Config(**settings))
+        return tf.MBartModel(tf.MBartConfig(**settings))
     if family == "neox":
         return tf.GPTNeoXModel(tf.GPTNeoXConfig(**size, max_position_embeddings=256))
     if family == "bloom":
@@ -134,20 +155,45 @@ def _xlmr() -> tuple[Any, dict[str, str]]:
     return _unigram(["<s>", "<pad>", "</s>", "<unk>"], "<s> $A </s>", {**names, "unk_token": "<unk>"})
 
 
+def _deberta() -> tuple[Any, dict[str, str]]:
+    names = {"cls_token": "[CLS]", "pad_token": "[PAD]", "sep_token": "[SEP]", "eos_token": "[SEP]"}
+    return _unigram(["[PAD]", "[CLS]", "[SEP]", "<unk>"], "[CLS] $A [SEP]", {**names, "unk_token": "<unk>"})
+
+
+def _roberta() -> tuple[Any, dict[str, str]]:
+    tokenizer, _ = _byte_level(False, ["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    from tokenizers import processors
+
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=True)
+    names = {"cls_token": "<s>", "bos_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>"}
+    return tokenizer, {**names, "eos_token": "</s>", "unk_token": "<unk>", "mask_token": "<mask>"}
+
+
+def _with_codes(family: str, **settings: Any) -> Any:
+    import transformers as tf
+
+    names = ["<s>", "<pad>", "</s>", "<unk>"]
+    pieces = list(dict.fromkeys([*names, "▁", *_LETTERS, *(f"▁{x}" for x in _LETTERS)]))
+    if family == "mbart":  # its codes are in its class
+        return tf.MBartTokenizer(vocab=[(x, -float(i)) for i, x in enumerate(pieces)], **settings)
+    vocabulary = {x: i for i, x in enumerate(pieces)}
+    codes = [*CODES["nllb"].values(), "fra_Latn"]
+    return tf.NllbTokenizer(vocab=vocabulary, merges=[("▁", "o")], extra_special_tokens=codes, **settings)
+
+
 def _t5() -> tuple[Any, dict[str, str]]:
     names = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
     return _unigram(["<pad>", "</s>", "<unk>"], "$A </s>", names)
 
 
-def _byte_level(begin: bool) -> tuple[Any, dict[str, str]]:
+def _byte_level(begin: bool, special: Sequence[str] = ("<|begin|>", "<|end|>")) -> tuple[Any, dict[str, str]]:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-    special = ["<|begin|>", "<|end|>"]
     merges = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("o", "l"), ("ol", "d"), ("Ġ", "old"), ("Ġ", "h")]
     pieces = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet()), *(a + b for a, b in merges)]
     tokenizer = Tokenizer(models.BPE({x: i for i, x in enumerate(pieces)}, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.add_special_tokens(special)
+    tokenizer.add_special_tokens(list(special))
     if begin:
         template = processors.TemplateProcessing(single="<|begin|> $A", special_tokens=[("<|begin|>", 0)])
         tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), template])
@@ -178,9 +224,9 @@ _TOKENIZERS = {
     "xlmr": _xlmr,
     "distilbert": _wordpiece,
     "electra": _wordpiece,
-    "deberta": _wordpiece,
+    "deberta": _deberta,
+    "roberta": _roberta,
     "albert": _wordpiece,
-    "mbart": _xlmr,
     "neox": lambda: _byte_level(False),
     "bloom": lambda: _byte_level(False),
     "t5": _t5,
@@ -188,6 +234,22 @@ _TOKENIZERS = {
     "llama": lambda: _byte_level(True),
     "qwen": lambda: _byte_level(False),
     "gemma": _gemma,
+}
+
+
+LINES = {
+    "en": [
+        "the old house",
+        "a😀b the green river .",
+        "water",
+        "a\u200bb \u200b the dog",
+        "the unknown city, old",
+    ],
+    "de": ["das alte haus", "der fluss ist grün .", "wasser", "öde stadt", "die unbekannte stadt| in zwölf"],
+    "zh": ["我们|在|老|房子|里", "我们|看书", "水 x", "老|房子|里|看书", "里|我们"],
+    "ar": ["القط في البيت", "البيت", "في بيت قط", "قط 12", "في|البيت"],
+    "ja": ["古い|家", "家", "い 家|家", "古い|家|12", "👩\u200d👧|家"],
+    "th": ["บ้าน|เก่า", "เก่า", "บ้าน เก่า", "บ้าน|12", "ก้า|บ่"],
 }
 
 
@@ -208,3 +270,9 @@ def corpus_of(lines: dict[str, list[str]]) -> Corpus:
         pl.DataFrame(words, schema=WORD_COLUMNS, orient="row"),
     )
     return Corpus(*tables, tuple(lines))
+
+
+def naive_owner(span, words):
+    """Return the index of the word that shares most characters with a span, the first on ties, or None."""
+    shared = [min(span[1], end) - max(span[0], start) for start, end in words]
+    return shared.index(max(shared)) if words and span[1] > span[0] and max(shared) > 0 else None

@@ -95,7 +95,13 @@ def test_step_verbs(texts: dict[str, Path], tmp_path: Path, capsys: pytest.Captu
     assert printed.startswith("COLAP de+en = ")
     status, printed, _ = call(capsys, "status", out, "--json")
     stages = {s["stage"]: (s["steps"], s["done"]) for s in json.loads(printed)["stages"]}
-    assert stages == {"states": (1, 1), "links": (1, 1), "dictionary": (2, 2), "concepts": (3, 3)}
+    assert stages == {
+        "states": (1, 1),
+        "links": (1, 1),
+        "dictionary": (2, 2),
+        "concepts": (3, 3),
+        "corpus": (1, 1),
+    }
     assert call(capsys, "status", tmp_path / "nothing")[0] == 1
 
 

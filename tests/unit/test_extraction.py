@@ -20,98 +20,12 @@ from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction import extract, open_states, pooling, states_key
 from isogloss.extraction.subwords import owners
-from isogloss.models import forward
 from isogloss.store import Study
-from tiny_models import ENCODERS, FAMILIES, LIMIT, SEQ2SEQ, WIDTH, corpus_of
-
-LINES = {
-    "en": [
-        "the old house",
-        "a😀b the green river .",
-        "water",
-        "a\u200bb \u200b the dog",
-        "the unknown city, old",
-    ],
-    "de": ["das alte haus", "der fluss ist grün .", "wasser", "öde stadt", "die unbekannte stadt| in zwölf"],
-    "zh": ["我们|在|老|房子|里", "我们|看书", "水 x", "老|房子|里|看书", "里|我们"],
-    "ar": ["القط في البيت", "البيت", "في بيت قط", "قط 12", "في|البيت"],
-}
-STACKS = [(f, s) for f in SEQ2SEQ for s in ("encoder", "decoder")]
-STACKS += [(f, "encoder" if f in ENCODERS else "decoder") for f in FAMILIES if f not in SEQ2SEQ]
+from tiny_models import LIMIT, LINES, corpus_of, naive_owner
 
 
 def run(corpus, folder, out, **options):
     return extract(corpus, folder, out=out, **{"dtype": "float32", "device": "cpu", **options})
-
-
-def plain_states(loaded, corpus, line, mate):
-    """Return per layer the subwords' states of one line, read in one plain call, and their tokenisation."""
-    texts = corpus.sentences["text"].to_list()
-    found = loaded.tokenizer(texts[line], return_offsets_mapping=True, return_tensors="pt")
-    offsets = found.pop("offset_mapping")[0].tolist()
-    found.pop("token_type_ids", None)
-    with torch.no_grad():
-        if not loaded.conditioned:
-            hidden = loaded.module(**found, output_hidden_states=True).hidden_states
-            return [h[0].numpy() for h in hidden], found["input_ids"][0].tolist(), offsets
-        labels = found["input_ids"][0]
-        start = loaded.module.config.decoder_start_token_id
-        shifted = torch.cat([torch.tensor([start]), labels])[None]  # the end token may stay: nothing reads it
-        source = loaded.tokenizer(texts[mate], return_tensors="pt")["input_ids"]
-        output = loaded.module(input_ids=source, decoder_input_ids=shifted, output_hidden_states=True)
-        return [h[0, 1:].numpy() for h in output.decoder_hidden_states], labels.tolist(), offsets
-
-
-def naive_owner(span, words):
-    """Return the index of the word that shares most characters with a span, the first on ties, or None."""
-    shared = [min(span[1], end) - max(span[0], start) for start, end in words]
-    return shared.index(max(shared)) if words and span[1] > span[0] and max(shared) > 0 else None
-
-
-@pytest.mark.parametrize(("family", "stack"), STACKS)
-def test_states_are_those_of_a_plain_forward_pass(tiny_model, tmp_path, family, stack):
-    corpus = corpus_of(LINES)
-    states = run(corpus, tiny_model(family), tmp_path, stack=stack)
-    loaded = models.load(tiny_model(family), stack=stack)
-    assert states.layers == tuple(range(loaded.n_layers + 1))
-    marks = models.space_marks(loaded)
-    checked = 0
-    for line, (language, sentence, _) in enumerate(corpus.sentences.iter_rows()):
-        mate = sentence + (5 if language == "en" else 0)  # English reads German, the others read English
-        hidden, ids, offsets = plain_states(loaded, corpus, line, mate)
-        here = corpus.words.filter(
-            (corpus.words["language"] == language) & (corpus.words["sentence"] == sentence)
-        )
-        words = list(zip(here["start"], here["end"], strict=True))
-        belongs = [None if i in marks else naive_owner(x, words) for i, x in zip(ids, offsets, strict=True)]
-        for index, row in enumerate(here["row"]):
-            own = [k for k, owner in enumerate(belongs) if owner == index]
-            assert states.tokens["n_subwords"][row] == len(own)
-            for layer, array in states.arrays.items():
-                expected = hidden[layer][own].mean(axis=0) if own else np.zeros(WIDTH)
-                np.testing.assert_allclose(array[row], expected, atol=2e-5)
-                checked += 1
-    assert checked == corpus.words.height * len(states.layers)
-
-
-@pytest.mark.parametrize(("family", "stack"), STACKS)
-def test_blocks_after_the_last_layer_asked_for_are_not_computed(tiny_model, family, stack):
-    loaded = models.load(tiny_model(family), stack=stack)
-    ids = torch.tensor([models.encode(loaded, ["the old house"])[0].ids])
-    source = {"source_ids": ids, "source_mask": torch.ones_like(ids)} if loaded.conditioned else {}
-    everything = models.hidden_states(loaded, ids, torch.ones_like(ids), torch.clone, **source)
-    assert list(everything) == list(range(loaded.n_layers + 1))
-    blocks = forward._blocks(loaded)
-    assert (blocks is None) == (family == "albert")
-    calls = []
-    for number, block in enumerate(blocks or []):
-        block.register_forward_hook(lambda *_, number=number: calls.append(number))
-    for layers in ([0], [1], [0, 1], [loaded.n_layers], [0, loaded.n_layers]):
-        calls.clear()
-        found = models.hidden_states(loaded, ids, torch.ones_like(ids), torch.clone, layers=layers, **source)
-        assert list(found) == layers
-        assert all(torch.equal(found[layer], everything[layer]) for layer in layers)
-        assert blocks is None or calls == list(range(layers[-1]))
 
 
 def test_layer_zero_is_the_embedding_output(tiny_model, tmp_path):
@@ -369,17 +283,16 @@ def test_open_states_refuses_what_is_missing_damaged_or_of_another_corpus(tiny_m
 
 
 KILLED = """
-import importlib, os, signal, sys
+import importlib, os, signal, time
 from isogloss import models
 room = importlib.import_module("isogloss.extraction.passes")
 from isogloss.extraction import extract
-from tiny_models import corpus_of
-sys.path.insert(0, os.path.dirname({here!r}))
-from test_extraction import LINES
+from tiny_models import LINES, corpus_of
 room._SAVE_SECONDS = 0
 calls, plain = [], models.hidden_states
 def deadly(*args, **options):
     calls.append(1)
+    time.sleep(0.2)  # the states of earlier batches reach the disk
     if len(calls) == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     return plain(*args, **options)
@@ -393,7 +306,7 @@ def test_killed_and_run_again_gives_the_same_bytes(tiny_model, tmp_path, forward
     extract(corpus, bert, out=tmp_path / "whole", batch_tokens=40)
     n_batches = len(forward_passes)
     out = tmp_path / "killed"
-    code = KILLED.format(here=__file__, model=str(bert), out=str(out))
+    code = KILLED.format(model=str(bert), out=str(out))
     paths = [str(Path(models.__file__).parents[2]), str(Path(__file__).parents[1])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(

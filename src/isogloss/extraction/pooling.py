@@ -159,7 +159,9 @@ class Pooler:
 
         d = hidden.shape[-1]
         flat = hidden.reshape(-1, d)
-        if self._words is None:  # one buffer for all layers: fresh memory costs more than the sums
+        if (
+            self._words is None or self._words.dtype != flat.dtype
+        ):  # one buffer for all layers: fresh memory costs more than the sums
             self._words = torch.empty(len(self.rows), d, dtype=flat.dtype, device=flat.device)
         words = self._words
         if self._takes:
