@@ -132,16 +132,29 @@ class Files:
 
 
 class _Behind:
-    """Does jobs in order in one thread, one of them waiting at most; an error comes out at the next call."""
+    """Does jobs in order in one thread, one of them waiting at most; after an error none, and it comes out here.
+
+    What is saved as done after states that could not be written would be lost.
+    """
 
     def __init__(self, thread: ThreadPoolExecutor) -> None:
         self._thread = thread
         self._jobs: deque[Future[None]] = deque()
+        self._failed = False
 
     def __call__(self, job: Callable[..., None], *arguments: Any) -> None:
         while len(self._jobs) > 1:
             self._jobs.popleft().result()
-        self._jobs.append(self._thread.submit(job, *arguments))
+        self._jobs.append(self._thread.submit(self._do, job, *arguments))
+
+    def _do(self, job: Callable[..., None], *arguments: Any) -> None:
+        if self._failed:
+            return
+        try:
+            job(*arguments)
+        except BaseException:
+            self._failed = True
+            raise
 
     def finish(self) -> None:
         while self._jobs:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isogloss.store.files import file_digest, folder_name, write_json
+from isogloss.store.files import file_digest, folder_name, sweep, write_json
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +143,14 @@ class Study:
     @property
     def report(self) -> Path:
         return self.root / "report.html"
+
+    def sweep(self) -> None:
+        """Remove what a killed process left behind; call it with the folder's lock held."""
+        sweep(self.root)
+        for path in (self.root / "states").glob("*/*/progress.json"):
+            folder = path.parent
+            if not folder.suffix and self.record(f"states/{folder.parent.name}/{folder.name}"):
+                path.unlink()  # the marker says it all
 
     # -- step markers -------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from isogloss.config import StudyConfig, read_config
 from isogloss.errors import InputError
 from isogloss.extraction import write_corpus
 from isogloss.results import Results
-from isogloss.store import Study, digest, lock_holder, locked, make_folder, read_json, sweep, write_json
+from isogloss.store import Study, digest, lock_holder, locked, make_folder, read_json, write_json
 from isogloss.study.graph import execute
 from isogloss.study.plan import Plan, make_plan, read_corpus
 
@@ -58,7 +58,7 @@ def run_study(
     )  # every check of the input, before anything is written
     folder = Study(make_folder(root))
     with locked(folder.lock):
-        sweep(folder.root)
+        folder.sweep()
         config.write(folder.config)
         write_corpus(plan.corpus, folder)
         write_json(folder.plan, [[s.name, s.key, s.stage, s.size] for s in plan.steps])

@@ -1,0 +1,282 @@
+"""Whatever happens to the process, the disk or the memory: nothing is lost, and what comes out is the same."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import isogloss
+from isogloss import models
+from isogloss.errors import InputError, IsoglossError
+from isogloss.extraction import engine, extract, open_states, passes
+from isogloss.store import Study, array_files, arrays, open_array
+from isogloss.store import study as markers
+from tiny_models import LINES, corpus_of
+
+HERE = Path(__file__).resolve().parents[1]
+
+
+def content(root: Path) -> dict[str, bytes]:
+    """Return all that a study holds, but markers and manifest, which say how long it took."""
+    files = (path for path in root.rglob("*") if path.is_file())
+    names = {path.relative_to(root).as_posix(): path for path in files}
+    return {
+        name: path.read_bytes()
+        for name, path in names.items()
+        if not name.startswith(".") and name != "manifest.json"
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Return a study file, and what a run of it that nothing disturbs leaves."""
+    import yaml
+
+    from isogloss.starter import load_corpus, model_folder
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    corpus = load_corpus(["en", "de"])
+    texts = [corpus.texts(language)[:40] for language in corpus.languages]
+    rows = ["en\tde", *("\t".join(row) for row in zip(*texts, strict=True))]
+    (folder / "text.tsv").write_text("\n".join(rows) + "\n")
+    study = {
+        "name": "small",
+        "corpus": {"files": "text.tsv"},
+        "models": [{"name": "starter", "path": str(model_folder()), "layers": [0, 4]}],
+        "discovery": {"n_concepts": 20},
+        "metrics": {"min_types": 2, "n_permutations": 5},
+        "run": {"batch_tokens": 64},
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    kills = run_killed(folder / "study.yaml", folder / "out", 0)
+    assert kills == 0
+    return folder / "study.yaml", content(folder / "out")
+
+
+def run_killed(study: Path, out: Path, seed: int) -> int:
+    paths = os.pathsep.join([str(Path(isogloss.__file__).parents[1]), str(HERE)])
+    done = subprocess.run(
+        [sys.executable, str(HERE / "faults.py"), str(study), str(out), str(seed)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.parametrize(("seed", "least"), [(1, 5), (2, 5), (-1, 5)])
+def test_killed_again_and_again_the_study_is_the_same_bit_for_bit(undisturbed, tmp_path, seed, least):
+    """Seeds above 0 kill at file operations, in the middle of a write too; -1 at moments of the clock."""
+    study, expected = undisturbed
+    assert run_killed(study, tmp_path / "out", seed) >= least
+    assert content(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed", "gone"])
+def test_damaged_states_are_made_again(undisturbed, tmp_path, damage):
+    study, _ = undisturbed
+    isogloss.run_study(study, out=tmp_path, workers=1)
+    path = tmp_path / "states/starter/encoder/layer_04.npy"
+    data = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-100] if damage == "truncated" else data[:-100] + bytes(100))
+    isogloss.run_study(study, out=tmp_path, workers=1)
+    assert path.read_bytes() == data
+
+
+def test_large_files_are_read_again_when_they_were_written_since_or_on_demand(tmp_path, monkeypatch):
+    monkeypatch.setattr(markers, "_HASHED_UP_TO", 10)
+    study = Study(tmp_path)
+    path = tmp_path / "large"
+    path.write_bytes(b"a" * 100)
+    study.mark_done("step", "key", [path])
+    facts = path.stat()
+    path.write_bytes(b"b" * 100)
+    assert not study.is_done("step", "key")
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # as a failing disk would: nothing was written
+    assert study.is_done("step", "key")
+    assert not study.is_done("step", "key", thorough=True)
+    path.write_bytes(b"a" * 100)  # a copy of the folder: the time is another, the content is not
+    assert study.is_done("step", "key")
+
+
+# -- disk -----------------------------------------------------------------------------------------
+
+
+def test_disk_that_fills_up_in_the_middle_is_one_line_and_loses_nothing(tiny_model, tmp_path, monkeypatch):
+    corpus, bert = corpus_of(LINES), tiny_model("bert")
+    extract(corpus, bert, out=tmp_path / "whole", batch_tokens=64)
+    monkeypatch.setattr(passes, "_SAVE_SECONDS", 0)
+    writes, plain = [], os.pwrite
+
+    def write(file: int, data: memoryview, place: int) -> int:
+        writes.append(len(data))
+        if len(writes) > 60:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return plain(file, data, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", write)
+        with pytest.raises(
+            InputError, match=r"Cannot write .*: No space left on device\. Free some"
+        ) as caught:
+            extract(corpus, bert, out=tmp_path / "out", batch_tokens=64)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="no states"):
+        open_states(Study(tmp_path / "out"), name="bert", stack="encoder")
+    extract(corpus, bert, out=tmp_path / "out", batch_tokens=64)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+@contextmanager
+def largest_file(n_bytes: int) -> Iterator[None]:
+    """Let the system refuse files over so many bytes, as FAT does over 4 GB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_where_files_may_not_be_large_layers_lie_in_several(tiny_model, tmp_path, monkeypatch):
+    corpus = corpus_of({"en": ["the old house is green", "water ."] * 300})
+    bert = tiny_model("bert")
+    whole = extract(corpus, bert, out=tmp_path / "whole", batch_tokens=200)
+    monkeypatch.setattr(arrays, "_PIECE_BYTES", 30_000)
+    with largest_file(40_000):  # a layer is 67 kB
+        parts = extract(corpus, bert, out=tmp_path / "parts", batch_tokens=200)
+    folder = tmp_path / "parts/states/bert/encoder"
+    names = [path.name for path in array_files(folder / "layer_01.npy")]
+    assert names == ["layer_01.000.npy", "layer_01.001.npy", "layer_01.002.npy"]
+    rng = np.random.default_rng(0)
+    rows = rng.choice(len(whole.rows), 500, replace=False)
+    for layer in whole.layers:
+        one, several = whole.arrays[layer], parts.arrays[layer]
+        assert (several.shape, several.dtype, len(several)) == (one.shape, one.dtype, len(one))
+        for wanted in (
+            rows,
+            np.sort(rows),
+            slice(900, 1900, 7),
+            1700,
+            -1,
+            rows[:0],
+            np.arange(len(one)) % 3 == 0,
+        ):
+            np.testing.assert_array_equal(several[wanted], one[wanted])
+        np.testing.assert_array_equal(np.asarray(several), one)
+    np.testing.assert_array_equal(parts.at(2).X, whole.at(2).X)
+    (folder / names[1]).write_bytes((folder / names[1]).read_bytes()[:-1])
+    with largest_file(40_000):
+        extract(corpus, bert, out=tmp_path / "parts", batch_tokens=200)
+    np.testing.assert_array_equal(open_array(folder / "layer_01.npy")[:], whole.arrays[1])
+
+
+# -- memory ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+        ),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_halves_the_batch_and_says_so(tiny_model, tmp_path, monkeypatch, caplog, error):
+    corpus, bert = corpus_of(LINES), tiny_model("bert")
+    whole = extract(corpus, bert, out=tmp_path / "whole")
+    plain, sizes = models.hidden_states, []
+
+    def small(model, ids, *rest, **options):
+        sizes.append(ids.numel())
+        if ids.numel() > 50:
+            raise error
+        return plain(model, ids, *rest, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "hidden_states", small)
+        states = extract(corpus, bert, out=tmp_path / "out")
+    assert sizes[0] > 200
+    assert sum(size > 50 for size in sizes) <= 4  # and not once a batch
+    for layer in whole.layers:
+        np.testing.assert_allclose(states.arrays[layer], whole.arrays[layer], atol=2e-3)
+    assert "out of memory with batches of" in caplog.text
+    info = Study(tmp_path / "out").record("states/bert/encoder")["info"]
+    assert any("out of memory" in warning for warning in info["warnings"])
+    assert info["batch_tokens"] <= 50
+
+
+def test_one_sentence_that_does_not_fit_into_memory_is_the_end(tiny_model, tmp_path, monkeypatch):
+    def never(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(models, "hidden_states", never)
+    with pytest.raises(InputError, match=r"Memory does not suffice for one sentence of .* max_words"):
+        extract(corpus_of(LINES), tiny_model("bert"), out=tmp_path)
+
+
+def test_other_errors_of_a_forward_pass_are_not_taken_for_a_lack_of_memory(tiny_model, tmp_path, monkeypatch):
+    def broken(*args, **options):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(models, "hidden_states", broken)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        extract(corpus_of(LINES), tiny_model("bert"), out=tmp_path)
+
+
+def test_overflow_of_float16_stops_with_the_remedy(tiny_model, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(tiny_model("llama"), tmp_path / "large"))
+    weights = load_file(folder / "model.safetensors")
+    weights["layers.0.mlp.down_proj.weight"] *= 1e5
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    corpus = corpus_of(LINES)
+    with pytest.raises(
+        InputError, match=r"not finite at layer 1 .* in float16\. Use compute float32 or bfloat16"
+    ):
+        extract(corpus, folder, out=tmp_path / "out", compute="float16", layers=[0, 1])
+    with pytest.raises(InputError, match=r"too large for float16\. Use dtype float32"):
+        extract(corpus, folder, out=tmp_path / "out", compute="bfloat16", layers=[0, 1])
+    states = extract(corpus, folder, out=tmp_path / "out", compute="bfloat16", dtype="float32", layers=[0, 1])
+    assert np.abs(states.at(1).X).max() > 65504
+
+
+# -- two at once ----------------------------------------------------------------------------------
+
+
+def test_second_process_on_the_same_states_is_refused(tiny_model, tmp_path, monkeypatch):
+    bert = tiny_model("bert")
+    call = f"extract(Corpus.from_texts({{'en': ['a']}}), {str(bert)!r}, out={str(tmp_path)!r})"
+    code = f"from isogloss import Corpus, extract\n{call}"
+    found = []
+
+    def during(*args, **options):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        found.append(done.stderr.strip().splitlines()[-1])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "run_passes", during)
+    with pytest.raises(KeyboardInterrupt):
+        extract(corpus_of(LINES), bert, out=tmp_path)
+    assert f"IsoglossError: Another isogloss process (pid {os.getpid()})" in found[0]
+    assert issubclass(InputError, IsoglossError)
