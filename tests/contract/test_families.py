@@ -107,7 +107,8 @@ def test_layers_asked_for_are_all_that_is_computed(tiny_model, family, stack):
     source = {"source_ids": ids, "source_mask": torch.ones_like(ids)} if loaded.conditioned else {}
     everything = models.hidden_states(loaded, ids, torch.ones_like(ids), torch.clone, **source)
     assert list(everything) == list(range(loaded.n_layers + 1))
-    blocks = forward._blocks(loaded)
+    stack_module = loaded.module.get_decoder() if loaded.conditioned else loaded.module
+    blocks = forward.blocks_of(stack_module, loaded.n_layers)
     assert (blocks is None) == (family == "albert")
     calls = []
     for number, block in enumerate(blocks or []):

@@ -66,6 +66,10 @@ def test_run_plan_status_report(
     status, printed, _ = call(capsys, "status", out, "--json")
     found = json.loads(printed)
     assert (status, found["missing"], found["running"]) == (0, [], None)
+    damaged = out / "states/starter/encoder/layer_04.npy"
+    damaged.write_bytes(damaged.read_bytes()[:-8] + bytes(8))
+    status, printed, _ = call(capsys, "status", out, "--verify", "--json")
+    assert json.loads(printed)["missing"] == ["states/starter/encoder"]
     status, printed, _ = call(capsys, "report", out, "--out", tmp_path / "again.html")
     assert status == 0
     assert (tmp_path / "again.html").is_file()

@@ -10,16 +10,19 @@ import time
 from collections.abc import Callable
 from itertools import combinations, permutations
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
 import isogloss as ig
-from isogloss.errors import UsageError
+from isogloss import models
+from isogloss.errors import InputError, UsageError
+from isogloss.models import forward
 from isogloss.results import RESULT_COLUMNS
 from isogloss.starter import model_folder
 from isogloss.store import Study
-from isogloss.study import open_study
+from isogloss.study import open_study, preview
 
 StudyFile = Callable[..., Path]
 LANGUAGES = ("en", "de", "ar")
@@ -258,3 +261,46 @@ def test_links_by_the_model_under_study_are_called_circular(study_file: StudyFil
     wrong = study_file(alignment={"aligner": "model", "options": {"stack": "encodr"}})
     with pytest.raises(UsageError, match="Did you mean 'encoder'"):
         ig.run_study(wrong, out=tmp_path / "wrong", workers=1)
+
+
+# -- what it will take ----------------------------------------------------------------------------
+
+
+def test_plan_tells_bytes_and_seconds_of_what_is_not_done(study_file, tmp_path):
+    study = study_file(models=[{"name": "starter", "path": str(model_folder()), "layers": [0, 4]}])
+    before = {stage["stage"]: stage for stage in preview(study, out=tmp_path / "out")}
+    ig.run_study(study, out=tmp_path / "out", workers=1)
+    arrays = (tmp_path / "out/states").rglob("layer_*.npy")
+    written = sum(path.stat().st_size - 128 for path in arrays)  # without their headers
+    assert before["states"]["bytes"] == written
+    assert before["states"]["seconds"] > 0
+    assert before["trees"]["seconds"] > 0
+    after = {stage["stage"]: stage for stage in preview(study, out=tmp_path / "out")}
+    assert all(stage["done"] == stage["steps"] and stage["seconds"] == 0 for stage in after.values())
+
+
+def test_study_that_does_not_fit_on_the_disk_is_refused_before_anything_is_written(
+    study_file, tmp_path, monkeypatch
+):
+    study = study_file()
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=60_000_000))
+    for begin in (ig.run_study, preview):
+        with pytest.raises(
+            InputError, match=r"needs 0\.1 GB in .*, and 0\.1 GB are free there\. Take fewer layers"
+        ):
+            begin(study, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("family", ["bert", "albert", "t5", "mbart", "llama", "bloom"])
+def test_work_is_that_of_the_weights_up_to_the_last_layer(tiny_model, family):
+    """Two operations a weight; what a decoder reads has gone through the whole encoder."""
+    info = models.describe(tiny_model(family))
+    stack = info.stacks[-1]
+    one, two = (models.work_per_subword(info, stack, [0, n]) for n in (1, 2))
+    module = models.load(tiny_model(family), stack=stack).module
+    both = len(info.stacks) == 2
+    blocks = forward.blocks_of(module.get_decoder() if both else module, info.n_layers[stack]) or [module] * 2
+    before = forward.blocks_of(module.get_encoder(), info.n_layers["encoder"]) if both else []
+    weights = [sum(p.numel() for p in block.parameters()) for block in (*before, *blocks[:2])]
+    assert (one, two) == (2 * sum(weights[:-1]), 2 * sum(weights))

@@ -20,9 +20,26 @@ def extract(
     stack: Stack = "",
     pooling: Annotated[Literal["mean", "last", "first"], typer.Option(help="Subwords to word.")] = "mean",
     name: Annotated[str, typer.Option(help="Short name of the model in the study.")] = "",
+    sentences: Annotated[
+        str, typer.Option(help="Sentence states: mean, cls, last; 'mean,cls'; or ''.")
+    ] = "mean",
     dtype: Annotated[Literal["float16", "float32"], typer.Option(help="Storage.")] = "float16",
+    compute: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="Forward pass; auto: float32 on a CPU, as stored on a GPU."),
+    ] = "auto",
+    last_layer: Annotated[
+        Literal["normed", "raw"], typer.Option(help="After or before a final norm.")
+    ] = "normed",
+    prefix: Annotated[str, typer.Option(help="Text before every sentence; its states are not kept.")] = "",
+    language_code: Annotated[
+        list[str] | None, typer.Option(metavar="LANG=CODE", help="For mBART, NLLB; repeat.")
+    ] = None,
     max_words: Annotated[int, typer.Option(help="Longest sentence kept.")] = 300,
-    batch_tokens: Annotated[int, typer.Option(help="Padded subwords in a batch.")] = 2048,
+    batch_tokens: Annotated[
+        int | None, typer.Option(help="Padded subwords in a batch. Default: 2048 on a CPU, 16384 on a GPU.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -30,12 +47,8 @@ def extract(
     from isogloss.corpus import Corpus
     from isogloss.extraction import extract as run_extract
 
-    files = {}
-    for item in text:
-        language, equals, path = item.partition("=")
-        if not (equals and language and path):
-            raise UsageError(f"--text takes LANG=FILE, e.g. --text en=dev.en; got '{item}'.")
-        files[language] = path
+    files = _pairs(text, "--text takes LANG=FILE, e.g. --text en=dev.en")
+    codes = _pairs(language_code or [], "--language-code takes LANG=CODE, e.g. --language-code de=deu_Latn")
     states = run_extract(
         Corpus.read(files, max_words=max_words),
         model,
@@ -43,8 +56,14 @@ def extract(
         stack=stack or None,
         pooling=pooling,
         name=name or None,
+        sentences=[x for x in sentences.split(",") if x],  # type: ignore[misc]  # extract checks them
         dtype=dtype,
+        compute=compute,
+        last_layer=last_layer,
+        prefix=prefix,
+        language_codes=codes,
         batch_tokens=batch_tokens,
+        device=device,
         out=out,
     )
     facts = {
@@ -54,6 +73,16 @@ def extract(
         "n_tokens": len(states.rows),
     }
     tell(as_json, facts, [str(states)])
+
+
+def _pairs(items: list[str], usage: str) -> dict[str, str]:
+    found = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not (equals and name and value):
+            raise UsageError(f"{usage}; got '{item}'.")
+        found[name] = value
+    return found
 
 
 def _numbers(text: str) -> list[int]:

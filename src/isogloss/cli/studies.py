@@ -32,7 +32,7 @@ def run(
         int | None, typer.Option(min=1, help="Processes; default: the number of cores.")
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Print steps, sizes and what is done; do nothing.")
+        bool, typer.Option("--plan", help="Print steps, what is done, sizes and times; do nothing.")
     ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -76,22 +76,37 @@ def _run(study: Path, *, out: Path | None, workers: int | None, as_json: bool) -
 
 
 def _stage_lines(stages: list[dict[str, Any]]) -> list[str]:
-    lines = [f"{'stage':14} {'steps':>6} {'done':>6} {'size':>10}"]
+    lines = [f"{'stage':14} {'steps':>6} {'done':>6} {'size':>12} {'about':>12}"]
     for s in stages:
-        size = f"{s['bytes'] / 2**20:,.0f} MB" if s["bytes"] else ""
-        lines.append(f"{s['stage']:14} {s['steps']:6d} {s['done']:6d} {size:>10}")
-    return lines
+        size = f"{s['bytes'] / 1e6:,.0f} MB" if s["bytes"] else ""
+        lines.append(
+            f"{s['stage']:14} {s['steps']:6d} {s['done']:6d} {size:>12} {_duration(s['seconds']):>12}"
+        )
+    return [line.rstrip() for line in lines]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:,.1f} h"
 
 
 @app.command()
-def status(folder: StudyDir, quiet: Quiet = False, as_json: Json = False) -> None:
+def status(
+    folder: StudyDir,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every file and check its digest.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
     """Tell what of a study is done, running or missing, and how large it is."""
     from isogloss.study import study_status
 
-    found = study_status(folder)
+    found = study_status(folder, verify=verify)
     lines = _stage_lines(found["stages"])
     lines.append(f"running: process {found['running']}" if found["running"] else "running: nothing")
-    lines.append(f"on disk: {found['bytes'] / 2**20:,.1f} MB in {found['files']} files")
+    lines.append(f"on disk: {found['bytes'] / 1e6:,.1f} MB in {found['files']} files")
     lines += [f"missing: {name}" for name in found["missing"][:10]]
     if len(found["missing"]) > 10:
         lines.append(f"missing: ... and {len(found['missing']) - 10} more")

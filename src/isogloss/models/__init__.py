@@ -4,6 +4,7 @@ Every model goes through ``AutoConfig``, ``AutoTokenizer`` and ``AutoModel``, ne
 no language-model head is ever computed.  Importing this room imports neither torch nor transformers.
 """
 
+from isogloss.models.cost import operations_per_second, work_per_subword
 from isogloss.models.forward import LastLayer, has_final_norm, hidden_states, is_out_of_memory
 from isogloss.models.loading import (
     Compute,
@@ -32,6 +33,8 @@ __all__ = [
     "load",
     "load_part",
     "load_tokenizer",
+    "operations_per_second",
     "quiet_transformers",
     "space_marks",
+    "work_per_subword",
 ]

@@ -60,8 +60,9 @@ def hidden_states(
     if model.conditioned:
         inputs = {"input_ids": source_ids, "attention_mask": source_mask}
         inputs |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}
-    blocks = _blocks(model)
-    if blocks is None:  # and no final norm: see _blocks
+    stack: Any = model.module
+    blocks = blocks_of(stack.get_decoder() if model.conditioned else stack, model.n_layers)
+    if blocks is None:  # and no final norm
         return _all_at_once(model, inputs, wanted, take)
     found: dict[int, T] = {}
     end = wanted[-1]
@@ -129,14 +130,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _blocks(model: Loaded) -> Any:
-    """Return the list of the stack's blocks, or None for models that are built otherwise (ALBERT shares one block)."""
+def blocks_of(stack: Any, n_layers: int) -> Any:
+    """Return the list of a stack's blocks, or None for models that are built otherwise (ALBERT shares one block)."""
     import torch
 
-    module: Any = model.module
-    stack = module.get_decoder() if model.conditioned else module
     lists = (m for m in stack.modules() if isinstance(m, torch.nn.ModuleList))
-    return next((m for m in lists if len(m) == model.n_layers), None)
+    return next((m for m in lists if len(m) == n_layers), None)
 
 
 def _all_at_once(

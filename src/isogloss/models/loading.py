@@ -213,15 +213,12 @@ def load(
     import torch
     from transformers import AutoModel
 
-    if compute not in get_args(Compute):
-        raise unknown("compute", compute, get_args(Compute))
     info = describe(name, revision=revision)
     source = info.source
     stack = info.check_stack(stack)
-    place = _device(device)
+    place, number = where(device, compute, _config(source, name))
     tokenizer = load_tokenizer(info)
     found = language_codes(tokenizer, languages, codes or {}, name=str(name))
-    number = _number_type(compute, place, _config(source, name))
     log.info("loading %s in %s", name, number)
     module, report = load_part(
         "weights",
@@ -355,11 +352,26 @@ def _max_length(tokenizer: Any, module: Any) -> int | None:
     return min(limits, default=None)
 
 
-def _number_type(compute: Compute, device: str, config: Any) -> str:
+def read_config(info: ModelInfo) -> Any:
+    """Return transformers' configuration of a model."""
+    return _config(info.source, info.name)
+
+
+def where(device: str, compute: Compute, config: Any) -> tuple[str, str]:
+    """Return the device and the number type to use.
+
+    Raises
+    ------
+    UsageError
+        If there is no such device or number type.
+    """
+    if compute not in get_args(Compute):
+        raise unknown("compute", compute, get_args(Compute))
+    place = _device(device)
     if compute != "auto":
-        return compute
+        return place, compute
     stored = str(config.dtype or "float32").removeprefix("torch.")
-    return stored if device != "cpu" and stored in get_args(Compute) else "float32"
+    return place, stored if place != "cpu" and stored in get_args(Compute) else "float32"
 
 
 def _device(device: str) -> str:

@@ -40,6 +40,8 @@ class Step:
         The step uses the whole machine (a forward pass) and marks itself done.
     size : int
         Expected bytes of its outputs, for the plan; 0 where small.
+    seconds : float
+        About how long it will take, for the plan; 0 where short or unknown.
     cost : float
         Relative cost within its stage: for progress, and to start the dearest first.
     """
@@ -52,6 +54,7 @@ class Step:
     stage: str
     alone: bool = False
     size: int = 0
+    seconds: float = 0.0
     cost: float = 1.0
 
 

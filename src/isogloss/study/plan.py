@@ -259,8 +259,8 @@ class _Maker:
 
     def _state_steps(self) -> Iterator[Step]:
         run = self.config.run
-        n_tokens = self.corpus.words.height
         for model in self.config.models:
+            n_rows = self.corpus.words.height + self.corpus.sentences.height * len(model.sentences)
             for stack, layers, width in self.stacks[model.name]:
                 yield Step(
                     name=self.study.states_step(model.name, stack),
@@ -275,7 +275,7 @@ class _Maker:
                     outputs=(self.study.states(model.name, stack),),
                     stage="states",
                     alone=True,
-                    size=n_tokens * width * len(layers) * (2 if model.dtype == "float16" else 4),
+                    size=n_rows * width * len(layers) * (2 if model.dtype == "float16" else 4),
                 )
 
     def _spaces(self) -> list[tuple[tuple[str, ...], SelectionRule]]:

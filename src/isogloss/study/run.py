@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import isogloss
 from isogloss.config import StudyConfig, read_config
@@ -14,7 +15,8 @@ from isogloss.errors import InputError
 from isogloss.extraction import write_corpus
 from isogloss.results import Results
 from isogloss.store import Study, digest, lock_holder, locked, make_folder, read_json, write_json
-from isogloss.study.graph import execute
+from isogloss.study.estimate import check_space, with_seconds
+from isogloss.study.graph import Step, execute
 from isogloss.study.plan import Plan, make_plan, read_corpus
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ def run_study(
     plan = make_plan(
         config, read_corpus(config), root
     )  # every check of the input, before anything is written
+    check_space(plan, root)
     folder = Study(make_folder(root))
     with locked(folder.lock):
         folder.sweep()
@@ -109,15 +112,24 @@ def _version(package: str) -> str:
 
 
 def preview(study: str | Path, *, out: str | Path | None = None) -> list[dict[str, Any]]:
-    """Return the stages of a study with their steps, done steps and expected bytes; nothing is written."""
+    """Return the stages of a study: steps, steps done, and bytes and seconds of those that are not; nothing is written.
+
+    Raises
+    ------
+    UsageError, InputError
+        As `run_study`, also where the disk is too small.
+    """
     config = read_config(study)
-    folder = Study(Path(out or config.name).resolve())
-    plan = make_plan(config, read_corpus(config), folder.root)
-    return _stages(folder, [(s.name, s.key, s.stage, s.size) for s in plan.steps])[0]
+    root = Path(out or config.name).resolve()
+    plan = make_plan(config, read_corpus(config), root)
+    check_space(plan, root)
+    return _stages(Study(root), with_seconds(plan, root).steps)[0]
 
 
-def study_status(root: str | Path) -> dict[str, Any]:
+def study_status(root: str | Path, *, verify: bool = False) -> dict[str, Any]:
     """Return what of a study is done, running or missing, and its size on disk.
+
+    With `verify` every file is read and compared with its digest; else large ones only if they were written since.
 
     Raises
     ------
@@ -126,13 +138,13 @@ def study_status(root: str | Path) -> dict[str, Any]:
     """
     folder = Study(Path(root).resolve())
     if folder.plan.is_file():
-        steps = [tuple(step) for step in read_json(folder.plan)]
+        steps = [Stub(*step) for step in read_json(folder.plan)]
     else:  # made step by step: what is there is all that was asked for
         records = {name: folder.record(name) for name in folder.find_steps()}
-        steps = [(name, r["key"], name.split("/")[0], 0) for name, r in records.items() if r]
+        steps = [Stub(name, r["key"], name.split("/")[0]) for name, r in records.items() if r]
     if not steps:
         raise InputError(f"{root} is not a study folder: nothing was ever run there.")
-    stages, missing = _stages(folder, steps)
+    stages, missing = _stages(folder, steps, thorough=verify)
     files = [path for path in folder.root.rglob("*") if path.is_file()]
     return {
         "study": str(folder.root),
@@ -144,15 +156,29 @@ def study_status(root: str | Path) -> dict[str, Any]:
     }
 
 
-def _stages(folder: Study, steps: list[tuple[str, str, str, int]]) -> tuple[list[dict[str, Any]], list[str]]:
+class Stub(NamedTuple):
+    """What the plan of an earlier run says of a step."""
+
+    name: str
+    key: str
+    stage: str
+    size: int = 0
+    seconds: float = 0.0
+
+
+def _stages(
+    folder: Study, steps: Iterable[Step | Stub], *, thorough: bool = False
+) -> tuple[list[dict[str, Any]], list[str]]:
     stages: dict[str, dict[str, Any]] = {}
     missing = []
-    for name, key, stage, size in steps:
-        entry = stages.setdefault(stage, {"stage": stage, "steps": 0, "done": 0, "bytes": 0})
-        done = folder.is_done(name, key)
+    for step in steps:
+        empty = {"stage": step.stage, "steps": 0, "done": 0, "bytes": 0, "seconds": 0.0}
+        entry = stages.setdefault(step.stage, empty)
+        done = folder.is_done(step.name, step.key, thorough=thorough)
         entry["steps"] += 1
         entry["done"] += done
-        entry["bytes"] += size
+        entry["bytes"] += step.size
+        entry["seconds"] += 0.0 if done else step.seconds
         if not done:
-            missing.append(name)
+            missing.append(step.name)
     return list(stages.values()), missing

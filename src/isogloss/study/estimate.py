@@ -1,0 +1,105 @@
+"""What a study will take, before it runs: seconds, and whether its files will fit on the disk.
+
+Seconds are estimates from the machine's speed at products of matrices, which is measured, and from counts of
+operations: right to a factor of two or so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from isogloss import models
+from isogloss.config import ModelSection, SelectionRule
+from isogloss.corpus import Corpus
+from isogloss.errors import InputError
+from isogloss.store import Study, partial_folder
+from isogloss.study.graph import Step
+from isogloss.study.plan import Plan
+
+_SAMPLE = 500  # lines of a language that are tokenised to tell its subwords a word
+_RESERVE = 64 * 2**20  # bytes for tables, figures and the report
+_PASSES = 80  # products of states and centres that k-means takes, measured to convergence
+_START = 1.0  # CPU seconds of a clustering beside its products
+
+
+def with_seconds(plan: Plan, root: Path) -> Plan:
+    """Return a plan whose steps that are not done say about how many seconds they will take."""
+    study = Study(root)
+    rates: dict[str, float] = {}
+    found = []
+    for step in plan.steps:
+        done = study.is_done(step.name, step.key)
+        found.append(step if done else replace(step, seconds=_seconds(step, plan, rates)))
+    return replace(plan, steps=tuple(found))
+
+
+def check_space(plan: Plan, root: Path) -> None:
+    """Refuse a plan whose files do not fit on the disk.
+
+    Raises
+    ------
+    InputError
+        If the steps that are not done need more than is free.
+    """
+    study = Study(root)
+    needed = _RESERVE
+    for step in plan.steps:
+        if not study.is_done(step.name, step.key):
+            kept = [partial_folder(path) for path in step.outputs] if step.alone else []
+            files = (file for folder in kept for file in folder.rglob("*") if file.is_file())
+            needed += max(0, step.size - sum(file.stat().st_blocks * 512 for file in files))
+    place = next(folder for folder in (root, *root.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise InputError(
+            f"The study needs {needed / 1e9:,.1f} GB in {root}, and {free / 1e9:,.1f} GB are free there. Take fewer "
+            "layers, dtype float16, fewer sentences (n_sentences), or another folder with --out."
+        )
+
+
+def _seconds(step: Step, plan: Plan, rates: dict[str, float]) -> float:
+    if step.stage == "states":
+        model = ModelSection.model_validate(step.arguments["model"])
+        info = models.describe(model.path, revision=model.revision)
+        stack = step.arguments["stack"]
+        layers = info.check_layers(stack, model.layers)
+        rate = models.operations_per_second(info, device=step.arguments["device"], compute=model.compute)
+        work = models.work_per_subword(info, stack, layers)
+        return _n_subwords(plan.corpus, info) * work / rate
+    if step.stage not in ("trees", "concepts") or "selection" not in step.arguments:
+        return 0.0
+    model = next(m for m in plan.config.models if m.name == step.arguments["model"])
+    info = models.describe(model.path, revision=model.revision)
+    if "float32" not in rates:
+        rates["float32"] = models.operations_per_second(info, device="cpu", compute="float32")
+    n = _n_selected(plan.corpus, step.arguments)
+    times = n if step.stage == "trees" else step.arguments["n_concepts"] * _PASSES
+    return 2.0 * n * times * info.d / rates["float32"] + _START / (os.cpu_count() or 1)
+
+
+def _n_subwords(corpus: Corpus, info: models.ModelInfo) -> float:
+    """Estimate the subwords of a corpus from some of its lines."""
+    tokenizer = models.load_tokenizer(info)
+    total = 0.0
+    for language in corpus.languages:
+        texts = corpus.texts(language)
+        sample = texts[:: max(1, len(texts) // _SAMPLE)]
+        sizes = [len(ids) for ids in tokenizer(sample)["input_ids"]]
+        total += float(np.mean(sizes)) * len(texts)
+    return total
+
+
+def _n_selected(corpus: Corpus, arguments: dict[str, Any]) -> int:
+    """Return how many tokens a selection keeps, at most: links, which are not there yet, may leave out more."""
+    rule = SelectionRule.model_validate_json(arguments["selection"])
+    counts = corpus.words.filter(pl.col("language").is_in(list(arguments["languages"])))
+    counts = counts.group_by("language", "word").len().filter(pl.col("len") >= rule.min_count)
+    sizes = counts["len"] if rule.max_count is None else counts["len"].clip(upper_bound=rule.max_count)
+    return int(sizes.sum())
