@@ -187,7 +187,7 @@ def extract(
             )
             study.clear(step)
             _run(corpus, loaded, settings, study=study, name=name, key=key, batch_tokens=batch_tokens)
-    return open_states(study, name=name, stack=settings.stack)
+    return _open(study, corpus.words, corpus.sentences, name=name, stack=settings.stack)
 
 
 def states_key(corpus: Corpus, model: str | Path, *, revision: str | None = None, **settings: object) -> str:
@@ -221,18 +221,23 @@ def open_states(study: Study, *, name: str, stack: str) -> States:
     if record is None:
         raise InputError(f"There are no states of {name}/{stack} in {study.root}. Run extract first.")
     info = record["info"]
-    folder = study.states(name, stack)
     text = study.record(_CORPUS)
     if text is None or text["info"]["text"] != info["text"] or not study.is_done(_CORPUS, text["key"]):
         raise InputError(
             f"The states of {name}/{stack} in {study.root} belong to another corpus than the token table "
             "there. Run extract again."
         )
-    arrays = {int(layer): open_array(layer_file(folder, layer)) for layer in info["layers"]}
     tokens = read_table(study.tokens, WORD_COLUMNS)
+    return _open(study, tokens, read_table(study.sentences, SENTENCE_COLUMNS), name=name, stack=stack)
+
+
+def _open(study: Study, tokens: pl.DataFrame, lines: pl.DataFrame, *, name: str, stack: str) -> States:
+    record = study.record(study.states_step(name, stack))
+    assert record is not None
+    info, folder = record["info"], study.states(name, stack)
+    arrays = {int(layer): open_array(layer_file(folder, layer)) for layer in info["layers"]}
     n_subwords = np.asarray(open_array(n_subwords_file(folder)))
     tokens = tokens.with_columns(pl.Series("n_subwords", n_subwords, dtype=pl.Int16))
-    lines = read_table(study.sentences, SENTENCE_COLUMNS)
     n_text = np.asarray(open_array(n_subwords_file(sentence_folder(folder))))
     lines = lines.with_columns(pl.Series("n_subwords", n_text, dtype=pl.Int32))
     whole = {
