@@ -11,7 +11,8 @@ from pydantic import Field, field_validator, model_validator
 from isogloss.aligners import ALIGNERS
 from isogloss.discovery import find_method
 from isogloss.errors import UsageError, unknown
-from isogloss.metrics.calign import Rule
+from isogloss.metrics.bootstrap import Interval
+from isogloss.metrics.calign import Null, Rule
 from isogloss.sections import Section, read_yaml
 from isogloss.states import Drop
 from isogloss.store import folder_name, write_text
@@ -157,6 +158,11 @@ class MetricsSection(Section):
     min_size_ratio: float = Field(default=0.4, ge=0, le=1)
     rule: Rule = "symmetric"
     n_permutations: int = Field(default=200, ge=1)
+    null: Null = Field(default="targets", description="what CALIGN's chance level permutes")
+    n_bootstrap: int = Field(
+        default=200, ge=0, description="resamples of sentences for intervals; 0: Wilson's over concepts"
+    )
+    interval: Interval = "bca"
     seed: int = 0
 
 

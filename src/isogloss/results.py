@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ RESULT_COLUMNS: dict[str, type[pl.DataType]] = {
     "score": pl.Float64,
     "chance": pl.Float64,
     "adjusted": pl.Float64,
+    "p_value": pl.Float64,
+    "q_value": pl.Float64,
     "ci_low": pl.Float64,
     "ci_high": pl.Float64,
     "n": pl.Int64,
@@ -45,9 +47,9 @@ class Figure:
     Attributes
     ----------
     theta : float
-        The threshold it was computed at.
+        The threshold it was computed at; NaN where the measure has none.
     score : float
-        A share of concepts, in [0, 1]; NaN when `n` is 0.
+        A share of concepts (or the measure's own range); NaN when `n` is 0.
     chance : float
         Its expectation under the null.
     chance_sd : float
@@ -55,12 +57,14 @@ class Figure:
     p_value : float
         P(score under the null >= this score); NaN where it was not estimated.
     ci_low, ci_high : float
-        95% Wilson interval (Wilson 1927) over concepts.
+        95% interval: of a bootstrap over sentences where there is one, else Wilson's (1927) over concepts.
     n : int
         Number of concepts the share is taken over.
     coverage : float
         Share of the source types that the dictionary translates (CALIGN), or of the tokens that belong to a
         concept (COLAP).
+    draws : numpy.ndarray or None
+        The score in every resample of sentences (see `isogloss.metrics.bootstrap`), float32.
     """
 
     theta: float
@@ -72,6 +76,7 @@ class Figure:
     ci_high: float
     n: int
     coverage: float
+    draws: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     @property
     def adjusted(self) -> float:
@@ -81,7 +86,8 @@ class Figure:
     def __str__(self) -> str:
         return (
             f"{self.score:.3f} (chance {self.chance:.3f}, adjusted {self.adjusted:.3f}, 95% {self.ci_low:.3f} to "
-            f"{self.ci_high:.3f}, theta {self.theta:g}, n {self.n}, coverage {self.coverage:.2f})"
+            f"{self.ci_high:.3f}, {'' if math.isnan(self.theta) else f'theta {self.theta:g}, '}n {self.n}, "
+            f"coverage {self.coverage:.2f})"
         )
 
 
@@ -103,6 +109,14 @@ def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[floa
     # exact at the ends, where rounding would leave 1e-17
     low = 0.0 if successes == 0 else (centre - spread) / scale
     return low, 1.0 if successes == n else (centre + spread) / scale
+
+
+def mean_interval(values: npt.NDArray[np.floating], z: float = 1.959963984540054) -> tuple[float, float]:
+    """Return the normal interval of a mean, mean +- z s / root(n); (NaN, NaN) below two values."""
+    if len(values) < 2:
+        return math.nan, math.nan
+    half = z * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return float(np.mean(values)) - half, float(np.mean(values)) + half
 
 
 class _Scored:
@@ -143,9 +157,11 @@ class Alignment(_Scored):
         The direction.
     figures : tuple of Figure
         One per theta, in the order asked for.
+    soft : Figure
+        Without a threshold: the mean of `best`, which is also the area under the curve of the score over theta.
     best : numpy.ndarray
         (n source concepts,) float64: the best match of every concept over admissible target concepts; NaN where the
-        concept is not eligible.  Any theta can be read off it, and its mean is a threshold-free score.
+        concept is not eligible.  Any theta can be read off it.
     pairs : polars.DataFrame
         Admissible concept pairs, best match first: ``source_concept, target_concept, source_types, target_types,
         n_matched, match``.  All pairs at or above the smallest theta, and every source concept's best pair.
@@ -158,6 +174,7 @@ class Alignment(_Scored):
     source: str
     target: str
     figures: tuple[Figure, ...]
+    soft: Figure
     best: npt.NDArray[np.float64]
     pairs: pl.DataFrame
     words: pl.DataFrame
@@ -225,8 +242,10 @@ def signature(parts: Mapping[str, object]) -> str:
 class Results:
     """The tidy table of a study, one row a figure, with the columns of ``RESULT_COLUMNS``.
 
-    Metrics: ``calign`` (source -> target), ``calign_mean`` (mean of both directions), ``colap`` (a pair) and
-    ``colap_group`` (``source`` names the whole group, ``target`` is empty).
+    Metrics: ``calign`` (source -> target), ``calign_mean`` (mean of both directions), ``calign_soft`` and
+    ``calign_soft_mean`` (without a threshold: ``theta`` is NaN), ``colap`` (a pair) and ``colap_group`` (``source``
+    names the whole group, ``target`` is empty).  ``q_value`` controls the false-discovery rate over the layers and
+    pairs of one model, stack, clustering, metric and theta.
     """
 
     table: pl.DataFrame

@@ -103,7 +103,7 @@ def test_every_number_of_the_results_is_in_it(study: SyntheticStudy, data: dict[
     for name, dtype in RESULT_COLUMNS.items():
         expected = table[name].to_list()
         if dtype == pl.Float64:
-            expected = [None if math.isnan(x) else pytest.approx(x, abs=1e-9) for x in expected]
+            expected = [None if x is None or math.isnan(x) else pytest.approx(x, abs=1e-9) for x in expected]
         assert column(name) == expected
 
 

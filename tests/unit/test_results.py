@@ -87,7 +87,8 @@ def test_a_theta_that_was_not_computed_is_refused():
 @pytest.mark.parametrize(("rule", "expected"), [("symmetric", [0, 1]), ("paper-code", [0])])
 def test_aligned_pairs_follow_the_rule(rule, expected):
     pairs = pl.DataFrame({"source_concept": [0, 1, 2], "target_concept": [0, 1, 2], "match": [0.9, 0.8, 0.5]})
-    found = Alignment("en", "de", (figure(0.8),), np.array([0.9, 0.8, 0.5]), pairs, pairs.clear(), rule)
+    best = np.array([0.9, 0.8, 0.5])
+    found = Alignment("en", "de", (figure(0.8),), figure(math.nan), best, pairs, pairs.clear(), rule)
     assert found.aligned()["source_concept"].to_list() == expected
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ import scipy.sparse as sp
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError, unknown
+from isogloss.metrics.bootstrap import Interval, Resamples
+from isogloss.metrics.bootstrap import interval as bootstrap_interval
 from isogloss.metrics.matching import (
     SizeRule,
     best_matches,
@@ -23,13 +26,17 @@ from isogloss.metrics.matching import (
     match_counts,
     null_best_matches,
     permutations_within,
+    weighted_best_matches,
 )
-from isogloss.results import Alignment, Figure, wilson
+from isogloss.results import Alignment, Figure, mean_interval, wilson
 
 log = logging.getLogger(__name__)
 
 Rule = Literal["symmetric", "paper-code"]
 RULES: tuple[Rule, ...] = ("symmetric", "paper-code")
+Null = Literal["targets", "labels"]
+NULLS: tuple[Null, ...] = ("targets", "labels")
+Nulls = list[npt.NDArray[np.float32]]  # best matches of the eligible concepts, an array a permutation
 
 
 def calign(
@@ -42,6 +49,9 @@ def calign(
     min_size_ratio: float = 0.4,
     rule: Rule = "symmetric",
     n_permutations: int = 200,
+    null: Null = "targets",
+    resamples: Resamples | None = None,
+    interval: Interval = "bca",
     seed: int = 0,
     words: bool = True,
 ) -> Alignment:
@@ -55,6 +65,10 @@ def calign(
 
     The chance level is the mean score over `n_permutations` dictionaries whose target words are permuted among words of
     like frequency (same floor(log2) of clustered tokens); both clusterings stay as they are.
+
+    With `resamples` the intervals are of a bootstrap over sentences.  Concepts, and which types match, are kept; a type
+    weighs in a concept by how often its sentences are drawn there, in proportion to their number, so that types
+    of a single sentence come and go and frequent ones stay.
 
     Parameters
     ----------
@@ -72,7 +86,14 @@ def calign(
         ``"paper-code"`` is what the paper's script does: strict comparisons, `min_types` for the source alone, a
         size ratio of source to target, every source concept eligible.  See `isogloss.peers` for its files.
     n_permutations : int
-        Permutations for the chance level; 0 gives NaN.
+        Permutations for the chance level; 0 gives NaN.  Its standard error is `Figure.chance_sd` over the root of this.
+    null : {"targets", "labels"}
+        What is permuted: the dictionary's target words, or the concept labels of the tokens of each side.  The
+        second also scatters the tokens of a word over concepts, and errs both ways: for comparison.
+    resamples : Resamples, optional
+        Of the sentences of both sides.
+    interval : {"bca", "percentile"}
+        Of the bootstrap.
     seed : int
         Seed of the permutations.
     words : bool
@@ -92,6 +113,8 @@ def calign(
         log.warning(
             "the dictionary was induced with the model under study, %s: its score is circular", source.model
         )
+    if null not in NULLS:
+        raise unknown("null", null, NULLS)
     if not 0 <= min_size_ratio <= 1:
         raise UsageError(f"min_size_ratio must lie in [0, 1]; got {min_size_ratio}.")
     size_rule = SizeRule(min_types, min_size_ratio, strict=rule == "paper-code")
@@ -101,15 +124,28 @@ def calign(
     eligible = size_rule.eligible(n_source)
     best = np.where(eligible, best_matches(counts, n_source, n_target, size_rule), np.nan)
     generator = np.random.default_rng(seed)
-    moves = permutations_within(frequency_bins(vocabulary), n_permutations, generator)
-    null = null_best_matches(S, D, T, size_rule, moves)[:, eligible] if n_permutations else None
+    chance: Nulls = []
+    if n_permutations and null == "targets":
+        moves = permutations_within(frequency_bins(vocabulary), n_permutations, generator)
+        chance = list(null_best_matches(S, D, T, size_rule, moves)[:, eligible])
+    elif n_permutations:
+        chance = [_shuffled(source, target, dictionary, size_rule, generator) for _ in range(n_permutations)]
+    drawn = None
+    if resamples is not None:
+        weights = _type_weights(source, S, resamples)
+        drawn = weighted_best_matches(S, D, T, size_rule, weights)[:, eligible]
     translated = (np.diff(D.indptr) > 0) & (np.diff(S.indptr) > 0)
     clustered = int((np.diff(S.indptr) > 0).sum())
     coverage = float(translated.sum() / clustered) if clustered else math.nan
-    figures = tuple(_figure(best[eligible], null, theta, size_rule, coverage) for theta in thetas)
+    facts: dict[str, Any] = {"coverage": coverage, "method": interval}
+    figures = tuple(
+        _figure(best[eligible], chance, drawn, _Passing(size_rule, theta), theta=theta, **facts)
+        for theta in thetas
+    )
+    soft = _figure(best[eligible], chance, drawn, _identity, theta=math.nan, **facts)
     pairs = _pairs(counts, n_source, n_target, size_rule, min(thetas))
     matched = _matched_words(source, target, dictionary, pairs) if words else _NO_WORDS
-    return Alignment(dictionary.source, dictionary.target, figures, best, pairs, matched, rule)
+    return Alignment(dictionary.source, dictionary.target, figures, soft, best, pairs, matched, rule)
 
 
 def mean_alignment(forward: Figure, backward: Figure) -> Figure:
@@ -124,16 +160,22 @@ def mean_alignment(forward: Figure, backward: Figure) -> Figure:
         )
 
     score = mean("score")
+    low, high = score - half("ci_low"), score + half("ci_high")
+    draws = None
+    if forward.draws is not None and backward.draws is not None:
+        draws = ((forward.draws + backward.draws) / 2).astype(np.float32)
+        low, high = bootstrap_interval(score, draws)
     return Figure(
         theta=forward.theta,
         score=score,
         chance=mean("chance"),
         chance_sd=math.hypot(forward.chance_sd, backward.chance_sd) / 2,
         p_value=math.nan,
-        ci_low=score - half("ci_low"),
-        ci_high=score + half("ci_high"),
+        ci_low=low,
+        ci_high=high,
         n=forward.n + backward.n,
         coverage=mean("coverage"),
+        draws=draws,
     )
 
 
@@ -184,24 +226,86 @@ def _matrices(
     )
 
 
+def _shuffled(
+    source: Concepts,
+    target: Concepts,
+    dictionary: TranslationDictionary,
+    rule: SizeRule,
+    generator: np.random.Generator,
+) -> npt.NDArray[np.float32]:
+    """Return best matches of eligible concepts when the tokens of each side change their labels at random."""
+    left, right = (replace(side, labels=generator.permutation(side.labels)) for side in (source, target))
+    S, T, D, _ = _matrices(left, right, dictionary)
+    n_source, n_target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
+    best = best_matches(match_counts(S, D, T), n_source, n_target, rule)
+    return best[rule.eligible(n_source)].astype(np.float32)
+
+
+def _type_weights(source: Concepts, S: sp.csr_array, resamples: Resamples) -> npt.NDArray[np.float32]:
+    """Return (S.nnz, n): of every type in every concept, tokens drawn over tokens there."""
+    tokens = source.table()
+    words = tokens["word"].unique().sort()
+    index = pl.DataFrame({"word": words, "i": np.arange(len(words), dtype=np.int64)})
+    rows = tokens.join(index, on="word", how="left", maintain_order="left")["i"].to_numpy()
+    entry = rows * source.n_concepts + tokens["concept"].to_numpy()
+    coo = S.tocoo()
+    keys = coo.coords[0].astype(np.int64) * source.n_concepts + coo.coords[1]
+    order = np.argsort(keys)  # entries of S, in the order of its data, by key
+    place = order[np.searchsorted(keys[order], entry)]
+    counts = resamples.table(place, tokens["sentence"], len(keys))
+    sizes = np.bincount(place, minlength=len(keys)).astype(np.float32)
+    return np.asarray(resamples.of(counts) / sizes[:, None], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class _Passing:
+    """Turns best matches into 0 and 1 at a threshold; float32 quotients against a float32 one tie as in float64."""
+
+    rule: SizeRule
+    theta: float
+
+    def __call__(self, best: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        theta = float(np.float32(self.theta)) if best.dtype == np.float32 else self.theta
+        return np.asarray(self.rule.passes(best, theta), dtype=np.float64)
+
+
+def _identity(best: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    return best
+
+
 def _figure(
     best: npt.NDArray[np.float64],
-    null: npt.NDArray[np.float32] | None,
+    chance: Nulls,
+    drawn: npt.NDArray[np.float32] | None,
+    value: Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]],
+    *,
     theta: float,
-    rule: SizeRule,
     coverage: float,
+    method: Interval,
 ) -> Figure:
     n = len(best)
-    aligned = int(rule.passes(best, theta).sum())
-    score = aligned / n if n else math.nan
-    chance = sd = p = math.nan
-    if null is not None and n:
-        # float32 quotients against a float32 threshold: the same ties as in float64
-        scores = rule.passes(null, float(np.float32(theta))).mean(axis=1)
-        chance, sd = float(scores.mean()), float(scores.std())
-        p = float((1 + (scores >= score - 1e-12).sum()) / (1 + len(scores)))
-    low, high = wilson(aligned, n)
-    return Figure(theta, score, chance, sd, p, low, high, n, coverage)
+    values = value(best)
+    score = float(values.mean()) if n else math.nan
+    mean = sd = p = math.nan
+    if chance and n:
+        scores = np.array([value(one).mean() if len(one) else math.nan for one in chance], dtype=np.float64)
+        scores = scores[np.isfinite(scores)]
+        if len(scores):
+            mean, sd = float(scores.mean()), float(scores.std())
+            p = float((1 + (scores >= score - 1e-6).sum()) / (1 + len(scores)))
+    draws = None
+    if drawn is not None:
+        there = np.isfinite(drawn)
+        # sums in float32 may miss a tie by rounding
+        passed = value((drawn + np.float32(1e-6)).astype(np.float32)) * there
+        with np.errstate(invalid="ignore"):
+            draws = (np.where(there, passed, 0).sum(axis=1) / there.sum(axis=1)).astype(np.float32)
+        low, high = bootstrap_interval(score, draws, method=method)
+    elif math.isnan(theta):
+        low, high = mean_interval(values)
+    else:
+        low, high = wilson(int(values.sum()), n)
+    return Figure(theta, score, mean, sd, p, low, high, n, coverage, draws)
 
 
 def _pairs(

@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.signal import fftconvolve
 from scipy.special import gammaln
 
 from isogloss.concepts import Concepts
 from isogloss.errors import UsageError, unknown
+from isogloss.metrics.bootstrap import Interval, Resamples
+from isogloss.metrics.bootstrap import interval as bootstrap_interval
 from isogloss.metrics.calign import RULES, Rule
 from isogloss.results import Figure, Overlap, wilson
 
 Counts = npt.NDArray[np.int64]
+
+_N_SIZES = 20  # different sizes of concepts up to which all covariances are computed
 
 
 def colap(
@@ -25,12 +31,15 @@ def colap(
     theta_overlap: float | Sequence[float] = 0.3,
     languages: Sequence[str] | None = None,
     rule: Rule = "symmetric",
+    resamples: Resamples | None = None,
+    interval: Interval = "bca",
 ) -> Overlap:
     """Return the share of concepts in which every language owns at least `theta_overlap` of the tokens.
 
     Source: Mousi et al., *Exploring Alignment in Shared Cross-lingual Spaces*, ACL 2024, section 3.  The chance
     level is the exact expectation when tokens are dealt to concepts of the same sizes without regard to language
-    (multivariate hypergeometric); its standard deviation treats concepts as independent.
+    (multivariate hypergeometric), and so is its standard deviation (`chance_deviation`).  `p_value` is the upper
+    tail of a normal with these.
 
     Parameters
     ----------
@@ -43,6 +52,10 @@ def colap(
     rule : {"symmetric", "paper-code"}
         ``"paper-code"``: strictly more than the threshold, compared in percent as the paper's script does; their
         threshold of 30 is a `theta_overlap` of 0.3.
+    resamples : Resamples, optional
+        Of sentences, for intervals from a bootstrap; concepts are kept.
+    interval : {"bca", "percentile"}
+        Of the bootstrap.
 
     Returns
     -------
@@ -71,7 +84,10 @@ def colap(
             )
     counts = language_counts(concepts, group)
     coverage = float((concepts.labels >= 0).mean()) if len(concepts.labels) else math.nan
-    figures = tuple(_figure(counts, theta, coverage, strict=strict) for theta in thetas)
+    drawn = None if resamples is None else _drawn_counts(concepts, group, resamples)
+    figures = tuple(
+        _figure(counts, theta, coverage, strict=strict, drawn=drawn, method=interval) for theta in thetas
+    )
     return Overlap(group, figures, counts, rule)
 
 
@@ -85,12 +101,27 @@ def language_counts(concepts: Concepts, languages: Sequence[str]) -> Counts:
     return counts.reshape(concepts.n_concepts, len(languages)).astype(np.int64)
 
 
-def overlapping(counts: Counts, theta: float, *, strict: bool = False) -> npt.NDArray[np.bool_]:
-    """Return (n_concepts,) bool: every language's share reaches theta (``strict``: exceeds it, in percent)."""
+def _drawn_counts(
+    concepts: Concepts, languages: Sequence[str], resamples: Resamples
+) -> npt.NDArray[np.float32]:
+    """Return (n + 20, n_concepts, n_languages): the counts of `language_counts` in every resample."""
+    table = concepts.table().filter(pl.col("language").is_in(list(languages)))
+    index = {language: i for i, language in enumerate(languages)}
+    columns = table["language"].replace_strict(index, return_dtype=pl.Int64).to_numpy()
+    flat = table["concept"].to_numpy().astype(np.int64) * len(languages) + columns
+    counts = resamples.table(flat, table["sentence"], concepts.n_concepts * len(languages))
+    return resamples.of(counts).T.reshape(-1, concepts.n_concepts, len(languages))
+
+
+def overlapping(counts: npt.NDArray[Any], theta: float, *, strict: bool = False) -> npt.NDArray[np.bool_]:
+    """Return (..., n_concepts) bool of (..., n_concepts, n_languages): every language's share reaches theta.
+
+    ``strict``: exceeds it, in percent.
+    """
     with np.errstate(invalid="ignore"):
-        shares = counts / counts.sum(axis=1, keepdims=True)
+        shares = counts / counts.sum(axis=-1, keepdims=True, dtype=np.float64)
     passed = shares * 100 > _percent(theta) if strict else shares >= theta
-    return np.asarray(passed.all(axis=1))
+    return np.asarray(passed.all(axis=-1))
 
 
 def _percent(theta: float) -> float:
@@ -127,12 +158,9 @@ def chance_overlap(
 def _chance(n: int, totals: Counts, theta: float, strict: bool) -> float:
     if n == 0:
         return 0.0
-    k = np.arange(n + 1)
-    passed = (k / n) * 100 > _percent(theta) if strict else k / n >= theta
-    total = int(totals.sum())
+    total, least = int(totals.sum()), _least(n, theta, strict)
     if n == total:
-        return float(passed[totals].all())
-    least = int(passed.argmax()) if passed.any() else n + 1
+        return float((totals >= least).all())
     # Every sequence C(N_l, k) x^k is tilted by x and scaled so that its largest term is 1: no overflow for any N.
     tilt = math.log(n / (total - n))
     product, smallest, log_scale = np.ones(1), 0, 0.0  # product[i] is the term of smallest + i tokens
@@ -157,15 +185,113 @@ def _log_choose(n: int, k: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
 
 
-def _figure(counts: Counts, theta: float, coverage: float, *, strict: bool) -> Figure:
+def chance_deviation(sizes: Counts, totals: Counts, theta: float, *, strict: bool = False) -> float:
+    """Return the standard deviation of COLAP when tokens are dealt out at random.
+
+    ``Var = (sum_i p_i (1 - p_i) + sum_{i != j} (p_ij - p_i p_j)) / K^2``, p_ij the probability that concepts i and j
+    both overlap: of counts k_l in i and m_l in j, language by language multinomial,
+    ``p_ij = sum prod_l N_l! / (k_l! m_l! (N_l - k_l - m_l)!) / (N! / (n_i! n_j! (N - n_i - n_j)!))``, a convolution
+    in two dimensions.  It is exact up to 20 different sizes; of more, the covariances, a tenth of the variance or
+    less, are those of 20 sizes that stand for all.
+
+    Parameters
+    ----------
+    sizes : numpy.ndarray
+        (n_concepts,) tokens of every concept, all above 0.
+    totals : numpy.ndarray
+        (n_languages,) tokens of every language.
+    theta : float
+    """
+    distinct: Any
+    distinct, counted = np.unique(sizes, return_counts=True)
+    alone = np.array([_chance(int(n), totals, theta, strict) for n in distinct])
+    times: Any = counted.astype(np.float64)
+    variance = float((times * alone * (1 - alone)).sum())
+    if len(distinct) > _N_SIZES:  # of every twentieth of the concepts the middle size
+        ordered = np.sort(sizes)
+        middle = ordered[((np.arange(_N_SIZES) + 0.5) * len(sizes) / _N_SIZES).astype(np.int64)]
+        distinct, counted = np.unique(middle, return_counts=True)
+        times = counted * (len(sizes) / _N_SIZES)
+        alone = np.array([_chance(int(n), totals, theta, strict) for n in distinct])
+    for i, n in enumerate(distinct):
+        for j in range(i, len(distinct)):
+            pairs = times[i] * (times[i] - 1) if i == j else 2 * times[i] * times[j]
+            if pairs and alone[i] * alone[j] > 0:
+                both = _chance_of_both(int(n), int(distinct[j]), totals, theta, strict)
+                variance += float(pairs) * (both - alone[i] * alone[j])
+    return math.sqrt(max(variance, 0.0)) / len(sizes)
+
+
+def _chance_of_both(n: int, m: int, totals: Counts, theta: float, strict: bool) -> float:
+    """Return the probability that a concept of n and one of m tokens both overlap."""
+    total = int(totals.sum())
+    if n + m > total:
+        return 0.0
+    least = [_least(size, theta, strict) for size in (n, m)]
+    slack = [size - len(totals) * low for size, low in zip((n, m), least, strict=True)]
+    if min(slack) < 0:
+        return 0.0
+    # counts above the least ones run to the slack; every table is tilted and scaled as in _chance
+    more = np.arange(slack[0] + 1)[:, None], np.arange(slack[1] + 1)[None, :]
+    rest = max(total - n - m, 0.5)
+    tilt = (math.log(n / rest), math.log(m / rest))
+    product, log_scale = np.zeros((1, 1)), 0.0
+    for number, size in enumerate(totals):
+        a, b = more[0] + least[0], more[1] + least[1]
+        left = int(size) - a - b
+        logs = np.where(
+            left >= 0, -gammaln(a + 1) - gammaln(b + 1) - gammaln(np.maximum(left, 0) + 1), -np.inf
+        )
+        logs = logs + gammaln(int(size) + 1) + a * tilt[0] + b * tilt[1]
+        top = float(logs.max())
+        if top == -math.inf:
+            return 0.0
+        terms = np.exp(logs - top)
+        log_scale += top
+        if number == 0:
+            product = terms
+        elif number < len(totals) - 1:
+            product = np.maximum(fftconvolve(product, terms)[: slack[0] + 1, : slack[1] + 1], 0)
+        else:  # only the sum that uses up both concepts is wanted
+            product = np.array([[(product * terms[::-1, ::-1]).sum()]])
+    if product[0, 0] <= 0:
+        return 0.0
+    log_all = gammaln(total + 1) - gammaln(n + 1) - gammaln(m + 1) - gammaln(total - n - m + 1)
+    log_all += n * tilt[0] + m * tilt[1]
+    return float(min(1.0, math.exp(math.log(product[0, 0]) + log_scale - log_all)))
+
+
+def _least(n: int, theta: float, strict: bool) -> int:
+    """Return the smallest count of n tokens whose share passes theta."""
+    k = np.arange(n + 1)
+    passed = (k / n) * 100 > _percent(theta) if strict else k / n >= theta
+    return int(passed.argmax()) if passed.any() else n + 1
+
+
+def _figure(
+    counts: Counts,
+    theta: float,
+    coverage: float,
+    *,
+    strict: bool,
+    drawn: npt.NDArray[np.float32] | None,
+    method: Interval,
+) -> Figure:
     sizes = counts.sum(axis=1)
     kept = sizes > 0
     n = int(kept.sum())
     if n == 0:
         return Figure(theta, *(math.nan,) * 6, n=0, coverage=coverage)
     found = int(overlapping(counts[kept], theta, strict=strict).sum())
-    probabilities = chance_overlap(sizes[kept], counts.sum(axis=0), theta, strict=strict)
-    chance, sd = float(probabilities.mean()), float(np.sqrt((probabilities * (1 - probabilities)).sum()) / n)
+    totals = counts.sum(axis=0)
+    chance = float(chance_overlap(sizes[kept], totals, theta, strict=strict).mean())
+    sd = chance_deviation(sizes[kept], totals, theta, strict=strict)
     p_value = 0.5 * math.erfc((found / n - chance) / (sd * math.sqrt(2))) if sd > 0 else math.nan
     low, high = wilson(found, n)
-    return Figure(theta, found / n, chance, sd, p_value, low, high, n, coverage)
+    draws = None
+    if drawn is not None:
+        there = drawn[:, kept].sum(axis=2) > 0
+        passed = overlapping(drawn[:, kept], theta, strict=strict) & there
+        draws = (passed.sum(axis=1) / np.maximum(there.sum(axis=1), 1)).astype(np.float32)
+        low, high = bootstrap_interval(found / n, draws, method=method)
+    return Figure(theta, found / n, chance, sd, p_value, low, high, n, coverage, draws)

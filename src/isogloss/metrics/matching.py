@@ -134,6 +134,55 @@ def null_best_matches(
     return result
 
 
+def weighted_best_matches(
+    S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: SizeRule, weights: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Return best matches when the types of source concepts weigh unequally, as in resamples of sentences.
+
+    Which pairs of concepts are admissible, and which types match, is kept.
+
+    Parameters
+    ----------
+    weights : numpy.ndarray
+        (S.nnz, n) float32, not negative: of every entry of `S`, a type in a concept, in the order of its data.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, K_s) float32 in [0, 1]; NaN where all types of a concept weigh nothing.
+    """
+    source, target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
+    allowed = rule.admissible(source[:, None], target[None, :])
+    reached = (D @ T).tocsr()
+    arrays = [m.tocsr() for m in (S, reached)]
+    pointers = [a for m in arrays for a in (m.indptr.astype(np.int64), m.indices.astype(np.int32))]
+    n = weights.shape[1]
+    result = np.full((n, len(source)), np.nan, np.float32)
+    _weighted(*pointers, np.ascontiguousarray(weights.T), allowed, result)
+    return result
+
+
+@numba.njit(parallel=True, cache=True)
+def _weighted(s_ptr, s_ix, r_ptr, r_ix, weights, allowed, result):  # type: ignore[no-untyped-def] # noqa: PLR0917
+    n_source, n_target = allowed.shape
+    for p in numba.prange(len(weights)):
+        matched = np.zeros((n_source, n_target), np.float32)
+        total = np.zeros(n_source, np.float32)
+        for w in range(len(s_ptr) - 1):
+            for c in range(s_ptr[w], s_ptr[w + 1]):
+                s = s_ix[c]
+                total[s] += weights[p, c]
+                for i in range(r_ptr[w], r_ptr[w + 1]):
+                    matched[s, r_ix[i]] += weights[p, c]
+        for s in range(n_source):
+            most = np.float32(0)
+            for t in range(n_target):
+                if allowed[s, t] and matched[s, t] > most:
+                    most = matched[s, t]
+            if total[s] > 0:
+                result[p, s] = most / total[s]
+
+
 @numba.njit(parallel=True, cache=True)
 def _null(s_ptr, s_ix, d_ptr, d_ix, t_ptr, t_ix, source, allowed, permutations, result):  # type: ignore[no-untyped-def] # noqa: PLR0917
     n_source, n_target = allowed.shape

@@ -1,7 +1,18 @@
 """A study: from a study file to a folder with results, through steps that are skipped when done."""
 
+from isogloss.study.compare import compare
 from isogloss.study.opened import FinishedStudy, Run, open_study
 from isogloss.study.plan import Plan, make_plan
 from isogloss.study.run import preview, run_study, study_status
 
-__all__ = ["FinishedStudy", "Plan", "Run", "make_plan", "open_study", "preview", "run_study", "study_status"]
+__all__ = [
+    "FinishedStudy",
+    "Plan",
+    "Run",
+    "compare",
+    "make_plan",
+    "open_study",
+    "preview",
+    "run_study",
+    "study_status",
+]

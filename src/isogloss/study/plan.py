@@ -21,7 +21,7 @@ from isogloss.store import Study, digest, file_digest, run_name
 from isogloss.study import steps as work
 from isogloss.study.graph import Step
 
-VERSION = 2  # of the steps made here; raise it when a formula or a file changes
+VERSION = 3  # of the steps made here; raise it when a formula or a file changes
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
@@ -17,8 +18,10 @@ from isogloss.dictionary import TranslationDictionary, WordLinks
 from isogloss.discovery import METHODS, discover
 from isogloss.extraction import extract, open_states
 from isogloss.metrics import calign, colap, mean_alignment
+from isogloss.metrics.bootstrap import Resamples
 from isogloss.results import Alignment, Figure, Results, signature
-from isogloss.store import Study, run_name
+from isogloss.store import Study, run_name, write_table
+from isogloss.study.compare import with_q_values
 
 
 def link_words(
@@ -218,9 +221,14 @@ def measure_layer(
             "source": source,
             "target": target,
             **{name: getattr(figure, name) for name in _FIGURE},
+            "q_value": math.nan,  # over the whole study: see gather_results
+            "draws": figure.draws,
             "signature": signature(parts),
         }
 
+    resamples = None
+    if settings.n_bootstrap:  # the same sentences for every model, layer and metric: differences are paired
+        resamples = Resamples.draw(tokens["sentence"].unique(), settings.n_bootstrap, seed=settings.seed)
     alone = {language: concepts((language,)) for language in {x: None for pair in pairs for x in pair}}
     rows = []
     for left, right in pairs:
@@ -228,21 +236,33 @@ def measure_layer(
         for s, t in permutations((left, right)):
             path = study.dictionary(s, t)
             dictionary = TranslationDictionary.read(path, source=s, target=t, induced_by=facts["dictionary"])
-            found[s] = align_concepts(alone[s], alone[t], dictionary, settings)
+            found[s] = align_concepts(alone[s], alone[t], dictionary, settings, resamples=resamples)
             rows += [row("calign", s, t, figure) for figure in found[s].figures]
+            rows.append(row("calign_soft", s, t, found[s].soft))
         both = zip(found[left].figures, found[right].figures, strict=True)
         rows += [row("calign_mean", left, right, mean_alignment(a, b)) for a, b in both]
+        soft = mean_alignment(found[left].soft, found[right].soft)
+        rows.append(row("calign_soft_mean", left, right, soft))
+    options: dict[str, Any] = {
+        "rule": settings.rule,
+        "resamples": resamples,
+        "interval": settings.interval,
+    }
     for left, right in pairs:
-        overlap = colap(concepts((left, right)), theta_overlap=settings.theta_overlap, rule=settings.rule)
+        overlap = colap(concepts((left, right)), theta_overlap=settings.theta_overlap, **options)
         rows += [row("colap", left, right, figure) for figure in overlap.figures]
     thetas = [group_theta(theta, len(languages)) for theta in settings.theta_overlap]
-    overlap = colap(concepts(languages), theta_overlap=thetas, rule=settings.rule)
+    overlap = colap(concepts(languages), theta_overlap=thetas, **options)
     rows += [row("colap_group", "+".join(languages), "", figure) for figure in overlap.figures]
-    Results.from_rows(rows).write(study.metrics(model, stack, run_name(method, n_concepts, seed), layer))
+    drawn = [row.pop("draws") for row in rows]
+    table = Results.from_rows(rows).table
+    draws = pl.Series("draws", [None if x is None else x.tolist() for x in drawn], dtype=pl.List(pl.Float32))
+    path = study.metrics(model, stack, run_name(method, n_concepts, seed), layer)
+    write_table(path, table.with_columns(draws))
     return {"n_figures": len(rows)}
 
 
-_FIGURE = ("theta", "score", "chance", "adjusted", "ci_low", "ci_high", "n", "coverage")
+_FIGURE = ("theta", "score", "chance", "adjusted", "p_value", "ci_low", "ci_high", "n", "coverage")
 
 
 def align_concepts(
@@ -263,6 +283,8 @@ def align_concepts(
             "min_size_ratio": settings.min_size_ratio,
             "rule": settings.rule,
             "n_permutations": settings.n_permutations,
+            "null": settings.null,
+            "interval": settings.interval,
             "seed": settings.seed,
             "words": False,
             **options,
@@ -275,18 +297,20 @@ def signature_parts(
 ) -> dict[str, object]:
     """Return what a reader needs to reproduce a figure, in a fixed order."""
     parts: dict[str, object] = {"isogloss": facts["version"], "metric": metric, "rule": settings.rule}
-    parts["theta"] = f"{theta:g}"
+    if not math.isnan(theta):
+        parts["theta"] = f"{theta:g}"
     if metric.startswith("calign"):
         parts |= {
             "top": facts["top"],
             "min_types": f"{settings.min_types:g}",
             "min_size_ratio": f"{settings.min_size_ratio:g}",
             "dictionary": facts["dictionary"],
-            "null": f"targets{settings.n_permutations}s{settings.seed}",
+            "null": f"{settings.null}{settings.n_permutations}s{settings.seed}",
             "select": facts["select_calign"],
         }
     else:
         parts |= {"null": "hypergeometric", "select": facts["select_colap"]}
+    parts["ci"] = f"{settings.interval}{settings.n_bootstrap}" if settings.n_bootstrap else "wilson"
     parts |= {
         "model": facts["model"],
         "pooling": facts["pooling"],
@@ -303,7 +327,9 @@ def signature_parts(
 def gather_results(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
     """Join the figures of all layers into results.parquet and results.csv."""
     study = Study(root)
-    results = Results.concat([Results.read(root / part) for part in parts])
+    together = Results.concat([Results.read(root / part) for part in parts])
+    names = ["model", "stack", "method", "n_concepts", "seed", "metric", "theta"]
+    results = Results(with_q_values(together.table, names))
     results.write(study.results)
     results.write_csv(study.results_csv)
     return {"n_figures": results.table.height}

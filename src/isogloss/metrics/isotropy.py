@@ -1,0 +1,125 @@
+"""Isotropy: do vectors use all directions of their space, or do they sit in a narrow cone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import logsumexp
+
+from isogloss.metrics.retrieval import Vectors, centred, matrix, unit
+
+
+def mean_cosine(X: Vectors) -> float:
+    """Return the mean cosine over all pairs of rows; 0 for isotropic vectors, near 1 in a narrow cone.
+
+    Parameters
+    ----------
+    X : array (n, d) of float
+
+    Returns
+    -------
+    float
+        In [-1/(n-1), 1]; 1 for constant rows.  The cosine with a row of length 0 counts as 0.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two rows, or a number is not finite.
+
+    Notes
+    -----
+    With rows u of length 1, ``(|Σ uᵢ|² - Σ |uᵢ|²) / (n(n-1))``: exact, without the n x n matrix that Ethayarajh, *How
+    Contextual are Contextualized Word Representations?*, EMNLP 2019, samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mean_cosine(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]])).__round__(6)
+    0.333333
+    """
+    rows = unit(matrix(X, what="The mean cosine", least=2))
+    n, total = len(rows), rows.sum(axis=0)
+    return float((total @ total - (rows**2).sum()) / (n * (n - 1)))
+
+
+def isoscore(X: Vectors) -> float:
+    """Return IsoScore: the share of dimensions the variance is spread over.
+
+    Parameters
+    ----------
+    X : array (n, d) of float
+        At least as many rows as columns, or the score falls short: n rows span at most n - 1 directions.
+
+    Returns
+    -------
+    float
+        In [0, 1]: (k - 1) / (d - 1) if the variance is spread evenly over k of d dimensions.  NaN if d is 1 or the
+        rows are constant.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two rows, or a number is not finite.
+
+    Notes
+    -----
+    Rudman, Gillman, Rayne and Eickhoff, *IsoScore: Measuring the Uniformity of Embedding Space Utilization*, Findings
+    of ACL 2022.  Their steps (variances σ along the principal axes, scaled to length √d; distance to the vector of
+    ones; rescaling) come to ``((Σσ)² / Σσ² - 1) / (d - 1)``; here Σσ is the trace of the covariance and Σσ² its
+    squared Frobenius norm, and no axis has to be found.  Centred: the mean does not count.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> isoscore(np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])).__round__(6)
+    0.5
+    """
+    x = centred(matrix(X, what="IsoScore", least=2))
+    d, largest = x.shape[1], float(np.abs(x).max())
+    if d == 1 or largest == 0:
+        return math.nan
+    x = x / largest
+    products = x @ x.T if len(x) < d else x.T @ x
+    spread = float((x**2).sum()) ** 2 / float((products**2).sum())
+    return float(np.clip((spread - 1) / (d - 1), 0, 1))
+
+
+def partition_isotropy(X: Vectors) -> float:
+    """Return min Z(a) / max Z(a), Z(a) = Σ exp(a · xᵢ), over the principal directions a; 1 for isotropic vectors.
+
+    Parameters
+    ----------
+    X : array (n, d) of float
+        As they are: neither centred nor scaled.  Longer vectors have a lower figure, so it compares layers of like
+        norm only.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 if all rows are 0.  With norms in the hundreds, as in deep layers, it is 0 to all digits.
+
+    Raises
+    ------
+    InputError
+        If X is empty, or a number is not finite.
+
+    Notes
+    -----
+    Mu and Viswanath, *All-but-the-Top: Simple and Effective Postprocessing for Word Representations*, ICLR 2018: a
+    runs over the eigenvectors of XᵀX.  An eigenvector's sign is arbitrary and Z depends on it; both signs are taken
+    here, which is at most what one sign gives and does not depend on the linear algebra library.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> partition_isotropy(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
+    1.0
+    """
+    x = matrix(X, what="Partition isotropy")
+    directions = np.linalg.svd(x, full_matrices=False)[2]
+    along = x @ directions.T
+    log_z = np.concatenate([logsumexp(along, axis=0), logsumexp(-along, axis=0)])
+    if len(directions) < x.shape[1]:  # the eigenvectors with eigenvalue 0 that the thin SVD leaves out: Z = n
+        log_z = np.append(log_z, math.log(len(x)))
+    return float(np.exp(log_z.min() - log_z.max()))

@@ -1,0 +1,470 @@
+"""What the members of a concept share: labels, how many concepts they explain, and which kinds of concepts align.
+
+A *unit* is a type in a concept, as in a row of `Concepts.types`; a type that occurs in two concepts is two units.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.special import gammaln
+
+from isogloss.concepts import Concepts
+from isogloss.errors import InputError, UsageError, unknown
+from isogloss.metrics.colap import chance_overlap, overlapping
+from isogloss.metrics.matching import SizeRule
+from isogloss.metrics.word_facts import BYS, By, Units, check_properties, least_carrying, units_of
+from isogloss.results import Alignment, Overlap, wilson
+
+ALL = "all"
+FAMILY = "^([^:]*):"  # "feats" of "feats:Case"
+MEASURED = ("share", "n_carrying", "n_types", "base_rate", "chance", "p_value", "q_value", "significant")
+Int = npt.NDArray[np.int64]
+Float = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ConceptLabels:
+    """The labels of the concepts of one space, and what chance would give: the result of `label_concepts`.
+
+    Attributes
+    ----------
+    table : polars.DataFrame
+        One row a label that a concept takes, at most one a concept and kind: ``concept`` (i32), ``kind``, ``value``
+        (str), ``share`` (of the concept's types, or tokens, that carry the value), ``n_carrying``, ``n_types`` (i64,
+        types that carry it and all), ``base_rate`` (share of all units, or tokens, of the space that carry it),
+        ``chance`` (probability that a random concept of that size reaches the threshold), ``p_value`` (that at least
+        `n_carrying` types of a random concept carry it), ``q_value`` and ``significant``.
+    values : polars.DataFrame
+        The label set: ``kind, value, n_types`` (distinct types with a token that carries it), ``base_rate``.
+    n_types : numpy.ndarray
+        (n_concepts,) int64: types of every concept.
+    null : polars.DataFrame
+        ``draw, kind, n_labelled, n_covered`` of random concepts, where either is not 0.
+    threshold, q : float
+    min_types, n_permutations : int
+    by : {"types", "tokens"}
+    """
+
+    table: pl.DataFrame
+    values: pl.DataFrame
+    n_types: Int
+    null: pl.DataFrame
+    threshold: float
+    q: float
+    min_types: int
+    n_permutations: int
+    by: By
+
+    @property
+    def eligible(self) -> Bool:
+        """(n_concepts,) bool: the concept has at least `min_types` types."""
+        return np.asarray(self.n_types >= self.min_types)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of the label set and their families (``feats`` of ``feats:Case``), by name."""
+        groups = _groups(self.values["kind"])["group"].unique().sort()
+        return tuple(group for group in groups.to_list() if group != ALL)
+
+    def of(self, kind: str, *, significant: bool = True) -> pl.DataFrame:
+        """Return the labels of one kind or family, only those beyond chance unless told otherwise.
+
+        Raises
+        ------
+        UsageError
+            If the label set has no such kind.
+        """
+        if kind not in self.kinds:
+            raise unknown("kind of label", kind, self.kinds)
+        found = (pl.col("kind") == kind) | (pl.col("kind").str.extract(FAMILY) == kind).fill_null(False)
+        return self.table.filter(found & (pl.col("significant") | pl.lit(not significant)))
+
+    def __repr__(self) -> str:
+        labelled, n = self.table["concept"].n_unique(), int(self.eligible.sum())
+        return (
+            f"ConceptLabels({labelled} of {n} concepts take {self.table.height} labels at {self.threshold:g})"
+        )
+
+
+def label_concepts(
+    concepts: Concepts,
+    properties: pl.DataFrame,
+    *,
+    threshold: float = 0.9,
+    min_types: int = 5,
+    by: By = "types",
+    q: float = 0.05,
+    n_permutations: int = 100,
+    seed: int = 0,
+) -> ConceptLabels:
+    """Label concepts with what at least `threshold` of their types share, and say which labels chance explains.
+
+    A type carries a value in a concept when more than half of its tokens *in that concept* do.  A concept of at least
+    `min_types` types takes, of every kind, the value that the largest share of its types carries, if that share reaches
+    the threshold; of equal ones the first by name.  Source: Dalvi et al., *Discovering Latent Concepts Learned in
+    BERT*, ICLR 2022, who ask for 90% of the types.
+
+    A random concept of n types draws them from all N units of the space.  If K of these carry the value, the number X
+    that carries it among the n is hypergeometric: ``P(X >= x) = sum over k >= x of C(K, k) C(N - K, n - k) / C(N, n)``.
+    Frequent types are in many concepts and so are many units: random concepts have their fair share of them.  (A real
+    concept has a type once at most, so that it varies a little less: chance errs on the high side.)
+
+    Parameters
+    ----------
+    concepts : Concepts
+        Of one language or of several together.
+    properties : polars.DataFrame
+        ``row, kind, value`` from `word_properties`, or of your own; rows of other tokens are ignored.
+    threshold : float
+        In (0, 1].
+    min_types : int
+        Smallest number of types of a concept that can take a label; at least 1.
+    by : {"types", "tokens"}
+        Of what the share is taken.  With ``"tokens"`` `chance` is counted in the permutations; p-values are over types.
+    q : float
+        In (0, 1): the false discovery rate (Benjamini and Hochberg 1995) at which a label is more than chance allows.
+        A test is any eligible concept with any value that a random concept of its size could take; tests that take
+        no label count with p = 1.
+    n_permutations : int
+        Random concepts for `label_set_scores`: units are dealt to concepts of the same numbers of types.
+    seed : int
+        Seed of the permutations.
+
+    Returns
+    -------
+    ConceptLabels
+        Its label set are the values that ``threshold * min_types`` distinct types or more carry on some token, and not
+        every token of the space (the language, in a space of one): the others no concept could take, or all would.
+
+    Raises
+    ------
+    UsageError
+        If an option is out of range.
+    InputError
+        If `properties` lacks a column or has a kind named ``all``.
+
+    Examples
+    --------
+    >>> import numpy as np, polars as pl
+    >>> words = [*"abcdefghij"]
+    >>> tokens = pl.DataFrame({"row": range(10), "language": ["en"] * 10, "sentence": [0] * 10,
+    ...                        "position": range(10), "word": words})
+    >>> concepts = Concepts(tokens, np.repeat([0, 1], 5).astype(np.int32), 2)
+    >>> tags = pl.DataFrame({"row": range(10), "kind": ["upos"] * 10, "value": ["NOUN"] * 5 + ["VERB"] * 5})
+    >>> label_concepts(concepts, tags).table.select("concept", "value", "share", "p_value").row(0)
+    (0, 'NOUN', 1.0, 0.003968253968253968)
+    """
+    _check(threshold, min_types, q, n_permutations)
+    if by not in BYS:
+        raise unknown("unit of labels", by, BYS)
+    check_properties(properties, reserved=ALL)
+    at_least = least_carrying(np.array([min_types]), threshold)[0]
+    units, values = units_of(concepts, properties, int(at_least), by=by)
+    n_types = np.bincount(units.concept, minlength=concepts.n_concepts).astype(np.int64)
+    eligible = n_types >= min_types
+    observed = _best(units.reached(units.concept, eligible, threshold).with_columns(draw=pl.lit(0)), values)
+    generator = np.random.default_rng(seed)
+    draws = [
+        units.reached(generator.permuted(units.concept), eligible, threshold).with_columns(draw=pl.lit(i))
+        for i in range(n_permutations)
+    ]
+    random = pl.concat(draws) if draws else observed.select("concept", "v", "share", "draw").clear()
+    if by == "types":
+        least = least_carrying(n_types, threshold)
+        here = observed["concept"].to_numpy()
+        chance = hypergeometric_tail(least[here], n_types[here], observed["n_units"].to_numpy(), units.n)
+        table = observed.with_columns(chance=chance)
+    else:
+        least = np.ones_like(n_types)
+        often = random.group_by("concept", "v").agg(chance=pl.len() / max(n_permutations, 1))
+        table = observed.join(often, on=["concept", "v"], how="left", maintain_order="left")
+        table = table.with_columns(pl.col("chance").fill_null(0.0 if n_permutations else math.nan))
+    possible = np.searchsorted(np.sort(least[eligible]), values["n_units"].to_numpy(), side="right")
+    table = _tested(table, units, n_types, n_tests=int(possible.sum()))
+    table = table.with_columns(significant=pl.col("q_value") <= q).select(
+        "concept", "kind", "value", *MEASURED
+    )
+    null = _tally(_best(random, values))
+    label_set = values.select("kind", "value", "n_types", "base_rate")
+    return ConceptLabels(table, label_set, n_types, null, threshold, q, min_types, n_permutations, by)
+
+
+def hypergeometric_tail(least: Int, n: Int, carrying: Int, total: int) -> Float:
+    """Return P(X >= least) for X carriers among n units drawn without replacement from `total`, elementwise.
+
+    Parameters
+    ----------
+    least, n, carrying : numpy.ndarray
+        (m,) int64; units asked for, units drawn, and carriers among all.
+    total : int
+
+    Returns
+    -------
+    numpy.ndarray
+        (m,) float64 in [0, 1], by summing the probabilities of the tail, so that small ones keep their digits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = np.array([1])
+    >>> round(hypergeometric_tail(one, one, one, 4).item(), 12)
+    0.25
+    """
+    first = np.maximum(least, np.maximum(0, n - (total - carrying)))
+    terms = np.maximum(np.minimum(n, carrying) - first + 1, 0)
+    starts = np.concatenate([[0], np.cumsum(terms)])
+    item = np.repeat(np.arange(len(terms)), terms)
+    k = first[item] + np.arange(starts[-1]) - starts[item]
+    log = gammaln(np.arange(total + 2, dtype=np.float64) + 1)  # log[i] = log(i!)
+
+    def choose(a: Int, b: Int) -> Float:
+        return np.asarray(log[a] - log[b] - log[a - b])
+
+    K, drawn = carrying[item], n[item]
+    logs = choose(K, k) + choose(total - K, drawn - k) - choose(np.full_like(K, total), drawn)
+    return np.minimum(np.bincount(item, np.exp(logs), len(terms)), 1.0)
+
+
+def label_set_scores(labels: ConceptLabels) -> pl.DataFrame:
+    """Return how many concepts the label set explains and how much of it they use, for every kind and over all.
+
+    ``alignment`` is the share of eligible concepts that take some label, ``coverage`` the share of the label set's
+    values that some concept takes.  Source: Dalvi et al. 2022; Hawasly et al., *Scaling up Discovery of Latent Concepts
+    in Deep NLP Models*, EACL 2024.  Chance is the mean score of random concepts of the same sizes
+    (`label_concepts`); a family (``feats`` of ``feats:Case``, ...) and ``all`` count a concept once.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row a kind and measure: ``kind``, ``measure`` (``alignment`` or ``coverage``), ``score``, ``chance``,
+        ``chance_sd``, ``p_value`` (of a score at least as high by chance), ``adjusted`` ((score - chance) /
+        (1 - chance)), ``ci_low``, ``ci_high`` (95%, Wilson), ``n`` (concepts or values), ``significant`` (the score by
+        labels beyond chance alone).  Kinds by name, ``all`` last.  NaN where n is 0, and chance where there were no
+        permutations.
+    """
+    n_concepts, draws = int(labels.eligible.sum()), labels.n_permutations
+    n_values = dict(_groups(labels.values["kind"]).group_by("group").len().iter_rows())
+    taken = labels.table.with_columns(draw=pl.lit(0))
+    observed, sure = _tally(taken), _tally(taken.filter("significant"))
+    rows = []
+    for kind in (*labels.kinds, ALL):
+        here = pl.col("kind") == kind
+        for measure, column, n in (
+            ("alignment", "n_labelled", n_concepts),
+            ("coverage", "n_covered", n_values.get(kind, 0)),
+        ):
+            found, beyond = (int(t.filter(here)[column].sum()) for t in (observed, sure))
+            null = np.zeros(draws)
+            null[labels.null.filter(here)["draw"].to_numpy()] = labels.null.filter(here)[column].to_numpy()
+            known = bool(draws and n)
+            chance = float(null.mean()) / n if known else math.nan
+            low, high = wilson(found, n)
+            rows.append(
+                {
+                    "kind": kind,
+                    "measure": measure,
+                    "score": found / n if n else math.nan,
+                    "chance": chance,
+                    "chance_sd": float(null.std()) / n if known else math.nan,
+                    "p_value": float((1 + (null >= found).sum()) / (1 + draws)) if known else math.nan,
+                    "adjusted": (found / n - chance) / (1 - chance) if known and chance < 1 else math.nan,
+                    "ci_low": low,
+                    "ci_high": high,
+                    "n": n,
+                    "significant": beyond / n if n else math.nan,
+                }
+            )
+    return pl.DataFrame(rows)
+
+
+def split_alignment(
+    alignment: Alignment,
+    labels: ConceptLabels,
+    *,
+    kind: str,
+    theta: float | None = None,
+    significant: bool = True,
+    chance: Float | None = None,
+) -> pl.DataFrame:
+    """Return CALIGN by label: which share of the source concepts with each label is aligned.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        From `calign`.
+    labels : ConceptLabels
+        Of the source concepts of `alignment`.
+    kind : str
+        A kind or a family of the label set.  In a family a concept may have several labels, and counts for each.
+    theta : float, optional
+        Any threshold in (0, 1] (default: the first of `alignment`).
+    significant : bool
+        Only labels beyond chance; a concept whose labels are not counts among those without.
+    chance : numpy.ndarray, optional
+        (n source concepts,) probability of every concept to be aligned under the null.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``value`` (str; null: concepts that take no label of the kind), ``n`` (i64, concepts that are eligible for both
+        CALIGN and labels), ``score`` (share of them that are aligned), ``chance`` (mean of `chance`, or NaN),
+        ``ci_low``, ``ci_high`` (95%, Wilson), by value, null last.  Values that no eligible concept takes are left out.
+
+    Raises
+    ------
+    UsageError
+        If the kind is unknown or theta out of range.
+    InputError
+        If the labels, or `chance`, are not of as many concepts as the alignment.
+    """
+    limit, strict = _theta(alignment, theta), alignment.rule == "paper-code"
+    _check_sizes(len(alignment.best), labels, "the source concepts of the alignment")
+    known = ~np.isnan(alignment.best)
+    hit = known & SizeRule(strict=strict).passes(alignment.best, limit)
+    return _split(labels.of(kind, significant=significant), labels.eligible & known, hit, chance)
+
+
+def split_overlap(
+    overlap: Overlap,
+    labels: ConceptLabels,
+    *,
+    kind: str,
+    theta: float | None = None,
+    significant: bool = True,
+) -> pl.DataFrame:
+    """Return COLAP by label: which share of the concepts with each label overlaps.
+
+    The rule is that of `colap`, and chance its exact probability for concepts of these sizes; see `split_alignment` for
+    the parameters, the columns and the errors.
+
+    Parameters
+    ----------
+    overlap : Overlap
+        From `colap`.
+    labels : ConceptLabels
+        Of the same concepts.
+    kind : str
+    theta : float, optional
+    significant : bool
+
+    Returns
+    -------
+    polars.DataFrame
+        ``value, n, score, chance, ci_low, ci_high``.  Concepts without a token of the group's languages are left out.
+    """
+    limit, strict = _theta(overlap, theta), overlap.rule == "paper-code"
+    _check_sizes(len(overlap.counts), labels, "the concepts of the overlap")
+    sizes = overlap.counts.sum(axis=1)
+    chance = chance_overlap(sizes, overlap.counts.sum(axis=0), limit, strict=strict)
+    hit = overlapping(overlap.counts, limit, strict=strict)
+    return _split(labels.of(kind, significant=significant), labels.eligible & (sizes > 0), hit, chance)
+
+
+# -- labels -----------------------------------------------------------------------------------------
+
+
+def _check(threshold: float, min_types: int, q: float, n_permutations: int) -> None:
+    if not 0 < threshold <= 1:
+        raise UsageError(f"threshold is a share and must lie in (0, 1]; got {threshold}.")
+    if min_types < 1:
+        raise UsageError(f"min_types must be at least 1; got {min_types}.")
+    if not 0 < q < 1:
+        raise UsageError(f"q is a false discovery rate and must lie in (0, 1); got {q}.")
+    if n_permutations < 0:
+        raise UsageError(f"n_permutations must not be negative; got {n_permutations}.")
+
+
+def _best(reached: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
+    """Keep, of every draw, concept and kind, the value with the largest share; of equal ones the first by name."""
+    known = reached.join(values, on="v")
+    order = known.sort("draw", "concept", "kind", "share", "v", descending=[False, False, False, True, False])
+    return order.unique(["draw", "concept", "kind"], keep="first", maintain_order=True)
+
+
+def _tested(labels: pl.DataFrame, units: Units, n_types: Int, *, n_tests: int) -> pl.DataFrame:
+    """Add ``n_carrying, n_types, p_value, q_value`` to labels."""
+    concept, width = labels["concept"].to_numpy(), np.int64(units.n_values)
+    flat = (units.concept[units.unit] * width + units.value)[units.carries]
+    counts = np.bincount(flat, minlength=units.n_concepts * units.n_values)
+    carrying, n = counts[concept * width + labels["v"].to_numpy()], n_types[concept]
+    p = hypergeometric_tail(carrying, n, labels["n_units"].to_numpy(), units.n)
+    return labels.with_columns(n_carrying=carrying, n_types=n, p_value=p, q_value=_q_values(p, n_tests))
+
+
+def _q_values(p: Float, n_tests: int) -> Float:
+    """Return Benjamini and Hochberg's adjusted p-values when all other tests, of `n_tests`, have p = 1."""
+    order = np.argsort(p, kind="stable")
+    q = np.empty(len(p))
+    ranked = p[order] * n_tests / np.arange(1, len(p) + 1)
+    q[order] = np.minimum(np.minimum.accumulate(ranked[::-1])[::-1], 1.0)
+    return q
+
+
+# -- scores and splits ------------------------------------------------------------------------------
+
+
+def _groups(kinds: pl.Series) -> pl.DataFrame:
+    """Return ``kind, group``: every kind is in its own group, in its family's if it has one, and in ``all``."""
+    family = pl.col("kind").str.extract(FAMILY)
+    groups = pl.concat_list("kind", family, pl.lit(ALL))
+    table = pl.DataFrame({"kind": kinds}, schema={"kind": pl.String}).select("kind", group=groups)
+    return table.explode("group").drop_nulls()
+
+
+def _tally(labels: pl.DataFrame) -> pl.DataFrame:
+    """Return ``draw, kind, n_labelled, n_covered``: concepts with a label and values with a concept, of every group."""
+    groups = _groups(labels["kind"].unique())
+    return (
+        labels.join(groups, on="kind")
+        .group_by("draw", "group")
+        .agg(n_labelled=pl.col("concept").n_unique(), n_covered=pl.struct("kind", "value").n_unique())
+        .rename({"group": "kind"})
+        .sort("draw", "kind")
+    )
+
+
+def _theta(scored: Alignment | Overlap, theta: float | None) -> float:
+    if theta is None:
+        return scored.figures[0].theta
+    if not (0 < theta <= 1 or (theta == 0 and scored.rule == "paper-code")):
+        raise UsageError(f"theta is a share and must lie in (0, 1]; got {theta}.")
+    return theta
+
+
+def _check_sizes(n: int, labels: ConceptLabels, what: str) -> None:
+    if n != len(labels.n_types):
+        raise InputError(
+            f"The labels are of {len(labels.n_types)} concepts, but {what} are {n}. Label the same concepts."
+        )
+
+
+def _split(labels: pl.DataFrame, eligible: Bool, hit: Bool, chance: Float | None) -> pl.DataFrame:
+    """Return the share of hits among the eligible concepts of every value, and of those without a label."""
+    expected = np.full(len(hit), math.nan) if chance is None else chance
+    if len(expected) != len(hit):
+        raise InputError(f"chance must have one number for each of {len(hit)} concepts; got {len(expected)}.")
+    table = pl.DataFrame({"concept": np.arange(len(hit), dtype=np.int32), "hit": hit, "chance": expected})
+    split = (
+        table.filter(eligible)
+        .join(labels.select("concept", "value"), on="concept", how="left")
+        .group_by("value")
+        .agg(
+            n=pl.len().cast(pl.Int64), hits=pl.col("hit").sum().cast(pl.Int64), chance=pl.col("chance").mean()
+        )
+        .sort("value", nulls_last=True)
+    )
+    bounds = [wilson(hits, n) for hits, n in split.select("hits", "n").iter_rows()]
+    return split.select(
+        "value",
+        "n",
+        (pl.col("hits") / pl.col("n")).alias("score"),
+        "chance",
+        pl.Series("ci_low", [low for low, _ in bounds], dtype=pl.Float64),
+        pl.Series("ci_high", [high for _, high in bounds], dtype=pl.Float64),
+    )

@@ -1,0 +1,254 @@
+"""Concepts against languages: is a concept of one language, or of all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from isogloss.errors import InputError, UsageError
+from isogloss.metrics.retrieval import Vectors, matrix
+
+Labels = Sequence[Any] | npt.NDArray[Any]
+Codes = npt.NDArray[np.int64]
+
+
+def language_entropy(labels: Labels, languages: Labels) -> float:
+    """Return how evenly languages mix inside concepts: H(language | concept) / log(number of languages).
+
+    Parameters
+    ----------
+    labels, languages : sequences (n,) of int and of str
+        Concept and language of every token; tokens of concept -1 (none) are left out.
+
+    Returns
+    -------
+    float
+        In [0, 1]: 0 if every concept is of one language, 1 if every concept holds all languages in equal parts.  When
+        languages differ in tokens, random mixing scores H(language) / log L, below 1.  NaN with one language.
+
+    Raises
+    ------
+    InputError
+        If the two differ in length, or no token has a concept.
+
+    Notes
+    -----
+    ``-Σ_c (n_c / n) Σ_l p(l | c) log p(l | c) / log L``, conditional entropy in shares of its greatest value (Shannon,
+    *A Mathematical Theory of Communication*, 1948).
+
+    Examples
+    --------
+    >>> language_entropy([0, 0, 1, 1], ["en", "de", "en", "en"])
+    0.5
+    """
+    counts = _table(labels, languages)
+    if counts.shape[1] == 1:
+        return math.nan
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    terms = counts * np.log(shares, where=shares > 0, out=np.zeros_like(shares))
+    return float(abs(terms.sum()) / counts.sum() / math.log(counts.shape[1]))
+
+
+def purity(labels: Labels, languages: Labels) -> float:
+    """Return the share of tokens that are of the main language of their concept: Σ_c max_l n_cl / n.
+
+    Parameters
+    ----------
+    labels, languages : sequences (n,) of int and of str
+        Concept and language of every token; tokens of concept -1 (none) are left out.
+
+    Returns
+    -------
+    float
+        In [1/L, 1]: 1 if every concept is of one language.  It grows with the number of concepts even at random, and
+        is 1 when every token is a concept: compare at one number of concepts.
+
+    Raises
+    ------
+    InputError
+        If the two differ in length, or no token has a concept.
+
+    Notes
+    -----
+    Manning, Raghavan and Schütze, *Introduction to Information Retrieval*, 2008, section 16.3.
+
+    Examples
+    --------
+    >>> purity([0, 0, 1, 1], ["en", "de", "en", "en"])
+    0.75
+    """
+    counts = _table(labels, languages)
+    return float(counts.max(axis=1).sum() / counts.sum())
+
+
+def ami(labels: Labels, languages: Labels) -> float:
+    """Return the adjusted mutual information of concepts and languages; 0 at random, whatever the sizes.
+
+    Parameters
+    ----------
+    labels : sequence (n,) of int
+        Concept of every token; tokens of concept -1 (none) are left out.
+    languages : sequence (n,) of str
+        Language of every token; or another clustering of the same tokens, to see how stable concepts are.
+
+    Returns
+    -------
+    float
+        At most 1; a little below 0 if concepts tell less of languages than chance.  1 only if concepts *are* the
+        languages; many concepts of one language each score less.  NaN with one language.
+
+    Raises
+    ------
+    InputError
+        If the two differ in length, or no token has a concept.
+
+    Notes
+    -----
+    ``(MI - E[MI]) / (mean(H(labels), H(languages)) - E[MI])`` (Vinh, Epps and Bailey, *Information Theoretic Measures
+    for Clusterings Comparison*, JMLR 2010), by scikit-learn.
+
+    Examples
+    --------
+    >>> ami([0, 0, 1, 1], ["en", "en", "de", "de"])
+    1.0
+    """
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    concept, language = _codes(labels, languages)
+    return float(adjusted_mutual_info_score(language, concept)) if language.any() else math.nan
+
+
+def v_measure(labels: Labels, languages: Labels) -> float:
+    """Return the harmonic mean of homogeneity (concepts of one language) and completeness (languages in one concept).
+
+    Parameters
+    ----------
+    labels, languages : sequences (n,) of int and of str
+        Concept and language of every token; tokens of concept -1 (none) are left out.
+
+    Returns
+    -------
+    float
+        In [0, 1].  It is not corrected for chance (`ami` is) and grows with the number of concepts.  NaN with one
+        language.
+
+    Raises
+    ------
+    InputError
+        If the two differ in length, or no token has a concept.
+
+    Notes
+    -----
+    Rosenberg and Hirschberg, *V-Measure: A conditional entropy-based external cluster evaluation measure*, EMNLP
+    2007, by scikit-learn.
+
+    Examples
+    --------
+    >>> v_measure([0, 0, 1, 1], ["en", "en", "de", "de"])
+    1.0
+    """
+    from sklearn.metrics import v_measure_score
+
+    concept, language = _codes(labels, languages)
+    return float(v_measure_score(language, concept)) if language.any() else math.nan
+
+
+def silhouette(X: Vectors, labels: Labels, *, sample: int = 2000, seed: int = 0) -> float:
+    """Return the mean silhouette: how much nearer vectors are to their own concept than to the next.
+
+    Parameters
+    ----------
+    X : array (n, d) of float
+    labels : sequence (n,) of int
+        Concept of every row; rows of concept -1 (none) are left out.
+    sample : int
+        At most so many rows, drawn without replacement, are compared with each other.  A row that is alone of its
+        concept in the sample counts 0, so hundreds of concepts need a larger sample.
+    seed : int
+        Seed of the sample.
+
+    Returns
+    -------
+    float
+        In [-1, 1].  NaN if the sample holds only one concept, or no concept twice.
+
+    Raises
+    ------
+    InputError
+        If the two differ in length, a number is not finite, or no row has a concept.
+    UsageError
+        If `sample` is less than 3.
+
+    Notes
+    -----
+    ``(b - a) / max(a, b)`` with a the mean Euclidean distance to the row's own concept and b to the nearest other
+    (Rousseeuw, *Silhouettes*, Journal of Computational and Applied Mathematics 20, 1987), by scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round(silhouette(np.array([[0.0], [0.1], [9.0], [9.1]]), [0, 0, 1, 1]), 2)
+    0.99
+    """
+    from sklearn.metrics import silhouette_score
+
+    x = matrix(X, what="The silhouette")
+    if sample < 3:
+        raise UsageError(f"sample is a number of rows and must be 3 or more; got {sample}.")
+    kept = _has_concept(labels, len(x), "The silhouette")
+    concept, rows = np.asarray(labels)[kept], np.flatnonzero(kept)
+    if len(rows) > sample:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(rows), sample, replace=False))
+        concept, rows = concept[chosen], rows[chosen]
+    n_concepts = len(np.unique(concept))
+    if not 2 <= n_concepts < len(rows):
+        return math.nan
+    return float(silhouette_score(x[rows], concept))
+
+
+def codes(values: Labels, *, what: str, name: str, n: int | None = None) -> Codes:
+    """Return values (n,) numbered from 0 in sorted order; an InputError if they are not a list of n names."""
+    array = np.asarray(values)
+    if array.ndim != 1 or len(array) == 0 or (n is not None and len(array) != n):
+        count = "one" if n is None else f"{n}"
+        raise InputError(f"{what} needs {count} {name}, a name for every row; got shape {array.shape}.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(f"{what} was given {name} that are not finite; name every row, -1 for no concept.")
+    try:
+        return np.unique(array, return_inverse=True)[1].astype(np.int64)
+    except TypeError as error:
+        raise InputError(
+            f"{what} was given {name} of mixed kinds (None among them?); name every row."
+        ) from error
+
+
+def _codes(labels: Labels, languages: Labels) -> tuple[Codes, Codes]:
+    """Return concepts and languages numbered from 0, without the tokens that have no concept."""
+    what = "A measure of concepts"
+    every = codes(languages, what=what, name="languages")
+    kept = _has_concept(labels, len(every), what)
+    return (
+        codes(np.asarray(labels)[kept], what=what, name="concepts"),
+        codes(every[kept], what=what, name="languages"),
+    )
+
+
+def _has_concept(labels: Labels, n: int, what: str) -> npt.NDArray[np.bool_]:
+    codes(labels, what=what, name="concepts", n=n)
+    concept = np.asarray(labels)
+    kept = concept != -1 if concept.dtype.kind in "iuf" else np.ones(n, np.bool_)
+    if not kept.any():
+        raise InputError(f"{what} needs concepts; all {n} labels are -1, none.")
+    return np.asarray(kept)
+
+
+def _table(labels: Labels, languages: Labels) -> npt.NDArray[np.float64]:
+    """Return (K, L) counts of tokens by concept and language, without empty rows and columns."""
+    concept, language = _codes(labels, languages)
+    shape = concept.max() + 1, language.max() + 1
+    flat = np.bincount(concept * shape[1] + language, minlength=shape[0] * shape[1])
+    return flat.reshape(shape).astype(np.float64)

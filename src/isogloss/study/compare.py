@@ -1,0 +1,90 @@
+"""Differences of two models of one study, figure by figure, on the same resamples of sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from isogloss.errors import InputError, UsageError, unknown
+from isogloss.metrics.bootstrap import false_discovery, paired_difference
+from isogloss.results import RESULT_COLUMNS
+from isogloss.store import Study, read_table
+
+_SAME = ("stack", "layer", "metric", "source", "target", "method", "n_concepts", "seed", "theta")
+_KEYS = [name for name in _SAME if name != "layer"]
+
+
+def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
+    """Return second - first for every figure that both models have, with paired intervals.
+
+    The concepts of both are taken as they are; what varies is the choice of sentences, the same one for both.
+
+    Parameters
+    ----------
+    root : str or Path
+        A finished study folder.
+    first, second : str
+        Names of models, e.g. a base and what was fine-tuned from it.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``stack, layer, metric, source, target, method, n_concepts, seed, theta, first, second, difference, ci_low,
+        ci_high, p_value, q_value``; the q-values are over the layers and pairs of a metric and theta.
+
+    Raises
+    ------
+    UsageError
+        If a model is unknown, both are one, or the study was run without a bootstrap.
+    InputError
+        If the folder has no results.
+    """
+    study = Study(Path(root).resolve())
+    parts = sorted((study.root / "metrics").rglob("layer_*.parquet"))
+    if not parts:
+        raise InputError(f"{root} has no results to compare. Run the study first.")
+    table = pl.concat([read_table(path, [*RESULT_COLUMNS, "draws"]) for path in parts])
+    models = table["model"].unique().to_list()
+    for name in (first, second):
+        if name not in models:
+            raise unknown("model", name, models)
+    if first == second:
+        raise UsageError(f"Two different models are compared; got '{first}' twice.")
+    if table["draws"].null_count() == table.height:
+        raise UsageError("The study was run without a bootstrap: set metrics.n_bootstrap and run it again.")
+    # NaN, the theta of measures that have none, is no key of a join
+    table = table.with_columns(pl.col("theta").fill_nan(None)).drop_nulls("draws")
+    columns = [*_SAME, "score", "draws"]
+    both = (
+        table.filter(pl.col("model") == first)
+        .select(columns)
+        .join(
+            table.filter(pl.col("model") == second).select(columns),
+            on=list(_SAME),
+            suffix="_second",
+            nulls_equal=True,
+            maintain_order="left",
+        )
+    )
+    rows = []
+    for row in both.iter_rows(named=True):
+        draws = (np.array(row["draws"]), np.array(row["draws_second"]))
+        found = paired_difference(row["score"], row["score_second"], draws)
+        facts = {"first": row["score"], "second": row["score_second"], **vars(found)}
+        rows.append({name: row[name] for name in _SAME} | facts)
+    result = pl.DataFrame(rows, infer_schema_length=None)
+    return with_q_values(result, _KEYS)
+
+
+def with_q_values(table: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Return the table with ``q_value`` from its ``p_value``, group by group; see `false_discovery`."""
+    if table.is_empty():
+        return table
+    index = pl.int_range(table.height).alias("i")
+    groups = table.with_columns(index).group_by(keys, maintain_order=True).agg("i", "p_value")
+    q = np.full(table.height, np.nan)
+    for places, p in zip(groups["i"].to_list(), groups["p_value"].to_list(), strict=True):
+        q[places] = false_discovery(np.array(p, dtype=np.float64))
+    return table.with_columns(pl.Series("q_value", q))
