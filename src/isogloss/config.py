@@ -13,6 +13,7 @@ from isogloss.discovery import find_method
 from isogloss.errors import UsageError, unknown
 from isogloss.metrics.bootstrap import Interval
 from isogloss.metrics.calign import Null, Rule
+from isogloss.metrics.companions import DEFAULT, MEASURES
 from isogloss.sections import Section, read_yaml
 from isogloss.states import Drop
 from isogloss.store import folder_name, write_text
@@ -166,6 +167,21 @@ class MetricsSection(Section):
     seed: int = 0
 
 
+class CompanionsSection(Section):
+    """Measures beside CALIGN and COLAP, from the same states without clusters."""
+
+    measures: list[str] = Field(default=list(DEFAULT), description="see: isogloss list metrics; [] for none")
+    n_words: int = Field(default=1000, ge=2, description="linked word pairs, drawn from all")
+
+    @field_validator("measures")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in MEASURES:
+                raise ValueError(str(unknown("measure", name, MEASURES)))
+        return list(dict.fromkeys(names))
+
+
 class RunSection(Section):
     """How the work is done; nothing here changes a result beyond float rounding."""
 
@@ -188,6 +204,7 @@ class StudyConfig(Section):
     selection: SelectionSection = SelectionSection()
     discovery: DiscoverySection = DiscoverySection()
     metrics: MetricsSection = MetricsSection()
+    companions: CompanionsSection = CompanionsSection()
     run: RunSection = RunSection()
 
     @model_validator(mode="after")

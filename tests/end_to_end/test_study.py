@@ -18,11 +18,12 @@ import pytest
 import isogloss as ig
 from isogloss import models
 from isogloss.errors import InputError, UsageError
+from isogloss.metrics.companions import DEFAULT
 from isogloss.models import forward
 from isogloss.results import RESULT_COLUMNS
 from isogloss.starter import model_folder
 from isogloss.store import Study
-from isogloss.study import open_study, preview
+from isogloss.study import compare, open_study, preview, robustness
 
 StudyFile = Callable[..., Path]
 LANGUAGES = ("en", "de", "ar")
@@ -304,3 +305,59 @@ def test_work_is_that_of_the_weights_up_to_the_last_layer(tiny_model, family):
     before = forward.blocks_of(module.get_encoder(), info.n_layers["encoder"]) if both else []
     weights = [sum(p.numel() for p in block.parameters()) for block in (*before, *blocks[:2])]
     assert (one, two) == (2 * sum(weights[:-1]), 2 * sum(weights))
+
+
+# -- beside the results ---------------------------------------------------------------------------
+
+
+def test_companions_and_intervals_are_there_without_asking(finished: Path) -> None:
+    table = pl.read_parquet(finished / "companions.parquet")
+    assert set(table["measure"]) == set(DEFAULT)
+    assert table.height == len(DEFAULT) * 2 * 3  # layers, pairs
+    assert (finished / "companions.csv").is_file()
+    results = ig.Results.read(finished / "results.parquet").table
+    own = results.filter(pl.col("metric") == "calign_soft")
+    assert ((own["ci_low"] <= own["score"]) & (own["score"] <= own["ci_high"])).all()
+    assert own["q_value"].is_finite().all()
+    assert (own["q_value"] >= own["p_value"] - 1e-12).all()
+    assert own["signature"].str.contains("ci:bca200").all()
+
+
+def test_models_are_compared_on_the_same_sentences(study_file: StudyFile, tmp_path: Path) -> None:
+    other = {**MODEL, "name": "again", "layers": [0, 4], "base": "starter"}
+    study = study_file(models=[{**MODEL, "layers": [0, 4]}, {**other, "pooling": "last"}])
+    ig.run_study(study, out=tmp_path / "out", workers=1)
+    same = compare(tmp_path / "out", "starter", "again")
+    assert same.height == 2 * (3 * (2 * 3 + 3) + 3 + 1)  # layers; pairs: directions, mean; colap, group
+    assert (
+        (same["ci_low"] <= same["difference"] + 1e-9) & (same["difference"] - 1e-9 <= same["ci_high"])
+    ).all()
+    assert (same["difference"] == same["second"] - same["first"]).all()
+    assert same["difference"].abs().max() > 0
+    assert same["q_value"].is_finite().all()
+    with pytest.raises(UsageError, match=r"unknown model 'agian'\. Did you mean 'again'"):
+        compare(tmp_path / "out", "starter", "agian")
+
+
+def test_study_without_a_bootstrap_has_no_differences(study_file: StudyFile, tmp_path: Path) -> None:
+    models_ = [{**MODEL, "layers": [4]}, {**MODEL, "layers": [4], "name": "again"}]
+    study = study_file(models=models_, metrics={"n_bootstrap": 0}, companions={"measures": []})
+    ig.run_study(study, out=tmp_path / "out", workers=1)
+    assert not (tmp_path / "out/companions.parquet").exists()
+    with pytest.raises(UsageError, match="without a bootstrap"):
+        compare(tmp_path / "out", "starter", "again")
+
+
+def test_robustness_agrees_with_itself_and_with_calign(finished: Path) -> None:
+    table = robustness(finished, theta_align=[0.4, 0.5], n_concepts=[20], top=[1], min_types=[2], workers=1)
+    assert table.height == 2 * 2 * 2  # theta: 0.4, 0.5; K: 20, 30; top: 1, 10
+    whole = pl.read_parquet(finished / "robustness.parquet")
+    own = whole.filter(pl.col("n_concepts") == 30, pl.col("top") == 10, pl.col("theta") == 0.5)
+    results = ig.Results.read(finished / "results.parquet").table
+    expected = results.filter(pl.col("metric") == "calign_mean", pl.col("theta") == 0.5)
+    both = own.join(expected, on=["layer", "source", "target"])
+    assert both.height == 6
+    assert both["score"].to_numpy() == pytest.approx(both["score_right"].to_numpy())
+    itself = table.filter(pl.col("n_concepts") == 30, pl.col("top") == 10, pl.col("theta") == 0.5)
+    assert itself["rho_pairs"].to_list() == [pytest.approx(1)]
+    assert itself["rho_layers"].to_list() == [None]  # two layers have no ordering to speak of

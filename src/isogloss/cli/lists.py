@@ -36,11 +36,15 @@ def _methods() -> dict[str, str]:
 
 
 def _metrics() -> dict[str, str]:
+    from isogloss.metrics.companions import MEASURES
+
     return {
         "calign": "share of source concepts aligned to a target concept; chance: permuted dictionary",
         "calign_mean": "mean of both directions",
+        "calign_soft": "mean best match, the area under CALIGN over theta; calign_soft_mean: of both directions",
         "colap": "share of joint concepts that both languages own; chance: hypergeometric",
         "colap_group": "the same for the whole group, at theta * 2 / languages",
+        **{name: f"companion: {measure.what}" for name, measure in MEASURES.items()},
     }
 
 

@@ -59,6 +59,8 @@ def _run(study: Path, *, out: Path | None, workers: int | None, as_json: bool) -
     results = run_study(config, out=folder.root, workers=workers)
     thetas = {"calign": config.metrics.theta_align[0], "colap": config.metrics.theta_overlap[0]}
     figures = save_figures(results, folder.figures, thetas=thetas)
+    if folder.companions.is_file():
+        figures += _companions(folder)
     report = write_report(folder.root)
     facts = {
         "study": folder.root,
@@ -73,6 +75,28 @@ def _run(study: Path, *, out: Path | None, workers: int | None, as_json: bool) -
         f"Report: {report}",
     ]
     tell(as_json, facts, lines)
+
+
+def _companions(folder: Any) -> list[Path]:
+    """Draw the companion measures of every model and stack, and write their rank correlations."""
+    import polars as pl
+
+    from isogloss.plots import companion_panels, write_chart
+    from isogloss.results import Results
+    from isogloss.store import atomic, folder_name
+    from isogloss.study import rank_correlations
+
+    table, results = pl.read_parquet(folder.companions), Results.read(folder.results).table
+    if table.is_empty():
+        return []
+    written = []
+    for model, stack in table.select("model", "stack").unique(maintain_order=True).iter_rows():
+        mine = (pl.col("model") == model) & (pl.col("stack") == stack)
+        chart = companion_panels(results.filter(mine), table.filter(mine))
+        written += write_chart(chart, folder.figures / f"companions_{folder_name(model)}_{stack}")
+    with atomic(folder.root / "companions_correlations.csv") as f:
+        f.write(rank_correlations(results, table).fill_nan(None).write_csv(float_precision=4).encode())
+    return written
 
 
 def _stage_lines(stages: list[dict[str, Any]]) -> list[str]:
@@ -125,6 +149,63 @@ def report(
 
     path = write_report(folder, out=out)
     tell(as_json, {"report": path}, [f"Report: {path}"])
+
+
+@app.command()
+def compare(
+    folder: StudyDir,
+    first: Annotated[str, typer.Argument(help="A model of the study, e.g. a base.")],
+    second: Annotated[str, typer.Argument(help="Another, e.g. what was fine-tuned from it.")],
+    out: Annotated[Path | None, typer.Option(help="Write all differences to this CSV file.")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Tell how two models of a study differ, with intervals from the same resamples of sentences."""
+    from isogloss.store import write_text
+    from isogloss.study import compare as differences
+
+    table = differences(folder, first, second)
+    if out is not None:
+        write_text(out, table.fill_nan(None).write_csv(float_precision=6))
+    rows = table.filter(table["metric"].is_in(["calign_mean", "calign_soft_mean", "colap", "colap_group"]))
+    lines = [f"{'metric':17} {'layer':>5} {'pair':14} {'difference':>10}  {'95 %':16} {'q':>6}"]
+    for r in rows.iter_rows(named=True):
+        pair = "-".join(x for x in (r["source"], r["target"]) if x)
+        ends = f"{r['ci_low']:+.3f} to {r['ci_high']:+.3f}"
+        lines.append(
+            f"{r['metric']:17} {r['layer']:5d} {pair:14} {r['difference']:+10.3f}  {ends:16} {r['q_value']:6.3f}"
+        )
+    tell(as_json, {"differences": table.fill_nan(None).to_dicts()}, lines)
+
+
+@app.command()
+def robustness(
+    folder: StudyDir,
+    theta: Annotated[list[float] | None, typer.Option(help="Repeat; default 0.3, 0.4 ... 0.9.")] = None,
+    n_concepts: Annotated[list[int] | None, typer.Option(help="Repeat; default half, same, twice.")] = None,
+    top: Annotated[list[int] | None, typer.Option(help="Repeat; default 1, 5, 10.")] = None,
+    min_types: Annotated[list[float] | None, typer.Option(help="Repeat; default 3, 5, 8.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Measure CALIGN under other settings: does the ordering of layers, pairs and models survive?"""
+    from isogloss.plots import robustness_map, write_chart
+    from isogloss.store import Study
+    from isogloss.study import robustness as sweep
+
+    given = {"theta_align": theta, "n_concepts": n_concepts, "top": top, "min_types": min_types}
+    table = sweep(folder, workers=workers, **{k: v for k, v in given.items() if v})  # type: ignore[arg-type]
+    figures = write_chart(robustness_map(table), Study(folder).figures / "robustness")
+    lines = [f"{table.height} combinations: {Study(folder).root / 'robustness.csv'}"]
+    for name, what in (("rho_layers", "layers"), ("rho_pairs", "pairs"), ("rho_models", "models")):
+        found = sorted(table[name].drop_nulls().to_list())
+        if found:
+            lines.append(
+                f"ordering of {what}: rank correlation with the study's own: median {found[len(found) // 2]:.2f}, "
+                f"least {found[0]:.2f}; above 0.8 in {sum(x > 0.8 for x in found) / len(found):.0%}"
+            )
+    tell(as_json, {"settings": table.to_dicts(), "figures": figures}, [*lines, f"Map: {figures[0]}"])
 
 
 @app.command()

@@ -9,17 +9,21 @@ import altair as alt
 import vl_convert
 
 from isogloss.plots.charts import Chart, language_curves, layer_curves, pair_heatmap, theme
+from isogloss.plots.companions import companion_panels
+from isogloss.plots.robustness import robustness_map
 from isogloss.plots.rows import RUN, languages, run_labels
 from isogloss.plots.training import loss_curve, retrieval_curves
 from isogloss.results import Results
 from isogloss.store import atomic, folder_name
 
 __all__ = [
+    "companion_panels",
     "language_curves",
     "layer_curves",
     "loss_curve",
     "pair_heatmap",
     "retrieval_curves",
+    "robustness_map",
     "run_charts",
     "save_figures",
     "theme",

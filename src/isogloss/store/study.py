@@ -136,6 +136,17 @@ class Study:
     def results_csv(self) -> Path:
         return self.root / "results.csv"
 
+    def companions_of(self, model: str, stack: str, layer: int) -> Path:
+        return self.root / "companions" / folder_name(model) / stack / f"layer_{layer:02d}.parquet"
+
+    @property
+    def companions(self) -> Path:
+        return self.root / "companions.parquet"
+
+    @property
+    def companions_csv(self) -> Path:
+        return self.root / "companions.csv"
+
     @property
     def figures(self) -> Path:
         return self.root / "figures"

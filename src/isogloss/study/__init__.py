@@ -1,8 +1,10 @@
 """A study: from a study file to a folder with results, through steps that are skipped when done."""
 
+from isogloss.study.beside import rank_correlations
 from isogloss.study.compare import compare
 from isogloss.study.opened import FinishedStudy, Run, open_study
 from isogloss.study.plan import Plan, make_plan
+from isogloss.study.robustness import robustness
 from isogloss.study.run import preview, run_study, study_status
 
 __all__ = [
@@ -13,6 +15,8 @@ __all__ = [
     "make_plan",
     "open_study",
     "preview",
+    "rank_correlations",
+    "robustness",
     "run_study",
     "study_status",
 ]

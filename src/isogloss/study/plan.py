@@ -19,6 +19,7 @@ from isogloss.extraction import states_key
 from isogloss.models import describe
 from isogloss.store import Study, digest, file_digest, run_name
 from isogloss.study import steps as work
+from isogloss.study.beside import gather_companions, measure_companions
 from isogloss.study.graph import Step
 
 VERSION = 3  # of the steps made here; raise it when a formula or a file changes
@@ -123,6 +124,7 @@ class _Maker:
         made = [step for states in state_steps for step in self._concepts_and_metrics(states)]
         for stage in ("trees", "concepts", "metrics"):
             yield from (step for step in made if step.stage == stage)
+        yield from self._companion_steps()
         metric_steps = [step for step in made if step.stage == "metrics"]
         yield Step(
             name="results",
@@ -349,6 +351,43 @@ class _Maker:
             key = digest([VERSION, "concepts", tree_key, k])
             arguments = place | common | {"n_concepts": k}
             yield self._step(path, key, work.cut_concepts, arguments, stage="concepts")
+
+    def _companion_steps(self) -> Iterator[Step]:
+        config, section = self.config, self.config.companions
+        if not section.measures:
+            return
+        made = []
+        for model in config.models:
+            for stack, layers, _ in self.stacks[model.name]:
+                facts = {
+                    "version": isogloss.__version__,
+                    "pooling": model.pooling,
+                    "corpus": self.corpus.digest,
+                }
+                settings = {
+                    **section.model_dump(),
+                    "n_bootstrap": config.metrics.n_bootstrap,
+                    "seed": config.metrics.seed,
+                    "facts": facts,
+                    "pairs": self.pairs,
+                }
+                links = [self.link_keys.get(pair) for pair in self.pairs]
+                for layer in layers:
+                    place = {"model": model.name, "base": model.base or "", "stack": stack, "layer": layer}
+                    content = [self.states_keys[model.name, stack], links, place, settings]
+                    key = digest([VERSION, "companions", content])
+                    arguments = {**place, **settings, "aligner": config.alignment.aligner}
+                    path = self.study.companions_of(model.name, stack, layer)
+                    made.append(self._step(path, key, measure_companions, arguments, stage="companions"))
+        yield from made
+        yield Step(
+            name="companions",
+            key=digest([VERSION, [step.key for step in made]]),
+            call=gather_companions,
+            arguments={"parts": [str(s.outputs[0].relative_to(self.study.root)) for s in made]},
+            outputs=(self.study.companions, self.study.companions_csv),
+            stage="companion table",
+        )
 
     def _step(
         self,

@@ -1,0 +1,200 @@
+"""The companion measures of a study: computed from its states, layer by layer and pair by pair, beside the concepts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from isogloss.dictionary import WordLinks
+from isogloss.extraction import open_states
+from isogloss.metrics.bootstrap import Resamples
+from isogloss.metrics.companions import MEASURES, Companion, compare_rows, look_at_space
+from isogloss.results import signature
+from isogloss.states import States
+from isogloss.store import Study, atomic, read_table, write_table
+
+COLUMNS: dict[str, type[pl.DataType]] = {
+    "model": pl.String,
+    "base_model": pl.String,
+    "stack": pl.String,
+    "layer": pl.Int32,
+    "measure": pl.String,
+    "source": pl.String,
+    "target": pl.String,
+    "score": pl.Float64,
+    "chance": pl.Float64,
+    "ci_low": pl.Float64,
+    "ci_high": pl.Float64,
+    "n": pl.Int64,
+    "signature": pl.String,
+}
+
+
+def measure_companions(
+    root: Path,
+    *,
+    model: str,
+    base: str,
+    stack: str,
+    layer: int,
+    pairs: Sequence[tuple[str, str]],
+    aligner: str,
+    measures: Sequence[str],
+    n_words: int,
+    n_bootstrap: int,
+    seed: int,
+    facts: dict[str, str],
+) -> dict[str, Any]:
+    """Write every companion measure of one layer for every pair."""
+    study = Study(root)
+    states = open_states(study, name=model, stack=stack)
+    rows = []
+    for source, target in pairs:
+        given = _material(study, states, layer, (source, target), aligner, n_words=n_words, seed=seed)
+        resamples = None
+        if n_bootstrap and "sentences" in given and len(given["sentences"][0]) > 1:
+            resamples = Resamples.draw(np.arange(len(given["sentences"][0])), n_bootstrap, seed=seed)
+        for name in measures:
+            takes = MEASURES[name].takes
+            if takes not in given:  # no links, or no states of sentences
+                continue
+            found: Companion
+            if takes == "space":
+                found = look_at_space(name, *given[takes])
+            else:
+                own = resamples if takes == "sentences" else None
+                found = compare_rows(name, *given[takes], resamples=own, seed=seed)
+            place = {"model": model, "stack": stack, "layer": layer, "source": source, "target": target}
+            parts = {
+                "isogloss": facts["version"],
+                "measure": name,
+                "states": takes,
+                "pooling": "mean" if takes != "words" else facts["pooling"],
+                "n": found.n,
+                "ci": f"bca{n_bootstrap}" if resamples is not None and takes == "sentences" else "none",
+                "seed": seed,
+                **{key: place[key] for key in ("model", "stack", "layer")},
+                "corpus": facts["corpus"],
+            }
+            rows.append(
+                place | {"base_model": base, "measure": name, **vars(found), "signature": signature(parts)}
+            )
+    table = pl.DataFrame(rows, schema=COLUMNS)
+    write_table(study.companions_of(model, stack, layer), table)
+    return {"n_figures": table.height}
+
+
+def gather_companions(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
+    """Join the companions of all layers into companions.parquet and companions.csv."""
+    study = Study(root)
+    table = pl.concat([read_table(root / part, COLUMNS) for part in parts])
+    write_table(study.companions, table)
+    with atomic(study.companions_csv) as f:
+        f.write(table.fill_nan(None).write_csv(float_precision=10).encode())
+    return {"n_figures": table.height}
+
+
+def rank_correlations(results: pl.DataFrame, companions: pl.DataFrame) -> pl.DataFrame:
+    """Return Spearman's correlation of every two measures over the layers and pairs that both have.
+
+    Parameters
+    ----------
+    results : polars.DataFrame
+        Of `isogloss.Results`: CALIGN (the mean of both directions, adjusted), its soft form and COLAP
+        enter at their first theta.
+    companions : polars.DataFrame
+        ``companions.parquet`` of a study.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``model, stack, first, second, rho, n``; rho is NaN where a measure does not vary.
+    """
+    from scipy.stats import rankdata
+
+    keys = ["model", "stack", "layer", "source", "target"]
+    parts = [companions.select(*keys, pl.col("measure"), pl.col("score"))]
+    for metric, column in (("calign_mean", "adjusted"), ("calign_soft_mean", "adjusted"), ("colap", "score")):
+        own = results.filter(pl.col("metric") == metric)
+        if own.height:
+            run = own.select("method", "n_concepts", "seed", "theta").row(0)
+            names = ("method", "n_concepts", "seed", "theta")
+            for name, value in zip(names, run, strict=True):
+                own = own.filter(pl.col(name).eq_missing(pl.lit(value)) | (value != value))  # noqa: PLR0124  NaN
+            parts.append(own.select(*keys, pl.lit(metric).alias("measure"), pl.col(column).alias("score")))
+    wide = pl.concat(parts).pivot(on="measure", index=keys, values="score", maintain_order=True)
+    rows = []
+    for (model, stack), own in wide.group_by("model", "stack", maintain_order=True):
+        for first, second in combinations([c for c in wide.columns if c not in keys], 2):
+            both = own.select(first, second).drop_nulls().filter(pl.all_horizontal(pl.all().is_finite()))
+            x, y = (rankdata(both[name].to_numpy()) for name in (first, second))
+            varied = both.height > 2 and np.ptp(x) > 0 and np.ptp(y) > 0
+            rho = float(np.corrcoef(x, y)[0, 1]) if varied else float("nan")
+            rows.append((model, stack, first, second, rho, both.height))
+    texts = dict.fromkeys(("model", "stack", "first", "second"), pl.String)
+    return pl.DataFrame(rows, schema={**texts, "rho": pl.Float64, "n": pl.Int64}, orient="row")
+
+
+def _material(
+    study: Study,
+    states: States,
+    layer: int,
+    pair: tuple[str, str],
+    aligner: str,
+    *,
+    n_words: int,
+    seed: int,
+) -> dict[str, tuple[Any, ...]]:
+    """Return what the measures take, as far as it is there: aligned sentences, linked words, the stacked space."""
+    found: dict[str, tuple[Any, ...]] = {}
+    kind = next(iter(states.sentence_arrays), None)
+    if kind is not None:
+        left, right = (states.sentences_at(layer, language=x, pooling=kind) for x in pair)
+        common = np.intersect1d(left.sentences["sentence"].to_numpy(), right.sentences["sentence"].to_numpy())
+        X, Y = (
+            side.X[np.searchsorted(side.sentences["sentence"].to_numpy(), common)].astype(np.float64)
+            for side in (left, right)
+        )
+        if len(common) > 1:
+            found["sentences"] = (X, Y)
+            found["space"] = (
+                np.concatenate([X, Y]),
+                np.repeat(np.array(pair), len(common)),
+                np.tile(common, 2),
+            )
+    path = study.links(aligner, *pair)
+    if path.is_file():
+        links = WordLinks.read(path, source=pair[0], target=pair[1], aligner=aligner)
+        rows = _linked_types(states.tokens, links, n_words=n_words, seed=seed)
+        if len(rows) > 1:
+            found["words"] = tuple(states.arrays[layer][side].astype(np.float64) for side in rows.T)
+    return found
+
+
+def _linked_types(
+    tokens: pl.DataFrame, links: WordLinks, *, n_words: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Return (n, 2) token rows: the first link of at most `n_words` pairs of types, every type once on its side."""
+    table = links.table.unique(["source_word", "target_word"], keep="first", maintain_order=True)
+    table = table.unique("source_word", keep="first", maintain_order=True)
+    table = table.unique("target_word", keep="first", maintain_order=True)
+    places = tokens.filter(pl.col("n_subwords") > 0).select("row", "language", "sentence", "position")
+    for side, language in (("source", links.source), ("target", links.target)):
+        here = places.filter(pl.col("language") == language).drop("language")
+        table = table.join(
+            here.rename({"row": f"{side}_row", "position": f"{side}_position"}),
+            on=["sentence", f"{side}_position"],
+            how="inner",
+            maintain_order="left",
+        )
+    rows = table.select("source_row", "target_row").to_numpy().astype(np.int64)
+    if len(rows) > n_words:
+        kept = np.sort(np.random.default_rng(seed).choice(len(rows), n_words, replace=False))
+        rows = rows[kept]
+    return rows
