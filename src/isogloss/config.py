@@ -54,6 +54,9 @@ class ModelSection(Section):
         default="normed", description="the last layer after or before the final norm (T5-, Llama-like)"
     )
     prefix: str = Field(default="", description="text before every sentence; its states are not kept")
+    weights: Literal["pretrained", "random"] = Field(
+        default="pretrained", description="random: the architecture before any training, a control"
+    )
     language_codes: dict[str, str] = Field(
         default_factory=dict, description="language -> code that the model reads (mBART, NLLB): deu_Latn"
     )
@@ -71,6 +74,7 @@ class ModelSection(Section):
             "compute",
             "last_layer",
             "prefix",
+            "weights",
             "language_codes",
         )
         settings = {name: getattr(self, name) for name in (*names, "revision")}

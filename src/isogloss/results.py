@@ -169,6 +169,8 @@ class Alignment(_Scored):
         ``source_concept, target_concept, source, target``: the matched words of `pairs` (empty when not asked for).
     rule : str
         ``"symmetric"`` or ``"paper-code"``.
+    null : numpy.ndarray or None
+        (n permutations, n source concepts) float32: `best` under every permuted dictionary.
     """
 
     source: str
@@ -179,6 +181,15 @@ class Alignment(_Scored):
     pairs: pl.DataFrame
     words: pl.DataFrame
     rule: str
+    null: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+
+    def chance_of(self, theta: float | None = None) -> npt.NDArray[np.float64]:
+        """Return (n source concepts,): how often chance aligns each at a theta; NaN where not eligible or not asked."""
+        if self.null is None:
+            return np.full(len(self.best), np.nan)
+        limit = np.float32(self.figures[0].theta if theta is None else self.at(theta).theta)
+        passed = self.null > limit if self.rule == "paper-code" else self.null >= limit
+        return np.where(np.isnan(self.best), np.nan, passed.mean(axis=0))
 
     def aligned(self, theta: float | None = None) -> pl.DataFrame:
         """Return the aligned concept pairs at a theta (default: the first)."""

@@ -158,6 +158,20 @@ def test_number_types_differ_by_their_rounding_only(tiny_model, tmp_path, family
     assert info["info"]["compute"] == compute
 
 
+@pytest.mark.parametrize("family", ["bert", "mt5", "llama"])
+def test_random_weights_are_another_model_and_always_the_same(tiny_model, tmp_path, family):
+    corpus = corpus_of({x: LINES[x] for x in ("en", "de")})
+    trained, one, two = (
+        run(corpus, tiny_model(family), tmp_path / str(i), weights=weights)
+        for i, weights in enumerate(("pretrained", "random", "random"))
+    )
+    np.testing.assert_array_equal(one.arrays[2], two.arrays[2])
+    assert np.abs(one.arrays[2] - trained.arrays[2]).max() > 0.1
+    stack = "decoder" if family == "llama" else "encoder"
+    record = Study(tmp_path / "1").record(f"states/{family}/{stack}")
+    assert record["info"]["weights"] == "random"
+
+
 def test_cls_is_the_first_subword_and_needs_a_tokenizer_that_has_one(tiny_model, tmp_path):
     corpus = corpus_of({"en": LINES["en"]})
     states = run(corpus, tiny_model("bert"), tmp_path / "a", sentences=["cls"])

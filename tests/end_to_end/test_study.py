@@ -23,7 +23,7 @@ from isogloss.models import forward
 from isogloss.results import RESULT_COLUMNS
 from isogloss.starter import model_folder
 from isogloss.store import Study
-from isogloss.study import compare, open_study, preview, robustness
+from isogloss.study import compare, label_study, open_study, preview, robustness
 
 StudyFile = Callable[..., Path]
 LANGUAGES = ("en", "de", "ar")
@@ -361,3 +361,24 @@ def test_robustness_agrees_with_itself_and_with_calign(finished: Path) -> None:
     itself = table.filter(pl.col("n_concepts") == 30, pl.col("top") == 10, pl.col("theta") == 0.5)
     assert itself["rho_pairs"].to_list() == [pytest.approx(1)]
     assert itself["rho_layers"].to_list() == [None]  # two layers have no ordering to speak of
+
+
+def test_labels_say_which_kinds_of_concepts_are_shared(finished: Path) -> None:
+    tables = label_study(finished, layers=[4], n_permutations=20, workers=1)
+    assert {p.name for p in (finished / "labels").iterdir()} >= {"labels.csv", "scores.csv", "splits.parquet"}
+    labels, splits = tables["labels"], tables["splits"]
+    assert set(labels["space"]) <= {"en", "de", "ar", "en+de", "en+ar", "de+ar"}
+    assert (labels["share"] >= 0.9).all()
+    calign = splits.filter(pl.col("metric") == "calign", pl.col("source") == "en", pl.col("target") == "de")
+    # every eligible concept has one value of a kind, or none: the mean over them is the whole score
+    whole = ig.Results.read(finished / "results.parquet").only(
+        metric="calign", layer=4, source="en", target="de", theta=0.5
+    )
+    for _, part in calign.group_by("kind"):
+        if part["value"].n_unique() == part.height:
+            score = (part["score"] * part["n"]).sum() / part["n"].sum()
+            chance = (part["chance"] * part["n"]).sum() / part["n"].sum()
+            assert score == pytest.approx(whole["score"][0])
+            assert chance == pytest.approx(whole["chance"][0], abs=0.05)
+    with pytest.raises(UsageError, match=r"has the layers \[0, 4\]; got 3"):
+        label_study(finished, layers=[3])

@@ -179,6 +179,26 @@ def compare(
 
 
 @app.command()
+def labels(
+    folder: StudyDir,
+    threshold: Annotated[float, typer.Option(help="Share of a concept's types that carry a label.")] = 0.9,
+    layer: Annotated[list[int] | None, typer.Option(help="Repeat; default: all.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Label concepts with what their members share, and tell which kinds are aligned and shared at which depth."""
+    from isogloss.store import Study
+    from isogloss.study import label_study
+
+    tables = label_study(folder, threshold=threshold, layers=layer, workers=workers)
+    place = Study(folder).root / "labels"
+    facts = {name: place / f"{name}.csv" for name in tables}
+    lines = [f"{table.height} {name}: {facts[name]}" for name, table in tables.items()]
+    tell(as_json, facts, lines)
+
+
+@app.command()
 def robustness(
     folder: StudyDir,
     theta: Annotated[list[float] | None, typer.Option(help="Repeat; default 0.3, 0.4 ... 0.9.")] = None,

@@ -69,6 +69,7 @@ def extract(
     compute: models.Compute = "auto",
     last_layer: models.LastLayer = "normed",
     prefix: str = "",
+    weights: models.Weights = "pretrained",
     condition: Mapping[str, str] | None = None,
     language_codes: Mapping[str, str] | None = None,
     batch_tokens: int | None = None,
@@ -114,6 +115,8 @@ def extract(
     prefix : str
         Text put before every sentence, such as an instruction, whose states are not kept.  An encoder-decoder
         reads it with its encoder.
+    weights : {"pretrained", "random"}
+        ``"random"``: the same architecture before any training, always with the same numbers: a control.
     condition : mapping of str to str, optional
         Language -> language that the encoder reads, for the decoder of an encoder-decoder.  Default: the
         first language for all others, the second for the first; a single language conditions itself.
@@ -164,6 +167,7 @@ def extract(
         compute=compute,
         last_layer=last_layer,
         prefix=prefix,
+        weights=weights,
         condition=condition,
         language_codes=language_codes,
     )
@@ -184,6 +188,7 @@ def extract(
                 compute=compute,
                 languages=corpus.languages,
                 codes=settings.language_codes,
+                weights=weights,
             )
             study.clear(step)
             _run(corpus, loaded, settings, study=study, name=name, key=key, batch_tokens=batch_tokens)
@@ -274,6 +279,7 @@ def _settings(
     compute: models.Compute = "auto",
     last_layer: models.LastLayer = "normed",
     prefix: str = "",
+    weights: models.Weights = "pretrained",
     condition: Mapping[str, str] | None = None,
     language_codes: Mapping[str, str] | None = None,
 ) -> Settings:
@@ -282,6 +288,7 @@ def _settings(
         ("dtype", dtype, Storage),
         ("compute", compute, models.Compute),
         ("last_layer", last_layer, models.LastLayer),
+        ("weights", weights, models.Weights),
         *(("sentences", one, Sentences) for one in sentences),
     ]
     for kind, given, known in checks:
@@ -300,6 +307,7 @@ def _settings(
         compute,
         last_layer,
         prefix,
+        weights,
         _condition(corpus, info, stack, condition),
         dict(language_codes or {}),
     )

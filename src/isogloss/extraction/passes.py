@@ -58,6 +58,7 @@ class Settings:
     compute: models.Compute
     last_layer: models.LastLayer
     prefix: str
+    weights: models.Weights
     condition: dict[str, str]
     language_codes: dict[str, str]
 

@@ -125,9 +125,11 @@ def calign(
     best = np.where(eligible, best_matches(counts, n_source, n_target, size_rule), np.nan)
     generator = np.random.default_rng(seed)
     chance: Nulls = []
+    everywhere = None
     if n_permutations and null == "targets":
         moves = permutations_within(frequency_bins(vocabulary), n_permutations, generator)
-        chance = list(null_best_matches(S, D, T, size_rule, moves)[:, eligible])
+        everywhere = null_best_matches(S, D, T, size_rule, moves)
+        chance = list(everywhere[:, eligible])
     elif n_permutations:
         chance = [_shuffled(source, target, dictionary, size_rule, generator) for _ in range(n_permutations)]
     drawn = None
@@ -145,7 +147,9 @@ def calign(
     soft = _figure(best[eligible], chance, drawn, _identity, theta=math.nan, **facts)
     pairs = _pairs(counts, n_source, n_target, size_rule, min(thetas))
     matched = _matched_words(source, target, dictionary, pairs) if words else _NO_WORDS
-    return Alignment(dictionary.source, dictionary.target, figures, soft, best, pairs, matched, rule)
+    return Alignment(
+        dictionary.source, dictionary.target, figures, soft, best, pairs, matched, rule, everywhere
+    )
 
 
 def mean_alignment(forward: Figure, backward: Figure) -> Figure:

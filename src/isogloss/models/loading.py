@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Compute = Literal["auto", "float32", "bfloat16", "float16"]
+Weights = Literal["pretrained", "random"]
 
 _NO_LIMIT = 10**6  # tokenizers without a limit of their own name a huge one (1e30)
 
@@ -180,6 +181,7 @@ def load(
     compute: Compute = "auto",
     languages: Sequence[str] = (),
     codes: Mapping[str, str] | None = None,
+    weights: Weights = "pretrained",
 ) -> Loaded:
     """Load a model and its fast tokenizer; an adapter is merged into its base.
 
@@ -200,6 +202,8 @@ def load(
         Those that will be read; asked for where the tokenizer needs a code for each.
     codes : mapping of str to str, optional
         Language -> code, where the label does not tell it; see `language_codes`.
+    weights : {"pretrained", "random"}
+        ``"random"``: as this kind of model begins its training, always the same; a control.
 
     Raises
     ------
@@ -220,16 +224,24 @@ def load(
     tokenizer = load_tokenizer(info)
     found = language_codes(tokenizer, languages, codes or {}, name=str(name))
     log.info("loading %s in %s", name, number)
-    module, report = load_part(
-        "weights",
-        name,
-        lambda: AutoModel.from_pretrained(
-            source.path, dtype=getattr(torch, number), output_loading_info=True, **source.options
-        ),
-    )
-    check_complete(name, report["missing_keys"], encoder_only=len(info.stacks) == 2 and stack == "encoder")
-    if source.adapter is not None:
-        module = merge_adapter(module, source.adapter)
+    if weights == "random":
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            module = load_part(
+                "weights", name, lambda: AutoModel.from_config(_config(source, name), trust_remote_code=False)
+            ).to(getattr(torch, number))
+    else:
+        module, report = load_part(
+            "weights",
+            name,
+            lambda: AutoModel.from_pretrained(
+                source.path, dtype=getattr(torch, number), output_loading_info=True, **source.options
+            ),
+        )
+        part = len(info.stacks) == 2 and stack == "encoder"
+        check_complete(name, report["missing_keys"], encoder_only=part)
+        if source.adapter is not None:
+            module = merge_adapter(module, source.adapter)
     config = module.config
     max_length = _max_length(tokenizer, module)
     if len(info.stacks) == 2 and stack == "encoder":

@@ -2,6 +2,7 @@
 
 from isogloss.study.beside import rank_correlations
 from isogloss.study.compare import compare
+from isogloss.study.labels import label_study
 from isogloss.study.opened import FinishedStudy, Run, open_study
 from isogloss.study.plan import Plan, make_plan
 from isogloss.study.robustness import robustness
@@ -12,6 +13,7 @@ __all__ = [
     "Plan",
     "Run",
     "compare",
+    "label_study",
     "make_plan",
     "open_study",
     "preview",

@@ -102,15 +102,17 @@ class FinishedStudy:
         aligner = self.config.alignment.aligner
         return TranslationDictionary.read(path, source=source, target=target, induced_by=aligner)
 
-    def alignment(self, run: Run, layer: int, source: str, target: str) -> Alignment:
-        """Return CALIGN source -> target with its pairs and matched words, without its chance level."""
+    def alignment(
+        self, run: Run, layer: int, source: str, target: str, *, n_permutations: int = 0, words: bool = True
+    ) -> Alignment:
+        """Return CALIGN source -> target with its pairs and matched words, as asked for without its chance level."""
         return align_concepts(
             self.concepts(run, layer, source),
             self.concepts(run, layer, target),
             self.dictionary(source, target),
             self.config.metrics,
-            n_permutations=0,
-            words=True,
+            n_permutations=n_permutations,
+            words=words,
         )
 
     def overlap(self, run: Run, layer: int, languages: tuple[str, ...]) -> Overlap:
