@@ -168,6 +168,9 @@ class MetricsSection(Section):
         default=200, ge=0, description="resamples of sentences for intervals; 0: Wilson's over concepts"
     )
     interval: Interval = "bca"
+    variants: list[Literal["covered", "one_to_one", "no_identical", "no_cognates"]] = Field(
+        default_factory=list, description="further forms of CALIGN, at the first theta"
+    )
     seed: int = 0
 
 

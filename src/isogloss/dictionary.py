@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -186,6 +187,26 @@ class TranslationDictionary:
         table = self.table.filter(pl.int_range(pl.len()).over("source") < n)
         return TranslationDictionary(self.source, self.target, table, self.induced_by, self.file_order)
 
+    def without_cognates(self, *, similarity: float = 0.5) -> TranslationDictionary:
+        """Return the dictionary without translations spelt alike: the score that is left is not owed to their spelling.
+
+        Alike are words whose `difflib` ratio, twice the shared characters over all, lower-cased and without accents, is
+        at least `similarity`; 1 leaves out identical words alone.
+
+        Raises
+        ------
+        UsageError
+            If `similarity` is not in (0, 1].
+        """
+        if not 0 < similarity <= 1:
+            raise UsageError(f"similarity must lie in (0, 1]; got {similarity}.")
+        kept = [
+            _likeness(source, target) < similarity
+            for source, target in self.table.select("source", "target").iter_rows()
+        ]
+        table = self.table.filter(pl.Series(kept, dtype=pl.Boolean))
+        return TranslationDictionary(self.source, self.target, table, self.induced_by, self.file_order)
+
     @classmethod
     def read_muse(cls, path: str | Path, *, source: str, target: str) -> TranslationDictionary:
         """Read a MUSE-style list: source and target separated by a tab or one space, a pair a line.
@@ -232,3 +253,11 @@ class TranslationDictionary:
             f"TranslationDictionary({self.source}->{self.target}: {len(self)} words, "
             f"{self.table.height} translations, by {self.induced_by})"
         )
+
+
+def _likeness(first: str, second: str) -> float:
+    one, two = (
+        "".join(c for c in unicodedata.normalize("NFD", word.lower()) if not unicodedata.combining(c))
+        for word in (first, second)
+    )
+    return 1.0 if one == two else difflib.SequenceMatcher(None, one, two, autojunk=False).ratio()

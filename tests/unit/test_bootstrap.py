@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics import calign, colap
+from isogloss.metrics import calign, colap, one_to_one
 from isogloss.metrics.bootstrap import GROUPS, Resamples, false_discovery, interval, paired_difference
 from isogloss.metrics.colap import chance_deviation, chance_overlap, overlapping
 from isogloss.metrics.matching import SizeRule, best_matches, incidence, match_counts, weighted_best_matches
@@ -233,3 +233,53 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     truth, ends = np.mean(scores, axis=0), np.array(held)
     covered = ((ends[..., 0] <= truth) & (truth <= ends[..., 1])).mean(axis=0)
     assert (covered >= 0.85).all()  # 95 % in expectation; 60 texts and 100 resamples leave some room
+
+
+# -- further forms --------------------------------------------------------------------------------
+
+
+def test_one_to_one_is_calign_where_no_target_serves_twice_and_less_where_one_does():
+    p = plant(0.6, n_concepts=30, n_types=600, n_sentences=500, seed=1)
+    plain = calign(p.source, p.target, p.dictionary, n_permutations=20, words=False)
+    once = one_to_one(p.source, p.target, p.dictionary, n_permutations=20)
+    assert once.score == plain.score
+    assert once.chance <= plain.chance + 0.02
+    # two source concepts of a kind share one target
+    halves = replace(p.source, labels=p.source.labels // 2, n_concepts=15)
+    both = one_to_one(p.source, replace(halves, tokens=p.target.tokens), p.dictionary, min_size_ratio=0.3)
+    many = calign(
+        p.source,
+        replace(halves, tokens=p.target.tokens),
+        p.dictionary,
+        min_size_ratio=0.3,
+        n_permutations=0,
+        words=False,
+    )
+    assert many.score == 1
+    assert both.score == 0.5
+
+
+def test_covered_types_alone_give_the_truth_back():
+    p = plant(1, coverage=0.7, n_concepts=30, n_types=900, n_sentences=800, seed=2)
+    plain = calign(p.source, p.target, p.dictionary, n_permutations=20, words=False)
+    covered = calign(p.source, p.target, p.dictionary, n_permutations=20, words=False, covered_only=True)
+    assert plain.adjusted < 0.5
+    assert covered.adjusted == 1
+    assert covered.figures[0].coverage == 1
+    none = plant(0, coverage=0.7, n_concepts=30, n_types=900, n_sentences=800, seed=2)
+    found = calign(
+        none.source, none.target, none.dictionary, n_permutations=20, words=False, covered_only=True
+    )
+    assert found.adjusted == pytest.approx(0, abs=0.02)
+
+
+def test_label_permutation_is_another_null():
+    p = plant(0.5, n_concepts=30, n_types=600, n_sentences=400, seed=3)
+    options = {"theta_align": 0.3, "n_permutations": 20, "words": False}
+    targets, labels = (
+        calign(p.source, p.target, p.dictionary, null=x, **options) for x in ("targets", "labels")
+    )
+    assert targets.score == labels.score
+    assert targets.chance != labels.chance
+    with pytest.raises(UsageError, match="unknown null 'label'"):
+        calign(p.source, p.target, p.dictionary, null="label", **options)

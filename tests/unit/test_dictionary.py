@@ -210,3 +210,18 @@ def test_a_broken_muse_file_is_named_with_its_line(tmp_path, text, message) -> N
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         TranslationDictionary.read_muse(path, source="en", target="de")
+
+
+def test_translations_spelt_alike_can_be_left_out():
+    rows = [("Haus", "house"), ("nación", "nation"), ("Berlin", "berlin"), ("Tür", "tur"), ("agua", "water")]
+    table = pl.DataFrame(rows, schema=["source", "target"], orient="row")
+    table = table.with_columns(pl.lit(1).alias("count"), pl.lit(1.0).alias("probability"))
+    dictionary = TranslationDictionary("a", "b", table)
+
+    def left(similarity):
+        return set(dictionary.without_cognates(similarity=similarity).table["source"])
+
+    assert left(1) == {"Haus", "nación", "agua"}
+    assert left(0.5) == {"agua"}  # Haus and house share h, u, s: 6 of 9
+    with pytest.raises(UsageError, match=r"must lie in \(0, 1\]"):
+        left(0)

@@ -17,7 +17,7 @@ from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError
 from isogloss.metrics import calign, colap, mean_alignment
-from isogloss.metrics.calign import _matrices
+from isogloss.metrics.calign import matrices
 from isogloss.metrics.colap import chance_overlap
 from isogloss.metrics.matching import (
     SizeRule,
@@ -248,7 +248,7 @@ def random_structure(seed: int):
 def test_null_with_the_identity_is_the_score():
     for rule in (SizeRule(2, 0.3), SizeRule(2, 0.3, strict=True), SizeRule(5, 0.0)):
         s, t, d = random_structure(1)
-        S, T, D, vocabulary = _matrices(s, t, d)
+        S, T, D, vocabulary = matrices(s, t, d)
         n_source, n_target = (m.sum(axis=0).astype(np.int32) for m in (S, T))
         expected = best_matches(match_counts(S, D, T), n_source, n_target, rule)
         identity = np.arange(len(vocabulary), dtype=np.int32)[None]

@@ -2,5 +2,6 @@
 
 from isogloss.metrics.calign import calign, mean_alignment
 from isogloss.metrics.colap import colap
+from isogloss.metrics.one_to_one import one_to_one
 
-__all__ = ["calign", "colap", "mean_alignment"]
+__all__ = ["calign", "colap", "mean_alignment", "one_to_one"]

@@ -54,6 +54,7 @@ def calign(
     interval: Interval = "bca",
     seed: int = 0,
     words: bool = True,
+    covered_only: bool = False,
 ) -> Alignment:
     """Return the share of eligible source concepts that are aligned to at least one target concept.
 
@@ -98,6 +99,8 @@ def calign(
         Seed of the permutations.
     words : bool
         Also return the matched words of the pairs.
+    covered_only : bool
+        Count only types that the dictionary knows, on both sides: a score without the words that could not match.
 
     Returns
     -------
@@ -108,7 +111,7 @@ def calign(
     UsageError
         If a threshold is out of range, or the dictionary is of another pair.
     """
-    thetas = _check(source, target, dictionary, theta_align, rule)
+    thetas = check_thetas(source, target, dictionary, theta_align, rule)
     if source.model and dictionary.induced_by.startswith(f"model:{source.model}:"):
         log.warning(
             "the dictionary was induced with the model under study, %s: its score is circular", source.model
@@ -118,7 +121,10 @@ def calign(
     if not 0 <= min_size_ratio <= 1:
         raise UsageError(f"min_size_ratio must lie in [0, 1]; got {min_size_ratio}.")
     size_rule = SizeRule(min_types, min_size_ratio, strict=rule == "paper-code")
-    S, T, D, vocabulary = _matrices(source, target, dictionary)
+    if covered_only:
+        known = dictionary.table["source"].unique(), dictionary.table["target"].unique()
+        source, target = (_only(side, words_) for side, words_ in zip((source, target), known, strict=True))
+    S, T, D, vocabulary = matrices(source, target, dictionary)
     n_source, n_target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
     counts = match_counts(S, D, T)
     eligible = size_rule.eligible(n_source)
@@ -183,13 +189,14 @@ def mean_alignment(forward: Figure, backward: Figure) -> Figure:
     )
 
 
-def _check(
+def check_thetas(
     source: Concepts,
     target: Concepts,
     dictionary: TranslationDictionary,
     theta_align: float | Sequence[float],
     rule: str,
 ) -> tuple[float, ...]:
+    """Return the thresholds; refuse impossible ones, and sides that are not the dictionary's."""
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
     thetas = (theta_align,) if isinstance(theta_align, int | float) else tuple(theta_align)
@@ -208,7 +215,7 @@ def _check(
     return thetas
 
 
-def _matrices(
+def matrices(
     source: Concepts, target: Concepts, dictionary: TranslationDictionary
 ) -> tuple[sp.csr_array, sp.csr_array, sp.csr_array, npt.NDArray[np.int64]]:
     """Return S, T, D of `matching` and the frequency of every target type (0: only in the dictionary)."""
@@ -230,6 +237,12 @@ def _matrices(
     )
 
 
+def _only(side: Concepts, known: pl.Series) -> Concepts:
+    """Return the concepts with tokens of known words alone; the others belong to none."""
+    there = side.tokens["word"].is_in(known.implode()).to_numpy()
+    return replace(side, labels=np.where(there, side.labels, -1).astype(np.int32))
+
+
 def _shuffled(
     source: Concepts,
     target: Concepts,
@@ -239,7 +252,7 @@ def _shuffled(
 ) -> npt.NDArray[np.float32]:
     """Return best matches of eligible concepts when the tokens of each side change their labels at random."""
     left, right = (replace(side, labels=generator.permutation(side.labels)) for side in (source, target))
-    S, T, D, _ = _matrices(left, right, dictionary)
+    S, T, D, _ = matrices(left, right, dictionary)
     n_source, n_target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
     best = best_matches(match_counts(S, D, T), n_source, n_target, rule)
     return best[rule.eligible(n_source)].astype(np.float32)

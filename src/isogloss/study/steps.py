@@ -17,7 +17,7 @@ from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary, WordLinks
 from isogloss.discovery import METHODS, discover
 from isogloss.extraction import extract, open_states
-from isogloss.metrics import calign, colap, mean_alignment
+from isogloss.metrics import calign, colap, mean_alignment, one_to_one
 from isogloss.metrics.bootstrap import Resamples
 from isogloss.results import Alignment, Figure, Results, signature
 from isogloss.store import Study, run_name, write_table
@@ -239,6 +239,9 @@ def measure_layer(
             found[s] = align_concepts(alone[s], alone[t], dictionary, settings, resamples=resamples)
             rows += [row("calign", s, t, figure) for figure in found[s].figures]
             rows.append(row("calign_soft", s, t, found[s].soft))
+            for name in settings.variants:
+                figure = _variant(name, alone[s], alone[t], dictionary, settings, resamples)
+                rows.append(row(f"calign_{name}", s, t, figure))
         both = zip(found[left].figures, found[right].figures, strict=True)
         rows += [row("calign_mean", left, right, mean_alignment(a, b)) for a, b in both]
         soft = mean_alignment(found[left].soft, found[right].soft)
@@ -260,6 +263,34 @@ def measure_layer(
     path = study.metrics(model, stack, run_name(method, n_concepts, seed), layer)
     write_table(path, table.with_columns(draws))
     return {"n_figures": len(rows)}
+
+
+def _variant(  # noqa: PLR0917
+    name: str,
+    source: Concepts,
+    target: Concepts,
+    dictionary: TranslationDictionary,
+    settings: MetricsSection,
+    resamples: Resamples | None,
+) -> Figure:
+    """Return one further form of CALIGN at the first theta."""
+    theta = settings.theta_align[0]
+    if name == "one_to_one":
+        return one_to_one(
+            source,
+            target,
+            dictionary,
+            theta_align=theta,
+            min_types=settings.min_types,
+            min_size_ratio=settings.min_size_ratio,
+            n_permutations=min(settings.n_permutations, 50),
+            seed=settings.seed,
+        )
+    if name != "covered":
+        dictionary = dictionary.without_cognates(similarity=1 if name == "no_identical" else 0.5)
+    options: dict[str, Any] = {"theta_align": theta, "resamples": resamples}
+    options["covered_only"] = name == "covered"
+    return align_concepts(source, target, dictionary, settings, **options).figures[0]
 
 
 _FIGURE = ("theta", "score", "chance", "adjusted", "p_value", "ci_low", "ci_high", "n", "coverage")
