@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from isogloss.concepts import Concepts
+from isogloss.config import StudyConfig
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign, colap, mean_alignment
 from isogloss.results import RESULT_COLUMNS, Alignment, Figure, Overlap, Results
@@ -65,8 +65,10 @@ class SyntheticStudy:
     ) -> None:
         self.root = root
         self.languages = languages
-        self.config = SimpleNamespace(
-            name="Five tongues", model_dump=lambda **_: {"name": "Five tongues", "seed": 0}
+        self.config = StudyConfig(
+            name="Five tongues",
+            corpus={"files": {x: f"{x}.txt" for x in languages}},
+            models=[{"path": name} for name in models],
         )
         layers = tuple(range(n_layers))
         self.runs = [Run(m, "tiny", "encoder", layers, "kmeans", 10, 0) for m in models]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from html.parser import HTMLParser
@@ -16,6 +17,7 @@ from isogloss.report import render, write_report
 from isogloss.report.answer import alignment_answer, overlap_answer, start_layer
 from isogloss.report.explorer import MAX_CONCEPTS, MAX_WORDS
 from isogloss.report.page import safe_json
+from isogloss.report.paper import methods_paragraph
 from isogloss.results import RESULT_COLUMNS, Results
 from synthetic import LANGUAGES, NASTY, SyntheticStudy
 
@@ -124,7 +126,8 @@ def test_json_survives_inside_a_script_element(nasty: str) -> None:
 
 
 def test_name_of_the_study_is_escaped(study: SyntheticStudy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study.config, "name", "<img src=x onerror=alert(1)>")
+    named = study.config.model_copy(update={"name": "<img src=x onerror=alert(1)>"})
+    monkeypatch.setattr(study, "config", named)
     page = Page(render(study))
     assert "img" not in page.tags
     assert "<img src=x onerror=alert(1)>" in page.text
@@ -262,3 +265,23 @@ def test_overlap_is_compared_with_languages_mixed_at_random() -> None:
 def test_no_measurable_layer_is_said() -> None:
     nothing = results((math.nan, math.nan))
     assert "No layer has enough concepts" in alignment_answer(nothing)
+
+
+def test_the_paragraph_for_a_paper_says_what_was_done_and_cites_it(
+    study: SyntheticStudy, source: str
+) -> None:
+    text = methods_paragraph(study)
+    body, sources = text.split("\n\nSources:\n")
+    assert "theta_align = 0.8" in body
+    assert "200 bootstrap resamples of sentences" in body
+    assert "tiny-tuned" in body
+    for cited in (
+        "Mousi et al. 2024",
+        "Ward 1963",
+        "Efron 1987",
+        "Benjamini and Hochberg 1995",
+        "Kargaran et al. 2025",
+    ):
+        assert cited in sources
+    assert "Artetxe" not in sources  # its margin was not asked for
+    assert html.escape(body, quote=True) in source

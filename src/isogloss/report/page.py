@@ -19,6 +19,7 @@ from isogloss.plots.rows import RUN, run_labels
 from isogloss.report import methods
 from isogloss.report.answer import alignment_answer, overlap_answer, start_layer
 from isogloss.report.explorer import Explorer
+from isogloss.report.paper import methods_paragraph
 from isogloss.results import RESULT_COLUMNS, Results
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "runs": methods.runs(study),
         "signatures": methods.signatures(study),
         "coverage": methods.coverage(study),
+        "paper": f'<pre class="paper">{methods.text(methods_paragraph(study))}</pre>',
         "material": methods.material(study),
         "files": methods.files(study, beside=beside),
         "glossary": methods.glossary(),

@@ -1,0 +1,92 @@
+"""A paragraph for the methods section of a paper: what a study did, in words, with its sources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isogloss.metrics.companions import MEASURES
+
+if TYPE_CHECKING:
+    from isogloss.study import FinishedStudy
+
+_SOURCES = {
+    "mousi": "Mousi et al. 2024. Exploring Alignment in Shared Cross-lingual Spaces. ACL.",
+    "ward": "Ward 1963. Hierarchical Grouping to Optimize an Objective Function. JASA 58.",
+    "kmeans": "Lloyd 1982. Least Squares Quantization in PCM. IEEE Trans. Inf. Theory 28.",
+    "diagonal": "Dyer et al. 2013. A Simple, Fast, and Effective Reparameterization of IBM Model 2. NAACL.",
+    "model": "Jalili Sabet et al. 2020. SimAlign. Findings of EMNLP.",
+    "eflomal": "Östling and Tiedemann 2016. Efficient Word Alignment with Markov Chain Monte Carlo. PBML 106.",
+    "bca": "Efron 1987. Better Bootstrap Confidence Intervals. JASA 82.",
+    "fdr": "Benjamini and Hochberg 1995. Controlling the False Discovery Rate. JRSS B 57.",
+    "retrieval_csls": "Conneau et al. 2018. Word Translation Without Parallel Data. ICLR.",
+    "retrieval_margin": "Artetxe and Schwenk 2019. Margin-based Parallel Corpus Mining. ACL.",
+    "mexa": "Kargaran et al. 2025. MEXA. Findings of ACL.",
+    "cka": "Kornblith et al. 2019. Similarity of Neural Network Representations Revisited. ICML.",
+    "anc": "Del and Fishel 2022. Cross-lingual Similarity of Multilingual Representations Revisited. AACL.",
+    "svcca": "Raghu et al. 2017. SVCCA. NeurIPS.",
+    "pwcca": "Morcos et al. 2018. Insights on Representational Similarity. NeurIPS.",
+    "rsa": "Kriegeskorte et al. 2008. Representational Similarity Analysis. Front. Syst. Neurosci. 2.",
+    "procrustes": "Schönemann 1966. A Generalized Solution of the Orthogonal Procrustes Problem. Psychometrika 31.",
+    "mean_cosine": "Ethayarajh 2019. How Contextual are Contextualized Word Representations? EMNLP.",
+    "isoscore": "Rudman et al. 2022. IsoScore. Findings of ACL.",
+}
+
+
+def methods_paragraph(study: FinishedStudy) -> str:
+    """Return a paragraph on how the figures of a study were made, and the list of its sources, as plain text."""
+    config, known = study.config, study.manifest
+    metrics, rules = config.metrics, config.selection
+    models = ", ".join(
+        f"{m.name} ({'random weights' if m.weights == 'random' else m.path})" for m in config.models
+    )
+    first = config.models[0]
+    layers = sorted({layer for run in study.runs for layer in run.layers})
+    numbers = " and ".join(str(k) for k in sorted({run.n_concepts for run in study.runs}))
+    seeds = sorted({run.seed for run in study.runs})
+    aligner = "given dictionaries" if config.alignment.dictionaries else config.alignment.aligner
+    thetas = " and ".join(f"{theta:g}" for theta in metrics.theta_align)
+    overlap = " and ".join(f"{theta:g}" for theta in metrics.theta_overlap)
+    said = [
+        f"We used isogloss {known.get('isogloss', '')} on {known.get('n_sentences', 0):,} parallel sentences in "
+        f"{', '.join(study.languages)} ({known.get('n_words', 0):,} words). States of {models} were taken at layers "
+        f"{', '.join(map(str, layers))}, the {first.pooling} over the subwords of a word; the last layer "
+        f"{'after' if first.last_layer == 'normed' else 'before'} the final norm where a model has one.",
+        f"Words were linked by {aligner}; the dictionary keeps the {config.dictionary.top} most frequent translations.",
+        f"Latent concepts were discovered with {config.discovery.method} clustering (K = {numbers}"
+        + (f", seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else "")
+        + f"), for CALIGN in each language alone (at most {rules.calign.max_count} tokens of a "
+        f"{'linked pair' if rules.calign.by == 'pairs' else 'type'}), for COLAP in languages together (at most "
+        f"{rules.colap.max_count} of a {'linked pair' if rules.colap.by == 'pairs' else 'type'}).",
+        f"CALIGN and COLAP follow Mousi et al. (2024) with theta_align = {thetas}, theta_overlap = {overlap}, at least "
+        f"{metrics.min_types:g} types a concept and a size ratio of at least {metrics.min_size_ratio:g}"
+        + (", compared as in their released code" if metrics.rule == "paper-code" else "")
+        + f". Chance is the mean over {metrics.n_permutations} "
+        + (
+            "dictionaries with target words permuted inside frequency bins"
+            if metrics.null == "targets"
+            else "permutations of concept labels"
+        )
+        + " (CALIGN) and the multivariate hypergeometric expectation (COLAP); "
+        + "adjusted = (score - chance) / (1 - chance).",
+    ]
+    sources = ["mousi", config.discovery.method]
+    if aligner in _SOURCES:
+        sources.append(aligner)
+    if metrics.n_bootstrap:
+        kind = "BCa" if metrics.interval == "bca" else "percentile"
+        said.append(
+            f"Intervals are 95 % {kind} intervals of {metrics.n_bootstrap} bootstrap resamples of sentences, centred "
+            "at the score, with concepts held (Efron 1987)."
+        )
+        sources.append("bca")
+    said.append(
+        "q-values control the false-discovery rate over layers and pairs (Benjamini and Hochberg 1995)."
+    )
+    sources.append("fdr")
+    measures = config.companions.measures
+    if measures:
+        named = "; ".join(MEASURES[name].what for name in measures)
+        said.append(f"Beside them we report {', '.join(measures)} ({named}).")
+        sources += [name.removeprefix("word_").removesuffix("_absolute") for name in measures]
+    listed = [_SOURCES[name] for name in dict.fromkeys(sources) if name in _SOURCES]
+    return " ".join(said) + "\n\nSources:\n" + "\n".join(f"- {line}" for line in listed) + "\n"
