@@ -255,8 +255,9 @@ class Results:
 
     Metrics: ``calign`` (source -> target), ``calign_mean`` (mean of both directions), ``calign_soft`` and
     ``calign_soft_mean`` (without a threshold: ``theta`` is NaN), ``colap`` (a pair) and ``colap_group`` (``source``
-    names the whole group, ``target`` is empty).  ``q_value`` controls the false-discovery rate over the layers and
-    pairs of one model, stack, clustering, metric and theta.
+    names the whole group, ``target`` is empty); ``language_entropy``, ``purity`` and ``ami`` of joint concepts.
+    ``q_value`` controls the false-discovery rate over the layers and pairs of one model, stack, clustering, metric and
+    theta.
     """
 
     table: pl.DataFrame
@@ -286,6 +287,50 @@ class Results:
         """Write the table as CSV (UTF-8, a header, missing values empty), atomically."""
         with atomic(path) as f:
             f.write(self.table.fill_nan(None).write_csv(float_precision=10).encode())
+
+    def over_seeds(self) -> pl.DataFrame:
+        """Return one row a figure over the seeds of its clustering, where there are several.
+
+        Returns
+        -------
+        polars.DataFrame
+            What names a figure without its seed, then ``n_seeds``, ``score`` (the mean), ``seed_sd``, ``least``,
+            ``most``, ``adjusted`` (the mean), and ``ci_low``, ``ci_high``: the mean score minus and plus the root of
+            (the mean half width)^2 + (1.96 seed_sd)^2, for the choice of sentences and of the seed together.
+        """
+        keys = [
+            "model",
+            "base_model",
+            "stack",
+            "layer",
+            "metric",
+            "source",
+            "target",
+            "method",
+            "n_concepts",
+            "theta",
+        ]
+        # NaN, the theta of measures that have none, groups with itself
+        half = {side: (pl.col("score") - pl.col(side)).abs().mean() for side in ("ci_low", "ci_high")}
+        found = self.table.group_by(keys, maintain_order=True).agg(
+            pl.col("seed").n_unique().alias("n_seeds"),
+            pl.col("score").mean(),
+            pl.col("score").std().alias("seed_sd"),
+            pl.col("score").min().alias("least"),
+            pl.col("score").max().alias("most"),
+            pl.col("adjusted").mean(),
+            half["ci_low"].alias("down"),
+            half["ci_high"].alias("up"),
+        )
+        spread = 1.959963984540054 * pl.col("seed_sd")
+        return (
+            found.filter(pl.col("n_seeds") > 1)
+            .with_columns(
+                (pl.col("score") - (pl.col("down") ** 2 + spread**2).sqrt()).alias("ci_low"),
+                (pl.col("score") + (pl.col("up") ** 2 + spread**2).sqrt()).alias("ci_high"),
+            )
+            .drop("down", "up")
+        )
 
     def only(self, **values: object) -> pl.DataFrame:
         """Return the rows with the given values, e.g. ``results.only(metric="colap", layer=6)``."""

@@ -10,6 +10,7 @@ import pytest
 
 from isogloss.metrics.bootstrap import Resamples
 from isogloss.metrics.companions import DEFAULT, MEASURES, compare_rows, look_at_space
+from isogloss.metrics.partition import mixing
 from isogloss.study import rank_correlations
 
 ROWS = [name for name, measure in MEASURES.items() if measure.takes != "space"]
@@ -85,3 +86,18 @@ def test_rank_correlations_are_over_layers_and_pairs():
     assert math.isnan(found["up", "flat"][0])
     assert found["up", "calign_mean"] == (pytest.approx(0.8), 4)
     assert found["calign_mean", "calign_soft_mean"] == (pytest.approx(1), 4)
+
+
+def test_mixing_of_joint_concepts_lies_at_its_chance_when_languages_are_dealt_out():
+    rng = np.random.default_rng(0)
+    concepts, tokens = rng.integers(0, 20, 4000), rng.permutation(np.repeat([0, 1], 2000))
+    even, apart = np.zeros((20, 2), np.int64), np.zeros((20, 2), np.int64)
+    np.add.at(even, (concepts, tokens), 1)
+    np.add.at(apart, (concepts // 2 * 2 + tokens, tokens), 1)
+    for name, figure in mixing(even).items():
+        assert figure.score == pytest.approx(figure.chance, abs=0.02), name
+    found = mixing(apart)
+    assert found["language_entropy"].score == pytest.approx(0)
+    assert found["purity"].score == 1
+    assert found["ami"].score > 0.2
+    assert found["language_entropy"].chance > 0.95

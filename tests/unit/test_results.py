@@ -94,3 +94,21 @@ def test_aligned_pairs_follow_the_rule(rule, expected):
 
 def test_a_signature_lists_its_parts():
     assert signature({"metric": "calign", "theta": 0.8}) == "metric:calign|theta:0.8"
+
+
+def test_over_seeds_adds_their_spread_to_the_intervals():
+    common = {"model": "m", "base_model": "", "stack": "encoder", "layer": 1, "source": "a", "target": "b"}
+    common |= {"method": "kmeans", "n_concepts": 9, "chance": 0.1, "adjusted": 0.2, "n": 9, "coverage": 1.0}
+    rows = [
+        {**common, "metric": metric, "theta": theta, "seed": seed, "score": score}
+        | {"ci_low": score - 0.03, "ci_high": score + 0.04}
+        for metric, theta in (("calign", 0.8), ("calign_soft", math.nan))
+        for seed, score in ((0, 0.4), (1, 0.5), (2, 0.6))
+    ]
+    single = {**rows[0], "metric": "colap"}
+    found = Results.from_rows([*rows, single]).over_seeds()
+    assert found["metric"].to_list() == ["calign", "calign_soft"]
+    row = found.row(0, named=True)
+    assert (row["n_seeds"], row["score"], row["least"], row["most"]) == (3, pytest.approx(0.5), 0.4, 0.6)
+    assert row["ci_low"] == pytest.approx(0.5 - math.hypot(0.03, 1.959964 * 0.1))
+    assert row["ci_high"] == pytest.approx(0.5 + math.hypot(0.04, 1.959964 * 0.1))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.retrieval import Vectors, matrix
+from isogloss.results import Figure
 
 Labels = Sequence[Any] | npt.NDArray[Any]
 Codes = npt.NDArray[np.int64]
@@ -252,3 +253,42 @@ def _table(labels: Labels, languages: Labels) -> npt.NDArray[np.float64]:
     shape = concept.max() + 1, language.max() + 1
     flat = np.bincount(concept * shape[1] + language, minlength=shape[0] * shape[1])
     return flat.reshape(shape).astype(np.float64)
+
+
+def mixing(counts: npt.NDArray[np.int64], *, n_permutations: int = 20, seed: int = 0) -> dict[str, Figure]:
+    """Return how languages mix in the concepts of a joint space, beside COLAP and without its threshold.
+
+    Parameters
+    ----------
+    counts : numpy.ndarray
+        (n_concepts, n_languages) int64, tokens of every language in every concept, as `Overlap.counts`.
+    n_permutations : int
+        For the chance level: the same tokens dealt out without regard to language.  As with COLAP a space that knows
+        no languages reaches it.
+
+    Returns
+    -------
+    dict of str to Figure
+        ``language_entropy``, ``purity`` and ``ami``, without thresholds and intervals.
+    """
+    concepts = np.repeat(np.arange(len(counts)), counts.sum(axis=1))
+    tokens = np.repeat(np.tile(np.arange(counts.shape[1]), len(counts)), counts.reshape(-1))
+    generator = np.random.default_rng(seed)
+    shuffled = [generator.permutation(tokens) for _ in range(n_permutations)]
+    n = int((counts.sum(axis=1) > 0).sum())
+    found = {}
+    for name, measure in (("language_entropy", language_entropy), ("purity", purity), ("ami", ami)):
+        # AMI is 0 under this null by its definition
+        null = [0.0] if name == "ami" else [measure(concepts, one) for one in shuffled]
+        found[name] = Figure(
+            theta=math.nan,
+            score=measure(concepts, tokens),
+            chance=float(np.mean(null)) if null else math.nan,
+            chance_sd=float(np.std(null)) if len(null) > 1 else math.nan,
+            p_value=math.nan,
+            ci_low=math.nan,
+            ci_high=math.nan,
+            n=n,
+            coverage=1.0,
+        )
+    return found

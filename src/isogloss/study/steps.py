@@ -19,8 +19,9 @@ from isogloss.discovery import METHODS, discover
 from isogloss.extraction import extract, open_states
 from isogloss.metrics import calign, colap, mean_alignment, one_to_one
 from isogloss.metrics.bootstrap import Resamples
+from isogloss.metrics.partition import mixing
 from isogloss.results import Alignment, Figure, Results, signature
-from isogloss.store import Study, run_name, write_table
+from isogloss.store import Study, atomic, run_name, write_table
 from isogloss.study.compare import with_q_values
 
 
@@ -254,6 +255,7 @@ def measure_layer(
     for left, right in pairs:
         overlap = colap(concepts((left, right)), theta_overlap=settings.theta_overlap, **options)
         rows += [row("colap", left, right, figure) for figure in overlap.figures]
+        rows += [row(name, left, right, figure) for name, figure in mixing(overlap.counts).items()]
     thetas = [group_theta(theta, len(languages)) for theta in settings.theta_overlap]
     overlap = colap(concepts(languages), theta_overlap=thetas, **options)
     rows += [row("colap_group", "+".join(languages), "", figure) for figure in overlap.figures]
@@ -363,4 +365,8 @@ def gather_results(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
     results = Results(with_q_values(together.table, names))
     results.write(study.results)
     results.write_csv(study.results_csv)
+    seeds = results.over_seeds()
+    if seeds.height:
+        with atomic(study.root / "results_seeds.csv") as f:
+            f.write(seeds.fill_nan(None).write_csv(float_precision=10).encode())
     return {"n_figures": results.table.height}
