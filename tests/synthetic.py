@@ -70,6 +70,7 @@ class SyntheticStudy:
             corpus={"files": {x: f"{x}.txt" for x in languages}},
             models=[{"path": name} for name in models],
         )
+        self.companions: pl.DataFrame | None = None
         layers = tuple(range(n_layers))
         self.runs = [Run(m, "tiny", "encoder", layers, "kmeans", 10, 0) for m in models]
         self.manifest: dict[str, Any] = {"versions": {"isogloss": "0.1.0", "torch": "2.13.0"}}

@@ -285,3 +285,21 @@ def test_the_paragraph_for_a_paper_says_what_was_done_and_cites_it(
         assert cited in sources
     assert "Artetxe" not in sources  # its margin was not asked for
     assert html.escape(body, quote=True) in source
+
+
+def test_companion_measures_have_a_chart_of_their_own(study: SyntheticStudy) -> None:
+    run = study.runs[0]
+    rows = [
+        {"model": run.model, "stack": run.stack, "layer": layer, "source": "en", "target": target}
+        | {"measure": measure, "score": layer / 10, "chance": 0.1}
+        for layer in run.layers
+        for target in ("de", "es")
+        for measure in ("mexa", "cka")
+    ]
+    study.companions = pl.DataFrame(rows, schema_overrides={"layer": pl.Int32})
+    found = json.loads(Page(render(study)).scripts[0])["charts"].values()
+    drawn = [charts["companions"] for charts in found if "companions" in charts]
+    (spec,) = drawn  # the other model has none
+    (values,) = spec["datasets"].values()
+    shown = {row["measure"] for row in values}
+    assert {"mexa", "cka", "COLAP (0.3)"} <= shown

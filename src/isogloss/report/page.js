@@ -114,7 +114,8 @@ window.addEventListener("unhandledrejection", (event) => { document.documentElem
   async function showCharts() {
     const own = data.charts[state.run] ?? {};
     const all = data.charts.all ?? {};
-    const kinds = ["calign", "colap", "calign_pairs", "colap_pairs", "calign_languages"];
+    const kinds = ["calign", "colap", "calign_pairs", "colap_pairs", "calign_languages", "companions"];
+    $("sec-companions").hidden = !own.companions;
     const jobs = kinds.map((name) => draw($(`fig-${name}`), own[name]));
     $("sec-runs").hidden = !data.charts.all;
     await Promise.all([...jobs, ...["calign", "colap"].map((name) => draw($(`fig-all-${name}`), all[name]))]);

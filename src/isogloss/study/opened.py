@@ -16,7 +16,8 @@ from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import InputError
 from isogloss.metrics import colap
 from isogloss.results import Alignment, Overlap, Results
-from isogloss.store import Study, read_json
+from isogloss.store import Study, read_json, read_table
+from isogloss.study.beside import COLUMNS
 from isogloss.study.steps import align_concepts, group_theta, read_concepts
 
 
@@ -69,6 +70,12 @@ class FinishedStudy:
     def tokens(self) -> pl.DataFrame:
         """See `Corpus.words`."""
         return self.corpus.words
+
+    @cached_property
+    def companions(self) -> pl.DataFrame | None:
+        """The companion measures (``companions.parquet``), or None where the study asked for none."""
+        path = Study(self.root).companions
+        return read_table(path, COLUMNS) if path.is_file() else None
 
     @property
     def warnings(self) -> list[str]:
