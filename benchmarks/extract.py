@@ -55,18 +55,8 @@ def measure_bare(given: argparse.Namespace) -> dict[str, float]:
 def measure_extract(given: argparse.Namespace, layers: str) -> dict[str, float]:
     from isogloss import models
 
-    plain = models.load
-    spent = [0.0, 0.0]
-
-    def load(*arguments, **options):
-        wall, cpu = time.perf_counter(), time.process_time()
-        loaded = plain(*arguments, **options)
-        spent[0] += time.perf_counter() - wall
-        spent[1] += time.process_time() - cpu
-        return loaded
-
-    models.load = load
-    load(given.model, device=given.device)  # imports
+    spent = watch(models, "load")
+    models.load(given.model, device=given.device)  # imports
     spent[:] = [0.0, 0.0]
     chosen = "all" if layers == "all" else [int(layers)]
     corpus = corpus_of(given)
@@ -90,17 +80,7 @@ def measure_peer(given: argparse.Namespace, layers: str) -> dict[str, float]:
     """Run NeuroX as the paper's scripts do, one language after the other."""
     from neurox.data.extraction import transformers_extractor as peer
 
-    plain = peer.get_model_and_tokenizer
-    spent = [0.0, 0.0]
-
-    def load(*arguments, **options):
-        wall, cpu = time.perf_counter(), time.process_time()
-        loaded = plain(*arguments, **options)
-        spent[0] += time.perf_counter() - wall
-        spent[1] += time.process_time() - cpu
-        return loaded
-
-    peer.get_model_and_tokenizer = load
+    spent = watch(peer, "get_model_and_tokenizer")
     corpus = corpus_of(given)
     with tempfile.TemporaryDirectory() as folder:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -118,6 +98,21 @@ def measure_peer(given: argparse.Namespace, layers: str) -> dict[str, float]:
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         states = sum(path.stat().st_size for path in Path(folder).glob("*.json"))
     return {"wall": wall - spent[0], "cpu": cpu - spent[1], "bytes": states}
+
+
+def watch(room, name: str) -> list[float]:
+    """Let a function of a module add what it takes to the list that is returned: wall and CPU seconds."""
+    plain, spent = getattr(room, name), [0.0, 0.0]
+
+    def timed(*arguments, **options):
+        wall, cpu = time.perf_counter(), time.process_time()
+        found = plain(*arguments, **options)
+        spent[0] += time.perf_counter() - wall
+        spent[1] += time.process_time() - cpu
+        return found
+
+    setattr(room, name, timed)
+    return spent
 
 
 def _wait(device: str) -> None:

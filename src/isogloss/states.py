@@ -272,23 +272,33 @@ def _within(
     return table if max_count is None else table.filter(pl.int_range(pl.len()).over(key) < max_count)
 
 
+def with_rows(links: pl.DataFrame, tokens: pl.DataFrame, *, source: str, target: str) -> pl.DataFrame:
+    """Return a table of links with ``source_row`` and ``target_row``, the token rows of both ends.
+
+    Links with an end that is not among `tokens` are left out; the others keep their order.
+    """
+    places = tokens.select("row", "language", "sentence", "position")
+    for side, language in (("source", source), ("target", target)):
+        here = places.filter(pl.col("language") == language).drop("language")
+        links = links.join(
+            here.rename({"row": f"{side}_row", "position": f"{side}_position"}),
+            on=["sentence", f"{side}_position"],
+            how="inner",
+            maintain_order="left",
+        )
+    return links
+
+
 def _linked_rows(
     tokens: pl.DataFrame, links: Sequence[WordLinks], *, identical: bool, **bounds: Any
 ) -> pl.Series:
     """Return the rows of tokens that some link keeps; with `identical` false, links of equal words do not."""
     found = []
-    places = tokens.select("row", "language", "sentence", "position")
     for one in links:
         table = one.table
         if not identical:
             table = table.filter(pl.col("source_word") != pl.col("target_word"))
-        for side, language in (("source", one.source), ("target", one.target)):
-            here = places.filter(pl.col("language") == language).drop("language")
-            table = table.join(
-                here.rename({"row": f"{side}_row", "position": f"{side}_position"}),
-                on=["sentence", f"{side}_position"],
-                how="inner",
-            )
+        table = with_rows(table, tokens, source=one.source, target=one.target)
         table = table.sort("sentence", "source_position", "target_position")
         table = _within(table, ("source_word", "target_word"), **bounds)
         found += [table["source_row"], table["target_row"]]

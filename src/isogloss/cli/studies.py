@@ -83,7 +83,7 @@ def _companions(folder: Any) -> list[Path]:
 
     from isogloss.plots import companion_panels, write_chart
     from isogloss.results import Results
-    from isogloss.store import atomic, folder_name
+    from isogloss.store import folder_name, write_text
     from isogloss.study import rank_correlations
 
     table, results = pl.read_parquet(folder.companions), Results.read(folder.results).table
@@ -94,8 +94,8 @@ def _companions(folder: Any) -> list[Path]:
         mine = (pl.col("model") == model) & (pl.col("stack") == stack)
         chart = companion_panels(results.filter(mine), table.filter(mine))
         written += write_chart(chart, folder.figures / f"companions_{folder_name(model)}_{stack}")
-    with atomic(folder.root / "companions_correlations.csv") as f:
-        f.write(rank_correlations(results, table).fill_nan(None).write_csv(float_precision=4).encode())
+    found = rank_correlations(results, table).fill_nan(None)
+    write_text(folder.root / "companions_correlations.csv", found.write_csv(float_precision=4))
     return written
 
 

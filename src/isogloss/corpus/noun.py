@@ -119,8 +119,11 @@ class Corpus:
     @cached_property
     def file_digest(self) -> str:
         """16 hex digits that pin both tables with all their columns."""
-        tables = (self.sentences, self.words)
-        return digest([[t.columns, table_digest(t, t.columns)] for t in tables])
+        tables = ((self.sentences, SENTENCE_COLUMNS), (self.words, WORD_COLUMNS))
+        further = [(table, [name for name in table.columns if name not in known]) for table, known in tables]
+        return digest(
+            [self.digest, [[names, table_digest(table, names)] for table, names in further if names]]
+        )
 
     @property
     def n_sentences(self) -> int:

@@ -181,11 +181,17 @@ def paired_difference(
     return Difference(difference, low, high, float(min(1.0, 2 * (side + 1) / (len(drawn) + 1))))
 
 
-def false_discovery(p_values: npt.ArrayLike) -> Floats:
+def false_discovery(p_values: npt.ArrayLike, *, n_tests: int | None = None) -> Floats:
     """Return q-values: the smallest false-discovery rate at which each test would be called significant.
 
     Benjamini and Hochberg, *Controlling the False Discovery Rate*, JRSS B 57, 1995: ``q_(i) = min over j >= i of
     p_(j) m / j``, over the m tests whose p-value is not NaN; NaN stays NaN.
+
+    Parameters
+    ----------
+    p_values : array (n,)
+    n_tests : int, optional
+        m, where there were more tests than are given: all others have p = 1.
 
     Examples
     --------
@@ -197,6 +203,6 @@ def false_discovery(p_values: npt.ArrayLike) -> Floats:
     tested = np.flatnonzero(np.isfinite(p))
     if len(tested):
         order = tested[np.argsort(p[tested], kind="stable")]
-        raised = p[order] * len(order) / np.arange(1, len(order) + 1)
+        raised = p[order] * (n_tests or len(order)) / np.arange(1, len(order) + 1)
         q[order] = np.minimum(np.minimum.accumulate(raised[::-1])[::-1], 1.0)
     return q

@@ -21,6 +21,7 @@ from isogloss.metrics.bootstrap import interval as bootstrap_interval
 from isogloss.metrics.matching import (
     SizeRule,
     best_matches,
+    coverage_of,
     frequency_bins,
     incidence,
     match_counts,
@@ -142,9 +143,7 @@ def calign(
     if resamples is not None:
         weights = _type_weights(source, S, resamples)
         drawn = weighted_best_matches(S, D, T, size_rule, weights)[:, eligible]
-    translated = (np.diff(D.indptr) > 0) & (np.diff(S.indptr) > 0)
-    clustered = int((np.diff(S.indptr) > 0).sum())
-    coverage = float(translated.sum() / clustered) if clustered else math.nan
+    coverage = coverage_of(S, D)
     facts: dict[str, Any] = {"coverage": coverage, "method": interval}
     figures = tuple(
         _figure(best[eligible], chance, drawn, _Passing(size_rule, theta), theta=theta, **facts)

@@ -93,10 +93,7 @@ def colap(
 
 def language_counts(concepts: Concepts, languages: Sequence[str]) -> Counts:
     """Return (n_concepts, n_languages) int64: the tokens of every language in every concept."""
-    table = concepts.table().filter(pl.col("language").is_in(list(languages)))
-    index = {language: i for i, language in enumerate(languages)}
-    columns = table["language"].replace_strict(index, return_dtype=pl.Int64).to_numpy()
-    flat = table["concept"].to_numpy().astype(np.int64) * len(languages) + columns
+    flat, _ = _cells(concepts, languages)
     counts = np.bincount(flat, minlength=concepts.n_concepts * len(languages))
     return counts.reshape(concepts.n_concepts, len(languages)).astype(np.int64)
 
@@ -105,12 +102,17 @@ def _drawn_counts(
     concepts: Concepts, languages: Sequence[str], resamples: Resamples
 ) -> npt.NDArray[np.float32]:
     """Return (n + 20, n_concepts, n_languages): the counts of `language_counts` in every resample."""
+    flat, sentences = _cells(concepts, languages)
+    counts = resamples.table(flat, sentences, concepts.n_concepts * len(languages))
+    return resamples.of(counts).T.reshape(-1, concepts.n_concepts, len(languages))
+
+
+def _cells(concepts: Concepts, languages: Sequence[str]) -> tuple[Counts, pl.Series]:
+    """Return concept * n_languages + language of every clustered token of the languages, and its sentence."""
     table = concepts.table().filter(pl.col("language").is_in(list(languages)))
     index = {language: i for i, language in enumerate(languages)}
     columns = table["language"].replace_strict(index, return_dtype=pl.Int64).to_numpy()
-    flat = table["concept"].to_numpy().astype(np.int64) * len(languages) + columns
-    counts = resamples.table(flat, table["sentence"], concepts.n_concepts * len(languages))
-    return resamples.of(counts).T.reshape(-1, concepts.n_concepts, len(languages))
+    return table["concept"].to_numpy().astype(np.int64) * len(languages) + columns, table["sentence"]
 
 
 def overlapping(counts: npt.NDArray[Any], theta: float, *, strict: bool = False) -> npt.NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from scipy.special import gammaln
 
 from isogloss.concepts import Concepts
 from isogloss.errors import InputError, UsageError, unknown
+from isogloss.metrics.bootstrap import false_discovery
 from isogloss.metrics.colap import chance_overlap, overlapping
 from isogloss.metrics.matching import SizeRule
 from isogloss.metrics.word_facts import BYS, By, Units, check_properties, least_carrying, units_of
@@ -394,16 +395,9 @@ def _tested(labels: pl.DataFrame, units: Units, n_types: Int, *, n_tests: int) -
     counts = np.bincount(flat, minlength=units.n_concepts * units.n_values)
     carrying, n = counts[concept * width + labels["v"].to_numpy()], n_types[concept]
     p = hypergeometric_tail(carrying, n, labels["n_units"].to_numpy(), units.n)
-    return labels.with_columns(n_carrying=carrying, n_types=n, p_value=p, q_value=_q_values(p, n_tests))
-
-
-def _q_values(p: Float, n_tests: int) -> Float:
-    """Return Benjamini and Hochberg's adjusted p-values when all other tests, of `n_tests`, have p = 1."""
-    order = np.argsort(p, kind="stable")
-    q = np.empty(len(p))
-    ranked = p[order] * n_tests / np.arange(1, len(p) + 1)
-    q[order] = np.minimum(np.minimum.accumulate(ranked[::-1])[::-1], 1.0)
-    return q
+    return labels.with_columns(
+        n_carrying=carrying, n_types=n, p_value=p, q_value=false_discovery(p, n_tests=n_tests)
+    )
 
 
 # -- scores and splits ------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Notation: V types, K concepts.  ``S`` (V_s, K_s) and ``T`` (V_t, K_t) say which 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,13 @@ def incidence(rows: Int, columns: Int, shape: tuple[int, int]) -> sp.csr_array:
     matrix.sum_duplicates()
     matrix.data[:] = 1
     return matrix
+
+
+def coverage_of(S: sp.csr_array, D: sp.csr_array) -> float:
+    """Return the share of clustered source types that the dictionary translates; NaN where none is clustered."""
+    clustered = np.diff(S.indptr) > 0
+    translated = clustered & (np.diff(D.indptr) > 0)
+    return float(translated.sum() / clustered.sum()) if clustered.any() else math.nan
 
 
 def match_counts(S: sp.csr_array, D: sp.csr_array, T: sp.csr_array) -> sp.csr_array:

@@ -14,6 +14,7 @@ from isogloss.metrics.calign import check_thetas, matrices
 from isogloss.metrics.matching import (
     Int,
     SizeRule,
+    coverage_of,
     frequency_bins,
     match_counts,
     permutations_within,
@@ -61,9 +62,7 @@ def one_to_one(
     sizes = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
     n = int(rule.eligible(sizes[0]).sum())
     matched = _matched(match_counts(S, D, T), *sizes, rule, theta)
-    translated = (np.diff(D.indptr) > 0) & (np.diff(S.indptr) > 0)
-    clustered = int((np.diff(S.indptr) > 0).sum())
-    coverage = float(translated.sum() / clustered) if clustered else math.nan
+    coverage = coverage_of(S, D)
     score = matched / n if n else math.nan
     chance = sd = p = math.nan
     if n and n_permutations:

@@ -16,8 +16,8 @@ from isogloss.extraction import open_states
 from isogloss.metrics.bootstrap import Resamples
 from isogloss.metrics.companions import MEASURES, Companion, compare_rows, look_at_space
 from isogloss.results import signature
-from isogloss.states import States
-from isogloss.store import Study, atomic, read_table, write_table
+from isogloss.states import States, with_rows
+from isogloss.store import Study, read_table, write_table, write_text
 
 COLUMNS: dict[str, type[pl.DataType]] = {
     "model": pl.String,
@@ -95,8 +95,7 @@ def gather_companions(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
     study = Study(root)
     table = pl.concat([read_table(root / part, COLUMNS) for part in parts])
     write_table(study.companions, table)
-    with atomic(study.companions_csv) as f:
-        f.write(table.fill_nan(None).write_csv(float_precision=10).encode())
+    write_text(study.companions_csv, table.fill_nan(None).write_csv(float_precision=10))
     return {"n_figures": table.height}
 
 
@@ -184,15 +183,8 @@ def _linked_types(
     table = links.table.unique(["source_word", "target_word"], keep="first", maintain_order=True)
     table = table.unique("source_word", keep="first", maintain_order=True)
     table = table.unique("target_word", keep="first", maintain_order=True)
-    places = tokens.filter(pl.col("n_subwords") > 0).select("row", "language", "sentence", "position")
-    for side, language in (("source", links.source), ("target", links.target)):
-        here = places.filter(pl.col("language") == language).drop("language")
-        table = table.join(
-            here.rename({"row": f"{side}_row", "position": f"{side}_position"}),
-            on=["sentence", f"{side}_position"],
-            how="inner",
-            maintain_order="left",
-        )
+    there = tokens.filter(pl.col("n_subwords") > 0)
+    table = with_rows(table, there, source=links.source, target=links.target)
     rows = table.select("source_row", "target_row").to_numpy().astype(np.int64)
     if len(rows) > n_words:
         kept = np.sort(np.random.default_rng(seed).choice(len(rows), n_words, replace=False))

@@ -31,12 +31,11 @@ _START = 1.0  # CPU seconds of a clustering beside its products
 
 def with_seconds(plan: Plan, root: Path) -> Plan:
     """Return a plan whose steps that are not done say about how many seconds they will take."""
-    study = Study(root)
-    rates: dict[str, float] = {}
+    study, about = Study(root), _Estimates(plan)
     found = []
     for step in plan.steps:
         done = study.is_done(step.name, step.key)
-        found.append(step if done else replace(step, seconds=_seconds(step, plan, rates)))
+        found.append(step if done else replace(step, seconds=about.seconds(step)))
     return replace(plan, steps=tuple(found))
 
 
@@ -51,7 +50,7 @@ def check_space(plan: Plan, root: Path) -> None:
     study = Study(root)
     needed = _RESERVE
     for step in plan.steps:
-        if not study.is_done(step.name, step.key):
+        if step.size and not study.is_done(step.name, step.key):  # the others' files are small
             kept = [partial_folder(path) for path in step.outputs] if step.alone else []
             files = (file for folder in kept for file in folder.rglob("*") if file.is_file())
             needed += max(0, step.size - sum(file.stat().st_blocks * 512 for file in files))
@@ -64,24 +63,39 @@ def check_space(plan: Plan, root: Path) -> None:
         )
 
 
-def _seconds(step: Step, plan: Plan, rates: dict[str, float]) -> float:
-    if step.stage == "states":
-        model = ModelSection.model_validate(step.arguments["model"])
-        info = models.describe(model.path, revision=model.revision)
-        stack = step.arguments["stack"]
-        layers = info.check_layers(stack, model.layers)
-        rate = models.operations_per_second(info, device=step.arguments["device"], compute=model.compute)
-        work = models.work_per_subword(info, stack, layers)
-        return _n_subwords(plan.corpus, info) * work / rate
-    if step.stage not in ("trees", "concepts") or "selection" not in step.arguments:
-        return 0.0
-    model = next(m for m in plan.config.models if m.name == step.arguments["model"])
-    info = models.describe(model.path, revision=model.revision)
-    if "float32" not in rates:
-        rates["float32"] = models.operations_per_second(info, device="cpu", compute="float32")
-    n = _n_selected(plan.corpus, step.arguments)
-    times = n if step.stage == "trees" else step.arguments["n_concepts"] * _PASSES
-    return 2.0 * n * times * info.d / rates["float32"] + _START / (os.cpu_count() or 1)
+class _Estimates:
+    """Seconds of steps; what many steps share (models, the machine's speed, selections) is looked up once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._speed: float | None = None
+        self._infos: dict[str, models.ModelInfo] = {}
+        self._selected: dict[tuple[str, ...], int] = {}
+
+    def seconds(self, step: Step) -> float:
+        if step.stage == "states":
+            model = ModelSection.model_validate(step.arguments["model"])
+            stack, info = step.arguments["stack"], self._info(model)
+            layers = info.check_layers(stack, model.layers)
+            rate = models.operations_per_second(info, device=step.arguments["device"], compute=model.compute)
+            work = models.work_per_subword(info, stack, layers)
+            return _n_subwords(self._plan.corpus, info) * work / rate
+        if step.stage not in ("trees", "concepts") or "selection" not in step.arguments:
+            return 0.0
+        info = self._info(next(m for m in self._plan.config.models if m.name == step.arguments["model"]))
+        if self._speed is None:
+            self._speed = models.operations_per_second(info, device="cpu", compute="float32")
+        chosen = (step.arguments["selection"], *step.arguments["languages"])
+        if chosen not in self._selected:
+            self._selected[chosen] = _n_selected(self._plan.corpus, step.arguments)
+        n = self._selected[chosen]
+        times = n if step.stage == "trees" else step.arguments["n_concepts"] * _PASSES
+        return 2.0 * n * times * info.d / self._speed + _START / (os.cpu_count() or 1)
+
+    def _info(self, model: ModelSection) -> models.ModelInfo:
+        if model.name not in self._infos:
+            self._infos[model.name] = models.describe(model.path, revision=model.revision)
+        return self._infos[model.name]
 
 
 def _n_subwords(corpus: Corpus, info: models.ModelInfo) -> float:

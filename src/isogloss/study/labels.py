@@ -16,7 +16,7 @@ from isogloss.errors import UsageError
 from isogloss.metrics.labels import label_concepts, label_set_scores, split_alignment, split_overlap
 from isogloss.metrics.word_facts import word_properties
 from isogloss.progress import progress
-from isogloss.store import Study, atomic, locked, write_table
+from isogloss.store import Study, locked, write_table, write_text
 from isogloss.study.opened import FinishedStudy, Run, open_study
 
 _RUN = ("model", "stack", "method", "n_concepts", "seed")
@@ -82,8 +82,7 @@ def label_study(
         tables = {name: pl.concat(parts, how="diagonal_relaxed") for name, parts in found.items()}
         for name, table in tables.items():
             write_table(study.root / "labels" / f"{name}.parquet", table)
-            with atomic(study.root / "labels" / f"{name}.csv") as f:
-                f.write(table.write_csv(float_precision=6).encode())
+            write_text(study.root / "labels" / f"{name}.csv", table.write_csv(float_precision=6))
     return tables
 
 

@@ -17,7 +17,7 @@ from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign
 from isogloss.progress import progress
-from isogloss.store import Study, atomic, locked, write_table
+from isogloss.store import Study, locked, write_table, write_text
 from isogloss.study.opened import FinishedStudy, open_study
 
 SETTINGS = ("n_concepts", "top", "min_types", "theta")
@@ -106,8 +106,7 @@ def robustness(
         table = pl.DataFrame(rows).sort(*SETTINGS, *_PLACE)
         summary = _agreement(table, own)
         write_table(study.root / "robustness.parquet", table)
-        with atomic(study.root / "robustness.csv") as f:
-            f.write(summary.write_csv(float_precision=6).encode())
+        write_text(study.root / "robustness.csv", summary.write_csv(float_precision=6))
     return summary
 
 

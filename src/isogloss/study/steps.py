@@ -21,7 +21,7 @@ from isogloss.metrics import calign, colap, mean_alignment, one_to_one
 from isogloss.metrics.bootstrap import Resamples
 from isogloss.metrics.partition import mixing
 from isogloss.results import Alignment, Figure, Results, signature
-from isogloss.store import Study, atomic, run_name, write_table
+from isogloss.store import Study, run_name, write_table, write_text
 from isogloss.study.compare import with_q_values
 
 
@@ -367,6 +367,5 @@ def gather_results(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
     results.write_csv(study.results_csv)
     seeds = results.over_seeds()
     if seeds.height:
-        with atomic(study.root / "results_seeds.csv") as f:
-            f.write(seeds.fill_nan(None).write_csv(float_precision=10).encode())
+        write_text(study.root / "results_seeds.csv", seeds.fill_nan(None).write_csv(float_precision=10))
     return {"n_figures": results.table.height}
