@@ -71,6 +71,8 @@ class SyntheticStudy:
             models=[{"path": name} for name in models],
         )
         self.companions: pl.DataFrame | None = None
+        self.labels: dict[str, pl.DataFrame] | None = None
+        self.robustness: pl.DataFrame | None = None
         layers = tuple(range(n_layers))
         self.runs = [Run(m, "tiny", "encoder", layers, "kmeans", 10, 0) for m in models]
         self.manifest: dict[str, Any] = {"versions": {"isogloss": "0.1.0", "torch": "2.13.0"}}
@@ -176,6 +178,60 @@ class SyntheticStudy:
             "target": target,
             "signature": sign,
         }
+
+
+def label_tables(study: SyntheticStudy) -> dict[str, pl.DataFrame]:
+    """Return made-up tables of labels: nouns are common and shared more with depth, verbs are only two."""
+    scores, splits = [], []
+    for run, layer in [(each, layer) for each in study.runs for layer in each.layers]:
+        place = {name: getattr(run, name) for name in ("model", "stack", "method", "n_concepts", "seed")}
+        place["layer"] = layer
+        numbers = {"chance": 0.01, "ci_low": 0.0, "ci_high": 0.9}
+        for kind, score in (
+            ("all", 0.5),
+            ("upos", 0.4),
+            ("suffix", 0.1),
+            ("suffix:2", 0.1),
+            ("language", 0.9),
+        ):
+            for space, more in (("en", 0.0), ("de", 0.2), ("en+de", 0.4)):
+                row = {
+                    "space": space,
+                    "kind": kind,
+                    "measure": "alignment",
+                    "score": score + more - 0.3 * (more > 0.3),
+                }
+                scores += [
+                    place | row | numbers | {"n": 40},
+                    place | row | numbers | {"measure": "coverage", "n": 5},
+                ]
+        for metric, source, target in (("calign", "en", "de"), ("calign", "de", "en"), ("colap", "en", "de")):
+            for kind, value, n in (
+                *(("upos", "NOUN", 10 if source == "en" else 30), ("upos", "VERB", 2), ("upos", None, 20)),
+                *(("suffix", "-en", 9), ("suffix", None, 20), ("suffix:2", "-en", 9), ("suffix:2", None, 20)),
+                *(("language", "de", 50), ("language", None, 1)),
+            ):
+                score = 0.1 + 0.1 * layer if value == "NOUN" and source == "en" else 0.1
+                row = {
+                    "metric": metric,
+                    "source": source,
+                    "target": target,
+                    "kind": kind,
+                    "value": value,
+                    "n": n,
+                }
+                splits.append(place | row | numbers | {"score": score})
+    return {"labels": pl.DataFrame(), "scores": pl.DataFrame(scores), "splits": pl.DataFrame(splits)}
+
+
+def robustness_table() -> pl.DataFrame:
+    """Return what `isogloss.study.robustness` does: layers keep their order below 0.7, pairs always."""
+    rows = [
+        {"n_concepts": k, "top": top, "min_types": 3.0, "theta": theta, "adjusted": 0.1}
+        | {"rho_layers": 1.0 if theta < 0.7 else -0.5, "rho_pairs": 0.9, "rho_models": None}
+        for k, top, theta in itertools.product((20, 40), (1, 10), (0.5, 0.8))
+    ]
+    return pl.DataFrame(rows, schema_overrides={"rho_models": pl.Float64})
 
 
 def _tail(f: Figure) -> tuple[float, float, int, float]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from isogloss.results import Alignment, Overlap, Results
     from isogloss.states import States
     from isogloss.study import open_study, run_study
+    from isogloss.tasks import FineTuned, evaluate, finetune
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ _ROOMS = {
     "Alignment": "results",
     "Concepts": "concepts",
     "Corpus": "corpus",
+    "FineTuned": "tasks",
     "Overlap": "results",
     "Results": "results",
     "States": "states",
@@ -36,7 +38,9 @@ _ROOMS = {
     "calign": "metrics",
     "colap": "metrics",
     "discover": "discovery",
+    "evaluate": "tasks",
     "extract": "extraction",
+    "finetune": "tasks",
     "open_study": "study",
     "run_study": "study",
     "write_report": "report",
@@ -46,6 +50,7 @@ __all__ = [
     "Alignment",
     "Concepts",
     "Corpus",
+    "FineTuned",
     "Overlap",
     "Results",
     "States",
@@ -55,7 +60,9 @@ __all__ = [
     "calign",
     "colap",
     "discover",
+    "evaluate",
     "extract",
+    "finetune",
     "open_study",
     "run_study",
     "write_report",

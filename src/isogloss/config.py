@@ -27,8 +27,18 @@ class CorpusSection(Section):
     languages: list[str] | None = None
     max_words: int = Field(default=300, ge=1)
     n_sentences: int | None = Field(default=None, ge=1, description="only the first ones")
+    lines: tuple[int, int] | None = Field(
+        default=None, description="first and last line used, counted from 1"
+    )
     segmented: bool = Field(default=False, description="words are already separated by spaces")
     options: dict[str, Any] = Field(default_factory=dict, description="options of the format's reader")
+
+    @field_validator("lines")
+    @classmethod
+    def _in_order(cls, lines: tuple[int, int] | None) -> tuple[int, int] | None:
+        if lines and not 1 <= lines[0] <= lines[1]:
+            raise ValueError("lines are the first and the last one used, counted from 1")
+        return lines
 
 
 class ModelSection(Section):
@@ -168,8 +178,8 @@ class MetricsSection(Section):
         default=200, ge=0, description="resamples of sentences for intervals; 0: Wilson's over concepts"
     )
     interval: Interval = "bca"
-    variants: list[Literal["covered", "one_to_one", "no_identical", "no_cognates"]] = Field(
-        default_factory=list, description="further forms of CALIGN, at the first theta"
+    variants: list[Literal["covered", "one_to_one", "no_identical", "no_cognates", "frequency_matched"]] = (
+        Field(default_factory=list, description="further forms of CALIGN, at the first theta")
     )
     seed: int = 0
 
@@ -187,6 +197,60 @@ class CompanionsSection(Section):
             if name not in MEASURES:
                 raise ValueError(str(unknown("measure", name, MEASURES)))
         return list(dict.fromkeys(names))
+
+
+class LabelsSection(Section):
+    """What the members of a concept share."""
+
+    threshold: float = Field(default=0.9, gt=0, le=1, description="share of a concept's types with the label")
+    n_permutations: int = Field(default=100, ge=1)
+
+
+class LoraSection(Section):
+    """Low-rank adapters instead of all weights."""
+
+    rank: int = Field(default=8, ge=1)
+    alpha: float = Field(default=16, gt=0)
+    dropout: float = Field(default=0, ge=0, lt=1)
+    targets: list[str] | None = Field(default=None, description="linear layers; default: those peft knows")
+
+
+class TaskSection(Section):
+    """Fine-tuning of one model on one task; every seed and control is a model of the study, beside its base."""
+
+    name: str = Field(default="", description="default: the kind")
+    kind: Literal["ner", "sentiment", "translation"]
+    base: str = Field(default="", description="name of the model to fine-tune; default: the first")
+    train: CorpusSection
+    dev: CorpusSection | None = Field(
+        default=None, description="for the best weights; default: a tenth of train"
+    )
+    test: CorpusSection = Field(description="languages not in train are zero-shot")
+    target: str | None = Field(default=None, description="of translation")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(default_factory=lambda: [0], min_length=1)
+    controls: list[Literal["shuffled"]] = Field(
+        default_factory=list, description="shuffled: the same training with labels dealt at random"
+    )
+    epochs: float = Field(default=3, gt=0)
+    rate: float = Field(default=5e-5, gt=0, allow_inf_nan=False)
+    batch_size: int = Field(default=32, ge=1)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    evaluations: int = Field(default=6, ge=1, description="on dev, evenly over the training")
+    patience: int = Field(default=3, ge=1, description="evaluations without a better score before it ends")
+    max_length: int = Field(default=128, ge=8, description="subwords of a training sentence")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of the matrix products in training"
+    )
+    lora: LoraSection | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> TaskSection:
+        if not self.name:
+            object.__setattr__(self, "name", self.kind)
+        if (self.kind == "translation") != (self.target is not None):
+            raise ValueError("target, the language to translate into, goes with the kind 'translation' alone")
+        return self
 
 
 class RunSection(Section):
@@ -212,11 +276,22 @@ class StudyConfig(Section):
     discovery: DiscoverySection = DiscoverySection()
     metrics: MetricsSection = MetricsSection()
     companions: CompanionsSection = CompanionsSection()
+    labels: LabelsSection | None = LabelsSection()
+    tasks: list[TaskSection] = Field(
+        default_factory=list, description="what to fine-tune, and look at before and after"
+    )
     run: RunSection = RunSection()
 
     @model_validator(mode="after")
     def _consistent(self) -> StudyConfig:
         names = [folder_name(m.name) for m in self.models]
+        tasks = [folder_name(task.name) for task in self.tasks]
+        for name in tasks:
+            if tasks.count(name) > 1:
+                raise ValueError(f"two tasks are called '{name}': give each its own name")
+        for task in self.tasks:
+            if task.base and task.base not in [m.name for m in self.models]:
+                raise ValueError(str(unknown("base model", task.base, [m.name for m in self.models])))
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two models are called '{name}': give each its own name")
@@ -249,10 +324,25 @@ def _with_absolute_paths(config: StudyConfig, folder: Path) -> StudyConfig:
     def resolve(name: str) -> str:
         return str((folder / Path(name).expanduser()).resolve())
 
-    corpus, alignment = config.corpus, config.alignment
-    files: dict[str, str] | str = corpus.files
-    if corpus.format != "datasets":
-        files = resolve(files) if isinstance(files, str) else {k: resolve(v) for k, v in files.items()}
+    alignment = config.alignment
+
+    def text(section: CorpusSection) -> CorpusSection:
+        files = section.files
+        if section.format == "datasets":
+            return section
+        found = resolve(files) if isinstance(files, str) else {k: resolve(v) for k, v in files.items()}
+        return section.model_copy(update={"files": found})
+
+    tasks = [
+        task.model_copy(
+            update={
+                "train": text(task.train),
+                "dev": task.dev and text(task.dev),
+                "test": text(task.test),
+            }
+        )
+        for task in config.tasks
+    ]
     models = [
         m.model_copy(update={"path": resolve(m.path)})
         if m.path.startswith((".", "/", "~")) or (folder / m.path).is_dir()
@@ -261,8 +351,9 @@ def _with_absolute_paths(config: StudyConfig, folder: Path) -> StudyConfig:
     ]
     return config.model_copy(
         update={
-            "corpus": corpus.model_copy(update={"files": files}),
+            "corpus": text(config.corpus),
             "models": models,
+            "tasks": tasks,
             "alignment": alignment.model_copy(
                 update={
                     "links": {k: resolve(v) for k, v in alignment.links.items()},

@@ -109,6 +109,29 @@ def test_step_verbs(texts: dict[str, Path], tmp_path: Path, capsys: pytest.Captu
     assert call(capsys, "status", tmp_path / "nothing")[0] == 1
 
 
+def test_labels_and_robustness_of_a_finished_study_enter_its_report(
+    study_file: StudyFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    study = study_file(labels=None, companions={"measures": []})
+    assert call(capsys, "run", study, "--out", out, "--workers", 1, "--quiet")[0] == 0
+    assert '"labels":{' not in (out / "report.html").read_text(encoding="utf-8")
+    status, printed, _ = call(capsys, "labels", out, "--threshold", 0.8, "--workers", 1, "--quiet", "--json")
+    facts = json.loads(printed)
+    assert status == 0
+    assert pl.read_csv(facts["labels"])["share"].min() >= 0.8
+    assert "labels_starter_encoder.png" in {Path(path).name for path in facts["figures"]}
+    few = ("--theta", 0.4, "--n-concepts", 20, "--top", 5, "--min-types", 2)
+    status, printed, _ = call(capsys, "robustness", out, *few, "--workers", 1, "--quiet", "--json")
+    facts = json.loads(printed)
+    assert status == 0
+    assert len(facts["settings"]) == 2 * 2 * 2
+    assert "robustness.svg" in {Path(path).name for path in facts["figures"]}
+    page = Path(facts["report"]).read_text(encoding="utf-8")
+    assert '"labels":{' in page
+    assert '"robustness":{' in page
+
+
 def test_trees_are_cut_and_written(
     texts: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

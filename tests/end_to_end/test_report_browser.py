@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from isogloss.report import render
-from synthetic import NASTY, SyntheticStudy
+from synthetic import NASTY, SyntheticStudy, label_tables, robustness_table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -56,6 +56,7 @@ class Dom(HTMLParser):
 def browse(tmp_path_factory: pytest.TempPathFactory) -> Browse:
     folder = tmp_path_factory.mktemp("browser")
     study = SyntheticStudy(folder, languages=("en", "de", "ar"), n_layers=3)
+    study.labels, study.robustness = label_tables(study), robustness_table()
     report = folder / "report.html"
     report.write_text(render(study), encoding="utf-8")
 
@@ -73,7 +74,8 @@ def test_scripts_run_to_the_end_without_a_word_on_the_console(browse: Browse) ->
     assert 'data-ready="yes"' in dom.root
     assert "data-error" not in dom.root
     assert dom.console == []
-    assert dom.charts == 7  # curves, heat maps and directions of one model, and both models side by side
+    # curves, heat maps, directions and labels of one model, the robustness map, and both models side by side
+    assert dom.charts == 10
     assert "en → de" in dom.explorer  # the first pair
 
 

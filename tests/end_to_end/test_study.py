@@ -64,6 +64,25 @@ def test_results_are_complete(finished: Path) -> None:
         assert table.filter(~mixed)[name].is_finite().all(), name
     assert table["signature"].str.contains("isogloss:").all()
     assert pl.read_csv(finished / "results.csv").height == table.height
+    cohesion = table.filter(pl.col("metric") == "silhouette")
+    assert sorted(cohesion["source"] + cohesion["target"]) == sorted(["ende", "enar", "dear"] * 2)
+    assert (cohesion["score"] > cohesion["chance"]).all()
+    assert cohesion["signature"].str.contains("null:shuffled").all()
+
+
+def test_variants_of_calign_are_rows_with_chance_and_interval(study_file: StudyFile, tmp_path: Path) -> None:
+    names = ["covered", "one_to_one", "no_identical", "frequency_matched"]
+    study = study_file(
+        models=[{**MODEL, "layers": [4]}], metrics={"variants": names, "min_types": 1}, labels=None
+    )
+    table = ig.run_study(study, out=tmp_path / "out", workers=1).table
+    for name in names:
+        rows = table.filter(pl.col("metric") == f"calign_{name}")
+        assert sorted(rows.select("source", "target").rows()) == sorted(permutations(LANGUAGES, 2))
+        assert rows["theta"].unique().to_list() == [0.5]
+        for column in ("score", "chance", "ci_low", "ci_high"):
+            assert rows[column].is_finite().all(), (name, column)
+    assert not (tmp_path / "out/labels").exists()
 
 
 def test_the_folder_is_laid_out_as_documented(finished: Path) -> None:
@@ -79,6 +98,10 @@ def test_the_folder_is_laid_out_as_documented(finished: Path) -> None:
         "concepts/starter/encoder/ward-k30-s0/layer_04/en.parquet",
         "concepts/starter/encoder/ward-k30-s0/layer_04/en+de.parquet",
         "concepts/starter/encoder/ward-k30-s0/layer_04/en+de+ar.parquet",
+        "labels/starter/encoder/ward-k30-s0/layer_04/splits.parquet",
+        "labels/labels.parquet",
+        "labels/scores.csv",
+        "companions_correlations.csv",
         "results.parquet",
         "results.csv",
     ):
@@ -109,9 +132,10 @@ def test_several_numbers_of_concepts_cost_one_tree(
     assert sorted(found.table["n_concepts"].unique()) == [20, 30, 60]
     after = markers(finished)
     new = set(after) - set(before)
-    assert {name.split("/")[0] for name in new} == {"concepts", "metrics"}
+    assert {name.split("/")[0] for name in new} == {"concepts", "metrics", "labels"}
     assert all("ward-k20-" in name or "ward-k60-" in name for name in new)
-    assert {k for k in before if after[k] != before[k]} <= {"plan.json", "results.json"}
+    gathered = {"plan.json", "results.json", "labels.json", "companions_correlations.json"}
+    assert {k for k in before if after[k] != before[k]} <= gathered
     alone = ig.run_study(study_file(discovery={"n_concepts": 60}), out=tmp_path / "alone", workers=1)
     assert found.table.filter(pl.col("n_concepts") == 60).equals(alone.table)
     tree = finished / "trees/starter/encoder/ward-s0/layer_04/en+de.parquet"
@@ -135,8 +159,23 @@ def test_a_new_theta_measures_again_and_discovers_nothing(finished: Path, study_
     results = ig.run_study(changed, out=finished, workers=1)
     after = markers(finished)
     again = {name.split("/")[0] for name in after if after[name] != before.get(name)}
-    assert again == {"metrics", "results.json", "plan.json"}
+    tables = {"results.json", "labels.json", "companions_correlations.json"}
+    assert again == {"metrics", "labels", "plan.json"} | tables  # the first theta splits by label, too
     assert results.only(metric="calign")["theta"].unique().to_list() == [0.6]
+
+
+def test_a_new_threshold_labels_again_and_does_nothing_else(finished: Path, study_file: StudyFile) -> None:
+    before, tables = markers(finished), ig.open_study(finished).labels
+    ig.run_study(study_file(labels={"threshold": 0.7}), out=finished, workers=1)
+    after = markers(finished)
+    again = {name.split("/")[0] for name in after if after[name] != before.get(name)}
+    assert again == {"labels", "labels.json", "plan.json"}
+    labels = ig.open_study(finished).labels
+    assert tables is not None and labels is not None
+    assert tables["labels"]["share"].min() >= 0.9
+    assert 0.7 <= labels["labels"]["share"].min() < 0.9
+    ig.run_study(study_file(labels=None), out=finished, workers=1)
+    assert not any(name.startswith("labels") for name in ig.open_study(finished).manifest["steps"])
 
 
 def test_a_damaged_output_is_made_again(finished: Path, study_file: StudyFile) -> None:
@@ -319,6 +358,11 @@ def test_companions_and_intervals_are_there_without_asking(finished: Path) -> No
     assert set(table["measure"]) == set(DEFAULT)
     assert table.height == len(DEFAULT) * 2 * 3  # layers, pairs
     assert (finished / "companions.csv").is_file()
+    assert ((table["ci_low"] <= table["score"]) & (table["score"] <= table["ci_high"])).all()
+    assert table["signature"].str.contains("ci:bca200").all()
+    layer = pl.read_parquet(next((finished / "companions").rglob("layer_*.parquet")))
+    assert layer["draws"].list.len().eq(220).all()
+    assert "draws" not in table.columns
     results = ig.Results.read(finished / "results.parquet").table
     own = results.filter(pl.col("metric") == "calign_soft")
     assert ((own["ci_low"] <= own["score"]) & (own["score"] <= own["ci_high"])).all()
@@ -332,7 +376,8 @@ def test_models_are_compared_on_the_same_sentences(study_file: StudyFile, tmp_pa
     study = study_file(models=[{**MODEL, "layers": [0, 4]}, {**other, "pooling": "last"}])
     ig.run_study(study, out=tmp_path / "out", workers=1)
     same = compare(tmp_path / "out", "starter", "again")
-    assert same.height == 2 * (3 * (2 * 3 + 3) + 3 + 1)  # layers; pairs: directions, mean; colap, group
+    # layers; pairs: directions, mean, soft; colap, entropy, purity, AMI, silhouette; group
+    assert same.height == 2 * (3 * (2 * 3 + 3) + 3 * 5 + 1)
     assert (
         (same["ci_low"] <= same["difference"] + 1e-9) & (same["difference"] - 1e-9 <= same["ci_high"])
     ).all()
@@ -368,6 +413,10 @@ def test_robustness_agrees_with_itself_and_with_calign(finished: Path) -> None:
 
 
 def test_labels_say_which_kinds_of_concepts_are_shared(finished: Path) -> None:
+    run = ig.open_study(finished).labels
+    assert run is not None
+    again = label_study(finished, workers=1)
+    assert all(run[name].equals(again[name]) for name in again), "the verb and the stage differ"
     tables = label_study(finished, layers=[4], n_permutations=20, workers=1)
     assert {p.name for p in (finished / "labels").iterdir()} >= {"labels.csv", "scores.csv", "splits.parquet"}
     labels, splits = tables["labels"], tables["splits"]

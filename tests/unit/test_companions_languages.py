@@ -38,6 +38,14 @@ def languages_apart(shift, sizes=(60, 40, 80), d=6, seed=0):
     return rng.normal(size=(sum(sizes), d)) + np.repeat(places, sizes, axis=0) + 4, names
 
 
+def accuracy(*given, **options):
+    return language_probe(*given, **options).mean()
+
+
+def mixed(*given, **options):
+    return knn_mixing(*given, **options).mean()
+
+
 # --- the probe ---------------------------------------------------------------------------------------------------
 
 
@@ -58,40 +66,40 @@ def test_the_probe_is_scikit_learns_ridge_classifier_on_the_same_folds(sizes):
         said[test] = probe.predict(scaler.transform(x[test]))
     expected = balanced_accuracy_score(names, said)
     assert 0.5 < expected < 0.99
-    assert language_probe(x, names, folds=4, seed=2) == pytest.approx(expected, abs=1e-12)
+    assert accuracy(x, names, folds=4, seed=2) == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_probe_knows_languages_that_lie_apart_and_not_random_ones():
     x, names = languages_apart(4)
-    assert language_probe(x, names) > 0.98
+    assert accuracy(x, names) > 0.98
     shuffled = np.random.default_rng(0).permutation(names)
-    assert language_probe(x, shuffled) == pytest.approx(1 / 3, abs=0.1)
-    assert language_probe(x, names, seed=1) == language_probe(x, names, seed=1)
+    assert accuracy(x, shuffled) == pytest.approx(1 / 3, abs=0.1)
+    assert accuracy(x, names, seed=1) == accuracy(x, names, seed=1)
 
 
 def test_means_come_from_the_training_folds_alone():
     """Then nothing is left for a linear probe: exactly chance.  Means of all rows would leave minus the test rows'."""
     x, names = languages_apart(4)
-    assert language_probe(x, names, remove_means=True) == pytest.approx(1 / 3, abs=1e-12)
+    assert accuracy(x, names, remove_means=True) == pytest.approx(1 / 3, abs=1e-12)
     of_all = x - np.array([x[names == name].mean(axis=0) for name in names])
-    assert language_probe(of_all, names) < 1 / 3 - 0.02
+    assert accuracy(of_all, names) < 1 / 3 - 0.02
     # per-language constants: rounding of what is left must not tell languages apart
     flat = np.array([{"en": (0.1, 0.3), "de": (0.7, 0.1), "ar": (0.3, 0.9)}[name] for name in names])
-    assert language_probe(flat, names) == 1
-    assert language_probe(flat, names, remove_means=True) == pytest.approx(1 / 3, abs=1e-12)
+    assert accuracy(flat, names) == 1
+    assert accuracy(flat, names, remove_means=True) == pytest.approx(1 / 3, abs=1e-12)
 
 
 def test_axes_let_the_probe_see_spread_that_means_do_not_show():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 4)) * np.repeat([[3.0, 1, 1, 1], [1.0, 3, 1, 1]], 200, axis=0)
     names = np.repeat(["en", "de"], 200)
-    assert language_probe(x, names) < 0.6
-    assert language_probe(x, names, remove_means=True, axes=4) > 0.75
+    assert accuracy(x, names) < 0.6
+    assert accuracy(x, names, remove_means=True, axes=4) > 0.75
     shared = rng.normal(size=(400, 1))
     wide = shared * np.where(names == "en", 0.2, 2)[:, None] * [1, 1, 1, 0] + 0.3 * rng.normal(size=(400, 4))
-    assert language_probe(wide, names, remove_means=True, axes=1) > 0.7  # along the first axis
+    assert accuracy(wide, names, remove_means=True, axes=1) > 0.7  # along the first axis
     same = rng.normal(size=(400, 4))
-    assert language_probe(same, names, remove_means=True, axes=4) == pytest.approx(0.5, abs=0.08)
+    assert accuracy(same, names, remove_means=True, axes=4) == pytest.approx(0.5, abs=0.08)
 
 
 def test_groups_stay_in_one_fold():
@@ -102,37 +110,35 @@ def test_groups_stay_in_one_fold():
     # every sentence has its own direction, along which its languages differ
     x = 0.05 * rng.normal(size=(240, 40))
     x[np.arange(240), sentences] += np.where(names == "en", 1, -1) * np.repeat(rng.choice([-1, 1], 40), 6)
-    assert language_probe(x, names) > 0.95
-    assert language_probe(x, names, groups=sentences) < 0.65
-    assert language_probe(x, names, groups=sentences) == language_probe(
-        x, names, groups=[f"s{i:02}" for i in sentences]
-    )
+    assert accuracy(x, names) > 0.95
+    assert accuracy(x, names, groups=sentences) < 0.65
+    assert accuracy(x, names, groups=sentences) == accuracy(x, names, groups=[f"s{i:02}" for i in sentences])
 
 
 def test_constant_rows_are_recognised_by_chance():
-    assert language_probe(np.full((30, 3), 0.1), np.repeat(["a", "b", "c"], 10)) == pytest.approx(1 / 3)
+    assert accuracy(np.full((30, 3), 0.1), np.repeat(["a", "b", "c"], 10)) == pytest.approx(1 / 3)
 
 
 def test_what_cannot_be_probed_is_refused():
     x, names = languages_apart(1, (10, 4))
     with pytest.raises(InputError, match="at least two languages"):
-        language_probe(x, ["en"] * 14)
+        accuracy(x, ["en"] * 14)
     with pytest.raises(InputError, match=r"14 languages.* got shape \(13,\)"):
-        language_probe(x, names[1:])
+        accuracy(x, names[1:])
     with pytest.raises(InputError, match=r"at least 5 rows of every language .* got 4"):
-        language_probe(x, names)
+        accuracy(x, names)
     with pytest.raises(InputError, match=r"at least 5 groups .* got 2"):
-        language_probe(x, names, groups=[0] * 7 + [1] * 7)
+        accuracy(x, names, groups=[0] * 7 + [1] * 7)
     with pytest.raises(InputError, match="every language in two folds"):
-        language_probe(x, names, groups=[*range(10), 10, 10, 10, 10])
+        accuracy(x, names, groups=[*range(10), 10, 10, 10, 10])
     with pytest.raises(InputError, match=r"14 groups"):
-        language_probe(x, names, groups=[0, 1])
+        accuracy(x, names, groups=[0, 1])
     with pytest.raises(UsageError, match="got 1"):
-        language_probe(x, names, folds=1)
+        accuracy(x, names, folds=1)
     with pytest.raises(UsageError, match=r"0\.\.6, .* got 7"):
-        language_probe(x, names, axes=7)
+        accuracy(x, names, axes=7)
     with pytest.raises(InputError, match="mixed kinds"):
-        language_probe(x, np.array([None, *names[1:]], dtype=object))
+        accuracy(x, np.array([None, *names[1:]], dtype=object))
     for measure in (language_probe, knn_mixing):
         with pytest.raises(InputError, match="not finite"):
             measure(np.where(x == x[0, 0], np.nan, x), names)
@@ -155,29 +161,29 @@ def naive_mixing(x, names, k):
 @given(seeds, st.sampled_from([1, 5, 29]))
 def test_mixing_is_a_count_of_neighbours(seed, k):
     x, names = languages_apart(1, (12, 5, 13), 4, seed)
-    value = knn_mixing(x, names, k=k)
+    value = mixed(x, names, k=k)
     assert value == pytest.approx(naive_mixing(x, names, k), abs=1e-12)
     lengths = np.random.default_rng(seed).uniform(0.1, 9, size=(30, 1))
-    assert knn_mixing(lengths * x, names, k=k) == pytest.approx(value, abs=1e-12)
+    assert mixed(lengths * x, names, k=k) == pytest.approx(value, abs=1e-12)
 
 
 def test_mixing_extremes():
     x, names = languages_apart(0, (300, 400), 5)
-    assert knn_mixing(x, names) == pytest.approx(1, abs=0.05)
+    assert mixed(x, names) == pytest.approx(1, abs=0.05)
     apart = np.where(names[:, None] == "en", [[1.0, 0]], [[0, 1.0]]) + 0.01 * x[:, :2]
-    assert knn_mixing(apart, names) == 0
+    assert mixed(apart, names) == 0
     pairs = np.repeat(np.random.default_rng(0).normal(size=(50, 5)), 2, axis=0)  # translations in one place
-    assert knn_mixing(pairs, ["en", "de"] * 50, k=1) == pytest.approx(99 / 50)
+    assert mixed(pairs, ["en", "de"] * 50, k=1) == pytest.approx(99 / 50)
 
 
 def test_neighbours_equally_near_share_the_places():
     names = ["en", "en", "en", "de", "de"]
-    assert knn_mixing(np.ones((5, 2)), names, k=2) == pytest.approx(1)
-    assert knn_mixing(np.zeros((5, 2)), names, k=3) == pytest.approx(1)
+    assert mixed(np.ones((5, 2)), names, k=2) == pytest.approx(1)
+    assert mixed(np.zeros((5, 2)), names, k=3) == pytest.approx(1)
     # rows 0 and 1 have each other, and one place for the three others, of which two are foreign: 1/3
     # row 2 has rows 3 and 4: 1; row 3 has rows 2 and 4: 1/2; row 4 alike.  Expected: 2/4 for en, 3/4 for de
     x = np.array([[1.0, 0], [1, 0], [0, 1], [0, 1], [0, 1]])
-    assert knn_mixing(x, names, k=2) == pytest.approx(
+    assert mixed(x, names, k=2) == pytest.approx(
         (1 / 3 + 1 / 3 + 1 + 1 / 2 + 1 / 2) / (3 * 2 / 4 + 2 * 3 / 4)
     )
 
@@ -186,9 +192,9 @@ def test_wrong_numbers_of_neighbours_are_refused():
     x, names = languages_apart(1, (10, 4))
     for k in (0, 14):
         with pytest.raises(UsageError, match=rf"1\.\.13; got {k}"):
-            knn_mixing(x, names, k=k)
+            mixed(x, names, k=k)
     with pytest.raises(InputError, match="two languages"):
-        knn_mixing(x, ["en"] * 14)
+        mixed(x, ["en"] * 14)
 
 
 # --- isotropy ----------------------------------------------------------------------------------------------------

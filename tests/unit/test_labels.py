@@ -18,14 +18,8 @@ from isogloss.discovery import discover
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign, colap
 from isogloss.metrics.colap import chance_overlap
-from isogloss.metrics.labels import (
-    ConceptLabels,
-    hypergeometric_tail,
-    label_concepts,
-    label_set_scores,
-    split_alignment,
-    split_overlap,
-)
+from isogloss.metrics.label_scores import label_set_scores, split_alignment, split_overlap
+from isogloss.metrics.labels import ConceptLabels, hypergeometric_tail, label_concepts
 from isogloss.metrics.word_facts import least_carrying, word_properties
 from isogloss.results import wilson
 from isogloss.states import LayerStates
@@ -628,16 +622,16 @@ def test_alignment_split_by_label() -> None:
     alignment = calign(source, target, known, theta_align=[0.9, 0.8], n_permutations=0)
     labels = label_concepts(source, properties)
     assert alignment.score == 2 / 6
-    split = split_alignment(alignment, labels, kind="upos", significant=False)
-    assert split.columns == ["value", "n", "score", "chance", "ci_low", "ci_high"]
+    split = split_alignment(alignment, labels, kinds=["upos"], significant=False)
+    assert split.columns == ["kind", "value", "n", "score", "chance", "ci_low", "ci_high"]
     assert split.select("value", "n", "score").rows() == [("N", 3, 1 / 3), ("V", 2, 1 / 2), (None, 1, 0.0)]
     assert split.select("ci_low", "ci_high").rows() == [wilson(1, 3), wilson(1, 2), wilson(0, 1)]
-    at = split_alignment(alignment, labels, kind="upos", theta=0.8, significant=False)
+    at = split_alignment(alignment, labels, kinds=["upos"], theta=0.8, significant=False)
     assert at["score"].to_list() == [2 / 3, 1 / 2, 0.0]
-    assert split_alignment(alignment, labels, kind="upos", theta=0.1, significant=False)["n"].sum() == 6
+    assert split_alignment(alignment, labels, kinds=["upos"], theta=0.1, significant=False)["n"].sum() == 6
     assert split["chance"].is_nan().all()
     chance = np.array([0.1, 0.2, 0.6, 0.5, 0.7, 0.9, np.nan])
-    with_chance = split_alignment(alignment, labels, kind="upos", significant=False, chance=chance)
+    with_chance = split_alignment(alignment, labels, kinds=["upos"], significant=False, chance=chance)
     assert with_chance["chance"].to_list() == pytest.approx([0.3, 0.6, 0.9])
 
 
@@ -646,7 +640,7 @@ def test_the_paper_codes_rule_is_strict_in_the_split_too() -> None:
     alignment = calign(
         source, target, known, theta_align=0.8, min_types=4, rule="paper-code", n_permutations=0
     )
-    split = split_alignment(alignment, label_concepts(source, properties), kind="upos", significant=False)
+    split = split_alignment(alignment, label_concepts(source, properties), kinds=["upos"], significant=False)
     # 4 of 5 words is not more than 0.8; the concept of two nouns counts for them, but is too small for a label
     assert split.select("value", "n", "score").rows() == [("N", 3, 1 / 3), ("V", 2, 1 / 2), (None, 1, 0.0)]
 
@@ -657,7 +651,7 @@ def test_labels_that_chance_explains_count_as_none() -> None:
     labels = label_concepts(source, properties)
     # 5 of 5 nouns where 19 of 32 units are nouns are no surprise, 5 of 5 verbs where 12 are verbs are one
     assert set(labels.of("upos")["value"]) == {"V"}
-    split = split_alignment(alignment, labels, kind="upos")
+    split = split_alignment(alignment, labels, kinds=["upos"])
     assert split.select("value", "n", "score").rows() == [("V", 2, 1 / 2), (None, 4, 2 / 4)]
 
 
@@ -667,7 +661,7 @@ def test_a_concept_counts_for_each_of_its_labels_of_a_family() -> None:
     number = tags(["Number=Sing"] * 5 + ["Number=Plur"] * 27, kind="feats:Number")
     labels = label_concepts(source, pl.concat([case, number]))
     split = split_alignment(
-        calign(source, target, known, n_permutations=0), labels, kind="feats", significant=False
+        calign(source, target, known, n_permutations=0), labels, kinds=["feats"], significant=False
     )
     assert split.select("value", "n", "score").rows() == [
         ("Case=Gen", 4, 1 / 4),
@@ -689,17 +683,21 @@ def test_overlap_split_by_label() -> None:
     concepts, properties = joint()
     overlap = colap(concepts, theta_overlap=[0.3, 0.1])
     labels = label_concepts(concepts, properties)
-    split = split_overlap(overlap, labels, kind="upos", significant=False)
-    assert split.columns == ["value", "n", "score", "chance", "ci_low", "ci_high"]
+    split = split_overlap(overlap, labels, kinds=["upos"], significant=False)
+    assert split.columns == ["kind", "value", "n", "score", "chance", "ci_low", "ci_high"]
     assert split.select("value", "n", "score").rows() == [("N", 2, 1 / 2), ("V", 1, 1.0), (None, 1, 0.0)]
     assert split.select("ci_low", "ci_high").row(0) == wilson(1, 2)
     chance = chance_overlap(np.array([10]), np.array([19, 21]), 0.3).item()
     assert split["chance"].to_list() == pytest.approx([chance] * 3)
-    low = split_overlap(overlap, labels, kind="upos", theta=0.1, significant=False)
+    low = split_overlap(overlap, labels, kinds=["upos"], theta=0.1, significant=False)
     assert low["score"].to_list() == [1.0, 1.0, 0.0]
     assert low["chance"][0] == pytest.approx(chance_overlap(np.array([10]), np.array([19, 21]), 0.1).item())
     strict = colap(concepts, theta_overlap=0.3, rule="paper-code")
-    assert split_overlap(strict, labels, kind="upos", significant=False)["score"].to_list() == [0.5, 0.0, 0.0]
+    assert split_overlap(strict, labels, kinds=["upos"], significant=False)["score"].to_list() == [
+        0.5,
+        0.0,
+        0.0,
+    ]
 
 
 def test_concepts_without_the_groups_languages_are_left_out_of_the_split() -> None:
@@ -711,7 +709,7 @@ def test_concepts_without_the_groups_languages_are_left_out_of_the_split() -> No
     split = split_overlap(
         colap(concepts, languages=["en", "de"]),
         label_concepts(concepts, properties),
-        kind="upos",
+        kinds=["upos"],
         significant=False,
     )
     assert split.select("value", "n", "score").rows() == [("N", 1, 0.0), ("V", 1, 1.0), (None, 1, 0.0)]
@@ -724,16 +722,16 @@ def test_splits_refuse_other_concepts_thresholds_and_kinds() -> None:
     with pytest.raises(
         InputError, match="labels are of 4 concepts, but the source concepts of the alignment are 7"
     ):
-        split_alignment(alignment, label_concepts(*joint()), kind="upos")
+        split_alignment(alignment, label_concepts(*joint()), kinds=["upos"])
     with pytest.raises(InputError, match="labels are of 7 concepts, but the concepts of the overlap are 4"):
-        split_overlap(colap(joint()[0]), labels, kind="upos")
+        split_overlap(colap(joint()[0]), labels, kinds=["upos"])
     with pytest.raises(InputError, match="chance must have one number for each of 7 concepts; got 3"):
-        split_alignment(alignment, labels, kind="upos", chance=np.zeros(3))
+        split_alignment(alignment, labels, kinds=["upos"], chance=np.zeros(3))
     with pytest.raises(UsageError, match="unknown kind of label 'ner'"):
-        split_alignment(alignment, labels, kind="ner")
+        split_alignment(alignment, labels, kinds=["ner"])
     for theta in (0, 1.5):
         with pytest.raises(UsageError, match="theta is a share"):
-            split_alignment(alignment, labels, kind="upos", theta=theta)
+            split_alignment(alignment, labels, kinds=["upos"], theta=theta)
 
 
 # -- gold tags --------------------------------------------------------------------------------------

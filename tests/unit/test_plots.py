@@ -12,18 +12,22 @@ import pytest
 
 from isogloss.errors import UsageError
 from isogloss.plots import (
+    label_panels,
     language_curves,
     layer_curves,
     loss_curve,
     pair_heatmap,
     retrieval_curves,
+    robustness_map,
     save_figures,
+    save_study_figures,
+    shared_panels,
     write_chart,
 )
 from isogloss.plots.charts import _spread
 from isogloss.plots.rows import average, main_theta, run_labels
 from isogloss.results import Results
-from synthetic import SyntheticStudy
+from synthetic import SyntheticStudy, label_tables, robustness_table
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +199,65 @@ def test_files_are_whole_pngs_and_svgs_with_the_names_of_model_and_stack(
             assert content.startswith(b"<svg")
             assert b"en" in content
             assert b"http://" not in content.replace(b"http://www.w3.org/", b"")
+
+
+# -- what lies beside the results -------------------------------------------------------------------
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> SyntheticStudy:
+    study = SyntheticStudy(tmp_path, languages=("en", "de"), n_layers=2, models=("one",))
+    study.labels, study.robustness = label_tables(study), robustness_table()
+    return study
+
+
+def test_kinds_of_labels_are_panels_with_languages_their_mean_and_chance(labelled: SyntheticStudy) -> None:
+    chart = label_panels(labelled.labels["scores"])
+    spec = chart.to_dict()  # checked against the schema
+    assert drawn(spec) == {"score", "chance", "ci_low"}
+    assert spec["facet"]["sort"] == ["any label", "part of speech", "suffix", "language"]
+    data = rows(chart)
+    assert {row["space"] for row in data} == {"en", "de", None}, "joint spaces are not for this figure"
+    [mean] = [r for r in data if r["space"] is None and (r["panel"], r["layer"]) == ("part of speech", 1)]
+    assert mean["score"] == pytest.approx(0.5)
+    assert mean["chance"] == pytest.approx(0.01)
+
+
+def test_labels_of_enough_concepts_are_panels_with_both_measures_pooled_over_pairs(
+    labelled: SyntheticStudy,
+) -> None:
+    chart = shared_panels(labelled.labels["splits"], thetas={"calign": 0.5, "colap": 0.3})
+    assert chart is not None
+    spec = chart.to_dict()
+    assert drawn(spec) == {"score", "chance", "ci_low", "all"}
+    assert spec["facet"]["sort"] == ["suffix: -en", "part of speech: NOUN"], "two verbs are no panel"
+    assert spec["title"]["subtitle"].startswith("CALIGN at θ = 0.5; COLAP at θ = 0.3;")
+    data = {(r["panel"], r["metric"], r["layer"]): r for r in rows(chart)}
+    assert len(data) == 2 * 2 * 2
+    noun = data["part of speech: NOUN", "CALIGN", 1]
+    assert noun["n"] == 40
+    assert noun["score"] == pytest.approx((10 * 0.2 + 30 * 0.1) / 40)
+    every = data["suffix: -en", "COLAP", 1]  # of all concepts: by the first kind, the language of 51
+    assert every["all"] == pytest.approx(0.1)
+    few = labelled.labels["splits"].filter(pl.col("value").is_null() | (pl.col("value") == "VERB"))
+    assert shared_panels(few) is None
+
+
+def test_the_robustness_map_has_a_panel_a_kind_of_ordering() -> None:
+    chart = robustness_map(robustness_table())
+    chart.to_dict()
+    data = {(r["kind"], r["theta"], r["n_concepts"]): r for r in rows(chart)}
+    assert {kind for kind, _, _ in data} == {"layers", "pairs"}, "one model has no ordering"
+    assert data["layers", 0.8, 20]["rho"] == -0.5
+
+
+def test_figures_of_a_study_are_written_as_far_as_their_tables_are_there(labelled: SyntheticStudy) -> None:
+    written = {path.stem for path in save_study_figures(labelled)}
+    assert {path.stem for path in (labelled.root / "figures").iterdir()} == written
+    beside = {"labels_one_encoder", "labels_shared_one_encoder", "robustness"}
+    assert beside <= written
+    labelled.labels = labelled.robustness = None
+    assert {path.stem for path in save_study_figures(labelled)} == written - beside
 
 
 def test_training_charts_draw_every_model_and_skip_losses_that_were_not_met(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from isogloss.report.explorer import MAX_CONCEPTS, MAX_WORDS
 from isogloss.report.page import safe_json
 from isogloss.report.paper import methods_paragraph
 from isogloss.results import RESULT_COLUMNS, Results
-from synthetic import LANGUAGES, NASTY, SyntheticStudy
+from synthetic import LANGUAGES, NASTY, SyntheticStudy, label_tables, robustness_table
 
 
 class Page(HTMLParser):
@@ -285,6 +285,21 @@ def test_the_paragraph_for_a_paper_says_what_was_done_and_cites_it(
         assert cited in sources
     assert "Artetxe" not in sources  # its margin was not asked for
     assert html.escape(body, quote=True) in source
+
+
+def test_labels_and_robustness_have_charts_where_their_tables_are(
+    study: SyntheticStudy, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "study" not in data["charts"]
+    assert not {"labels", "labels_shared"} & set(data["charts"]["0"])
+    monkeypatch.setattr(study, "labels", label_tables(study))
+    monkeypatch.setattr(study, "robustness", robustness_table())
+    page = Page(render(study))
+    found = json.loads(page.scripts[0])["charts"]
+    assert all({"labels", "labels_shared"} <= set(found[run]) for run in "01")
+    assert set(found["study"]) == {"robustness"}
+    for heading in ("What concepts are made of", "Robustness"):
+        assert heading in page.text
 
 
 def test_companion_measures_have_a_chart_of_their_own(study: SyntheticStudy) -> None:

@@ -24,7 +24,7 @@ FLOORS = [
     {"peers"},
     {"metrics", "models"},
     {"extraction"},
-    {"discovery", "aligners", "starter"},
+    {"discovery", "aligners", "starter", "tasks"},
     {"config"},
     {"study"},
     {"plots"},

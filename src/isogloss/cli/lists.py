@@ -44,6 +44,8 @@ def _metrics() -> dict[str, str]:
         "calign_soft": "mean best match, the area under CALIGN over theta; calign_soft_mean: of both directions",
         "colap": "share of joint concepts that both languages own; chance: hypergeometric",
         "colap_group": "the same for the whole group, at theta * 2 / languages",
+        "language_entropy, purity, ami": "how languages mix in joint concepts, without a threshold",
+        "silhouette": "how much nearer states are to their own joint concept than to the next",
         **{name: f"companion: {measure.what}" for name, measure in MEASURES.items()},
     }
 

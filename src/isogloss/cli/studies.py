@@ -49,54 +49,28 @@ def run(
 
 def _run(study: Path, *, out: Path | None, workers: int | None, as_json: bool) -> None:
     from isogloss.config import read_config
-    from isogloss.plots import save_figures
-    from isogloss.report import write_report
     from isogloss.store import Study
     from isogloss.study import run_study
 
     config = read_config(study)
     folder = Study(Path(out or config.name))
     results = run_study(config, out=folder.root, workers=workers)
-    thetas = {"calign": config.metrics.theta_align[0], "colap": config.metrics.theta_overlap[0]}
-    figures = save_figures(results, folder.figures, thetas=thetas)
-    if folder.companions.is_file():
-        figures += _companions(folder)
-    report = write_report(folder.root)
-    facts = {
-        "study": folder.root,
-        "results": folder.results_csv,
-        "n_figures": results.table.height,
-        "figures": figures,
-        "report": report,
-    }
-    lines = [
-        f"{results.table.height} results: {folder.results_csv}",
-        f"{len(figures)} figures: {folder.figures}",
-        f"Report: {report}",
-    ]
-    tell(as_json, facts, lines)
+    shown, lines = _show(folder.root)
+    facts = {"study": folder.root, "results": folder.results_csv, "n_figures": results.table.height}
+    tell(as_json, facts | shown, [f"{results.table.height} results: {folder.results_csv}", *lines])
 
 
-def _companions(folder: Any) -> list[Path]:
-    """Draw the companion measures of every model and stack, and write their rank correlations."""
-    import polars as pl
+def _show(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Draw the figures of a finished study and write its report; return what to tell of them."""
+    from isogloss.plots import save_study_figures
+    from isogloss.report import write_report
+    from isogloss.store import Study
+    from isogloss.study import open_study
 
-    from isogloss.plots import companion_panels, write_chart
-    from isogloss.results import Results
-    from isogloss.store import folder_name, write_text
-    from isogloss.study import rank_correlations
-
-    table, results = pl.read_parquet(folder.companions), Results.read(folder.results).table
-    if table.is_empty():
-        return []
-    written = []
-    for model, stack in table.select("model", "stack").unique(maintain_order=True).iter_rows():
-        mine = (pl.col("model") == model) & (pl.col("stack") == stack)
-        chart = companion_panels(results.filter(mine), table.filter(mine))
-        written += write_chart(chart, folder.figures / f"companions_{folder_name(model)}_{stack}")
-    found = rank_correlations(results, table).fill_nan(None)
-    write_text(folder.root / "companions_correlations.csv", found.write_csv(float_precision=4))
-    return written
+    figures = save_study_figures(open_study(folder))
+    report = write_report(folder)
+    lines = [f"{len(figures)} figures: {Study(folder).figures}", f"Report: {report}"]
+    return {"figures": figures, "report": report}, lines
 
 
 def _stage_lines(stages: list[dict[str, Any]]) -> list[str]:
@@ -187,15 +161,15 @@ def labels(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Label concepts with what their members share, and tell which kinds are aligned and shared at which depth."""
+    """Label concepts again with other settings: what their members share, which kinds are aligned and shared."""
     from isogloss.store import Study
     from isogloss.study import label_study
 
     tables = label_study(folder, threshold=threshold, layers=layer, workers=workers)
-    place = Study(folder).root / "labels"
-    facts = {name: place / f"{name}.csv" for name in tables}
+    facts = {name: Study(folder).labels(name).with_suffix(".csv") for name in tables}
     lines = [f"{table.height} {name}: {facts[name]}" for name, table in tables.items()]
-    tell(as_json, facts, lines)
+    shown, more = _show(folder)
+    tell(as_json, facts | shown, lines + more)
 
 
 @app.command()
@@ -210,14 +184,12 @@ def robustness(
     as_json: Json = False,
 ) -> None:
     """Measure CALIGN under other settings: does the ordering of layers, pairs and models survive?"""
-    from isogloss.plots import robustness_map, write_chart
     from isogloss.store import Study
     from isogloss.study import robustness as sweep
 
     given = {"theta_align": theta, "n_concepts": n_concepts, "top": top, "min_types": min_types}
     table = sweep(folder, workers=workers, **{k: v for k, v in given.items() if v})  # type: ignore[arg-type]
-    figures = write_chart(robustness_map(table), Study(folder).figures / "robustness")
-    lines = [f"{table.height} combinations: {Study(folder).root / 'robustness.csv'}"]
+    lines = [f"{table.height} combinations: {Study(folder).robustness_csv}"]
     for name, what in (("rho_layers", "layers"), ("rho_pairs", "pairs"), ("rho_models", "models")):
         found = sorted(table[name].drop_nulls().to_list())
         if found:
@@ -225,7 +197,38 @@ def robustness(
                 f"ordering of {what}: rank correlation with the study's own: median {found[len(found) // 2]:.2f}, "
                 f"least {found[0]:.2f}; above 0.8 in {sum(x > 0.8 for x in found) / len(found):.0%}"
             )
-    tell(as_json, {"settings": table.to_dicts(), "figures": figures}, [*lines, f"Map: {figures[0]}"])
+    shown, more = _show(folder)
+    tell(as_json, {"settings": table.to_dicts(), **shown}, lines + more)
+
+
+@app.command()
+def finetune(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file with tasks.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The study folder; default: a folder named after the study.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Fine-tune models on the tasks of a study, and score them zero-shot on other languages; `run` does this first."""
+    from isogloss.config import read_config
+    from isogloss.plots import save_task_figures
+    from isogloss.store import Study
+    from isogloss.study import finetune_study
+
+    config = read_config(study)
+    folder = Study(Path(out or config.name))
+    table = finetune_study(config, out=folder.root)
+    figures = save_task_figures(folder.root)
+    facts = {"study": folder.root, "scores": table.to_dicts(), "figures": figures}
+    lines = [f"{'model':24} {'language':10} {'metric':10} {'score':>6}  {'95 %':13} {'baseline':>8}"]
+    for row in table.iter_rows(named=True):
+        ends = f"{row['ci_low']:.3f}..{row['ci_high']:.3f}"
+        lines.append(
+            f"{row['model']:24} {row['language']:10} {row['metric']:10} {row['score']:6.3f}  {ends:13} "
+            f"{row['baseline']:8.3f}{'  zero-shot' if row['zero_shot'] else ''}"
+        )
+    tell(as_json, facts, [*lines, f"{table.height} scores: {folder.task_scores_csv}"])
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -147,8 +147,14 @@ class Corpus:
         numbers = self.sentences.filter(pl.col("language") == language)["sentence"]
         return [lists.get(i, []) for i in numbers.to_list()]
 
-    def restrict(self, *, languages: Sequence[str] | None = None, n_sentences: int | None = None) -> Corpus:
-        """Return the corpus with only some languages, or only its first sentences."""
+    def restrict(
+        self,
+        *,
+        languages: Sequence[str] | None = None,
+        n_sentences: int | None = None,
+        sentences: Collection[int] | None = None,
+    ) -> Corpus:
+        """Return the corpus with only some languages, only its first sentences, or only those with some numbers."""
         for language in languages or ():
             self._check(language)
         kept = tuple(languages) if languages else self.languages
@@ -156,12 +162,16 @@ class Corpus:
         if n_sentences is not None:
             numbers = self.sentences["sentence"].unique().sort()[:n_sentences]
             rule = rule & pl.col("sentence").is_in(numbers.to_list())
+        if sentences is not None:
+            rule = rule & pl.col("sentence").is_in(list(sentences))
+            if self.sentences.filter(rule).is_empty():
+                raise InputError(f"None of the {self.n_sentences} sentences is among those asked for.")
         order = {language: i for i, language in enumerate(kept)}
         rank = pl.col("language").replace_strict(order, default=None)
-        sentences = self.sentences.filter(rule).sort(rank, "sentence")
+        table = self.sentences.filter(rule).sort(rank, "sentence")
         words = self.words.filter(rule).sort(rank, "sentence", "position")
         words = words.with_columns(pl.int_range(words.height, dtype=pl.Int64).alias("row"))
-        return Corpus(sentences, words, kept, self.parallel, self.dropped)
+        return Corpus(table, words, kept, self.parallel, self.dropped)
 
     def _check(self, language: str) -> None:
         if language not in self.languages:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
-from isogloss.metrics.retrieval import Vectors, centred, paired
+from isogloss.metrics.inputs import Floats, Vectors, centred, paired
+
+_ROUNDING = 1e-12  # a variance of less than this part of the whole column's is none
 
 
 def anc(X: Vectors, Y: Vectors, *, signed: bool = True) -> float:
@@ -52,3 +55,36 @@ def anc(X: Vectors, Y: Vectors, *, signed: bool = True) -> float:
     correlations = ((x[:, varies] / x_lengths[varies]) * (y[:, varies] / y_lengths[varies])).sum(axis=0)
     correlations = correlations.clip(-1, 1)
     return float(correlations.mean() if signed else np.abs(correlations).mean())
+
+
+def anc_draws(X: Vectors, Y: Vectors, *, weights: npt.NDArray[np.floating], signed: bool = True) -> Floats:
+    """Return `anc` with its rows weighted, once for every line of `weights`.
+
+    Parameters
+    ----------
+    X, Y, signed
+        As of `anc`.
+    weights : array (m, n) of float
+        Not negative, e.g. `Resamples.of_rows`.
+
+    Returns
+    -------
+    array (m,) of float64
+        The means over dimensions of ``(E[xy] - E[x] E[y]) / sqrt((E[x^2] - E[x]^2) (E[y^2] - E[y]^2))``, E the weighted
+        mean over rows; NaN where no dimension varies.
+    """
+    x, y = (_unit_columns(centred(side)) for side in paired(X, Y, what="ANC", least=3, same_width=True))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = weights / weights.sum(axis=1, keepdims=True, dtype=np.float64)
+        mean_x, mean_y = shares @ x, shares @ y
+        spread_x, spread_y = shares @ x**2 - mean_x**2, shares @ y**2 - mean_y**2
+        varies = (spread_x > _ROUNDING / len(x)) & (spread_y > _ROUNDING / len(x))
+        correlations = (shares @ (x * y) - mean_x * mean_y) / np.sqrt(spread_x * spread_y)
+        kept = np.where(varies, (correlations if signed else np.abs(correlations)).clip(-1, 1), 0)
+        return np.asarray(kept.sum(axis=1) / varies.sum(axis=1))
+
+
+def _unit_columns(x: Floats) -> Floats:
+    lengths = np.linalg.norm(x, axis=0)
+    scaled: Floats = x / np.where(lengths > 0, lengths, 1)
+    return scaled

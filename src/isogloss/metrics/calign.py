@@ -141,7 +141,7 @@ def calign(
         chance = [_shuffled(source, target, dictionary, size_rule, generator) for _ in range(n_permutations)]
     drawn = None
     if resamples is not None:
-        weights = _type_weights(source, S, resamples)
+        weights = type_weights(source, S, resamples)
         drawn = weighted_best_matches(S, D, T, size_rule, weights)[:, eligible]
     coverage = coverage_of(S, D)
     facts: dict[str, Any] = {"coverage": coverage, "method": interval}
@@ -250,14 +250,21 @@ def _shuffled(
     generator: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
     """Return best matches of eligible concepts when the tokens of each side change their labels at random."""
-    left, right = (replace(side, labels=generator.permutation(side.labels)) for side in (source, target))
+    left, right = (replace(side, labels=_moved(side.labels, generator)) for side in (source, target))
     S, T, D, _ = matrices(left, right, dictionary)
     n_source, n_target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
     best = best_matches(match_counts(S, D, T), n_source, n_target, rule)
     return best[rule.eligible(n_source)].astype(np.float32)
 
 
-def _type_weights(source: Concepts, S: sp.csr_array, resamples: Resamples) -> npt.NDArray[np.float32]:
+def _moved(labels: npt.NDArray[np.int32], generator: np.random.Generator) -> npt.NDArray[np.int32]:
+    """Return labels that have changed places; what belongs to no concept stays out."""
+    moved, there = labels.copy(), labels >= 0
+    moved[there] = generator.permutation(labels[there])
+    return moved
+
+
+def type_weights(source: Concepts, S: sp.csr_array, resamples: Resamples) -> npt.NDArray[np.float32]:
     """Return (S.nnz, n): of every type in every concept, tokens drawn over tokens there."""
     tokens = source.table()
     words = tokens["word"].unique().sort()

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.retrieval import Floats, Vectors, centred, paired
+from isogloss.metrics.inputs import Floats, Vectors, centred, paired
 
 
 def svcca(X: Vectors, Y: Vectors, *, variance: float = 0.99) -> float:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from isogloss.errors import UsageError
-from isogloss.metrics.retrieval import Floats, Vectors, centred, paired
+from isogloss.metrics.inputs import Floats, Vectors, centred, paired
+
+_BLOCK = 512  # rows compared with all others at a time
 
 
 def linear_cka(X: Vectors, Y: Vectors, *, debiased: bool = True, batch_size: int | None = None) -> float:
@@ -76,6 +79,64 @@ def linear_cka(X: Vectors, Y: Vectors, *, debiased: bool = True, batch_size: int
     # What rounding leaves of an HSIC of 0 is far below that of any data.
     sums[1:][sums[1:] <= 1e-13 * scales / (size * (size - 3))] = 0
     return _quotient(*(float(s) for s in sums))
+
+
+def cka_draws(X: Vectors, Y: Vectors, *, weights: npt.NDArray[np.floating]) -> Floats:
+    """Return debiased `linear_cka` with its rows weighted, once for every line of `weights`.
+
+    Parameters
+    ----------
+    X, Y
+        As of `linear_cka`.
+    weights : array (m, n) of float
+        Not negative, e.g. `Resamples.of_rows`.
+
+    Returns
+    -------
+    array (m,) of float64
+        NaN where X or Y has no variance left to compare.
+
+    Notes
+    -----
+    With K = XXᵀ, L = YYᵀ the HSIC is ``E[K_ij L_ij] + E[K_ij L_qr] - 2 E[K_ij L_iq]`` over distinct i, j, q, r; every
+    mean is taken with the product of its rows' weights.  So a row that is drawn twice is not compared with itself,
+    which would look like agreement, and rows of weights 0 and 1 give exactly the figure of the rows with 1.  With
+    k = Kw, l = Lw, M = K∘L and zeros on the diagonals of K and L the sums are ``wᵀMw``, ``wᵀk wᵀl - 4 (Σ w²kl - w²ᵀMw²)
+    - 2 w²ᵀMw²`` and ``Σ wkl - wᵀMw²``.  Time O(n² m), memory O(n (m + 512)).
+    """
+    x, y = paired(X, Y, what="CKA", least=4)
+    x, y = _scaled(centred(x)), _scaled(centred(y))
+    n, w = len(x), np.ascontiguousarray(np.asarray(weights, dtype=np.float64).T)
+    w2 = w**2
+    sums = np.zeros((3, 5, w.shape[1]))  # of (K, K), (L, L), (K, L); by how often i and j are weighted
+    lines = np.zeros((2, w.shape[1]))
+    for start in range(0, n, _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, n))
+        kernels = []
+        for side in (x, y):
+            kernel = side[rows] @ side.T
+            kernel[rows - start, rows] = 0
+            kernels.append(kernel)
+        reached = [kernel @ w for kernel in kernels]
+        lines += [(w[rows] * one).sum(axis=0) for one in reached]
+        for part, (a, b) in zip(sums, ((0, 0), (1, 1), (0, 1)), strict=True):
+            both, product = kernels[a] * kernels[b], reached[a] * reached[b]
+            once, twice = both @ w, both @ w2
+            parts = (w[rows] * once, w[rows] * twice, w2[rows] * twice, w[rows] * product, w2[rows] * product)
+            part += [one.sum(axis=0) for one in parts]
+    p1, p2, p3, p4 = (np.sum(w**power, axis=0) for power in (1, 2, 3, 4))
+    n2, n3 = p1**2 - p2, p1**3 - 3 * p1 * p2 + 2 * p3
+    n4 = p1**4 - 6 * p1**2 * p2 + 3 * p2**2 + 8 * p1 * p3 - 6 * p4
+    found = []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for part, (a, b) in zip(sums, ((0, 0), (1, 1), (0, 1)), strict=True):
+            m11, m12, m22, l1, l2 = part
+            apart = lines[a] * lines[b] - 4 * l2 + 2 * m22
+            found.append(m11 / n2 + apart / n4 - 2 * (l1 - m12) / n3)
+    own_x, own_y, cross = (np.where(n4 > 0, one, np.nan) for one in found)
+    least = 1e-13 / (n * (n - 3))  # as in linear_cka
+    own = np.where((own_x > least) & (own_y > least), own_x * own_y, np.nan)
+    return np.asarray((cross / np.sqrt(own)).clip(-1, 1))
 
 
 def _hsic(x: Floats, y: Floats) -> float:

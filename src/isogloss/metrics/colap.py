@@ -84,7 +84,7 @@ def colap(
             )
     counts = language_counts(concepts, group)
     coverage = float((concepts.labels >= 0).mean()) if len(concepts.labels) else math.nan
-    drawn = None if resamples is None else _drawn_counts(concepts, group, resamples)
+    drawn = None if resamples is None else drawn_counts(concepts, group, resamples)
     figures = tuple(
         _figure(counts, theta, coverage, strict=strict, drawn=drawn, method=interval) for theta in thetas
     )
@@ -98,7 +98,7 @@ def language_counts(concepts: Concepts, languages: Sequence[str]) -> Counts:
     return counts.reshape(concepts.n_concepts, len(languages)).astype(np.int64)
 
 
-def _drawn_counts(
+def drawn_counts(
     concepts: Concepts, languages: Sequence[str], resamples: Resamples
 ) -> npt.NDArray[np.float32]:
     """Return (n + 20, n_concepts, n_languages): the counts of `language_counts` in every resample."""

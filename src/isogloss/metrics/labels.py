@@ -1,4 +1,4 @@
-"""What the members of a concept share: labels, how many concepts they explain, and which kinds of concepts align.
+"""What the members of a concept share: labels of concepts, and what chance would give.
 
 A *unit* is a type in a concept, as in a row of `Concepts.types`; a type that occurs in two concepts is two units.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,9 @@ import polars as pl
 from scipy.special import gammaln
 
 from isogloss.concepts import Concepts
-from isogloss.errors import InputError, UsageError, unknown
+from isogloss.errors import UsageError, unknown
 from isogloss.metrics.bootstrap import false_discovery
-from isogloss.metrics.colap import chance_overlap, overlapping
-from isogloss.metrics.matching import SizeRule
 from isogloss.metrics.word_facts import BYS, By, Units, check_properties, least_carrying, units_of
-from isogloss.results import Alignment, Overlap, wilson
 
 ALL = "all"
 FAMILY = "^([^:]*):"  # "feats" of "feats:Case"
@@ -67,10 +65,10 @@ class ConceptLabels:
         """(n_concepts,) bool: the concept has at least `min_types` types."""
         return np.asarray(self.n_types >= self.min_types)
 
-    @property
+    @cached_property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of the label set and their families (``feats`` of ``feats:Case``), by name."""
-        groups = _groups(self.values["kind"])["group"].unique().sort()
+        groups = groups_of(self.values["kind"])["group"].unique().sort()
         return tuple(group for group in groups.to_list() if group != ALL)
 
     def of(self, kind: str, *, significant: bool = True) -> pl.DataFrame:
@@ -191,7 +189,7 @@ def label_concepts(
     table = table.with_columns(significant=pl.col("q_value") <= q).select(
         "concept", "kind", "value", *MEASURED
     )
-    null = _tally(_best(random, values))
+    null = tally(_best(random, values))
     label_set = values.select("kind", "value", "n_types", "base_rate")
     return ConceptLabels(table, label_set, n_types, null, threshold, q, min_types, n_permutations, by)
 
@@ -232,144 +230,6 @@ def hypergeometric_tail(least: Int, n: Int, carrying: Int, total: int) -> Float:
     return np.minimum(np.bincount(item, np.exp(logs), len(terms)), 1.0)
 
 
-def label_set_scores(labels: ConceptLabels) -> pl.DataFrame:
-    """Return how many concepts the label set explains and how much of it they use, for every kind and over all.
-
-    ``alignment`` is the share of eligible concepts that take some label, ``coverage`` the share of the label set's
-    values that some concept takes.  Source: Dalvi et al. 2022; Hawasly et al., *Scaling up Discovery of Latent Concepts
-    in Deep NLP Models*, EACL 2024.  Chance is the mean score of random concepts of the same sizes
-    (`label_concepts`); a family (``feats`` of ``feats:Case``, ...) and ``all`` count a concept once.
-
-    Returns
-    -------
-    polars.DataFrame
-        One row a kind and measure: ``kind``, ``measure`` (``alignment`` or ``coverage``), ``score``, ``chance``,
-        ``chance_sd``, ``p_value`` (of a score at least as high by chance), ``adjusted`` ((score - chance) /
-        (1 - chance)), ``ci_low``, ``ci_high`` (95%, Wilson), ``n`` (concepts or values), ``significant`` (the score by
-        labels beyond chance alone).  Kinds by name, ``all`` last.  NaN where n is 0, and chance where there were no
-        permutations.
-    """
-    n_concepts, draws = int(labels.eligible.sum()), labels.n_permutations
-    n_values = dict(_groups(labels.values["kind"]).group_by("group").len().iter_rows())
-    taken = labels.table.with_columns(draw=pl.lit(0))
-    observed, sure = _tally(taken), _tally(taken.filter("significant"))
-    rows = []
-    for kind in (*labels.kinds, ALL):
-        here = pl.col("kind") == kind
-        for measure, column, n in (
-            ("alignment", "n_labelled", n_concepts),
-            ("coverage", "n_covered", n_values.get(kind, 0)),
-        ):
-            found, beyond = (int(t.filter(here)[column].sum()) for t in (observed, sure))
-            null = np.zeros(draws)
-            null[labels.null.filter(here)["draw"].to_numpy()] = labels.null.filter(here)[column].to_numpy()
-            known = bool(draws and n)
-            chance = float(null.mean()) / n if known else math.nan
-            low, high = wilson(found, n)
-            rows.append(
-                {
-                    "kind": kind,
-                    "measure": measure,
-                    "score": found / n if n else math.nan,
-                    "chance": chance,
-                    "chance_sd": float(null.std()) / n if known else math.nan,
-                    "p_value": float((1 + (null >= found).sum()) / (1 + draws)) if known else math.nan,
-                    "adjusted": (found / n - chance) / (1 - chance) if known and chance < 1 else math.nan,
-                    "ci_low": low,
-                    "ci_high": high,
-                    "n": n,
-                    "significant": beyond / n if n else math.nan,
-                }
-            )
-    return pl.DataFrame(rows)
-
-
-def split_alignment(
-    alignment: Alignment,
-    labels: ConceptLabels,
-    *,
-    kind: str,
-    theta: float | None = None,
-    significant: bool = True,
-    chance: Float | None = None,
-) -> pl.DataFrame:
-    """Return CALIGN by label: which share of the source concepts with each label is aligned.
-
-    Parameters
-    ----------
-    alignment : Alignment
-        From `calign`.
-    labels : ConceptLabels
-        Of the source concepts of `alignment`.
-    kind : str
-        A kind or a family of the label set.  In a family a concept may have several labels, and counts for each.
-    theta : float, optional
-        Any threshold in (0, 1] (default: the first of `alignment`).
-    significant : bool
-        Only labels beyond chance; a concept whose labels are not counts among those without.
-    chance : numpy.ndarray, optional
-        (n source concepts,) probability of every concept to be aligned under the null.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``value`` (str; null: concepts that take no label of the kind), ``n`` (i64, concepts that are eligible for both
-        CALIGN and labels), ``score`` (share of them that are aligned), ``chance`` (mean of `chance`, or NaN),
-        ``ci_low``, ``ci_high`` (95%, Wilson), by value, null last.  Values that no eligible concept takes are left out.
-
-    Raises
-    ------
-    UsageError
-        If the kind is unknown or theta out of range.
-    InputError
-        If the labels, or `chance`, are not of as many concepts as the alignment.
-    """
-    limit, strict = _theta(alignment, theta), alignment.rule == "paper-code"
-    _check_sizes(len(alignment.best), labels, "the source concepts of the alignment")
-    known = ~np.isnan(alignment.best)
-    hit = known & SizeRule(strict=strict).passes(alignment.best, limit)
-    return _split(labels.of(kind, significant=significant), labels.eligible & known, hit, chance)
-
-
-def split_overlap(
-    overlap: Overlap,
-    labels: ConceptLabels,
-    *,
-    kind: str,
-    theta: float | None = None,
-    significant: bool = True,
-) -> pl.DataFrame:
-    """Return COLAP by label: which share of the concepts with each label overlaps.
-
-    The rule is that of `colap`, and chance its exact probability for concepts of these sizes; see `split_alignment` for
-    the parameters, the columns and the errors.
-
-    Parameters
-    ----------
-    overlap : Overlap
-        From `colap`.
-    labels : ConceptLabels
-        Of the same concepts.
-    kind : str
-    theta : float, optional
-    significant : bool
-
-    Returns
-    -------
-    polars.DataFrame
-        ``value, n, score, chance, ci_low, ci_high``.  Concepts without a token of the group's languages are left out.
-    """
-    limit, strict = _theta(overlap, theta), overlap.rule == "paper-code"
-    _check_sizes(len(overlap.counts), labels, "the concepts of the overlap")
-    sizes = overlap.counts.sum(axis=1)
-    chance = chance_overlap(sizes, overlap.counts.sum(axis=0), limit, strict=strict)
-    hit = overlapping(overlap.counts, limit, strict=strict)
-    return _split(labels.of(kind, significant=significant), labels.eligible & (sizes > 0), hit, chance)
-
-
-# -- labels -----------------------------------------------------------------------------------------
-
-
 def _check(threshold: float, min_types: int, q: float, n_permutations: int) -> None:
     if not 0 < threshold <= 1:
         raise UsageError(f"threshold is a share and must lie in (0, 1]; got {threshold}.")
@@ -400,10 +260,7 @@ def _tested(labels: pl.DataFrame, units: Units, n_types: Int, *, n_tests: int) -
     )
 
 
-# -- scores and splits ------------------------------------------------------------------------------
-
-
-def _groups(kinds: pl.Series) -> pl.DataFrame:
+def groups_of(kinds: pl.Series) -> pl.DataFrame:
     """Return ``kind, group``: every kind is in its own group, in its family's if it has one, and in ``all``."""
     family = pl.col("kind").str.extract(FAMILY)
     groups = pl.concat_list("kind", family, pl.lit(ALL))
@@ -411,54 +268,13 @@ def _groups(kinds: pl.Series) -> pl.DataFrame:
     return table.explode("group").drop_nulls()
 
 
-def _tally(labels: pl.DataFrame) -> pl.DataFrame:
+def tally(labels: pl.DataFrame) -> pl.DataFrame:
     """Return ``draw, kind, n_labelled, n_covered``: concepts with a label and values with a concept, of every group."""
-    groups = _groups(labels["kind"].unique())
+    groups = groups_of(labels["kind"].unique())
     return (
         labels.join(groups, on="kind")
         .group_by("draw", "group")
         .agg(n_labelled=pl.col("concept").n_unique(), n_covered=pl.struct("kind", "value").n_unique())
         .rename({"group": "kind"})
         .sort("draw", "kind")
-    )
-
-
-def _theta(scored: Alignment | Overlap, theta: float | None) -> float:
-    if theta is None:
-        return scored.figures[0].theta
-    if not (0 < theta <= 1 or (theta == 0 and scored.rule == "paper-code")):
-        raise UsageError(f"theta is a share and must lie in (0, 1]; got {theta}.")
-    return theta
-
-
-def _check_sizes(n: int, labels: ConceptLabels, what: str) -> None:
-    if n != len(labels.n_types):
-        raise InputError(
-            f"The labels are of {len(labels.n_types)} concepts, but {what} are {n}. Label the same concepts."
-        )
-
-
-def _split(labels: pl.DataFrame, eligible: Bool, hit: Bool, chance: Float | None) -> pl.DataFrame:
-    """Return the share of hits among the eligible concepts of every value, and of those without a label."""
-    expected = np.full(len(hit), math.nan) if chance is None else chance
-    if len(expected) != len(hit):
-        raise InputError(f"chance must have one number for each of {len(hit)} concepts; got {len(expected)}.")
-    table = pl.DataFrame({"concept": np.arange(len(hit), dtype=np.int32), "hit": hit, "chance": expected})
-    split = (
-        table.filter(eligible)
-        .join(labels.select("concept", "value"), on="concept", how="left")
-        .group_by("value")
-        .agg(
-            n=pl.len().cast(pl.Int64), hits=pl.col("hit").sum().cast(pl.Int64), chance=pl.col("chance").mean()
-        )
-        .sort("value", nulls_last=True)
-    )
-    bounds = [wilson(hits, n) for hits, n in split.select("hits", "n").iter_rows()]
-    return split.select(
-        "value",
-        "n",
-        (pl.col("hits") / pl.col("n")).alias("score"),
-        "chance",
-        pl.Series("ci_low", [low for low, _ in bounds], dtype=pl.Float64),
-        pl.Series("ci_high", [high for _, high in bounds], dtype=pl.Float64),
     )

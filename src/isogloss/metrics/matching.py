@@ -7,6 +7,7 @@ Notation: V types, K concepts.  ``S`` (V_s, K_s) and ``T`` (V_t, K_t) say which 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,29 +160,58 @@ def weighted_best_matches(
     numpy.ndarray
         (n, K_s) float32 in [0, 1]; NaN where all types of a concept weigh nothing.
     """
-    source, target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
-    allowed = rule.admissible(source[:, None], target[None, :])
-    reached = (D @ T).tocsr()
-    arrays = [m.tocsr() for m in (S, reached)]
-    pointers = [a for m in arrays for a in (m.indptr.astype(np.int64), m.indices.astype(np.int32))]
-    n = weights.shape[1]
-    result = np.full((n, len(source)), np.nan, np.float32)
+    allowed, pointers = _weighable(S, D, T, rule)
+    result = np.full((weights.shape[1], len(allowed)), np.nan, np.float32)
     _weighted(*pointers, np.ascontiguousarray(weights.T), allowed, result)
     return result
+
+
+def weighted_matches(
+    S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: SizeRule, weights: npt.NDArray[np.float32]
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield, for every column of weights, the match of every pair of concepts; see `weighted_best_matches`.
+
+    Yields
+    ------
+    numpy.ndarray
+        (K_s, K_t) float32 in [0, 1]; 0 for pairs that are not admissible, NaN where all types of a source concept weigh
+        nothing.
+    """
+    allowed, pointers = _weighable(S, D, T, rule)
+    for one in np.ascontiguousarray(weights.T):
+        matched, total = _matched(*pointers, one, allowed.shape)
+        with np.errstate(invalid="ignore"):
+            yield np.where(allowed, matched, 0) / total[:, None]
+
+
+def _weighable(
+    S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: SizeRule
+) -> tuple[npt.NDArray[np.bool_], list[npt.NDArray[Any]]]:
+    """Return which pairs of concepts are admissible, and S and the target concepts of every type as plain arrays."""
+    source, target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
+    arrays = [m.tocsr() for m in (S, D @ T)]
+    pointers = [a for m in arrays for a in (m.indptr.astype(np.int64), m.indices.astype(np.int32))]
+    return rule.admissible(source[:, None], target[None, :]), pointers
+
+
+@numba.njit(cache=True)
+def _matched(s_ptr, s_ix, r_ptr, r_ix, weights, shape):  # type: ignore[no-untyped-def] # noqa: PLR0917
+    matched = np.zeros(shape, np.float32)
+    total = np.zeros(shape[0], np.float32)
+    for w in range(len(s_ptr) - 1):
+        for c in range(s_ptr[w], s_ptr[w + 1]):
+            s = s_ix[c]
+            total[s] += weights[c]
+            for i in range(r_ptr[w], r_ptr[w + 1]):
+                matched[s, r_ix[i]] += weights[c]
+    return matched, total
 
 
 @numba.njit(parallel=True, cache=True)
 def _weighted(s_ptr, s_ix, r_ptr, r_ix, weights, allowed, result):  # type: ignore[no-untyped-def] # noqa: PLR0917
     n_source, n_target = allowed.shape
     for p in numba.prange(len(weights)):
-        matched = np.zeros((n_source, n_target), np.float32)
-        total = np.zeros(n_source, np.float32)
-        for w in range(len(s_ptr) - 1):
-            for c in range(s_ptr[w], s_ptr[w + 1]):
-                s = s_ix[c]
-                total[s] += weights[p, c]
-                for i in range(r_ptr[w], r_ptr[w + 1]):
-                    matched[s, r_ix[i]] += weights[p, c]
+        matched, total = _matched(s_ptr, s_ix, r_ptr, r_ix, weights[p], allowed.shape)
         for s in range(n_source):
             most = np.float32(0)
             for t in range(n_target):

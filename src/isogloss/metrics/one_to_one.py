@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
-from isogloss.metrics.calign import check_thetas, matrices
+from isogloss.metrics.bootstrap import Interval, Resamples
+from isogloss.metrics.bootstrap import interval as bootstrap_interval
+from isogloss.metrics.calign import check_thetas, matrices, type_weights
 from isogloss.metrics.matching import (
     Int,
     SizeRule,
@@ -18,6 +21,7 @@ from isogloss.metrics.matching import (
     frequency_bins,
     match_counts,
     permutations_within,
+    weighted_matches,
 )
 from isogloss.results import Figure, wilson
 
@@ -31,6 +35,8 @@ def one_to_one(
     min_types: float = 5,
     min_size_ratio: float = 0.4,
     n_permutations: int = 50,
+    resamples: Resamples | None = None,
+    interval: Interval = "bca",
     seed: int = 0,
 ) -> Figure:
     """Return the largest share of eligible source concepts that can be aligned, each to a target concept of its own.
@@ -41,15 +47,15 @@ def one_to_one(
 
     Parameters
     ----------
-    source, target, dictionary, theta_align, min_types, min_size_ratio, seed
-        As of `calign`.
+    source, target, dictionary, theta_align, min_types, min_size_ratio, resamples, interval, seed
+        As of `calign`; a maximum matching in every resample.
     n_permutations : int
         Permuted dictionaries for the chance level, as in `calign`; 0 gives NaN.
 
     Returns
     -------
     Figure
-        With Wilson's interval over concepts.
+        Without `resamples` the interval is Wilson's over concepts.
 
     Raises
     ------
@@ -73,8 +79,21 @@ def one_to_one(
             scores.append(_matched(match_counts(S, moved, T), *sizes, rule, theta) / n)
         chance, sd = float(np.mean(scores)), float(np.std(scores))
         p = float((1 + sum(x >= score - 1e-12 for x in scores)) / (1 + len(scores)))
-    low, high = wilson(matched, n)
-    return Figure(theta, score, chance, sd, p, low, high, n, coverage)
+    low, high, draws = *wilson(matched, n), None
+    if resamples is not None:
+        drawn = weighted_matches(S, D, T, rule, type_weights(source, S, resamples))
+        draws = np.array([_drawn_share(one, rule.eligible(sizes[0]), theta) for one in drawn], np.float32)
+        low, high = bootstrap_interval(score, draws, method=interval)
+    return Figure(theta, score, chance, sd, p, low, high, n, coverage, draws)
+
+
+def _drawn_share(match: npt.NDArray[np.float32], eligible: npt.NDArray[np.bool_], theta: float) -> float:
+    """Return the share of eligible concepts with any type drawn that can be aligned, each to one of its own."""
+    there = eligible & np.isfinite(match).all(axis=1)
+    passing = match[there] >= np.float32(theta) - np.float32(
+        1e-6
+    )  # sums in float32 may miss a tie by rounding
+    return _pairs(sp.csr_array(passing)) / len(passing) if len(passing) else math.nan
 
 
 def _matched(counts: sp.csr_array, source: Int, target: Int, rule: SizeRule, theta: float) -> int:
@@ -83,4 +102,9 @@ def _matched(counts: sp.csr_array, source: Int, target: Int, rule: SizeRule, the
     kept = rule.admissible(source[s], target[t]) & rule.passes(pairs.data / source[s], theta)
     shape = counts.shape
     graph = sp.csr_array((np.ones(int(kept.sum()), np.int8), (s[kept], t[kept])), shape=shape)
+    return _pairs(graph)
+
+
+def _pairs(graph: sp.csr_array) -> int:
+    """Return the number of edges of a maximum matching of a bipartite graph."""
     return int((maximum_bipartite_matching(graph, perm_type="column") >= 0).sum())

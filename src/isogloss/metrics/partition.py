@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.retrieval import Vectors, matrix
+from isogloss.metrics.bootstrap import Interval, Resamples
+from isogloss.metrics.bootstrap import interval as bootstrap_interval
+from isogloss.metrics.inputs import Vectors, matrix
+from isogloss.metrics.mixing import entropy_of, purity_of
 from isogloss.results import Figure
 
 Labels = Sequence[Any] | npt.NDArray[Any]
@@ -47,11 +51,7 @@ def language_entropy(labels: Labels, languages: Labels) -> float:
     0.5
     """
     counts = _table(labels, languages)
-    if counts.shape[1] == 1:
-        return math.nan
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    terms = counts * np.log(shares, where=shares > 0, out=np.zeros_like(shares))
-    return float(abs(terms.sum()) / counts.sum() / math.log(counts.shape[1]))
+    return float(entropy_of(counts)) if counts.shape[1] > 1 else math.nan
 
 
 def purity(labels: Labels, languages: Labels) -> float:
@@ -82,8 +82,7 @@ def purity(labels: Labels, languages: Labels) -> float:
     >>> purity([0, 0, 1, 1], ["en", "de", "en", "en"])
     0.75
     """
-    counts = _table(labels, languages)
-    return float(counts.max(axis=1).sum() / counts.sum())
+    return float(purity_of(_table(labels, languages)))
 
 
 def ami(labels: Labels, languages: Labels) -> float:
@@ -195,20 +194,103 @@ def silhouette(X: Vectors, labels: Labels, *, sample: int = 2000, seed: int = 0)
     >>> round(silhouette(np.array([[0.0], [0.1], [9.0], [9.1]]), [0, 0, 1, 1]), 2)
     0.99
     """
-    from sklearn.metrics import silhouette_score
-
     x = matrix(X, what="The silhouette")
+    chosen = sample_of(labels, sample, seed=seed, n=len(x))
+    return float(_silhouettes(x[chosen], np.asarray(labels)[chosen], n_shuffled=0)[0].mean())
+
+
+def sample_of(labels: Labels, sample: int = 2000, *, seed: int = 0, n: int | None = None) -> Codes:
+    """Return (m,) rising numbers of at most `sample` rows that have a concept; `n` is how many labels there must be.
+
+    Raises
+    ------
+    InputError
+        If no row has a concept.
+    UsageError
+        If `sample` is less than 3.
+    """
     if sample < 3:
         raise UsageError(f"sample is a number of rows and must be 3 or more; got {sample}.")
-    kept = _has_concept(labels, len(x), "The silhouette")
-    concept, rows = np.asarray(labels)[kept], np.flatnonzero(kept)
+    rows = np.flatnonzero(_has_concept(labels, len(labels) if n is None else n, "The silhouette"))
     if len(rows) > sample:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(rows), sample, replace=False))
-        concept, rows = concept[chosen], rows[chosen]
-    n_concepts = len(np.unique(concept))
-    if not 2 <= n_concepts < len(rows):
-        return math.nan
-    return float(silhouette_score(x[rows], concept))
+        rows = np.sort(np.random.default_rng(seed).choice(rows, sample, replace=False))
+    return rows.astype(np.int64)
+
+
+def silhouette_figure(
+    X: Vectors,
+    labels: Labels,
+    *,
+    sentences: pl.Series | None = None,
+    resamples: Resamples | None = None,
+    interval: Interval = "bca",
+    n_permutations: int = 10,
+    seed: int = 0,
+) -> Figure:
+    """Return `silhouette` with its chance level: how much nearer states are to their own concept than to the next.
+
+    Parameters
+    ----------
+    X : array (n, d) of float
+        All of them are compared with each other, so draw them with `sample_of` first.
+    labels : sequence (n,) of int
+        Concept of every row; none is -1.
+    sentences : polars.Series, optional
+        (n,) the sentence of every row, for `resamples`.
+    resamples : Resamples, optional
+        Of sentences, for the interval; concepts, and the silhouette of every row, are kept.
+    interval : {"bca", "percentile"}
+    n_permutations : int
+        Chance is the mean over so many labelings with the concepts shuffled over the rows: below 0, for the nearest of
+        many other concepts is nearer than a row's own.
+    seed : int
+        Of the permutations.
+
+    Returns
+    -------
+    Figure
+        Without a threshold; `n` counts the concepts.
+    """
+    concept = np.asarray(labels)
+    values, *null = _silhouettes(
+        matrix(X, what="The silhouette"), concept, n_shuffled=n_permutations, seed=seed
+    )
+    score, chance = float(values.mean()), [float(one.mean()) for one in null]
+    low = high = math.nan
+    draws = None
+    if resamples is not None and sentences is not None:
+        weights = resamples.of(resamples.table(np.arange(len(values)), sentences, len(values)))
+        with np.errstate(invalid="ignore"):
+            draws = (values @ weights / weights.sum(axis=0)).astype(np.float32)
+        low, high = bootstrap_interval(score, draws, method=interval)
+    return Figure(
+        theta=math.nan,
+        score=score,
+        chance=float(np.mean(chance)) if chance else math.nan,
+        chance_sd=float(np.std(chance)) if len(chance) > 1 else math.nan,
+        p_value=math.nan,
+        ci_low=low,
+        ci_high=high,
+        n=len(np.unique(concept)),
+        coverage=1.0,
+        draws=draws,
+    )
+
+
+def _silhouettes(
+    x: npt.NDArray[np.float64], concept: npt.NDArray[Any], *, n_shuffled: int, seed: int = 0
+) -> list[npt.NDArray[np.float64]]:
+    """Return the silhouettes (n,) of all rows, and again with the concepts shuffled; NaN where there are none."""
+    from sklearn.metrics import pairwise_distances, silhouette_samples
+    from threadpoolctl import threadpool_limits
+
+    generator = np.random.default_rng(seed)
+    labelings = [concept, *(generator.permutation(concept) for _ in range(n_shuffled))]
+    if not 2 <= len(np.unique(concept)) < len(concept):
+        return [np.full(len(concept), math.nan)] * len(labelings)
+    with threadpool_limits(1, "blas"):  # so that no digit depends on the number of threads
+        distances = pairwise_distances(x)
+    return [silhouette_samples(distances, one, metric="precomputed") for one in labelings]
 
 
 def codes(values: Labels, *, what: str, name: str, n: int | None = None) -> Codes:
@@ -253,42 +335,3 @@ def _table(labels: Labels, languages: Labels) -> npt.NDArray[np.float64]:
     shape = concept.max() + 1, language.max() + 1
     flat = np.bincount(concept * shape[1] + language, minlength=shape[0] * shape[1])
     return flat.reshape(shape).astype(np.float64)
-
-
-def mixing(counts: npt.NDArray[np.int64], *, n_permutations: int = 20, seed: int = 0) -> dict[str, Figure]:
-    """Return how languages mix in the concepts of a joint space, beside COLAP and without its threshold.
-
-    Parameters
-    ----------
-    counts : numpy.ndarray
-        (n_concepts, n_languages) int64, tokens of every language in every concept, as `Overlap.counts`.
-    n_permutations : int
-        For the chance level: the same tokens dealt out without regard to language.  As with COLAP a space that knows
-        no languages reaches it.
-
-    Returns
-    -------
-    dict of str to Figure
-        ``language_entropy``, ``purity`` and ``ami``, without thresholds and intervals.
-    """
-    concepts = np.repeat(np.arange(len(counts)), counts.sum(axis=1))
-    tokens = np.repeat(np.tile(np.arange(counts.shape[1]), len(counts)), counts.reshape(-1))
-    generator = np.random.default_rng(seed)
-    shuffled = [generator.permutation(tokens) for _ in range(n_permutations)]
-    n = int((counts.sum(axis=1) > 0).sum())
-    found = {}
-    for name, measure in (("language_entropy", language_entropy), ("purity", purity), ("ami", ami)):
-        # AMI is 0 under this null by its definition
-        null = [0.0] if name == "ami" else [measure(concepts, one) for one in shuffled]
-        found[name] = Figure(
-            theta=math.nan,
-            score=measure(concepts, tokens),
-            chance=float(np.mean(null)) if null else math.nan,
-            chance_sd=float(np.std(null)) if len(null) > 1 else math.nan,
-            p_value=math.nan,
-            ci_low=math.nan,
-            ci_high=math.nan,
-            n=n,
-            coverage=1.0,
-        )
-    return found

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.retrieval import Floats, Vectors, centred, paired, retrieval
+from isogloss.metrics.inputs import Floats, Vectors, centred, paired
+from isogloss.metrics.retrieval import retrieval
 
 
 def procrustes(X: Vectors, Y: Vectors) -> float:

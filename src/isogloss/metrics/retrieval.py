@@ -1,19 +1,11 @@
-"""Sentence retrieval: is the nearest sentence of the other language the translation.
-
-Below it, what the measures beside it share: checked matrices, vectors of length 1, columns about their means.
-"""
+"""Sentence retrieval: is the nearest sentence of the other language the translation."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from isogloss.errors import InputError, UsageError
-
-Vectors = npt.NDArray[np.floating]
-Floats = npt.NDArray[np.float64]
+from isogloss.errors import UsageError
+from isogloss.metrics.inputs import Floats, Vectors, paired, unit
 
 _TIE = 1e-12  # a tie in exact arithmetic may differ by rounding
 _BLOCK = 512  # rows sorted at a time
@@ -124,49 +116,6 @@ def mexa(X: Vectors, Y: Vectors) -> Floats:
     np.fill_diagonal(scores, -np.inf)
     rivals = np.maximum(scores.max(axis=0), scores.max(axis=1))
     return np.where(own > rivals + _TIE, 1.0, 0.0)
-
-
-def matrix(X: Any, *, what: str, least: int = 1) -> Floats:
-    """Return X as float64 after checking that it is (n, d), n >= `least`, d >= 1 and finite; else an InputError."""
-    x = _numbers(X, what)
-    if x.ndim != 2 or x.size == 0 or len(x) < least:
-        rows = "row" if least == 1 else "rows"
-        raise InputError(f"{what} needs an (n, d) array of at least {least} {rows}; got shape {x.shape}.")
-    if not np.isfinite(x).all():
-        raise InputError(f"{what} was given a number that is not finite; look at the model's states.")
-    return x
-
-
-def paired(X: Any, Y: Any, *, what: str, least: int = 1, same_width: bool = False) -> tuple[Floats, Floats]:
-    """Return X and Y as `matrix` does, after checking that they have the same rows (and columns if `same_width`)."""
-    x, y = _numbers(X, what), _numbers(Y, what)
-    if x.shape[:1] != y.shape[:1] or (same_width and x.shape != y.shape):
-        kind = "two equal (n, d) arrays" if same_width else "two arrays (n, d) and (n, e)"
-        raise InputError(f"{what} needs the same rows on both sides, as {kind}; got {x.shape} and {y.shape}.")
-    return matrix(x, what=what, least=least), matrix(y, what=what, least=least)
-
-
-def unit(x: Floats) -> Floats:
-    """Return the rows scaled to length 1; rows of length 0 stay."""
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    scaled: Floats = x / np.maximum(lengths, np.finfo(np.float64).tiny)
-    return scaled
-
-
-def centred(x: Floats) -> Floats:
-    """Return the columns minus their means; a constant column is exactly 0, not what rounding leaves of it."""
-    moved: Floats = x - x.mean(axis=0)
-    moved[:, np.ptp(x, axis=0) == 0] = 0
-    return moved
-
-
-def _numbers(X: Any, what: str) -> Floats:
-    try:
-        return np.asarray(X, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{what} needs vectors as an (n, d) array of numbers; got {type(X).__name__}: {error}"
-        ) from error
 
 
 def _nearness(scores: Floats, k: int) -> Floats:

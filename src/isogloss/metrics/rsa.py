@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from isogloss.errors import UsageError
-from isogloss.metrics.retrieval import Floats, Vectors, paired, unit
+from isogloss.metrics.inputs import Floats, Vectors, paired, unit
 
 
 class Rsa(NamedTuple):

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.errors import InputError, UsageError
+from isogloss.metrics.inputs import Floats, Vectors, matrix, unit
 from isogloss.metrics.partition import Codes, Labels, codes
-from isogloss.metrics.retrieval import Floats, Vectors, matrix, unit
 
 _BLOCK = 512  # rows compared with all others at a time
 
@@ -21,8 +21,8 @@ def language_probe(
     folds: int = 5,
     seed: int = 0,
     groups: Labels | None = None,
-) -> float:
-    """Return the cross-validated balanced accuracy of a ridge probe that reads the language off a vector.
+) -> Floats:
+    """Return, for every row, whether a ridge probe reads its language off the vector; the mean is the accuracy.
 
     Parameters
     ----------
@@ -45,9 +45,10 @@ def language_probe(
 
     Returns
     -------
-    float
-        In [0, 1]: mean over languages of the share of its rows that are recognised; chance is 1 / number of
-        languages.  Languages that score alike for a row share it, so constant vectors score chance exactly.
+    array (n,) of float64
+        1 where the language is recognised by a probe trained on other folds, 0 where it is not, over the language's
+        share of the rows times the number of languages: the mean is the balanced accuracy, in [0, 1]; chance is 1 /
+        number of languages.  Languages that score alike for a row share it, so constant vectors score chance exactly.
 
     Raises
     ------
@@ -71,8 +72,8 @@ def language_probe(
     >>> import numpy as np
     >>> X = np.random.default_rng(0).normal(size=(60, 4)) + np.repeat([[0.0], [9.0]], 30, axis=0)
     >>> languages = ["en"] * 30 + ["de"] * 30
-    >>> language_probe(X, languages), language_probe(X, languages, remove_means=True)
-    (1.0, 0.5)
+    >>> [language_probe(X, languages, remove_means=x).mean().item() for x in (False, True)]
+    [1.0, 0.5]
     """
     from sklearn.linear_model import Ridge
 
@@ -100,11 +101,12 @@ def language_probe(
         scores = probe.predict(rows[test])
         at_best = scores >= scores.max(axis=1, keepdims=True) - 1e-9
         recognised[test] = (at_best * indicators[test]).sum(axis=1) / at_best.sum(axis=1)
-    return float((indicators.T @ recognised / indicators.sum(axis=0)).mean())
+    share = indicators.mean(axis=0)[language]
+    return np.asarray(recognised / (share * indicators.shape[1]))
 
 
-def knn_mixing(X: Vectors, languages: Labels, *, k: int = 10) -> float:
-    """Return how much of the nearest neighbours is of other languages, relative to random mixing.
+def knn_mixing(X: Vectors, languages: Labels, *, k: int = 10) -> Floats:
+    """Return, for every row, how nearest neighbours mix languages because of it; the mean is 1 for random mixing.
 
     Parameters
     ----------
@@ -116,9 +118,9 @@ def knn_mixing(X: Vectors, languages: Labels, *, k: int = 10) -> float:
 
     Returns
     -------
-    float
-        0 if all neighbours are of the row's own language, 1 if languages mix as at random; above 1 if neighbours are
-        rather of other languages, as when translations lie together and k is small.
+    array (n,) of float64
+        The mean is the score: 0 if all neighbours are of the row's own language, 1 if languages mix as at random; above
+        1 if neighbours are rather of other languages, as when translations lie together and k is small.
 
     Raises
     ------
@@ -129,25 +131,27 @@ def knn_mixing(X: Vectors, languages: Labels, *, k: int = 10) -> float:
 
     Notes
     -----
-    Mean over rows of the share of the k nearest with another language, over its expectation ``Σᵢ (n - n_l(i)) / (n -
-    1) / n``, n_l(i) the rows of i's language.  Neighbours equally near share the places left, so constant vectors
-    score 1; the cosine with a row of length 0 counts as 0.  Subtract each language's mean before to see what mixes
-    beyond it.  Counts of this kind are those of Schilling, *Multivariate Two-Sample Tests Based on Nearest Neighbors*,
-    JASA 81, 1986.  Time O(n²), memory O(n).
+    Mean over rows of the share sᵢ of the k nearest with another language, over its expectation ``Σᵢ (n - n_l(i)) / (n -
+    1) / n``, n_l(i) the rows of i's language.  A row counts with its own share and with what it brings to those of the
+    rows it is near to: ``sⱼ + Σᵢ ([j is foreign to i] - sᵢ) / k`` over the rows i that have it among their k nearest.
+    The second part adds up to 0; without it the rows drawn in a bootstrap show only half of the variance.  Neighbours
+    equally near share the places left, so constant vectors score 1; the cosine with a row of length 0 counts as 0.
+    Subtract each language's mean before to see what mixes beyond it.  Counts of this kind are those of Schilling,
+    *Multivariate Two-Sample Tests Based on Nearest Neighbors*, JASA 81, 1986.  Time O(n²), memory O(n).
 
     Examples
     --------
     >>> import numpy as np
     >>> X = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
-    >>> knn_mixing(X, ["en", "en", "de", "de"], k=1), knn_mixing(X, ["en", "de", "en", "de"], k=1)
-    (0.0, 1.5)
+    >>> [knn_mixing(X, names, k=1).mean().item() for names in (["en", "en", "de", "de"], ["en", "de", "en", "de"])]
+    [0.0, 1.5]
     """
     rows = unit(matrix(X, what="kNN mixing", least=2))
     n = len(rows)
     language = _languages(languages, n, "kNN mixing")
     if not 1 <= k < n:
         raise UsageError(f"k is a number of neighbours and must lie in 1..{n - 1}; got {k}.")
-    shares = np.empty(n)
+    shares, brought = np.empty(n), np.zeros(n)
     for start in range(0, n, _BLOCK):
         block = np.arange(start, min(start + _BLOCK, n))
         near = rows[block] @ rows.T
@@ -155,10 +159,11 @@ def knn_mixing(X: Vectors, languages: Labels, *, k: int = 10) -> float:
         last = np.partition(near, n - k, axis=1)[:, n - k, None]
         foreign = language[block, None] != language[None, :]
         sure, tied = near > last + 1e-12, np.abs(near - last) <= 1e-12
-        places = (k - sure.sum(axis=1)) * (tied & foreign).sum(axis=1) / tied.sum(axis=1)
-        shares[block] = ((sure & foreign).sum(axis=1) + places) / k
+        neighbours = sure + tied * ((k - sure.sum(axis=1)) / tied.sum(axis=1))[:, None]
+        shares[block] = (neighbours * foreign).sum(axis=1) / k
+        brought += ((foreign - shares[block, None]) * neighbours).sum(axis=0) / k
     expected = (n - np.bincount(language)[language]) / (n - 1)
-    return float(shares.mean() / expected.mean())
+    return np.asarray((shares + brought) / expected.mean())
 
 
 def _languages(languages: Labels, n: int, what: str) -> Codes:

@@ -162,7 +162,7 @@ def units_of(
     tokens = concepts.table().select("row", *key)
     units = tokens.group_by(key).agg(n=pl.len()).sort(key)
     units = units.with_columns(unit=pl.int_range(pl.len()), type=pl.struct("language", "word").rank("dense"))
-    given = properties.select(*PROPERTY_COLUMNS).drop_nulls().unique()
+    given = properties.select(*PROPERTY_COLUMNS).drop_nulls().join(tokens, on="row", how="semi").unique()
     pairs = (
         tokens.join(units, on=key)
         .join(given, on="row")

@@ -6,6 +6,7 @@ no language-model head is ever computed.  Importing this room imports neither to
 
 from isogloss.models.cost import operations_per_second, work_per_subword
 from isogloss.models.forward import LastLayer, has_final_norm, hidden_states, is_out_of_memory
+from isogloss.models.heads import Lora, load_head, save_head
 from isogloss.models.loading import (
     Compute,
     Loaded,
@@ -19,12 +20,16 @@ from isogloss.models.loading import (
     space_marks,
 )
 from isogloss.models.sources import load_part, quiet_transformers
+from isogloss.models.training import CURVE, Training, train_head
 
 __all__ = [
+    "CURVE",
     "Compute",
     "LastLayer",
     "Loaded",
+    "Lora",
     "ModelInfo",
+    "Training",
     "Weights",
     "describe",
     "encode",
@@ -33,10 +38,13 @@ __all__ = [
     "hidden_states",
     "is_out_of_memory",
     "load",
+    "load_head",
     "load_part",
     "load_tokenizer",
     "operations_per_second",
     "quiet_transformers",
+    "save_head",
     "space_marks",
+    "train_head",
     "work_per_subword",
 ]

@@ -55,6 +55,7 @@ def theme(*, ink: str = "#1f2328", font: str = "Liberation Sans, Arial, sans-ser
             "labelPadding": 6,
             "labelAnchor": "start",
         },
+        "legend": text,
         "title": {"color": ink, "fontSize": 12, "fontWeight": "bold", "anchor": "start", "offset": 10}
         | {"subtitleColor": ink, "subtitleFontSize": LABEL_SIZE, "subtitlePadding": 4},
         "mark": {"color": ink},

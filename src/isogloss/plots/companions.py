@@ -16,7 +16,7 @@ _CLUSTERED = {
 }
 
 
-def companion_panels(results: pl.DataFrame, companions: pl.DataFrame) -> alt.TopLevelMixin:
+def companion_panels(results: pl.DataFrame, companions: pl.DataFrame) -> alt.FacetChart:
     """Draw every measure over the layers, a panel each: pairs in grey, their mean, chance dashed.
 
     Parameters

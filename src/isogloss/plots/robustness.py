@@ -10,7 +10,7 @@ from isogloss.plots.charts import theme
 _KINDS = {"rho_layers": "layers", "rho_pairs": "pairs", "rho_models": "models"}
 
 
-def robustness_map(table: pl.DataFrame) -> alt.TopLevelMixin:
+def robustness_map(table: pl.DataFrame) -> alt.FacetChart:
     """Draw Spearman's correlation with the study's own setting: theta across, K down, a panel a kind of ordering.
 
     Parameters
@@ -37,7 +37,7 @@ def robustness_map(table: pl.DataFrame) -> alt.TopLevelMixin:
     scale = alt.Scale(domain=[-1, 0, 1], range=["#c0392b", "#e8e8e8", "#2f6fb7"])
     dark = alt.condition("abs(datum.rho) > 0.6", alt.value("white"), alt.value("#1f2328"))
     layers = [
-        base.mark_rect(cornerRadius=2).encode(alt.Color("rho:Q", scale=scale, title="Spearman")),
+        base.mark_rect(cornerRadius=2).encode(alt.Color("rho:Q", scale=scale, legend=None)),
         base.mark_text(fontSize=10).encode(alt.Text("text:Q", format=".2f"), color=dark),
     ]
     chart = alt.LayerChart(layer=layers).properties(
@@ -49,7 +49,8 @@ def robustness_map(table: pl.DataFrame) -> alt.TopLevelMixin:
         "Does the ordering survive other settings?",
         subtitle="rank correlation of CALIGN above chance with the study's own; mean over top and min_types",
     )
-    done: alt.FacetChart = chart.facet(
-        row=alt.Row("kind:N", title=None, sort=list(_KINDS.values()))
-    ).properties(title=heading, config=theme())
+    panels: alt.FacetChart = chart.facet(
+        alt.Facet("kind:N", title=None, sort=list(_KINDS.values())), columns=3
+    )
+    done: alt.FacetChart = panels.properties(title=heading, config=theme())
     return done

@@ -114,9 +114,12 @@ window.addEventListener("unhandledrejection", (event) => { document.documentElem
   async function showCharts() {
     const own = data.charts[state.run] ?? {};
     const all = data.charts.all ?? {};
-    const kinds = ["calign", "colap", "calign_pairs", "colap_pairs", "calign_languages", "companions"];
-    $("sec-companions").hidden = !own.companions;
+    const kinds = ["calign", "colap", "calign_pairs", "colap_pairs", "calign_languages", "companions", "labels", "labels_shared"];
+    for (const name of ["companions", "labels"]) $(`sec-${name}`).hidden = !own[name];
     const jobs = kinds.map((name) => draw($(`fig-${name}`), own[name]));
+    const robustness = data.charts.study?.robustness;
+    $("sec-robustness").hidden = !robustness;
+    jobs.push(draw($("fig-robustness"), robustness));
     $("sec-runs").hidden = !data.charts.all;
     await Promise.all([...jobs, ...["calign", "colap"].map((name) => draw($(`fig-all-${name}`), all[name]))]);
   }

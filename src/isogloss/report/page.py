@@ -13,7 +13,7 @@ import polars as pl
 import vl_convert
 
 from isogloss.errors import InputError
-from isogloss.plots import VEGA_LITE, companion_panels, layer_curves, run_charts, theme
+from isogloss.plots import VEGA_LITE, beside_charts, layer_curves, robustness_map, run_charts, theme
 from isogloss.plots.charts import PALETTE
 from isogloss.plots.rows import RUN, run_labels
 from isogloss.report import methods
@@ -57,7 +57,7 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "pairs": explorer.pairs,
         "thetas": explorer.thetas,
         "config": theme(ink="currentColor", font=FONT),
-        "charts": charts(study.results, runs, explorer.thetas, study.companions),
+        "charts": charts(study, runs, explorer.thetas),
         "table": columns(study.results.table),
         "words": list(explorer.words),
         "views": explorer.views,
@@ -126,20 +126,15 @@ def answers(runs: list[Results], thetas: dict[str, float]) -> str:
     return "".join(found)
 
 
-def charts(
-    results: Results, runs: list[Results], thetas: dict[str, float], companions: pl.DataFrame | None
-) -> dict[str, Any]:
-    """Return the charts as Vega-Lite: of every run, and of all runs together where there are several."""
-    found: dict[str, Any] = {
-        str(i): {name: _spec(chart) for name, chart in run_charts(own, thetas=thetas).items()}
-        for i, own in enumerate(runs)
-    }
-    for i, own in enumerate(runs):
-        run = own.table.row(0, named=True)
-        mine = (pl.col("model") == run["model"]) & (pl.col("stack") == run["stack"])
-        beside = companions.filter(mine) if companions is not None else None
-        if beside is not None and beside.height:
-            found[str(i)]["companions"] = _spec(companion_panels(own.table, beside))
+def charts(study: FinishedStudy, runs: list[Results], thetas: dict[str, float]) -> dict[str, Any]:
+    """Return the charts as Vega-Lite: of every run, of all runs together where there are several, of the study."""
+    found: dict[str, Any] = {}
+    for i, (run, own) in enumerate(zip(study.runs, runs, strict=True)):
+        made = run_charts(own, thetas=thetas) | beside_charts(study, run)
+        found[str(i)] = {name: _spec(chart) for name, chart in made.items()}
+    if study.robustness is not None:
+        found["study"] = {"robustness": _spec(robustness_map(study.robustness))}
+    results = study.results
     there = set(results.table["metric"].to_list())
     if len(runs) > 1:
         found["all"] = {

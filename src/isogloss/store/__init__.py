@@ -27,6 +27,8 @@ from isogloss.store.files import (
     write_text,
 )
 from isogloss.store.study import (
+    LABEL_TABLES,
+    MOVEMENT_TABLES,
     ConceptsFile,
     Study,
     layer_file,
@@ -38,6 +40,8 @@ from isogloss.store.study import (
 )
 
 __all__ = [
+    "LABEL_TABLES",
+    "MOVEMENT_TABLES",
     "ConceptsFile",
     "RowWriter",
     "Study",

@@ -15,6 +15,8 @@ from isogloss.store.files import file_digest, folder_name, sweep, write_json
 log = logging.getLogger(__name__)
 
 MARKER_VERSION = 2
+LABEL_TABLES = ("labels", "scores", "splits")
+MOVEMENT_TABLES = ("flows", "fates", "shared", "concerns")
 _HASHED_UP_TO = 64 * 2**20  # larger outputs (states) are read again only if they were written since
 
 
@@ -146,6 +148,56 @@ class Study:
     @property
     def companions_csv(self) -> Path:
         return self.root / "companions.csv"
+
+    @property
+    def correlations(self) -> Path:
+        return self.root / "companions_correlations.csv"
+
+    def labels_of(self, model: str, stack: str, run: str, layer: int) -> Path:
+        """Return the folder with the tables of one layer."""
+        return self.root / "labels" / folder_name(model) / stack / run / f"layer_{layer:02d}"
+
+    def labels(self, table: str) -> Path:
+        return self.root / "labels" / f"{table}.parquet"
+
+    @property
+    def robustness(self) -> Path:
+        return self.root / "robustness.parquet"
+
+    @property
+    def robustness_csv(self) -> Path:
+        return self.root / "robustness.csv"
+
+    def tuned(self, name: str) -> Path:
+        """Return the folder of a fine-tuned model, its curve and its scores."""
+        return self.root / "tasks" / folder_name(name)
+
+    @property
+    def task_scores(self) -> Path:
+        return self.root / "tasks.parquet"
+
+    @property
+    def task_scores_csv(self) -> Path:
+        return self.root / "tasks.csv"
+
+    @property
+    def differences(self) -> Path:
+        return self.root / "differences.parquet"
+
+    @property
+    def transfer(self) -> Path:
+        return self.root / "transfer.parquet"
+
+    @property
+    def transfer_points(self) -> Path:
+        return self.root / "transfer_points.parquet"
+
+    def movement(self, table: str) -> Path:
+        return self.root / "movement" / f"{table}.parquet"
+
+    def movement_of(self, model: str, stack: str, run: str, layer: int, table: str) -> Path:
+        base = self.root / "movement" / folder_name(model) / stack / run
+        return base / f"layer_{layer:02d}" / f"{table}.parquet"
 
     @property
     def figures(self) -> Path:

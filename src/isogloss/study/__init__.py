@@ -7,12 +7,14 @@ from isogloss.study.opened import FinishedStudy, Run, open_study
 from isogloss.study.plan import Plan, make_plan
 from isogloss.study.robustness import robustness
 from isogloss.study.run import preview, run_study, study_status
+from isogloss.study.tuning import finetune_study
 
 __all__ = [
     "FinishedStudy",
     "Plan",
     "Run",
     "compare",
+    "finetune_study",
     "label_study",
     "make_plan",
     "open_study",

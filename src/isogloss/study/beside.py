@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from isogloss.dictionary import WordLinks
 from isogloss.extraction import open_states
 from isogloss.metrics.bootstrap import Resamples
-from isogloss.metrics.companions import MEASURES, Companion, compare_rows, look_at_space
+from isogloss.metrics.companions import MEASURES, compare_rows, look_at_space
 from isogloss.results import signature
 from isogloss.states import States, with_rows
 from isogloss.store import Study, read_table, write_table, write_text
@@ -34,6 +33,7 @@ COLUMNS: dict[str, type[pl.DataType]] = {
     "n": pl.Int64,
     "signature": pl.String,
 }
+_FIGURE = ("score", "chance", "ci_low", "ci_high", "n")
 
 
 def measure_companions(
@@ -51,25 +51,24 @@ def measure_companions(
     seed: int,
     facts: dict[str, str],
 ) -> dict[str, Any]:
-    """Write every companion measure of one layer for every pair."""
+    """Write every companion measure of one layer for every pair, with its draws as `measure_layer` has them."""
     study = Study(root)
     states = open_states(study, name=model, stack=stack)
-    rows = []
+    resamples = None
+    if n_bootstrap:  # those of measure_layer: the same sentences for every model, layer and measure
+        resamples = Resamples.draw(states.tokens["sentence"].unique(), n_bootstrap, seed=seed)
+    rows, drawn = [], []
     for source, target in pairs:
         given = _material(study, states, layer, (source, target), aligner, n_words=n_words, seed=seed)
-        resamples = None
-        if n_bootstrap and "sentences" in given and len(given["sentences"][0]) > 1:
-            resamples = Resamples.draw(np.arange(len(given["sentences"][0])), n_bootstrap, seed=seed)
         for name in measures:
             takes = MEASURES[name].takes
             if takes not in given:  # no links, or no states of sentences
                 continue
-            found: Companion
             if takes == "space":
-                found = look_at_space(name, *given[takes])
+                found = look_at_space(name, *given[takes], resamples=resamples)
             else:
-                own = resamples if takes == "sentences" else None
-                found = compare_rows(name, *given[takes], resamples=own, seed=seed)
+                X, Y, sentences = given[takes]
+                found = compare_rows(name, X, Y, sentences=sentences, resamples=resamples, seed=seed)
             place = {"model": model, "stack": stack, "layer": layer, "source": source, "target": target}
             parts = {
                 "isogloss": facts["version"],
@@ -77,23 +76,26 @@ def measure_companions(
                 "states": takes,
                 "pooling": "mean" if takes != "words" else facts["pooling"],
                 "n": found.n,
-                "ci": f"bca{n_bootstrap}" if resamples is not None and takes == "sentences" else "none",
+                "ci": found.ci,
                 "seed": seed,
                 **{key: place[key] for key in ("model", "stack", "layer")},
                 "corpus": facts["corpus"],
             }
+            figure = {column: getattr(found, column) for column in _FIGURE}
             rows.append(
-                place | {"base_model": base, "measure": name, **vars(found), "signature": signature(parts)}
+                place | {"base_model": base, "measure": name, **figure, "signature": signature(parts)}
             )
+            drawn.append(None if found.draws is None else found.draws.tolist())
     table = pl.DataFrame(rows, schema=COLUMNS)
-    write_table(study.companions_of(model, stack, layer), table)
+    draws = pl.Series("draws", drawn, dtype=pl.List(pl.Float32))
+    write_table(study.companions_of(model, stack, layer), table.with_columns(draws))
     return {"n_figures": table.height}
 
 
 def gather_companions(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
     """Join the companions of all layers into companions.parquet and companions.csv."""
     study = Study(root)
-    table = pl.concat([read_table(root / part, COLUMNS) for part in parts])
+    table = pl.concat([read_table(root / part, COLUMNS).select(*COLUMNS) for part in parts])  # without draws
     write_table(study.companions, table)
     write_text(study.companions_csv, table.fill_nan(None).write_csv(float_precision=10))
     return {"n_figures": table.height}
@@ -150,7 +152,10 @@ def _material(
     n_words: int,
     seed: int,
 ) -> dict[str, tuple[Any, ...]]:
-    """Return what the measures take, as far as it is there: aligned sentences, linked words, the stacked space."""
+    """Return what the measures take, as far as it is there: aligned sentences, linked words, the stacked space.
+
+    The last array of each is the sentence that every row is of, or its word is taken from.
+    """
     found: dict[str, tuple[Any, ...]] = {}
     kind = next(iter(states.sentence_arrays), None)
     if kind is not None:
@@ -161,7 +166,7 @@ def _material(
             for side in (left, right)
         )
         if len(common) > 1:
-            found["sentences"] = (X, Y)
+            found["sentences"] = (X, Y, common)
             found["space"] = (
                 np.concatenate([X, Y]),
                 np.repeat(np.array(pair), len(common)),
@@ -170,23 +175,22 @@ def _material(
     path = study.links(aligner, *pair)
     if path.is_file():
         links = WordLinks.read(path, source=pair[0], target=pair[1], aligner=aligner)
-        rows = _linked_types(states.tokens, links, n_words=n_words, seed=seed)
-        if len(rows) > 1:
-            found["words"] = tuple(states.arrays[layer][side].astype(np.float64) for side in rows.T)
+        linked = _linked_types(states.tokens, links, n_words=n_words, seed=seed)
+        if linked.height > 1:
+            rows = (linked[f"{side}_row"].to_numpy() for side in ("source", "target"))
+            X, Y = (states.arrays[layer][side].astype(np.float64) for side in rows)
+            found["words"] = (X, Y, linked["sentence"].to_numpy())
     return found
 
 
-def _linked_types(
-    tokens: pl.DataFrame, links: WordLinks, *, n_words: int, seed: int
-) -> npt.NDArray[np.int64]:
-    """Return (n, 2) token rows: the first link of at most `n_words` pairs of types, every type once on its side."""
+def _linked_types(tokens: pl.DataFrame, links: WordLinks, *, n_words: int, seed: int) -> pl.DataFrame:
+    """Return the first link of at most `n_words` pairs of types, with token rows; every type once on its side."""
     table = links.table.unique(["source_word", "target_word"], keep="first", maintain_order=True)
     table = table.unique("source_word", keep="first", maintain_order=True)
     table = table.unique("target_word", keep="first", maintain_order=True)
     there = tokens.filter(pl.col("n_subwords") > 0)
     table = with_rows(table, there, source=links.source, target=links.target)
-    rows = table.select("source_row", "target_row").to_numpy().astype(np.int64)
-    if len(rows) > n_words:
-        kept = np.sort(np.random.default_rng(seed).choice(len(rows), n_words, replace=False))
-        rows = rows[kept]
-    return rows
+    if table.height > n_words:
+        kept = np.sort(np.random.default_rng(seed).choice(table.height, n_words, replace=False))
+        table = table[kept]
+    return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ import polars as pl
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics.bootstrap import false_discovery, paired_difference
 from isogloss.results import RESULT_COLUMNS
-from isogloss.store import Study, read_table
+from isogloss.store import Study, read_table, write_table, write_text
 
 _SAME = ("stack", "layer", "metric", "source", "target", "method", "n_concepts", "seed", "theta")
 _KEYS = [name for name in _SAME if name != "layer"]
@@ -76,6 +77,19 @@ def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
         rows.append({name: row[name] for name in _SAME} | facts)
     result = pl.DataFrame(rows, infer_schema_length=None)
     return with_q_values(result, _KEYS)
+
+
+def write_differences(root: Path, *, bases: dict[str, str]) -> dict[str, Any]:
+    """Write differences.parquet and differences.csv: `compare` of every fine-tuned model with its base."""
+    tables = []
+    for model, base in bases.items():
+        names = [pl.lit(model).alias("model"), pl.lit(base).alias("base_model")]
+        tables.append(compare(root, base, model).select(*names, pl.all()))
+    table = pl.concat([t for t in tables if t.height], how="vertical_relaxed")
+    path = Study(root).differences
+    write_table(path, table)
+    write_text(path.with_suffix(".csv"), table.fill_nan(None).write_csv(float_precision=6))
+    return {"n_differences": table.height}
 
 
 def with_q_values(table: pl.DataFrame, keys: list[str]) -> pl.DataFrame:

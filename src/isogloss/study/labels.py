@@ -1,4 +1,4 @@
-"""What the concepts of a finished study are made of, and which kinds of them are shared at which depth."""
+"""What the concepts of a study are made of, and which kinds of them are shared at which depth."""
 
 from __future__ import annotations
 
@@ -11,15 +11,103 @@ from typing import Any
 
 import polars as pl
 
+from isogloss.config import MetricsSection
 from isogloss.corpus import Corpus
+from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError
-from isogloss.metrics.labels import label_concepts, label_set_scores, split_alignment, split_overlap
+from isogloss.metrics.colap import language_counts
+from isogloss.metrics.label_scores import label_set_scores, split_alignment, split_overlap
+from isogloss.metrics.labels import label_concepts
 from isogloss.metrics.word_facts import word_properties
 from isogloss.progress import progress
-from isogloss.store import Study, locked, write_table, write_text
-from isogloss.study.opened import FinishedStudy, Run, open_study
+from isogloss.results import Overlap
+from isogloss.store import LABEL_TABLES, Study, locked, read_table, run_name, write_table, write_text
+from isogloss.study.opened import open_study
+from isogloss.study.steps import align_concepts, read_concepts
 
-_RUN = ("model", "stack", "method", "n_concepts", "seed")
+
+def label_layer(
+    root: Path,
+    *,
+    model: str,
+    stack: str,
+    method: str,
+    n_concepts: int,
+    seed: int,
+    layer: int,
+    pairs: Sequence[Sequence[str]],
+    metrics: dict[str, Any],
+    threshold: float,
+    n_permutations: int,
+) -> dict[str, pl.DataFrame]:
+    """Return the tables of `label_study` for one layer of one clustering; its concepts must be there."""
+    study, settings = Study(root), MetricsSection.model_validate(metrics)
+    corpus = Corpus.open(study)
+    properties = word_properties(corpus.words, corpus.sentences)
+    run: dict[str, Any] = {"model": model, "stack": stack, "method": method}
+    run |= {"n_concepts": n_concepts, "seed": seed, "layer": layer}
+    place = [pl.lit(value).alias(name) for name, value in run.items()]
+    tables: dict[str, list[pl.DataFrame]] = {name: [] for name in LABEL_TABLES}
+
+    def add(name: str, table: pl.DataFrame, **more: str) -> None:
+        facts = [pl.lit(value).alias(key) for key, value in more.items()]
+        tables[name].append(table.select(*place, *facts, pl.all()))
+
+    alone = list(dict.fromkeys(language for pair in pairs for language in pair))
+    concepts, labels = {}, {}
+    for space in [*alone, *("+".join(pair) for pair in pairs)]:
+        concepts[space] = read_concepts(study, corpus.words, **run, space=space)
+        labels[space] = label_concepts(
+            concepts[space],
+            properties,
+            threshold=threshold,
+            n_permutations=n_permutations,
+            min_types=max(1, math.ceil(settings.min_types)),
+        )
+        add("labels", labels[space].table, space=space)
+        add("scores", label_set_scores(labels[space]), space=space)
+    for pair in pairs:
+        for source, target in permutations(pair):
+            path = study.dictionary(source, target)
+            dictionary = TranslationDictionary.read(path, source=source, target=target, induced_by="")
+            alignment = align_concepts(
+                concepts[source], concepts[target], dictionary, settings, n_permutations=n_permutations
+            )
+            split = split_alignment(alignment, labels[source], chance=alignment.chance_of())
+            add("splits", split, metric="calign", source=source, target=target)
+        space = "+".join(pair)
+        counts = language_counts(concepts[space], pair)
+        overlap = Overlap(tuple(pair), (), counts, settings.rule)  # its own figures are in the results
+        split = split_overlap(overlap, labels[space], theta=settings.theta_overlap[0])
+        add("splits", split, metric="colap", source=pair[0], target=pair[1])
+    return {name: pl.concat(parts) for name, parts in tables.items()}
+
+
+def write_labels(root: Path, **arguments: Any) -> dict[str, Any]:
+    """Write the tables of `label_layer`: the step of a study."""
+    run = run_name(*(arguments[name] for name in ("method", "n_concepts", "seed")))
+    folder = Study(root).labels_of(arguments["model"], arguments["stack"], run, arguments["layer"])
+    tables = label_layer(root, **arguments)
+    for name, table in tables.items():
+        write_table(folder / f"{name}.parquet", table)
+    return {"n_labels": tables["labels"].height}
+
+
+def gather_labels(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
+    """Join the tables of all layers, of each of which a part is named."""
+    folders = [(root / part).parent for part in parts]
+    tables = {
+        name: pl.concat([read_table(folder / f"{name}.parquet", ("layer", "kind")) for folder in folders])
+        for name in LABEL_TABLES
+    }
+    _write(Study(root), tables)
+    return {"n_labels": tables["labels"].height}
+
+
+def _write(study: Study, tables: dict[str, pl.DataFrame]) -> None:
+    for name, table in tables.items():
+        write_table(study.labels(name), table)
+        write_text(study.labels(name).with_suffix(".csv"), table.write_csv(float_precision=6))
 
 
 def label_study(
@@ -30,9 +118,10 @@ def label_study(
     layers: Sequence[int] | None = None,
     workers: int | None = None,
 ) -> dict[str, pl.DataFrame]:
-    """Label every concept of a study with what its members share, and split CALIGN and COLAP by label.
+    """Label every concept of a finished study with what its members share, and split CALIGN and COLAP by label.
 
-    See `isogloss.metrics.labels.label_concepts` for the kinds of labels and their chance levels.
+    What the section ``labels`` of a study file does as part of a run, with other settings or afterwards.  See
+    `isogloss.metrics.labels.label_concepts` for the kinds of labels and their chance levels.
 
     Parameters
     ----------
@@ -68,70 +157,22 @@ def label_study(
     for layer in layers or ():
         if layer not in known:
             raise UsageError(f"The study has the layers {known}; got {layer}.")
-    jobs = [(run, layer) for run in opened.runs for layer in run.layers if not layers or layer in layers]
     pairs = opened.results.only(metric="calign_mean").select("source", "target").unique(maintain_order=True)
+    jobs = [
+        {name: getattr(run, name) for name in ("model", "stack", "method", "n_concepts", "seed")}
+        | {"layer": layer, "pairs": list(pairs.iter_rows()), "metrics": opened.config.metrics.model_dump()}
+        | {"threshold": threshold, "n_permutations": n_permutations}
+        for run in opened.runs
+        for layer in run.layers
+        if not layers or layer in layers
+    ]
     study = Study(opened.root)
-    found: dict[str, list[pl.DataFrame]] = {"labels": [], "scores": [], "splits": []}
     with locked(study.lock), progress("labels", len(jobs)) as advance:
         pool = Parallel(n_jobs=workers or os.cpu_count() or 1, return_as="generator")
-        options = {"threshold": threshold, "n_permutations": n_permutations, "pairs": list(pairs.iter_rows())}
-        for made in pool(delayed(_label_layer)(opened, run, layer, **options) for run, layer in jobs):
-            for name, table in made.items():
-                found[name].append(table)
+        made = []
+        for one in pool(delayed(label_layer)(study.root, **job) for job in jobs):
+            made.append(one)
             advance(1)
-        tables = {name: pl.concat(parts, how="diagonal_relaxed") for name, parts in found.items()}
-        for name, table in tables.items():
-            write_table(study.root / "labels" / f"{name}.parquet", table)
-            write_text(study.root / "labels" / f"{name}.csv", table.write_csv(float_precision=6))
+        tables = {name: pl.concat([one[name] for one in made]) for name in LABEL_TABLES}
+        _write(study, tables)
     return tables
-
-
-def _label_layer(
-    opened: FinishedStudy,
-    run: Run,
-    layer: int,
-    *,
-    threshold: float,
-    n_permutations: int,
-    pairs: Sequence[tuple[str, str]],
-) -> dict[str, pl.DataFrame]:
-    corpus = Corpus.open(Study(opened.root))
-    properties = word_properties(corpus.words, corpus.sentences)
-    settings = opened.config.metrics
-    place: dict[str, Any] = {name: getattr(run, name) for name in _RUN} | {"layer": layer}
-    least = max(1, math.ceil(settings.min_types))
-    labels, scores, splits = {}, [], []
-
-    def here(table: pl.DataFrame, **more: str) -> pl.DataFrame:
-        facts = [pl.lit(value).alias(name) for name, value in (place | more).items()]
-        return table.select(*facts, pl.all())
-
-    alone = [language for language in opened.languages if any(language in pair for pair in pairs)]
-    for space in [*alone, *("+".join(pair) for pair in pairs)]:
-        found = label_concepts(
-            opened.concepts(run, layer, space),
-            properties,
-            threshold=threshold,
-            n_permutations=n_permutations,
-            min_types=least,
-        )
-        labels[space] = found
-        scores.append(here(label_set_scores(found), space=space))
-    for pair in pairs:
-        for source, target in permutations(pair):
-            alignment = opened.alignment(
-                run, layer, source, target, n_permutations=n_permutations, words=False
-            )
-            for kind in labels[source].kinds:
-                part = split_alignment(alignment, labels[source], kind=kind, chance=alignment.chance_of())
-                splits.append(here(part, metric="calign", source=source, target=target, kind=kind))
-        space = "+".join(pair)
-        overlap = opened.overlap(run, layer, pair)
-        for kind in labels[space].kinds:
-            part = split_overlap(overlap, labels[space], kind=kind)
-            splits.append(here(part, metric="colap", source=pair[0], target=pair[1], kind=kind))
-    return {
-        "labels": pl.concat([here(found.table, space=space) for space, found in labels.items()]),
-        "scores": pl.concat(scores),
-        "splits": pl.concat(splits),
-    }

@@ -16,7 +16,7 @@ from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import InputError
 from isogloss.metrics import colap
 from isogloss.results import Alignment, Overlap, Results
-from isogloss.store import Study, read_json, read_table
+from isogloss.store import LABEL_TABLES, Study, read_json, read_table
 from isogloss.study.beside import COLUMNS
 from isogloss.study.steps import align_concepts, group_theta, read_concepts
 
@@ -76,6 +76,23 @@ class FinishedStudy:
         """The companion measures (``companions.parquet``), or None where the study asked for none."""
         path = Study(self.root).companions
         return read_table(path, COLUMNS) if path.is_file() else None
+
+    @cached_property
+    def labels(self) -> dict[str, pl.DataFrame] | None:
+        """The tables of `isogloss.study.label_study`, or None where concepts were not labelled."""
+        files = {name: Study(self.root).labels(name) for name in LABEL_TABLES}
+        if not all(path.is_file() for path in files.values()):
+            return None
+        return {name: read_table(path, ("layer", "kind")) for name, path in files.items()}
+
+    @cached_property
+    def robustness(self) -> pl.DataFrame | None:
+        """The agreement of other settings with the study's (`isogloss.study.robustness`), or None without one."""
+        path = Study(self.root).robustness_csv
+        if not path.is_file():
+            return None
+        kinds = {f"rho_{name}": pl.Float64 for name in ("layers", "pairs", "models")}
+        return pl.read_csv(path, schema_overrides=kinds)
 
     @property
     def warnings(self) -> list[str]:

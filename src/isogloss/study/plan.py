@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 import isogloss
-from isogloss.config import ModelSection, SelectionRule, StudyConfig
+from isogloss.config import LabelsSection, ModelSection, SelectionRule, StudyConfig
 from isogloss.corpus import Corpus
-from isogloss.discovery import METHODS, check_options, default_n_concepts
-from isogloss.errors import InputError, UsageError, unknown
-from isogloss.extraction import states_key
-from isogloss.models import describe
-from isogloss.store import Study, digest, file_digest, run_name
+from isogloss.discovery import METHODS
+from isogloss.store import LABEL_TABLES, MOVEMENT_TABLES, Study, digest, file_digest, run_name
 from isogloss.study import steps as work
 from isogloss.study.beside import gather_companions, measure_companions
+from isogloss.study.compare import write_differences
+from isogloss.study.gather import correlate_measures, gather_results
 from isogloss.study.graph import Step
+from isogloss.study.inputs import Inputs
+from isogloss.study.labels import gather_labels, write_labels
+from isogloss.study.movement import gather_movement, write_movement
+from isogloss.study.transfer import explain_transfer
 
-VERSION = 3  # of the steps made here; raise it when a formula or a file changes
+VERSION = 4  # of the steps made here; raise it when a formula or a file changes
 
 
 @dataclass(frozen=True)
@@ -44,73 +44,27 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def read_corpus(config: StudyConfig) -> Corpus:
-    """Read the text of a study."""
-    section = config.corpus
-    corpus = Corpus.read(
-        section.files,
-        format=section.format,
-        max_words=section.max_words,
-        segmented=section.segmented,
-        languages=section.languages,
-        **section.options,
-    )
-    return corpus if section.n_sentences is None else corpus.restrict(n_sentences=section.n_sentences)
-
-
-def make_plan(config: StudyConfig, corpus: Corpus, root: Path) -> Plan:
-    """List the steps of a study on a corpus, for a study folder.
+def make_plan(config: StudyConfig, corpus: Corpus, root: Path, *, scores: str = "") -> Plan:
+    """List the steps of a study on a corpus, for a study folder; `scores` is the digest of its tasks' scores.
 
     Raises
     ------
     UsageError
         If pairs, link files or dictionaries name a language that the corpus lacks, or a model lacks a stack or layer.
     """
-    maker = _Maker(config, corpus, Study(root))
-    steps = tuple(maker.steps())
-    return Plan(config, corpus, steps, tuple(maker.warnings))
-
-
-def pairs_of(config: StudyConfig, languages: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the unordered pairs of a study, each in corpus order."""
-    if config.pairs == "all":
-        return list(combinations(languages, 2))
-    rank = {language: i for i, language in enumerate(languages)}
-    found: list[tuple[str, str]] = []
-    for pair in config.pairs:
-        for language in pair:
-            if language not in rank:
-                raise unknown("language in pairs:", language, languages)
-        left, right = sorted(pair, key=lambda language: rank[language])
-        if left == right:
-            raise UsageError(f"pairs: a pair needs two languages; got {left} twice.")
-        if (left, right) not in found:
-            found.append((left, right))
-    return found
+    given = Inputs(config, corpus)
+    return Plan(config, corpus, tuple(_Maker(given, Study(root), scores).steps()), tuple(given.warnings))
 
 
 class _Maker:
     """Builds the steps stage by stage; remembers keys of earlier steps."""
 
-    def __init__(self, config: StudyConfig, corpus: Corpus, study: Study) -> None:
-        self.config, self.corpus, self.study = config, corpus, study
-        self.languages = list(corpus.languages)
-        if len(self.languages) < 2:
-            raise UsageError(f"A study needs at least two languages; the corpus has {self.languages}.")
-        self.pairs = pairs_of(config, self.languages)
-        self.warnings: list[str] = []
+    def __init__(self, given: Inputs, study: Study, scores: str) -> None:
+        self.given, self.study, self.scores_key = given, study, scores
+        self.config, self.corpus, self.pairs = given.config, given.corpus, given.pairs
         self.link_keys: dict[tuple[str, str], str] = {}
         self.dictionary_keys: dict[tuple[str, str], str] = {}
-        self.stacks = {m.name: self._stacks(m) for m in config.models}
-        self.states_keys = {
-            (m.name, stack): self._states_key(m, stack, layers)
-            for m in config.models
-            for stack, layers, _ in self.stacks[m.name]
-        }
-        self.options = self._aligner_options()
-        self.n_concepts = self._n_concepts()
-        check_options(config.discovery.method, config.discovery.options)
-        self._check_files()
+        self.concept_keys: dict[tuple[Any, ...], list[str]] = {}  # model, stack, seed, layer, K
 
     def steps(self) -> Iterator[Step]:
         by_model = self.config.alignment.aligner == "model"
@@ -122,57 +76,58 @@ class _Maker:
             yield from self._link_steps()
         yield from self._dictionary_steps()
         made = [step for states in state_steps for step in self._concepts_and_metrics(states)]
-        for stage in ("trees", "concepts", "metrics"):
+        for stage in ("trees", "concepts", "metrics", "labels"):
             yield from (step for step in made if step.stage == stage)
-        yield from self._companion_steps()
-        metric_steps = [step for step in made if step.stage == "metrics"]
-        yield Step(
-            name="results",
-            key=digest([VERSION, [step.key for step in metric_steps]]),
-            call=work.gather_results,
-            arguments={"parts": [str(s.outputs[0].relative_to(self.study.root)) for s in metric_steps]},
-            outputs=(self.study.results, self.study.results_csv),
-            stage="results",
-        )
+        labelled = [step for step in made if step.stage == "labels"]
+        if labelled:
+            tables = [self.study.labels(name) for name in LABEL_TABLES]
+            outputs = (*tables, *(path.with_suffix(".csv") for path in tables))
+            yield self._gather("labels", labelled, gather_labels, outputs, stage="label tables")
+        moved = list(self._movement_steps(made))
+        yield from moved
+        if moved:
+            tables = [self.study.movement(name) for name in MOVEMENT_TABLES if name != "flows"]
+            outputs = (*tables, *(path.with_suffix(".csv") for path in tables))
+            parts = [str(path.relative_to(self.study.root)) for step in moved for path in step.outputs]
+            key = digest([VERSION, [step.key for step in moved]])
+            yield Step("movement", key, gather_movement, {"parts": parts}, outputs, "movement tables")
+        companions = list(self._companion_steps())
+        yield from companions
+        measured = [step for step in made if step.stage == "metrics"]
+        outputs = (self.study.results, self.study.results_csv)
+        results = self._gather("results", measured, gather_results, outputs, stage="results")
+        yield results
+        bases = {model.name: model.base for model in self.config.models if model.base}
+        if bases and self.config.metrics.n_bootstrap:
+            key = digest([VERSION, "differences", results.key, bases])
+            outputs = (self.study.differences, self.study.differences.with_suffix(".csv"))
+            yield Step("differences", key, write_differences, {"bases": bases}, outputs, "differences")
+        if self.scores_key:
+            facts = [results.key, companions[-1].key if companions else None, self.scores_key]
+            outputs = (
+                self.study.transfer_points,
+                self.study.transfer,
+                self.study.transfer.with_suffix(".csv"),
+            )
+            yield Step(
+                name="transfer",
+                key=digest([VERSION, "transfer", facts]),
+                call=explain_transfer,
+                arguments={"companions": bool(companions)},
+                outputs=outputs,
+                stage="transfer",
+            )
+        if companions:
+            yield Step(
+                name="companions_correlations",
+                key=digest([VERSION, "correlations", results.key, companions[-1].key]),
+                call=correlate_measures,
+                arguments={},
+                outputs=(self.study.correlations,),
+                stage="correlations",
+            )
 
     # -- parts of the plan ------------------------------------------------------------------------
-
-    def _stacks(self, model: ModelSection) -> list[tuple[str, tuple[int, ...], int]]:
-        """Return (stack, layers, width) of every stack of a model that takes part."""
-        known = describe(model.path, revision=model.revision)
-        found = []
-        for stack in model.stacks or known.stacks:
-            layers = known.check_layers(known.check_stack(stack), model.layers)
-            found.append((stack, layers, known.d))
-        return found
-
-    def _n_concepts(self) -> list[int]:
-        """Return the numbers of concepts, rising."""
-        wanted = self.config.discovery.n_concepts
-        sizes = self.corpus.words.group_by("language").agg(pl.len(), pl.col("word").n_unique())
-        if wanted == "auto":
-            return [default_n_concepts(int(sizes["word"].to_numpy().min()))]
-        numbers = sorted({wanted} if isinstance(wanted, int) else set(wanted))
-        least = sizes.sort("len", "language").row(0)
-        if numbers[-1] > least[1]:  # what selection leaves may still be too little: discovery says so
-            raise UsageError(
-                f"n_concepts = {numbers[-1]} is not possible: {least[0]} has only {least[1]} words in all. "
-                "Choose a smaller number, or take in more text."
-            )
-        return numbers
-
-    def _check_files(self) -> None:
-        alignment = self.config.alignment
-        known = [f"{s}-{t}" for s, t in self.pairs] + [f"{t}-{s}" for s, t in self.pairs]
-        for name in alignment.dictionaries:
-            if name not in known:
-                raise unknown("pair in alignment.dictionaries:", name, known)
-        for name in alignment.links:
-            if name not in known[: len(self.pairs)]:
-                raise unknown("pair in alignment.links (in corpus order):", name, known[: len(self.pairs)])
-        for path in (*alignment.links.values(), *alignment.dictionaries.values()):
-            if not Path(path).is_file():
-                raise InputError(f"There is no file {path}, named in alignment of the study.")
 
     def _link_steps(self) -> Iterator[Step]:
         section = self.config.alignment
@@ -183,14 +138,14 @@ class _Maker:
             if given and not needed:
                 continue
             file = section.links.get(f"{source}-{target}")
-            options = {} if file else self.options
+            options = {} if file else self.given.aligner_options
             by_model = aligner == "model" and not file
             facts = {
                 "file": file_digest(Path(file)) if file else None,
                 "aligner": aligner,
                 "symmetrise": section.symmetrise,
                 "options": options,
-                "states": self.states_keys[options["model"], options["stack"]] if by_model else None,
+                "states": self.given.states_keys[options["model"], options["stack"]] if by_model else None,
                 "corpus": self.corpus.digest,
             }
             key = digest([VERSION, "links", source, target, facts])
@@ -211,24 +166,6 @@ class _Maker:
                 outputs=(path,),
                 stage="word links",
             )
-
-    def _aligner_options(self) -> dict[str, Any]:
-        """Return the aligner's options; those of ``model`` are checked: a model of the study, its stack and layer."""
-        options = dict(self.config.alignment.options)
-        if self.config.alignment.aligner != "model":
-            return options
-        name = options.setdefault("model", self.config.models[0].name)
-        if name not in self.stacks:
-            raise unknown("model in alignment.options:", name, self.stacks)
-        stacks = {stack: layers for stack, layers, _ in self.stacks[name]}
-        stack = options.setdefault("stack", next(iter(stacks)))
-        if stack not in stacks:
-            raise unknown(f"stack of {name} in alignment.options:", stack, stacks)
-        options.setdefault("layer", stacks[stack][len(stacks[stack]) * 2 // 3])
-        self.warnings.append(
-            f"The dictionary was induced with the model under study ({name}): its alignment scores are circular."
-        )
-        return options
 
     def _dictionary_steps(self) -> Iterator[Step]:
         section, alignment = self.config.dictionary, self.config.alignment
@@ -256,17 +193,14 @@ class _Maker:
                     stage="dictionaries",
                 )
 
-    def _states_key(self, model: ModelSection, stack: str, layers: tuple[int, ...]) -> str:
-        return states_key(self.corpus, model.path, **(model.extraction(stack) | {"layers": layers}))
-
     def _state_steps(self) -> Iterator[Step]:
         run = self.config.run
         for model in self.config.models:
             n_rows = self.corpus.words.height + self.corpus.sentences.height * len(model.sentences)
-            for stack, layers, width in self.stacks[model.name]:
+            for stack, layers, width in self.given.stacks[model.name]:
                 yield Step(
                     name=self.study.states_step(model.name, stack),
-                    key=self.states_keys[model.name, stack],
+                    key=self.given.states_keys[model.name, stack],
                     call=work.extract_states,
                     arguments={
                         "model": model.model_dump(),
@@ -282,27 +216,34 @@ class _Maker:
 
     def _spaces(self) -> list[tuple[tuple[str, ...], SelectionRule]]:
         rules = self.config.selection
-        paired = [language for language in self.languages if any(language in pair for pair in self.pairs)]
+        paired = [
+            language for language in self.given.languages if any(language in pair for pair in self.pairs)
+        ]
         alone = [((language,), rules.calign) for language in paired]
         joint = [(pair, rules.colap) for pair in self.pairs]
-        group = tuple(self.languages)
+        group = tuple(self.given.languages)
         return alone + joint + ([(group, rules.colap)] if group not in self.pairs else [])
 
     def _concepts_and_metrics(self, states: Step) -> Iterator[Step]:
         model = next(m for m in self.config.models if m.name == states.arguments["model"]["name"])
         stack = states.arguments["stack"]
-        layers = next(layers for name, layers, _ in self.stacks[model.name] if name == stack)
+        layers = next(layers for name, layers, _ in self.given.stacks[model.name] if name == stack)
         for seed in self.config.discovery.seeds:
             for layer in layers:
-                keys: dict[int, list[str]] = {k: [] for k in self.n_concepts}
+                keys: dict[int, list[str]] = {k: [] for k in self.given.n_concepts}
                 for space, rule in self._spaces():
                     place = {"model": model.name, "stack": stack, "layer": layer, "languages": list(space)}
                     for step in self._concept_steps(place, rule, states_key=states.key, seed=seed):
                         yield step
                         if step.stage == "concepts":
                             keys[step.arguments["n_concepts"]].append(step.key)
-                for k in self.n_concepts:
-                    yield self._metric_step(keys[k], model, stack=stack, layer=layer, seed=seed, n_concepts=k)
+                for k in self.given.n_concepts:
+                    self.concept_keys[model.name, stack, seed, layer, k] = keys[k]
+                    place = {"model": model.name, "stack": stack, "method": self.config.discovery.method}
+                    place |= {"n_concepts": k, "seed": seed, "layer": layer}
+                    yield self._metric_step(keys[k], model, place)
+                    if self.config.labels is not None:
+                        yield self._label_step(self.config.labels, keys[k], place)
 
     def _concept_steps(
         self, place: dict[str, Any], rule: SelectionRule, *, states_key: str, seed: int
@@ -334,7 +275,7 @@ class _Maker:
         }
         paths = {
             k: self.study.concepts(place["model"], place["stack"], n_concepts=k, **where)
-            for k in self.n_concepts
+            for k in self.given.n_concepts
         }
         cost = float(len(space))
         if not METHODS[section.method].has_tree:
@@ -345,12 +286,46 @@ class _Maker:
             return
         tree = self.study.tree(place["model"], place["stack"], **where)
         tree_key = digest([VERSION, "tree", facts])
-        arguments = discovery | {"n_concepts": max(self.n_concepts)}
+        arguments = discovery | {"n_concepts": max(self.given.n_concepts)}
         yield self._step(tree, tree_key, work.discover_concepts, arguments, stage="trees", cost=cost)
         for k, path in paths.items():
             key = digest([VERSION, "concepts", tree_key, k])
             arguments = place | common | {"n_concepts": k}
             yield self._step(path, key, work.cut_concepts, arguments, stage="concepts")
+
+    def _movement_steps(self, made: Sequence[Step]) -> Iterator[Step]:
+        """From the base model's concepts and from those of the layer before, for every set of metrics."""
+        metrics = self.config.metrics.model_dump()
+        spaces = [list(space) for space, _ in self._spaces()]
+        for step in made:
+            if step.stage != "metrics":
+                continue
+            names = ("model", "base", "stack", "method", "n_concepts", "seed", "layer")
+            place = {name: step.arguments[name] for name in names}
+            model, base, stack, _, k, seed, layer = place.values()
+            layers = [x[3] for x in self.concept_keys if x[:3] == (model, stack, seed) and x[4] == k]
+            earlier = max((x for x in layers if x < layer), default=None)
+            keys = [self.concept_keys[model, stack, seed, layer, k]]
+            if base and (base, stack, seed, layer, k) in self.concept_keys:
+                keys.append(self.concept_keys[base, stack, seed, layer, k])
+            else:
+                place["base"] = ""
+            if earlier is not None:
+                keys.append(self.concept_keys[model, stack, seed, earlier, k])
+            if len(keys) == 1:  # nothing to compare with
+                continue
+            arguments = {**place, "earlier": earlier, "spaces": spaces, "metrics": metrics}
+            outputs = tuple(
+                self.study.movement_of(model, stack, _run(place), layer, name) for name in MOVEMENT_TABLES
+            )
+            yield Step(
+                name=self.study.step_of(outputs[0].parent),
+                key=digest([VERSION, "movement", keys, self.corpus.file_digest, arguments]),
+                call=write_movement,
+                arguments=arguments,
+                outputs=outputs,
+                stage="movement",
+            )
 
     def _companion_steps(self) -> Iterator[Step]:
         config, section = self.config, self.config.companions
@@ -358,7 +333,7 @@ class _Maker:
             return
         made = []
         for model in config.models:
-            for stack, layers, _ in self.stacks[model.name]:
+            for stack, layers, _ in self.given.stacks[model.name]:
                 facts = {
                     "version": isogloss.__version__,
                     "pooling": model.pooling,
@@ -374,20 +349,28 @@ class _Maker:
                 links = [self.link_keys.get(pair) for pair in self.pairs]
                 for layer in layers:
                     place = {"model": model.name, "base": model.base or "", "stack": stack, "layer": layer}
-                    content = [self.states_keys[model.name, stack], links, place, settings]
+                    content = [self.given.states_keys[model.name, stack], links, place, settings]
                     key = digest([VERSION, "companions", content])
                     arguments = {**place, **settings, "aligner": config.alignment.aligner}
                     path = self.study.companions_of(model.name, stack, layer)
                     made.append(self._step(path, key, measure_companions, arguments, stage="companions"))
         yield from made
-        yield Step(
-            name="companions",
-            key=digest([VERSION, [step.key for step in made]]),
-            call=gather_companions,
-            arguments={"parts": [str(s.outputs[0].relative_to(self.study.root)) for s in made]},
-            outputs=(self.study.companions, self.study.companions_csv),
-            stage="companion table",
-        )
+        outputs = (self.study.companions, self.study.companions_csv)
+        yield self._gather("companions", made, gather_companions, outputs, stage="companion table")
+
+    def _gather(
+        self,
+        name: str,
+        steps: Sequence[Step],
+        call: Callable[..., dict[str, Any]],
+        outputs: tuple[Path, ...],
+        *,
+        stage: str,
+    ) -> Step:
+        """Return the step that joins what others have written; `call` is given their first files."""
+        key = digest([VERSION, [step.key for step in steps]])
+        parts = [str(step.outputs[0].relative_to(self.study.root)) for step in steps]
+        return Step(name, key, call, {"parts": parts}, outputs, stage)
 
     def _step(
         self,
@@ -401,21 +384,12 @@ class _Maker:
     ) -> Step:
         return Step(self.study.step_of(path), key, call, arguments, (path,), stage, cost=cost)
 
-    def _metric_step(
-        self,
-        concept_keys: list[str],
-        model: ModelSection,
-        *,
-        stack: str,
-        layer: int,
-        seed: int,
-        n_concepts: int,
-    ) -> Step:
+    def _metric_step(self, concept_keys: list[str], model: ModelSection, place: dict[str, Any]) -> Step:
         config = self.config
         facts = {
             "version": isogloss.__version__,
             "top": str(config.dictionary.top),
-            "dictionary": self._dictionary_name(),
+            "dictionary": self.given.dictionary_name(),
             "select_calign": _short(config.selection.calign),
             "select_colap": _short(config.selection.colap),
             "model": model.name,
@@ -425,36 +399,33 @@ class _Maker:
         metrics = config.metrics.model_dump()
         dictionaries = [self.dictionary_keys[p] for p in sorted(self.dictionary_keys)]
         base = model.base or ""
-        run = run_name(config.discovery.method, n_concepts, seed)
-        path = self.study.metrics(model.name, stack, run, layer)
+        path = self.study.metrics(model.name, place["stack"], _run(place), place["layer"])
+        key = digest([VERSION, "metrics", concept_keys, dictionaries, metrics, facts, base])
+        settings = {
+            "languages": self.given.languages,
+            "pairs": self.pairs,
+            "metrics": metrics,
+            "facts": facts,
+        }
+        return self._step(path, key, work.measure_layer, {**place, "base": base, **settings}, stage="metrics")
+
+    def _label_step(self, section: LabelsSection, concept_keys: list[str], place: dict[str, Any]) -> Step:
+        settings = {"pairs": self.pairs, "metrics": self.config.metrics.model_dump(), **section.model_dump()}
+        dictionaries = [self.dictionary_keys[p] for p in sorted(self.dictionary_keys)]
+        content = [self.corpus.file_digest, concept_keys, dictionaries, settings]  # tags are further columns
+        folder = self.study.labels_of(place["model"], place["stack"], _run(place), place["layer"])
         return Step(
-            name=self.study.step_of(path),
-            key=digest([VERSION, "metrics", concept_keys, dictionaries, metrics, facts, base]),
-            call=work.measure_layer,
-            arguments={
-                "model": model.name,
-                "base": base,
-                "stack": stack,
-                "method": config.discovery.method,
-                "n_concepts": n_concepts,
-                "seed": seed,
-                "layer": layer,
-                "languages": self.languages,
-                "pairs": self.pairs,
-                "metrics": metrics,
-                "facts": facts,
-            },
-            outputs=(path,),
-            stage="metrics",
+            name=self.study.step_of(folder),
+            key=digest([VERSION, "labels", content]),
+            call=write_labels,
+            arguments=place | settings,
+            outputs=tuple(folder / f"{name}.parquet" for name in LABEL_TABLES),
+            stage="labels",
         )
 
-    def _dictionary_name(self) -> str:
-        section = self.config.alignment
-        if section.dictionaries:
-            return "file"
-        if section.aligner == "model":
-            return f"model:{self.options['model']}:{self.options['layer']}"
-        return f"{section.aligner}-{section.symmetrise}"
+
+def _run(place: dict[str, Any]) -> str:
+    return run_name(place["method"], place["n_concepts"], place["seed"])
 
 
 def _short(rule: SelectionRule) -> str:

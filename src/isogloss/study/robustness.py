@@ -105,8 +105,8 @@ def robustness(
             advance(1)
         table = pl.DataFrame(rows).sort(*SETTINGS, *_PLACE)
         summary = _agreement(table, own)
-        write_table(study.root / "robustness.parquet", table)
-        write_text(study.root / "robustness.csv", summary.write_csv(float_precision=6))
+        write_table(study.robustness, table)
+        write_text(study.robustness_csv, summary.write_csv(float_precision=6))
     return summary
 
 

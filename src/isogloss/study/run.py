@@ -14,10 +14,12 @@ from isogloss.config import StudyConfig, read_config
 from isogloss.errors import InputError
 from isogloss.extraction import write_corpus
 from isogloss.results import Results
-from isogloss.store import Study, digest, lock_holder, locked, make_folder, read_json, write_json
+from isogloss.store import Study, digest, file_digest, lock_holder, locked, make_folder, read_json, write_json
 from isogloss.study.estimate import check_space, with_seconds
 from isogloss.study.graph import Step, execute
-from isogloss.study.plan import Plan, make_plan, read_corpus
+from isogloss.study.inputs import read_corpus
+from isogloss.study.plan import Plan, make_plan
+from isogloss.study.tuning import fine_tune, tuning_stages, with_tuned
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +57,15 @@ def run_study(
     """
     config = study if isinstance(study, StudyConfig) else read_config(study)
     root = Path(out or config.name).resolve()
-    plan = make_plan(
-        config, read_corpus(config), root
-    )  # every check of the input, before anything is written
+    corpus = read_corpus(config.corpus)
+    planned = "planned" if config.tasks else ""
+    # every check of the input, before anything is written
+    plan = make_plan(with_tuned(config, root, stand_in=True), corpus, root, scores=planned)
     check_space(plan, root)
+    if config.tasks:
+        fine_tune(config, root)
+        scores = file_digest(Study(root).task_scores)
+        plan = make_plan(with_tuned(config, root), corpus, root, scores=scores)
     folder = Study(make_folder(root))
     with locked(folder.lock):
         folder.sweep()
@@ -121,9 +128,10 @@ def preview(study: str | Path, *, out: str | Path | None = None) -> list[dict[st
     """
     config = read_config(study)
     root = Path(out or config.name).resolve()
-    plan = make_plan(config, read_corpus(config), root)
+    whole, planned = with_tuned(config, root, stand_in=True), "planned" if config.tasks else ""
+    plan = make_plan(whole, read_corpus(config.corpus), root, scores=planned)
     check_space(plan, root)
-    return _stages(Study(root), with_seconds(plan, root).steps)[0]
+    return tuning_stages(config, root) + _stages(Study(root), with_seconds(plan, root).steps)[0]
 
 
 def study_status(root: str | Path, *, verify: bool = False) -> dict[str, Any]:

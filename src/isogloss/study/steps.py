@@ -8,6 +8,8 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from isogloss.aligners import align_words
@@ -19,10 +21,12 @@ from isogloss.discovery import METHODS, discover
 from isogloss.extraction import extract, open_states
 from isogloss.metrics import calign, colap, mean_alignment, one_to_one
 from isogloss.metrics.bootstrap import Resamples
-from isogloss.metrics.partition import mixing
+from isogloss.metrics.colap import drawn_counts
+from isogloss.metrics.frequency import match_frequencies
+from isogloss.metrics.mixing import mixing
+from isogloss.metrics.partition import sample_of, silhouette_figure
 from isogloss.results import Alignment, Figure, Results, signature
-from isogloss.store import Study, run_name, write_table, write_text
-from isogloss.study.compare import with_q_values
+from isogloss.store import Study, run_name, write_table
 
 
 def link_words(
@@ -215,6 +219,8 @@ def measure_layer(
 
     def row(metric: str, source: str, target: str, figure: Figure) -> dict[str, Any]:
         parts = signature_parts(metric, run, settings, figure.theta, facts)
+        if figure.draws is None and math.isnan(figure.ci_low):
+            parts["ci"] = "none"
         return {
             **run,
             "base_model": base,
@@ -231,6 +237,7 @@ def measure_layer(
     if settings.n_bootstrap:  # the same sentences for every model, layer and metric: differences are paired
         resamples = Resamples.draw(tokens["sentence"].unique(), settings.n_bootstrap, seed=settings.seed)
     alone = {language: concepts((language,)) for language in {x: None for pair in pairs for x in pair}}
+    matched = match_frequencies(alone, seed=settings.seed) if _MATCHED in settings.variants else {}
     rows = []
     for left, right in pairs:
         found = {}
@@ -241,7 +248,8 @@ def measure_layer(
             rows += [row("calign", s, t, figure) for figure in found[s].figures]
             rows.append(row("calign_soft", s, t, found[s].soft))
             for name in settings.variants:
-                figure = _variant(name, alone[s], alone[t], dictionary, settings, resamples)
+                sides = matched if name == _MATCHED else alone
+                figure = _variant(name, sides[s], sides[t], dictionary, settings, resamples)
                 rows.append(row(f"calign_{name}", s, t, figure))
         both = zip(found[left].figures, found[right].figures, strict=True)
         rows += [row("calign_mean", left, right, mean_alignment(a, b)) for a, b in both]
@@ -252,10 +260,15 @@ def measure_layer(
         "resamples": resamples,
         "interval": settings.interval,
     }
+    states = open_states(study, name=model, stack=stack).arrays[layer]
     for left, right in pairs:
-        overlap = colap(concepts((left, right)), theta_overlap=settings.theta_overlap, **options)
+        together = concepts((left, right))
+        overlap = colap(together, theta_overlap=settings.theta_overlap, **options)
         rows += [row("colap", left, right, figure) for figure in overlap.figures]
-        rows += [row(name, left, right, figure) for name, figure in mixing(overlap.counts).items()]
+        resampled = None if resamples is None else drawn_counts(together, overlap.languages, resamples)
+        mixed = mixing(overlap.counts, drawn=resampled, interval=settings.interval)
+        rows += [row(name, left, right, figure) for name, figure in mixed.items()]
+        rows.append(row("silhouette", left, right, _silhouette(together, states, settings, resamples)))
     thetas = [group_theta(theta, len(languages)) for theta in settings.theta_overlap]
     overlap = colap(concepts(languages), theta_overlap=thetas, **options)
     rows += [row("colap_group", "+".join(languages), "", figure) for figure in overlap.figures]
@@ -286,15 +299,37 @@ def _variant(  # noqa: PLR0917
             min_types=settings.min_types,
             min_size_ratio=settings.min_size_ratio,
             n_permutations=min(settings.n_permutations, 50),
+            resamples=resamples,
+            interval=settings.interval,
             seed=settings.seed,
         )
-    if name != "covered":
+    if name in ("no_identical", "no_cognates"):
         dictionary = dictionary.without_cognates(similarity=1 if name == "no_identical" else 0.5)
     options: dict[str, Any] = {"theta_align": theta, "resamples": resamples}
     options["covered_only"] = name == "covered"
     return align_concepts(source, target, dictionary, settings, **options).figures[0]
 
 
+def _silhouette(
+    concepts: Concepts,
+    states: npt.NDArray[np.floating],
+    settings: MetricsSection,
+    resamples: Resamples | None,
+) -> Figure:
+    """Return the silhouette of a sample of the states of a space; `states` has a row for every token of the study."""
+    rows = sample_of(concepts.labels, seed=settings.seed)
+    tokens = concepts.tokens[rows]
+    return silhouette_figure(
+        states[tokens["row"].to_numpy()],
+        concepts.labels[rows],
+        sentences=tokens["sentence"],
+        resamples=resamples,
+        interval=settings.interval,
+        seed=settings.seed,
+    )
+
+
+_MATCHED = "frequency_matched"
 _FIGURE = ("theta", "score", "chance", "adjusted", "p_value", "ci_low", "ci_high", "n", "coverage")
 
 
@@ -342,7 +377,8 @@ def signature_parts(
             "select": facts["select_calign"],
         }
     else:
-        parts |= {"null": "hypergeometric", "select": facts["select_colap"]}
+        null = "shuffled" if metric == "silhouette" else "hypergeometric"
+        parts |= {"null": null, "select": facts["select_colap"]}
     parts["ci"] = f"{settings.interval}{settings.n_bootstrap}" if settings.n_bootstrap else "wilson"
     parts |= {
         "model": facts["model"],
@@ -355,17 +391,3 @@ def signature_parts(
         "corpus": facts["corpus"],
     }
     return parts
-
-
-def gather_results(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
-    """Join the figures of all layers into results.parquet and results.csv."""
-    study = Study(root)
-    together = Results.concat([Results.read(root / part) for part in parts])
-    names = ["model", "stack", "method", "n_concepts", "seed", "metric", "theta"]
-    results = Results(with_q_values(together.table, names))
-    results.write(study.results)
-    results.write_csv(study.results_csv)
-    seeds = results.over_seeds()
-    if seeds.height:
-        write_text(study.root / "results_seeds.csv", seeds.fill_nan(None).write_csv(float_precision=10))
-    return {"n_figures": results.table.height}

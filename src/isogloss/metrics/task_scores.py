@@ -1,0 +1,215 @@
+"""Scores of tasks: entities, classes, translations; each with an interval over sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from isogloss.errors import InputError, MissingExtraError
+from isogloss.metrics.bootstrap import GROUPS, Resamples, interval
+
+Floats = npt.NDArray[np.float64]
+Span = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """One score of a task.
+
+    Attributes
+    ----------
+    metric : str
+        ``"f1"``, ``"accuracy"``, ``"macro_f1"``, ``"bleu"`` or ``"chrf"``.
+    score : float
+        In [0, 1]; NaN where it is not defined.  BLEU and chrF too are in shares, not in percent.
+    ci_low, ci_high : float
+        95 % interval of a bootstrap over sentences.
+    baseline : float
+        What needs no model: the most frequent class for everything, or the source line as its own translation; 0 for
+        entities, where nothing found scores 0.
+    n : int
+        Sentences.
+    """
+
+    metric: str
+    score: float
+    ci_low: float
+    ci_high: float
+    baseline: float
+    n: int
+
+
+def entities(tags: Sequence[str]) -> list[Span]:
+    """Return the (type, first word, word after the last) of every entity in IOB2 tags.
+
+    As conlleval (Tjong Kim Sang and De Meulder, *Introduction to the CoNLL-2003 Shared Task*, 2003): an entity begins
+    at B-, or at an I- that continues no entity of its type.
+
+    Examples
+    --------
+    >>> entities(["B-PER", "I-PER", "O", "I-LOC", "B-LOC"])
+    [('PER', 0, 2), ('LOC', 3, 4), ('LOC', 4, 5)]
+    """
+    found: list[Span] = []
+    kind, begin = "", 0
+    for i, tag in enumerate([*tags, "O"]):
+        mark, _, name = tag.partition("-")
+        if kind and (mark != "I" or name != kind):
+            found.append((kind, begin, i))
+            kind = ""
+        if mark in ("B", "I") and not kind:
+            kind, begin = name, i
+    return found
+
+
+def score_entities(
+    gold: Sequence[Sequence[str]],
+    predicted: Sequence[Sequence[str]],
+    *,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> list[TaskScore]:
+    """Return micro-averaged F1 of entities, ``2 tp / (predicted + gold)``: type and both ends must be right.
+
+    Parameters
+    ----------
+    gold, predicted : sequences of IOB2 tag sequences
+        One a sentence, one tag a word.
+    n_bootstrap : int
+        0: no interval.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        If the two differ in length.
+    """
+    _check(len(gold), len(predicted))
+    counts = np.zeros((len(gold), 3))
+    for i, (right, found) in enumerate(zip(gold, predicted, strict=True)):
+        if len(right) != len(found):
+            raise InputError(f"Sentence {i} has {len(right)} gold and {len(found)} predicted tags.")
+        a, b = set(entities(right)), set(entities(found))
+        counts[i] = len(a & b), len(b), len(a)
+
+    def f1(weights: Floats) -> Floats:
+        true, n_found, n_gold = (weights @ counts).T
+        return _quotient(2 * true, n_found + n_gold)
+
+    draws = {"n_bootstrap": n_bootstrap, "seed": seed}
+    return [_scored("f1", f1, len(gold), baseline=0.0, **draws)]
+
+
+def score_classes(
+    gold: Sequence[str], predicted: Sequence[str], *, n_bootstrap: int = 1000, seed: int = 0
+) -> list[TaskScore]:
+    """Return accuracy, and the mean F1 over the classes that the gold labels or the predictions have.
+
+    Raises
+    ------
+    InputError
+        If the two differ in length.
+    """
+    _check(len(gold), len(predicted))
+    right, found = np.asarray(gold), np.asarray(predicted)
+    names, sizes = np.unique(right, return_counts=True)
+    draws, scores = {"n_bootstrap": n_bootstrap, "seed": seed}, []
+    for metric, function in (("accuracy", _accuracy), ("macro_f1", _macro_f1)):
+        always = np.full(len(right), names[sizes.argmax()])
+        baseline = float(function(right, always)(np.ones((1, len(right))))[0])
+        scores.append(_scored(metric, function(right, found), len(right), baseline=baseline, **draws))
+    return scores
+
+
+def score_translations(
+    references: Sequence[str],
+    translations: Sequence[str],
+    sources: Sequence[str],
+    *,
+    language: str = "",
+    n_bootstrap: int = 1000,
+) -> list[TaskScore]:
+    """Return BLEU (Papineni et al. 2002) and chrF (Popović 2015) by sacreBLEU (Post 2018), in shares.
+
+    Parameters
+    ----------
+    references, translations, sources : sequences of str
+        One a sentence; the sources are scored as translations for the baseline.
+    language : str
+        Of the references: ``zh``, ``ja`` and ``ko`` have tokenisers of their own, the others have 13a.
+    n_bootstrap : int
+        0: no interval.
+
+    Raises
+    ------
+    MissingExtraError
+        If sacrebleu is not installed.
+    InputError
+        If the three differ in length.
+    """
+    try:
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
+    except ImportError:
+        raise MissingExtraError("sacrebleu", "finetune", "BLEU and chrF") from None
+    _check(len(references), len(translations))
+    _check(len(references), len(sources))
+    own = {"zh": "zh", "ja": "char", "ko": "char"}.get(language.partition("-")[0], "13a")
+    found = []
+    for metric, judge in (("bleu", BLEU(tokenize=own)), ("chrf", CHRF())):
+        refs = [list(references)]
+        score = judge.corpus_score(list(translations), refs).score / 100
+        baseline = judge.corpus_score(list(sources), refs).score / 100
+        low = high = math.nan
+        if n_bootstrap and len(references) > 1:
+            # sacreBLEU keeps what its own bootstrap sums: n-gram counts of every sentence
+            stats = np.array(judge._extract_corpus_statistics(list(translations), refs), dtype=np.float64)
+            weights = Resamples.draw(np.arange(len(stats)), n_bootstrap).weights
+            sums = weights.astype(np.float64) @ stats
+            draws = [judge._compute_score_from_stats([int(x) for x in row]).score / 100 for row in sums]
+            low, high = interval(score, draws)
+        found.append(TaskScore(metric, score, max(low, 0.0), min(high, 1.0), baseline, len(references)))
+    return found
+
+
+def _accuracy(gold: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_]) -> Callable[[Floats], Floats]:
+    hits = (gold == predicted).astype(np.float64)
+    return lambda weights: _quotient(weights @ hits, weights.sum(axis=1))
+
+
+def _macro_f1(gold: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_]) -> Callable[[Floats], Floats]:
+    names = np.union1d(gold, predicted)
+    a = (gold[:, None] == names).astype(np.float64)
+    b = (predicted[:, None] == names).astype(np.float64)
+
+    def mean(weights: Floats) -> Floats:
+        f1 = _quotient(2 * (weights @ (a * b)), weights @ a + weights @ b)
+        return np.asarray(np.nanmean(f1, axis=1))  # a resample may lack a class
+
+    return mean
+
+
+def _scored(
+    metric: str, function: Callable[[Floats], Floats], n: int, *, baseline: float, n_bootstrap: int, seed: int
+) -> TaskScore:
+    score = float(function(np.ones((1, n)))[0])
+    low = high = math.nan
+    if n_bootstrap and n > GROUPS:
+        weights = Resamples.draw(np.arange(n), n_bootstrap, seed=seed).weights.astype(np.float64)
+        low, high = interval(score, function(weights))
+    return TaskScore(metric, score, max(low, 0.0), min(high, 1.0), baseline, n)
+
+
+def _quotient(above: Floats, below: Floats) -> Floats:
+    return np.asarray(np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0))
+
+
+def _check(n: int, m: int) -> None:
+    if n != m:
+        raise InputError(f"Predictions must match the sentences: {n} and {m}.")
+    if not n:
+        raise InputError("There is no sentence to score.")

@@ -1,0 +1,185 @@
+"""Models with a head on top, to be trained for a task: loading, adapters, and the folder of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from isogloss.errors import InputError, MissingExtraError, UsageError
+from isogloss.models.languages import language_codes
+from isogloss.models.loading import Loaded, describe, load, where
+from isogloss.models.sources import check_complete, load_part, quiet_transformers
+
+_CLASSES = {
+    "tokens": "AutoModelForTokenClassification",
+    "sentences": "AutoModelForSequenceClassification",
+    "translation": "AutoModelForSeq2SeqLM",
+}
+_WHAT = {
+    "tokens": "labelling tokens",
+    "sentences": "labelling sentences",
+    "translation": "translation (an encoder-decoder such as mT5 or mBART)",
+}
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters instead of all weights (Hu et al., *LoRA*, 2021); merged into the weights at the end.
+
+    Attributes
+    ----------
+    rank : int
+    alpha : float
+        The update is scaled by alpha / rank.
+    dropout : float
+    targets : tuple of str or None
+        Names of the linear layers; None: those that peft knows for this kind of model.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] | None = None
+
+
+def load_head(
+    name: str | Path,
+    kind: str,
+    *,
+    labels: Sequence[str] = (),
+    languages: Sequence[str] = (),
+    target: str | None = None,
+    codes: Mapping[str, str] | None = None,
+    device: str = "auto",
+    revision: str | None = None,
+    weights: Literal["pretrained", "random"] = "pretrained",
+    seed: int = 0,
+    lora: Lora | None = None,
+) -> Loaded:
+    """Load a model with a head for a task, in float32; a head that the files lack is drawn from the seed.
+
+    Parameters
+    ----------
+    name : str or Path
+        A folder in the hub's format, or a hub id.
+    kind : {"tokens", "sentences", "translation"}
+        What the head does.
+    labels : sequence of str
+        Of tokens or sentences; empty: those in the model's configuration.
+    languages : sequence of str
+        Those that will be read.
+    target : str, optional
+        The language to translate into.
+    codes : mapping of str to str, optional
+        Language -> code of a model that reads codes.
+    device, revision : str
+        As `isogloss.models.load`.
+    weights : {"pretrained", "random"}
+        ``"random"``: everything is drawn from the seed.
+    seed : int
+    lora : Lora, optional
+
+    Returns
+    -------
+    Loaded
+        Its module is the whole model with its head, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        If the model does not exist, is incomplete, or cannot carry such a head.
+    MissingExtraError
+        If `lora` needs peft.
+    """
+    import torch
+    import transformers
+
+    info = describe(name, revision=revision)
+    if info.source.adapter is not None:
+        raise InputError(f"'{name}' is an adapter. Merge it into its base and give the folder of the result.")
+    plain = load(name, device="cpu", revision=revision, compute="float32", weights="random")
+    loader = getattr(transformers, _CLASSES[kind])
+    settings: dict[str, Any] = {}
+    if labels:
+        numbers = {label: i for i, label in enumerate(labels)}
+        settings = {"num_labels": len(labels), "label2id": numbers}
+        settings["id2label"] = {i: label for label, i in numbers.items()}
+    config: Any = plain.module.config
+    if type(config) not in loader._model_mapping:
+        raise InputError(f"'{name}' (type '{config.model_type}') has no head for {_WHAT[kind]}.")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if weights == "random":
+            for key, value in settings.items():
+                setattr(config, key, value)
+            module = load_part("weights", name, lambda: loader.from_config(config, trust_remote_code=False))
+            module = module.float()
+        else:
+            module, report = load_part(
+                "weights",
+                name,
+                lambda: loader.from_pretrained(
+                    info.source.path,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                    **settings,
+                    **info.source.options,
+                ),
+            )
+            inner = f"{module.base_model_prefix}."
+            check_complete(
+                name, [x for x in report["missing_keys"] if x.startswith(inner)], encoder_only=False
+            )
+        if lora is not None:
+            module = _with_lora(module, lora, kind)
+    if (
+        module.config.get_text_config().pad_token_id is None
+    ):  # classifiers of decoders look for the last subword
+        module.config.get_text_config().pad_token_id = plain.pad_id
+    module.config.get_text_config().use_cache = kind == "translation"
+    found = language_codes(
+        plain.tokenizer, [*languages, *([target] if target else [])], codes or {}, name=str(name)
+    )
+    if target and found:
+        plain.tokenizer.tgt_lang = found[target]
+    place, _ = where(device, "float32", config)
+    return replace(plain, module=module.eval().to(place), device=place, codes=found)
+
+
+def save_head(model: Loaded, folder: Path) -> None:
+    """Write model (adapters merged) and tokenizer in the hub's format."""
+    module: Any = model.module
+    if hasattr(module, "merge_and_unload"):
+        module = module.merge_and_unload()
+    # a head on the encoder alone says so in its configuration; the folder is then still of a model with both stacks
+    module.config.is_encoder_decoder = len(model.stacks) == 2
+    with quiet_transformers():
+        module.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
+
+
+def _with_lora(module: Any, lora: Lora, kind: str) -> Any:
+    try:
+        from peft import LoraConfig, TaskType, get_peft_model
+    except ImportError:
+        raise MissingExtraError("peft", "lora", "Training with LoRA") from None
+    types = {
+        "tokens": TaskType.TOKEN_CLS,
+        "sentences": TaskType.SEQ_CLS,
+        "translation": TaskType.SEQ_2_SEQ_LM,
+    }
+    settings = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # any number will do
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets) if lora.targets else None,
+        task_type=types[kind],
+    )
+    try:
+        return get_peft_model(module, settings)
+    except ValueError as error:
+        raise UsageError(
+            f"LoRA does not fit this model: {str(error).splitlines()[0]} Name its targets."
+        ) from None

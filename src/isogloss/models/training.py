@@ -1,0 +1,207 @@
+"""One training run of a model with a head: transformers' Trainer, with our scores; it resumes at an evaluation."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from isogloss.errors import InputError, MissingExtraError
+from isogloss.models.loading import Loaded
+from isogloss.models.sources import quiet_transformers
+from isogloss.progress import progress
+
+log = logging.getLogger(__name__)
+
+CURVE = {
+    "step": pl.Int64,
+    "epoch": pl.Float64,
+    "loss": pl.Float64,
+    "rate": pl.Float64,
+    "dev_loss": pl.Float64,
+    "dev_score": pl.Float64,
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and how.
+
+    Attributes
+    ----------
+    epochs : float
+    rate : float
+        Peak rate of AdamW; it rises over `warmup` of the steps and falls in a line to 0.
+    batch_size : int
+        Sentences in a batch.
+    warmup : float
+        Share of the steps.
+    weight_decay : float
+    evaluations : int
+        On the development data, evenly over the run; the best model is kept.
+    patience : int
+        Evaluations without a better score before training ends.
+    max_length : int
+        Subwords of a training sentence; longer ones are cut.
+    precision : {"float32", "bfloat16"}
+        Of the matrix products in training; weights, their updates and evaluation are float32 in any case.
+    """
+
+    epochs: float = 3.0
+    rate: float = 5e-5
+    batch_size: int = 32
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    evaluations: int = 6
+    patience: int = 3
+    max_length: int = 128
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+def train_head(
+    model: Loaded,
+    examples: Sequence[Mapping[str, Any]],
+    collate: Callable[[Sequence[Any]], Mapping[str, Any]],
+    judge: Callable[[Loaded], Mapping[str, float]],
+    settings: Training,
+    *,
+    folder: Path,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Train in place, keeping the weights with the best score; an interrupted run goes on in its folder.
+
+    Parameters
+    ----------
+    model : Loaded
+        From `load_head`; its module holds the best weights afterwards.
+    examples : sequence of mappings
+        With ``input_ids`` and what `collate` reads.
+    collate : callable
+        Examples -> what the module takes, ``labels`` included.
+    judge : callable
+        The model in evaluation mode -> ``{"score": ..., "loss": ...}`` on the development data; higher scores are
+        better.
+    settings : Training
+    folder : Path
+        For checkpoints.
+    seed : int
+        Of the order of the examples and of dropout.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``step, epoch, loss, rate, dev_loss, dev_score``, a row a logged step or evaluation.
+
+    Raises
+    ------
+    MissingExtraError
+        If accelerate is not installed.
+    InputError
+        If there are no examples, or the loss is not a number.
+    """
+    try:
+        import accelerate  # type: ignore[import-untyped]  # noqa: F401  Trainer imports it late, with its own error
+    except ImportError:
+        raise MissingExtraError("accelerate", "finetune", "Fine-tuning") from None
+    from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+    from transformers.trainer_callback import PrinterCallback
+
+    if not examples:
+        raise InputError("There is nothing to train on: no sentence of the training data has a label.")
+    steps = max(1, round(settings.epochs * -(-len(examples) // settings.batch_size)))
+    every = max(1, -(-steps // settings.evaluations))
+
+    class _Judged(Trainer):  # type: ignore[misc]  # untyped
+        control: Any
+
+        def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+            self.model.eval()
+            found = {f"eval_{name}": float(value) for name, value in judge(model).items()}
+            self.log(found)
+            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+            return found
+
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.rate,
+        warmup_steps=round(settings.warmup * steps),
+        weight_decay=settings.weight_decay,
+        lr_scheduler_type="linear",
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="score",
+        greater_is_better=True,
+        logging_strategy="steps",
+        logging_steps=max(1, every // 10),
+        logging_nan_inf_filter=False,
+        train_sampling_strategy="group_by_length",
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,
+        bf16=settings.precision == "bfloat16",
+        use_cpu=model.device == "cpu",
+        dataloader_pin_memory=model.device != "cpu",
+        seed=seed,
+        data_seed=seed,
+    )
+    with progress(f"training {folder.parent.name}", steps) as advance, quiet_transformers():
+
+        class _Advance(TrainerCallback):  # type: ignore[misc]  # untyped
+            def on_step_end(self, *_: Any, **__: Any) -> None:
+                advance(1)
+
+        trainer = _Judged(
+            model=model.module,
+            args=arguments,
+            train_dataset=list(examples),
+            eval_dataset=[],  # the judge has its own
+            data_collator=collate,
+            callbacks=[EarlyStoppingCallback(settings.patience), _Advance()],
+        )
+        trainer.remove_callback(PrinterCallback)
+        last = _last_checkpoint(folder)
+        if last is not None:
+            log.info("going on from %s", last)
+            advance(int(last.name.split("-")[-1]))
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        model.module.eval()
+        curve = _curve(trainer.state.log_history)
+    if curve["loss"].is_nan().any():
+        raise InputError(f"The loss became NaN in training (rate {settings.rate:g}). Give a lower rate.")
+    return curve
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """Return the latest checkpoint that is whole, and remove those after it; the Trainer writes its state last."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[-1]), reverse=True)
+    for path in found:
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(path)
+            continue
+        return path
+    return None
+
+
+def _curve(history: Sequence[Mapping[str, float]]) -> pl.DataFrame:
+    names = {"loss": "loss", "learning_rate": "rate", "eval_loss": "dev_loss", "eval_score": "dev_score"}
+    rows: dict[int, dict[str, float]] = {}
+    for entry in history:
+        found = {names[key]: float(value) for key, value in entry.items() if key in names}
+        if found:
+            row = rows.setdefault(int(entry["step"]), {"step": entry["step"], "epoch": entry["epoch"]})
+            row |= found
+    return pl.DataFrame([rows[step] for step in sorted(rows)], schema=CURVE)

@@ -1,0 +1,152 @@
+"""What concepts are made of: which kinds of labels they take, and which labels are shared, over depth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import altair as alt
+import polars as pl
+
+from isogloss.plots.charts import BLUE, ORANGE, theme
+
+_TITLES = {
+    "all": "any label",
+    "upos": "part of speech",
+    "feats": "morphology",
+    "ner": "entity",
+    "sentiment": "sentiment of the sentence",
+    "casing": "casing",
+    "prefix": "prefix",
+    "suffix": "suffix",
+    "position": "first or last word",
+    "frequency": "frequency",
+}
+_MOST, _LEAST = 12, 3  # panels; concepts a label has in a pair, on average, to be given one
+_COLUMNS, _WIDTH, _HEIGHT = 4, 170, 110
+
+
+def label_panels(scores: pl.DataFrame) -> alt.FacetChart:
+    """Draw the share of concepts that take a label over the layers, a panel a kind: languages grey, chance dashed.
+
+    Parameters
+    ----------
+    scores : polars.DataFrame
+        Rows of one clustering of one model and stack, from `isogloss.study.label_study`; spaces of one language count.
+    """
+    alone = (pl.col("measure") == "alignment") & ~pl.col("space").str.contains("+", literal=True)
+    families = ~pl.col("kind").str.contains(":", literal=True)  # prefix, not prefix:2
+    table = scores.filter(alone & families).with_columns(pl.col("kind").replace(_TITLES).alias("panel"))
+    table = table.select("panel", "layer", "space", *_NUMBERS, pl.col("n")).fill_nan(None).drop_nulls("score")
+    means = table.group_by("panel", "layer", maintain_order=True).agg(pl.col(*_NUMBERS).mean())
+    there = table["panel"].unique(maintain_order=True).to_list()
+    order = [x for x in _TITLES.values() if x in there] + sorted(set(there) - set(_TITLES.values()))
+    base = _base()
+    spaces = base.transform_filter("isValid(datum.space)").mark_line(strokeWidth=0.7, opacity=0.35)
+    main = base.transform_filter("!isValid(datum.space)")
+    layers = [
+        main.mark_area(opacity=0.14, color=BLUE).encode(_y("ci_low"), y2="ci_high:Q"),
+        spaces.encode(_y("score"), detail="space:N"),
+        main.mark_line(strokeWidth=2.2, color=BLUE).encode(_y("score")),
+        main.mark_circle(size=26, opacity=1, color=BLUE).encode(
+            _y("score"), tooltip=_tooltip("panel", "label")
+        ),
+        main.mark_line(style="chance", color=BLUE).encode(_y("chance")),
+    ]
+    data = [*table.to_dicts(), *means.with_columns(space=pl.lit(None, dtype=pl.String)).to_dicts()]
+    note = "share of concepts with a label; grey: languages; line: their mean, with the 95% interval of one; "
+    note += "dashed: chance"
+    return _panels(layers, data, order, "What concepts are made of", note)
+
+
+def shared_panels(
+    splits: pl.DataFrame, *, thetas: Mapping[str, float] | None = None
+) -> alt.FacetChart | None:
+    """Draw CALIGN and COLAP of the concepts with a label over the layers, a panel a label; None where there is none.
+
+    The labels most concepts take are shown, 12 at most; pairs and directions are pooled.  Beside their chance levels
+    (dashed) the same of all concepts is drawn, thin.
+
+    Parameters
+    ----------
+    splits : polars.DataFrame
+        Rows of one clustering of one model and stack, from `isogloss.study.label_study`.
+    thetas : mapping of str to float, optional
+        What ``"calign"`` and ``"colap"`` were measured at, for the subtitle.
+    """
+    kinds = splits["kind"].unique().sort().to_list()
+    leaves = [kind for kind in kinds if not any(other.startswith(f"{kind}:") for other in kinds)]
+    table = splits.filter(pl.col("kind").is_in(leaves)).with_columns(
+        pl.col("metric").replace({"calign": "CALIGN", "colap": "COLAP"}), panel=_panel()
+    )
+    keys = ["layer", "metric"]
+    labelled = table.drop_nulls("value").filter(pl.col("kind") != "language")
+    often = labelled.group_by("panel").agg(pl.col("n").mean(), pl.col("n").sum().alias("sum"))
+    often = often.filter(pl.col("n") >= _LEAST).sort("sum", "panel", descending=[True, False]).head(_MOST)
+    if often.is_empty():
+        return None
+    shown = labelled.filter(pl.col("panel").is_in(often["panel"].implode()))
+    pooled = shown.group_by("panel", *keys, maintain_order=True).agg(*_pooled())
+    # of one kind every concept has one value or none: together they are all concepts
+    every = table.filter(pl.col("kind") == leaves[0]).group_by(keys, maintain_order=True).agg(*_pooled())
+    every = every.select(*keys, pl.col("score").alias("all"))
+    pooled = pooled.join(every, on=keys, how="left", maintain_order="left").fill_nan(None)
+    order = shown.select("kind", "panel").unique().sort("kind", "panel")["panel"].to_list()
+    scale = alt.Scale(domain=["CALIGN", "COLAP"], range=[BLUE, ORANGE])
+    legend = alt.Legend(title=None, orient="top", offset=4, symbolOpacity=1, symbolDash=[1, 0])
+    base = _base().encode(alt.Color("metric:N", scale=scale, legend=legend))
+    layers = [
+        base.mark_area(opacity=0.12).encode(_y("ci_low", top=1), y2="ci_high:Q"),
+        base.mark_line(strokeWidth=0.9, opacity=0.7).encode(_y("all", top=1)),
+        base.mark_line(style="chance").encode(_y("chance", top=1)),
+        base.mark_line(strokeWidth=2.2).encode(_y("score", top=1)),
+        base.mark_circle(size=26, opacity=1).encode(
+            _y("score", top=1), tooltip=[alt.Tooltip("metric:N"), *_tooltip("panel", "label")]
+        ),
+    ]
+    at = "".join(f" {name.upper()} at θ = {theta:g};" for name, theta in (thetas or {}).items())
+    note = f"{at.strip()} all pairs together; thin: all concepts; dashed: chance (COLAP: languages mixed at random)"
+    title = "Which concepts are shared, by what they are made of"
+    return _panels(layers, pooled.to_dicts(), order, title, note.strip())
+
+
+_NUMBERS = ("score", "chance", "ci_low", "ci_high")
+
+
+def _panel() -> pl.Expr:
+    """Name a label by its kind and value; a morphological value has its feature's name in it."""
+    kind = pl.col("kind").str.extract("^([^:]*)")
+    named = pl.concat_str(kind.replace(_TITLES), pl.lit(": "), pl.col("value"))
+    return pl.when(kind == "feats").then(pl.col("value")).otherwise(named)
+
+
+def _pooled() -> list[pl.Expr]:
+    """Return the means over pairs, weighted by their concepts; so the interval is that of one pair, the widest."""
+    n = pl.col("n")
+    return [*(((pl.col(name) * n).sum() / n.sum()).alias(name) for name in _NUMBERS), n.sum().alias("n")]
+
+
+def _base() -> alt.Chart:
+    return alt.Chart().encode(alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0)))
+
+
+def _y(field: str, *, top: float | None = None) -> alt.Y:
+    scale = alt.Scale(zero=True) if top is None else alt.Scale(domain=[0, top])
+    return alt.Y(f"{field}:Q", title=None, axis=alt.Axis(tickCount=4), scale=scale)
+
+
+def _tooltip(field: str, title: str) -> list[alt.Tooltip]:
+    numbers = [alt.Tooltip(f"{name}:Q", format=".3f", title=name.replace("_", " ")) for name in _NUMBERS]
+    head = [alt.Tooltip(f"{field}:N", title=title), alt.Tooltip("layer:O")]
+    return [*head, *numbers, alt.Tooltip("n:Q", title="concepts")]
+
+
+def _panels(
+    layers: list[alt.Chart], data: list[dict[str, object]], order: list[str], title: str, note: str
+) -> alt.FacetChart:
+    chart = alt.LayerChart(layer=layers).properties(
+        width=_WIDTH, height=_HEIGHT, data=alt.InlineData(values=data)
+    )
+    panels: alt.FacetChart = chart.facet(alt.Facet("panel:N", title=None, sort=order), columns=_COLUMNS)
+    heading = alt.TitleParams(title, subtitle=note)
+    done: alt.FacetChart = panels.resolve_scale(y="independent").properties(title=heading, config=theme())
+    return done

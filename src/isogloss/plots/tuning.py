@@ -1,0 +1,287 @@
+"""Fine-tuning: scores by language, training curves, what moved, and what goes with zero-shot transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from isogloss.plots.charts import BLUE, ORANGE, PALETTE, theme
+
+_WIDTH, _HEIGHT = 170, 110
+_TITLES = {
+    "f1": "entity F1",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "calign_mean": "CALIGN above chance",
+    "calign_soft_mean": "CALIGN soft above chance",
+    "colap": "COLAP",
+}
+_FATES = {"kept": "kept", "split": "split", "merged": "merged", "gone": "gone"}
+_MAIN = ("f1", "macro_f1", "bleu")
+
+
+def score_chart(scores: pl.DataFrame) -> alt.FacetChart:
+    """Draw the scores of every fine-tuned model by language, with intervals; a tick is the baseline.
+
+    Parameters
+    ----------
+    scores : polars.DataFrame
+        ``tasks.parquet`` of a study.
+    """
+    table = scores.filter(pl.col("metric").is_in(_MAIN)).with_columns(
+        pl.concat_str(
+            pl.col("task"),
+            pl.col("metric").replace(_TITLES),
+            separator=": ",
+        ).alias("panel"),
+        pl.when(pl.col("control") == "")
+        .then(pl.lit("trained"))
+        .otherwise(pl.lit("shuffled labels"))
+        .alias("labels"),
+        pl.col("score", "ci_low", "ci_high").fill_nan(None),
+    )
+    there = scores["language"].unique(maintain_order=True).to_list()
+    base = alt.Chart().encode(
+        alt.Y("language:N", title=None, sort=there),
+        alt.Color(
+            "labels:N",
+            scale=alt.Scale(domain=["trained", "shuffled labels"], range=[BLUE, ORANGE]),
+            legend=alt.Legend(title=None, orient="top"),
+        ),
+    )
+    tips = [
+        "model:N",
+        "language:N",
+        "train_languages:N",
+        *_numbers("score", "ci_low", "ci_high", "baseline"),
+        "n:Q",
+    ]
+    layers = [
+        base.mark_tick(color="#999", thickness=2, size=14).encode(alt.X("baseline:Q")),
+        base.mark_rule(strokeWidth=2, opacity=0.45).encode(alt.X("ci_low:Q", title=None), x2="ci_high:Q"),
+        base.mark_point(filled=True, size=46, opacity=1).encode(
+            alt.X("score:Q", title=None, scale=alt.Scale(domain=[0, 1])),
+            shape=alt.Shape(
+                "zero_shot:N",
+                scale=alt.Scale(domain=[False, True], range=["diamond", "circle"]),
+                legend=alt.Legend(
+                    title=None, orient="top", labelExpr="datum.label == 'true' ? 'zero-shot' : 'trained on'"
+                ),
+            ),
+            tooltip=tips,
+        ),
+    ]
+    chart = alt.LayerChart(layer=layers).properties(
+        width=_WIDTH + 40, height=20 * len(there), data=alt.InlineData(values=table.to_dicts())
+    )
+    return _facet(
+        chart, table, "Scores by language", "95% intervals over sentences; grey tick: without a model"
+    )
+
+
+def curve_chart(curves: pl.DataFrame) -> alt.FacetChart:
+    """Draw training loss and development score over the steps, a panel a model.
+
+    Parameters
+    ----------
+    curves : polars.DataFrame
+        ``model`` and the columns of `isogloss.models.CURVE`.
+    """
+    table = curves.select("model", "step", "loss", "dev_loss", "dev_score").with_columns(
+        pl.col("loss", "dev_loss", "dev_score").fill_nan(None), panel=pl.col("model")
+    )
+    base = alt.Chart().encode(alt.X("step:Q", title="step", axis=alt.Axis(tickCount=4)))
+    loss = base.transform_filter("isValid(datum.loss)").mark_line(color=BLUE, strokeWidth=1.5)
+    dev = base.transform_filter("isValid(datum.dev_score)")
+    layers = [
+        loss.encode(alt.Y("loss:Q", title="training loss", axis=alt.Axis(titleColor=BLUE))),
+        dev.mark_line(color=ORANGE, point=alt.OverlayMarkDef(color=ORANGE, size=25)).encode(
+            alt.Y(
+                "dev_score:Q",
+                title="development score",
+                scale=alt.Scale(domain=[0, 1]),
+                axis=alt.Axis(titleColor=ORANGE),
+            ),
+            tooltip=["model:N", "step:Q", *_numbers("dev_score", "dev_loss")],
+        ),
+    ]
+    chart = alt.LayerChart(
+        layer=layers, resolve=alt.Resolve(scale=alt.ScaleResolveMap(y="independent"))
+    ).properties(width=_WIDTH, height=_HEIGHT, data=alt.InlineData(values=table.to_dicts()))
+    return _facet(chart, table, "Training", "loss of the training, and score on the development data")
+
+
+def difference_chart(differences: pl.DataFrame, *, thetas: Mapping[str, float]) -> alt.FacetChart:
+    """Draw what fine-tuning changed in CALIGN and COLAP over the layers: a panel a model and measure, 95% bars a pair.
+
+    Parameters
+    ----------
+    differences : polars.DataFrame
+        ``differences.parquet`` of a study.
+    thetas : mapping of str to float
+        What to draw ``"calign"`` and ``"colap"`` at.
+    """
+    parts = []
+    for metric, key in (("calign_mean", "calign"), ("calign_soft_mean", ""), ("colap", "colap")):
+        own = differences.filter(pl.col("metric") == metric)
+        if key:
+            own = own.filter((pl.col("theta") - thetas[key]).abs() < 1e-9)
+        parts.append(own)
+    table = pl.concat(parts)
+    first = table.select("n_concepts", "seed").row(0)
+    table = table.filter((pl.col("n_concepts") == first[0]) & (pl.col("seed") == first[1]))
+    table = table.with_columns(
+        pl.concat_str("source", "target", separator="–").alias("pair"),
+        pl.concat_str(
+            pl.col("model"),
+            pl.col("metric").replace({**_TITLES, "calign_mean": "CALIGN", "calign_soft_mean": "CALIGN soft"}),
+            separator=": ",
+        ).alias("panel"),
+        pl.col("difference", "ci_low", "ci_high").fill_nan(None),
+        (pl.col("q_value") < 0.05).alias("sure"),
+    ).drop_nulls("difference")
+    columns = ["panel", "pair", "layer", "difference", "ci_low", "ci_high", "p_value", "q_value", "sure"]
+    means = table.group_by("panel", "layer", maintain_order=True).agg(pl.col("difference").mean())
+    base = alt.Chart().encode(alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0)))
+    pairs = base.transform_filter("isValid(datum.pair)")
+    tips = ["pair:N", "layer:O", *_numbers("difference", "ci_low", "ci_high", "q_value")]
+    layers = [
+        alt.Chart().mark_rule(color="#999", strokeDash=[3, 3]).encode(y=alt.datum(0)),
+        pairs.mark_rule(strokeWidth=1, opacity=0.3).encode(
+            alt.Y("ci_low:Q", title=None), y2="ci_high:Q", xOffset="pair:N"
+        ),
+        pairs.mark_circle(size=18, opacity=0.9).encode(
+            alt.Y("difference:Q", title=None),
+            alt.Color(
+                "sure:N",
+                scale=alt.Scale(domain=[True, False], range=[BLUE, "#aaa"]),
+                legend=alt.Legend(
+                    title=None, orient="top", labelExpr="datum.label == 'true' ? 'q < 0.05' : 'not sure'"
+                ),
+            ),
+            xOffset="pair:N",
+            tooltip=tips,
+        ),
+        base.transform_filter("!isValid(datum.pair)")
+        .mark_line(color=ORANGE, strokeWidth=2)
+        .encode(alt.Y("difference:Q")),
+    ]
+    data = [*table.select(columns).to_dicts(), *means.to_dicts()]
+    chart = alt.LayerChart(layer=layers).properties(
+        width=_WIDTH + 60, height=_HEIGHT, data=alt.InlineData(values=data)
+    )
+    note = (
+        "after minus before, every pair with its 95% interval on the same resamples; line: mean of the pairs"
+    )
+    return _facet(chart, table, "What fine-tuning changed", note, columns=3)
+
+
+def fate_chart(fates: pl.DataFrame) -> alt.FacetChart:
+    """Draw what became of the base model's concepts: kept, split, merged or gone, over the layers.
+
+    Parameters
+    ----------
+    fates : polars.DataFrame
+        ``movement/fates.parquet`` of a study; rows compared with the base, joint spaces averaged.
+    """
+    own = fates.filter((pl.col("compared") == "base") & pl.col("fate").is_in(list(_FATES)))
+    own = own.filter(pl.col("space").str.contains("+", literal=True))
+    table = own.group_by("model", "layer", "fate", maintain_order=True).agg(
+        pl.col("share", "chance", "ami").mean()
+    )
+    rank = pl.col("fate").replace_strict({name: i for i, name in enumerate(_FATES)}, return_dtype=pl.Int64)
+    table = table.with_columns(rank.alias("rank"), panel=pl.col("model"))
+    bars = (
+        alt.Chart()
+        .mark_bar()
+        .encode(
+            alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0)),
+            alt.Y("share:Q", title="share of concepts", scale=alt.Scale(domain=[0, 1])),
+            alt.Color(
+                "fate:N",
+                scale=alt.Scale(domain=list(_FATES), range=[PALETTE[0], PALETTE[2], PALETTE[1], "#c8c8c8"]),
+                legend=alt.Legend(title=None, orient="top"),
+            ),
+            alt.Order("rank:Q"),
+            tooltip=["model:N", "layer:O", "fate:N", *_numbers("share", "chance", "ami")],
+        )
+    )
+    chart = bars.properties(width=_WIDTH, height=_HEIGHT, data=alt.InlineData(values=table.to_dicts()))
+    return _facet(
+        chart, table, "What became of the base model's concepts", "joint spaces of the pairs, averaged"
+    )
+
+
+def transfer_chart(points: pl.DataFrame, *, measure: str = "calign_soft_mean") -> alt.FacetChart | None:
+    """Draw zero-shot scores against a measure of alignment with the training language, a panel a task and layer.
+
+    Parameters
+    ----------
+    points : polars.DataFrame
+        ``transfer_points.parquet`` of a study.
+    measure : str
+        Name of the measure; before and after fine-tuning are drawn.
+
+    Returns
+    -------
+    altair.FacetChart or None
+        None where the study has no such points.
+    """
+    own = points.filter((pl.col("measure") == measure) & (pl.col("control") == ""))
+    if own.is_empty():
+        return None
+    long = own.unpivot(
+        ["before", "after"],
+        index=["task", "stack", "layer", "language", "score", "score_metric"],
+        variable_name="when",
+        value_name="value",
+    ).drop_nulls(["value", "score"])
+    stack = pl.when(pl.lit(own["stack"].n_unique() > 1)).then(pl.col("stack") + " ").otherwise(pl.lit(""))
+    table = long.with_columns(
+        pl.concat_str(pl.col("task"), pl.lit(", "), stack, pl.lit("layer "), pl.col("layer")).alias("panel")
+    )
+    base = alt.Chart().encode(
+        alt.X(
+            "value:Q",
+            title=_TITLES.get(measure, measure),
+            scale=alt.Scale(zero=False),
+            axis=alt.Axis(tickCount=4),
+        ),
+        alt.Y("score:Q", title="zero-shot score", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4)),
+        alt.Color(
+            "when:N",
+            scale=alt.Scale(domain=["before", "after"], range=["#9a9a9a", BLUE]),
+            legend=alt.Legend(title=None, orient="top"),
+        ),
+    )
+    layers = [
+        base.mark_circle(size=36, opacity=1).encode(
+            tooltip=["language:N", "when:N", *_numbers("value", "score")]
+        ),
+        base.mark_text(dx=6, align="left", fontSize=9).encode(text="language:N"),
+    ]
+    chart = alt.LayerChart(layer=layers).properties(
+        width=_WIDTH, height=_HEIGHT, data=alt.InlineData(values=table.to_dicts())
+    )
+    n = own["language"].n_unique()
+    note = f"{n} languages: a picture, not a proof" if n < 10 else f"{n} languages"
+    return _facet(chart, table, "Does alignment with the training language go with transfer?", note)
+
+
+def _numbers(*names: str) -> list[alt.Tooltip]:
+    return [alt.Tooltip(f"{name}:Q", format=".3f", title=name.replace("_", " ")) for name in names]
+
+
+def _facet(chart: Any, table: pl.DataFrame, title: str, note: str, *, columns: int = 4) -> alt.FacetChart:
+    order: Sequence[str] = table["panel"].unique(maintain_order=True).to_list()
+    panels: alt.FacetChart = chart.facet(alt.Facet("panel:N", title=None, sort=order), columns=columns)
+    heading = alt.TitleParams(title, subtitle=note)
+    done: alt.FacetChart = panels.resolve_scale(x="independent", y="independent").properties(
+        title=heading, config=theme()
+    )
+    return done

@@ -1,0 +1,171 @@
+"""What the steps of a study are made from, read and checked: text, pairs, the stacks and layers of its models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from isogloss.config import CorpusSection, ModelSection, StudyConfig
+from isogloss.corpus import Corpus
+from isogloss.discovery import check_options, default_n_concepts
+from isogloss.errors import InputError, UsageError, unknown
+from isogloss.extraction import states_key
+from isogloss.models import describe
+
+
+def read_corpus(section: CorpusSection, *, parallel: bool = True) -> Corpus:
+    """Read the text that a section of a study file names.
+
+    Raises
+    ------
+    InputError
+        If the files cannot be used, or have no sentence among the lines asked for.
+    """
+    corpus = Corpus.read(
+        section.files,
+        format=section.format,
+        max_words=section.max_words,
+        parallel=parallel,
+        segmented=section.segmented,
+        languages=section.languages,
+        **section.options,
+    )
+    if section.lines:
+        first, last = section.lines
+        corpus = corpus.restrict(sentences=range(first - 1, last))
+    return corpus if section.n_sentences is None else corpus.restrict(n_sentences=section.n_sentences)
+
+
+def pairs_of(config: StudyConfig, languages: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the unordered pairs of a study, each in corpus order."""
+    if config.pairs == "all":
+        return list(combinations(languages, 2))
+    rank = {language: i for i, language in enumerate(languages)}
+    found: list[tuple[str, str]] = []
+    for pair in config.pairs:
+        for language in pair:
+            if language not in rank:
+                raise unknown("language in pairs:", language, languages)
+        left, right = sorted(pair, key=lambda language: rank[language])
+        if left == right:
+            raise UsageError(f"pairs: a pair needs two languages; got {left} twice.")
+        if (left, right) not in found:
+            found.append((left, right))
+    return found
+
+
+class Inputs:
+    """A study file and its text, with what follows from them before any step is made.
+
+    Attributes
+    ----------
+    config : StudyConfig
+    corpus : Corpus
+    languages : list of str
+        In corpus order.
+    pairs : list of (str, str)
+        See `pairs_of`.
+    stacks : dict
+        Model -> (stack, layers, width) of every stack that takes part.
+    states_keys : dict
+        (model, stack) -> key of its states.
+    aligner_options : dict
+    n_concepts : list of int
+        Rising.
+    warnings : list of str
+        What a reader of the results must know.
+
+    Raises
+    ------
+    UsageError, InputError
+        See `isogloss.study.make_plan`.
+    """
+
+    def __init__(self, config: StudyConfig, corpus: Corpus) -> None:
+        self.config, self.corpus = config, corpus
+        self.languages = list(corpus.languages)
+        if len(self.languages) < 2:
+            raise UsageError(f"A study needs at least two languages; the corpus has {self.languages}.")
+        self.pairs = pairs_of(config, self.languages)
+        self.warnings: list[str] = []
+        self.stacks = {m.name: self._stacks(m) for m in config.models}
+        self.states_keys = {
+            (m.name, stack): self._states_key(m, stack, layers)
+            for m in config.models
+            for stack, layers, _ in self.stacks[m.name]
+        }
+        self.aligner_options = self._aligner_options()
+        self.n_concepts = self._n_concepts()
+        check_options(config.discovery.method, config.discovery.options)
+        self._check_files()
+
+    def _stacks(self, model: ModelSection) -> list[tuple[str, tuple[int, ...], int]]:
+        """Return (stack, layers, width) of every stack of a model that takes part."""
+        known = describe(model.path, revision=model.revision)
+        found = []
+        for stack in model.stacks or known.stacks:
+            layers = known.check_layers(known.check_stack(stack), model.layers)
+            found.append((stack, layers, known.d))
+        return found
+
+    def _n_concepts(self) -> list[int]:
+        """Return the numbers of concepts, rising."""
+        wanted = self.config.discovery.n_concepts
+        sizes = self.corpus.words.group_by("language").agg(pl.len(), pl.col("word").n_unique())
+        if wanted == "auto":
+            return [default_n_concepts(int(sizes["word"].to_numpy().min()))]
+        numbers = sorted({wanted} if isinstance(wanted, int) else set(wanted))
+        least = sizes.sort("len", "language").row(0)
+        if numbers[-1] > least[1]:  # what selection leaves may still be too little: discovery says so
+            raise UsageError(
+                f"n_concepts = {numbers[-1]} is not possible: {least[0]} has only {least[1]} words in all. "
+                "Choose a smaller number, or take in more text."
+            )
+        return numbers
+
+    def _check_files(self) -> None:
+        alignment = self.config.alignment
+        known = [f"{s}-{t}" for s, t in self.pairs] + [f"{t}-{s}" for s, t in self.pairs]
+        for name in alignment.dictionaries:
+            if name not in known:
+                raise unknown("pair in alignment.dictionaries:", name, known)
+        for name in alignment.links:
+            if name not in known[: len(self.pairs)]:
+                raise unknown("pair in alignment.links (in corpus order):", name, known[: len(self.pairs)])
+        for path in (*alignment.links.values(), *alignment.dictionaries.values()):
+            if not Path(path).is_file():
+                raise InputError(f"There is no file {path}, named in alignment of the study.")
+
+    def _aligner_options(self) -> dict[str, Any]:
+        """Return the aligner's options; those of ``model`` are checked: a model of the study, its stack and layer."""
+        options = dict(self.config.alignment.options)
+        if self.config.alignment.aligner != "model":
+            return options
+        name = options.setdefault("model", self.config.models[0].name)
+        if name not in self.stacks:
+            raise unknown("model in alignment.options:", name, self.stacks)
+        stacks = {stack: layers for stack, layers, _ in self.stacks[name]}
+        stack = options.setdefault("stack", next(iter(stacks)))
+        if stack not in stacks:
+            raise unknown(f"stack of {name} in alignment.options:", stack, stacks)
+        options.setdefault("layer", stacks[stack][len(stacks[stack]) * 2 // 3])
+        self.warnings.append(
+            f"The dictionary was induced with the model under study ({name}): its alignment scores are circular."
+        )
+        return options
+
+    def _states_key(self, model: ModelSection, stack: str, layers: tuple[int, ...]) -> str:
+        return states_key(self.corpus, model.path, **(model.extraction(stack) | {"layers": layers}))
+
+    def dictionary_name(self) -> str:
+        """Return where the dictionaries come from, for signatures."""
+        section = self.config.alignment
+        if section.dictionaries:
+            return "file"
+        if section.aligner == "model":
+            return f"model:{self.aligner_options['model']}:{self.aligner_options['layer']}"
+        return f"{section.aligner}-{section.symmetrise}"

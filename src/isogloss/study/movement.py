@@ -1,0 +1,215 @@
+"""Concepts before and after: from a base model to what was fine-tuned from it, and from layer to layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from isogloss.concepts import Concepts
+from isogloss.config import MetricsSection
+from isogloss.corpus import Corpus
+from isogloss.metrics.colap import language_counts, overlapping
+from isogloss.metrics.movement import (
+    chance_shares,
+    difference_of_groups,
+    label_agreement,
+    movement,
+    newly_shared,
+)
+from isogloss.metrics.partition import ami
+from isogloss.store import MOVEMENT_TABLES, Study, read_table, run_name, write_table, write_text
+from isogloss.study.steps import read_concepts
+
+_RUN: dict[str, Any] = {
+    "model": pl.String,
+    "base_model": pl.String,
+    "stack": pl.String,
+    "method": pl.String,
+    "n_concepts": pl.Int64,
+    "seed": pl.Int64,
+    "layer": pl.Int64,
+    "compared": pl.String,
+    "space": pl.String,
+}
+COLUMNS: dict[str, dict[str, Any]] = {
+    "flows": {
+        **_RUN,
+        "before": pl.Int64,
+        "after": pl.Int64,
+        "n": pl.Int64,
+        "share_before": pl.Float64,
+        "share_after": pl.Float64,
+    },
+    "fates": {**_RUN, "fate": pl.String, "share": pl.Float64, "chance": pl.Float64, "ami": pl.Float64},
+    "shared": {
+        **_RUN,
+        "concept": pl.Int64,
+        "n": pl.Int64,
+        "was_shared": pl.Float64,
+        "entities": pl.Float64,
+        "sentiment": pl.Float64,
+        "words": pl.String,
+    },
+    "concerns": {
+        **_RUN,
+        "what": pl.String,
+        "n_shared": pl.Int64,
+        "newly_shared": pl.Float64,
+        "others": pl.Float64,
+        "p_value": pl.Float64,
+    },
+}
+_PERMUTATIONS = 5  # chance lies near 0 or 1, and varies little
+_N_WORDS = 6  # of a language, in the table of shared concepts
+
+
+def write_movement(
+    root: Path,
+    *,
+    model: str,
+    base: str,
+    stack: str,
+    method: str,
+    n_concepts: int,
+    seed: int,
+    layer: int,
+    earlier: int | None,
+    spaces: Sequence[Sequence[str]],
+    metrics: dict[str, Any],
+) -> dict[str, Any]:
+    """Write how the concepts of one layer came from the base model's, and from those of the layer before it."""
+    study, settings = Study(root), MetricsSection.model_validate(metrics)
+    corpus = Corpus.open(study)
+    run: dict[str, Any] = {"stack": stack, "method": method, "n_concepts": n_concepts, "seed": seed}
+    place = {"model": model, "base_model": base, **run, "layer": layer}
+    sides: list[tuple[str, dict[str, Any]]] = [("base", {"model": base, "layer": layer})] if base else []
+    if earlier is not None:
+        sides.append((f"layer_{earlier:02d}", {"model": model, "layer": earlier}))
+    facts = word_facts(corpus)
+    rows: dict[str, list[pl.DataFrame]] = {name: [] for name in MOVEMENT_TABLES}
+    for space in spaces:
+        name = "+".join(space)
+        after = read_concepts(study, corpus.words, **run, model=model, layer=layer, space=name)
+        for compared, other in sides:
+            before = read_concepts(study, corpus.words, **run, **other, space=name)
+            here = [pl.lit(v).alias(k) for k, v in (place | {"compared": compared, "space": name}).items()]
+            for table, found in _compare(before, after, space, settings, facts).items():
+                own = found.select(*here, pl.all()).select(list(COLUMNS[table]))
+                rows[table].append(pl.DataFrame(own, schema_overrides=COLUMNS[table]))
+    for table, parts in rows.items():
+        path = study.movement_of(model, stack, run_name(method, n_concepts, seed), layer, table)
+        write_table(path, pl.concat([pl.DataFrame(schema=COLUMNS[table]), *parts]))
+    return {"n_flows": sum(t.height for t in rows["flows"])}
+
+
+def gather_movement(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
+    """Join the tables of all layers, without the flows, into movement/fates, shared and concerns (.parquet, .csv)."""
+    study = Study(root)
+    for name in MOVEMENT_TABLES:
+        if name == "flows":  # large: they stay with their layers
+            continue
+        own = [part for part in parts if Path(part).stem == name]
+        table = pl.concat([read_table(root / part, COLUMNS[name]) for part in own])
+        path = study.movement(name)
+        write_table(path, table)
+        write_text(path.with_suffix(".csv"), table.fill_nan(None).write_csv(float_precision=6))
+    return {}
+
+
+def word_facts(corpus: Corpus) -> pl.DataFrame:
+    """Return ``row``, whether the word is in an entity, and its sentence's label as a number; null where not given."""
+    words, sentences = corpus.words, corpus.sentences
+    entity = pl.lit(None, dtype=pl.Boolean) if "ner" not in words.columns else pl.col("ner") != "O"
+    table = words.select("row", "language", "sentence", entity.alias("entity"))
+    if "label" in sentences.columns:
+        named = sentences.select(
+            "language", "sentence", pl.col("label").rank("dense").cast(pl.Int64).alias("label") - 1
+        )
+        table = table.join(named, on=["language", "sentence"], how="left", maintain_order="left")
+    else:
+        table = table.with_columns(pl.lit(None, dtype=pl.Int64).alias("label"))
+    return table
+
+
+def _compare(
+    before: Concepts, after: Concepts, space: Sequence[str], settings: MetricsSection, facts: pl.DataFrame
+) -> dict[str, pl.DataFrame]:
+    common = before.tokens.select("row", before=pl.Series(before.labels)).join(
+        after.tokens.select("row", after=pl.Series(after.labels)), on="row", maintain_order="left"
+    )
+    old, new = (common[side].to_numpy() for side in ("before", "after"))
+    moved = movement(old, new)
+    chance = chance_shares(old, new, n_permutations=_PERMUTATIONS, seed=settings.seed)
+    agreement = ami(old, new)
+    fates = [
+        {"fate": fate, "share": share, "chance": chance[fate], "ami": agreement}
+        for fate, share in moved.shares().items()
+    ]
+    found = {"flows": moved.flows, "fates": pl.DataFrame(fates)}
+    if len(space) < 2:  # nothing is shared within one language
+        return found
+    strict = settings.rule == "paper-code"
+    theta = settings.theta_overlap[0]
+    shared = [
+        overlapping(language_counts(side, tuple(space)), theta, strict=strict) for side in (before, after)
+    ]
+    newly = newly_shared(moved.flows, *shared)
+    values = _concerns(after, facts)
+    chosen = np.zeros(after.n_concepts, dtype=bool)
+    chosen[newly["concept"].to_numpy()] = True
+    concerns = []
+    for what, value in values.items():
+        mine, others, p = difference_of_groups(value, chosen, seed=settings.seed)
+        concerns.append(
+            {
+                "what": what,
+                "n_shared": int(chosen.sum()),
+                "newly_shared": mine,
+                "others": others,
+                "p_value": p,
+            }
+        )
+    found["concerns"] = pl.DataFrame(
+        concerns,
+        schema={k: COLUMNS["concerns"][k] for k in ("what", "n_shared", "newly_shared", "others", "p_value")},
+    )
+    concept = newly["concept"].to_numpy()
+    nan = np.full(after.n_concepts, np.nan)
+    found["shared"] = newly.with_columns(
+        pl.Series("entities", values.get("entities", nan)[concept]),
+        pl.Series("sentiment", values.get("sentiment", nan)[concept]),
+        pl.Series("words", [_words(after, int(c), space) for c in concept], dtype=pl.String),
+    )
+    return found
+
+
+def _concerns(concepts: Concepts, facts: pl.DataFrame) -> dict[str, npt.NDArray[np.float64]]:
+    """Return, concept by concept, the share of words in entities, and how far its sentences agree in their label."""
+    table = concepts.tokens.select("row", concept=pl.Series(concepts.labels)).filter(pl.col("concept") >= 0)
+    table = table.join(facts, on="row", maintain_order="left")
+    found = {}
+    entity = table.drop_nulls("entity")
+    if entity.height:
+        concept = entity["concept"].to_numpy()
+        n = np.bincount(concept, minlength=concepts.n_concepts)
+        inside = np.bincount(concept, weights=entity["entity"].to_numpy(), minlength=concepts.n_concepts)
+        found["entities"] = np.divide(inside, n, out=np.full(len(n), np.nan), where=n > 0)
+    label = table.drop_nulls("label").unique(["concept", "sentence"], maintain_order=True)
+    if label.height:  # a sentence counts once, its translations too
+        found["sentiment"] = label_agreement(label["label"], label["concept"], concepts.n_concepts)
+    return found
+
+
+def _words(concepts: Concepts, concept: int, space: Sequence[str]) -> str:
+    members = concepts.members(concept)
+    parts = []
+    for language in space:
+        words = members.filter(pl.col("language") == language)["word"].value_counts()
+        words = words.sort(["count", "word"], descending=[True, False])[:_N_WORDS]
+        parts.append(f"{language}: {' '.join(words['word'].to_list())}")
+    return " | ".join(parts)

@@ -1,0 +1,139 @@
+"""Zero-shot scores against alignment with the training language: before fine-tuning, after it, and the change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from isogloss.metrics.transfer import association
+from isogloss.results import Results
+from isogloss.store import Study, read_table, write_table, write_text
+from isogloss.study import beside
+
+# the measures of results that enter, and the column that is compared
+MEASURES = (("calign_mean", "adjusted"), ("calign_soft_mean", "adjusted"), ("colap", "score"))
+WHEN = ("before", "after", "change")
+COLUMNS: dict[str, Any] = {
+    "task": pl.String,
+    "kind": pl.String,
+    "base_model": pl.String,
+    "control": pl.String,
+    "train_language": pl.String,
+    "score_metric": pl.String,
+    "stack": pl.String,
+    "layer": pl.Int64,
+    "measure": pl.String,
+    "when": pl.String,
+    "n": pl.Int64,
+    "rho": pl.Float64,
+    "ci_low": pl.Float64,
+    "ci_high": pl.Float64,
+    "p_value": pl.Float64,
+    "slope": pl.Float64,
+    "error": pl.Float64,
+    "error_of_mean": pl.Float64,
+    "languages": pl.String,
+}
+_MAIN = {"ner": "f1", "sentiment": "macro_f1", "translation": "chrf"}
+
+
+def explain_transfer(root: Path, *, companions: bool) -> dict[str, Any]:
+    """Write transfer.parquet and transfer.csv: how each measure goes with the zero-shot scores over languages."""
+    study = Study(root)
+    points = transfer_points(root, companions=companions)
+    keys = [
+        "task",
+        "kind",
+        "base_model",
+        "control",
+        "train_language",
+        "score_metric",
+        "stack",
+        "layer",
+        "measure",
+    ]
+    rows = []
+    for key, own in points.group_by(keys, maintain_order=True):
+        place = dict(zip(keys, key, strict=True))
+        for when in WHEN:
+            if own[when].null_count() == own.height:
+                continue
+            found = association(own[when].fill_null(float("nan")), own["score"])
+            names = " ".join(own["language"].to_list())
+            rows.append(place | {"when": when, **vars(found), "languages": names})
+    table = pl.DataFrame(rows, schema=COLUMNS)
+    write_table(study.transfer_points, points)
+    write_table(study.transfer, table)
+    write_text(study.transfer.with_suffix(".csv"), table.fill_nan(None).write_csv(float_precision=6))
+    return {"n": table.height}
+
+
+def transfer_points(root: Path, *, companions: bool) -> pl.DataFrame:
+    """Return one row a task, training language, target language, layer and measure, seeds averaged.
+
+    Columns ``task, kind, base_model, control, train_language, score_metric, stack, layer, measure, language, score,
+    before, after, change``.
+    """
+    study = Study(root)
+    scores = read_table(study.task_scores, ["model", "language", "metric", "score", "zero_shot"]).filter(
+        "zero_shot"
+    )
+    scores = scores.filter(pl.col("metric") == pl.col("kind").replace_strict(_MAIN))
+    measured = [_values(Results.read(study.results).table, metric, column) for metric, column in MEASURES]
+    if companions:
+        table = read_table(study.companions, beside.COLUMNS)
+        measured.append(table.select(*_KEYS, "measure", value="score"))
+    values = pl.concat([t for t in measured if t.height], how="vertical_relaxed")
+    both = (
+        pl.concat(  # a pair is stored once; a language may stand on either side
+            [values, values.rename({"source": "target", "target": "source"}).select(values.columns)]
+        )
+        .group_by([*_KEYS, "measure"], maintain_order=True)
+        .agg(pl.col("value").mean())
+    )
+    rows = scores.with_columns(pl.col("train_languages").str.split("+").alias("train_language")).explode(
+        "train_language"
+    )
+    names = {"language": "target", "train_language": "source"}
+    rows = rows.rename(names)
+    after = rows.join(both, on=["model", "source", "target"]).rename({"value": "after"})
+    before = both.rename({"model": "base_model", "value": "before"})
+    found = after.join(before, on=["base_model", "stack", "layer", "source", "target", "measure"], how="left")
+    found = found.with_columns((pl.col("after") - pl.col("before")).alias("change"))
+    keys = [
+        "task",
+        "kind",
+        "base_model",
+        "control",
+        "source",
+        "metric",
+        "stack",
+        "layer",
+        "measure",
+        "target",
+    ]
+    return (
+        found.group_by(keys, maintain_order=True)
+        .agg(pl.col(name).fill_nan(None).mean() for name in ("score", *WHEN))
+        .rename({"source": "train_language", "metric": "score_metric", "target": "language"})
+        .sort(["task", "control", "train_language", "measure", "stack", "layer", "language"])
+    )
+
+
+_KEYS = ["model", "stack", "layer", "source", "target"]
+
+
+def _values(table: pl.DataFrame, metric: str, column: str) -> pl.DataFrame:
+    """Return a metric of the first clustering and theta of a study."""
+    own = table.filter(pl.col("metric") == metric)
+    if own.is_empty():
+        return pl.DataFrame()
+    first = own.row(0, named=True)
+    for name in ("method", "n_concepts", "seed"):
+        own = own.filter(pl.col(name) == first[name])
+    own = own.filter(
+        pl.col("theta").fill_nan(-1) == (-1 if first["theta"] != first["theta"] else first["theta"])
+    )
+    return own.select(*_KEYS, pl.lit(metric).alias("measure"), pl.col(column).alias("value"))

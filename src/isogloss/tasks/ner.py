@@ -1,0 +1,132 @@
+"""Named entities: a label for every word, at its first subword."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+
+from isogloss.corpus import Corpus
+from isogloss.errors import InputError
+from isogloss.extraction.subwords import lines_of, tokenise
+from isogloss.metrics.task_scores import TaskScore, score_entities
+from isogloss.models import Loaded
+from isogloss.tasks.batches import IGNORED, Example, in_batches, inputs, pad
+
+_WINDOW = 4096  # lines tokenised at a time
+
+
+@dataclass(frozen=True)
+class Ner:
+    """Named entity recognition.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        IOB2 tags, ``"O"`` first.
+    """
+
+    labels: tuple[str, ...]
+    target: str | None = None
+    kind: ClassVar[str] = "ner"
+    head: ClassVar[str] = "tokens"
+    main: ClassVar[str] = "f1"
+
+    @classmethod
+    def of(cls, corpus: Corpus, *, target: str | None = None) -> Ner:  # noqa: ARG003  one form for all tasks
+        """Take the labels from a corpus with a word column ``ner``."""
+        check_tags(corpus)
+        found = set(corpus.words["ner"].drop_nulls().unique().to_list())
+        kinds = sorted({tag[2:] for tag in found if tag != "O"})
+        if not kinds:
+            raise InputError("The training data have no entity: every tag is O.")
+        return cls(("O", *(f"{mark}-{kind}" for kind in kinds for mark in "BI")))
+
+    def check(self, corpus: Corpus) -> None:
+        """Refuse a corpus without tags."""
+        check_tags(corpus)
+
+    def languages(self, corpus: Corpus) -> tuple[str, ...]:
+        """Return the languages that are read."""
+        return corpus.languages
+
+    def examples(self, model: Loaded, corpus: Corpus) -> list[Example]:
+        """Return one example a sentence; a word whose tag the training data lacked counts as O in training only."""
+        check_tags(corpus)
+        number = {label: i for i, label in enumerate(self.labels)}
+        lines = lines_of(corpus, {})
+        tags = corpus.words["ner"].to_list()
+        languages = corpus.sentences["language"].to_list()
+        found: list[Example] = []
+        for begin in range(0, len(lines), _WINDOW):
+            window = range(begin, min(begin + _WINDOW, len(lines)))
+            subwords = tokenise(lines, window, model)
+            for i, line in enumerate(window):
+                low, high = (int(x) for x in lines.bounds[line : line + 2])
+                own = tags[low:high]
+                if high == low or None in own:  # not annotated
+                    continue
+                here = subwords.line(i)
+                owner = subwords.owners[here]
+                words, places = np.unique(owner, return_index=True)
+                firsts = np.full(high - low, -1)
+                firsts[words[words >= 0] - low] = places[words >= 0]
+                labels = np.full(len(owner), IGNORED)
+                seen = np.flatnonzero(firsts >= 0)
+                labels[firsts[seen]] = [number.get(own[k], 0) for k in seen]
+                found.append(
+                    {
+                        "input_ids": subwords.ids[here].tolist(),
+                        "labels": labels.tolist(),
+                        "firsts": firsts,
+                        "tags": own,
+                        "language": languages[line],
+                    }
+                )
+        return found
+
+    def collate(self, examples: Sequence[Example], *, pad_id: int) -> dict[str, Any]:
+        """Return a padded batch."""
+        return inputs(examples, pad_id) | {"labels": pad([x["labels"] for x in examples], IGNORED)}
+
+    def predict(self, model: Loaded, examples: Sequence[Example]) -> tuple[list[list[str]], float]:
+        """Return the tags of every example's words, and the mean loss; a word without a subword is O."""
+        import torch
+
+        found: list[list[str]] = [[] for _ in examples]
+        total = n = 0.0
+        for batch in in_batches(examples):
+            given = self.collate([examples[i] for i in batch], pad_id=model.pad_id)
+            with torch.inference_mode():
+                output = model.module(**{name: value.to(model.device) for name, value in given.items()})
+            known = int((given["labels"] != IGNORED).sum())
+            if known:
+                total, n = total + float(output.loss) * known, n + known
+            best = output.logits.argmax(dim=-1).cpu().numpy()
+            for row, i in zip(best, batch, strict=True):
+                found[i] = [self.labels[row[k]] if k >= 0 else "O" for k in examples[i]["firsts"]]
+        return found, total / n if n else float("nan")
+
+    def score(
+        self, examples: Sequence[Example], predicted: Sequence[Any], *, n_bootstrap: int
+    ) -> list[TaskScore]:
+        """Return the scores of predictions."""
+        return score_entities([x["tags"] for x in examples], predicted, n_bootstrap=n_bootstrap)
+
+    def shuffled(self, corpus: Corpus, generator: np.random.Generator) -> Corpus:
+        """Return the corpus with its tags dealt to words of any sentence: a control that teaches no entity."""
+        from dataclasses import replace
+
+        tags = corpus.words["ner"].to_numpy()
+        return replace(corpus, words=corpus.words.with_columns(pl.Series("ner", generator.permutation(tags))))
+
+
+def check_tags(corpus: Corpus) -> None:
+    """Refuse a corpus without tags."""
+    if "ner" not in corpus.words.columns:
+        raise InputError(
+            "There are no entity tags. Give CoNLL columns with a column 'ner', or JSONL with 'tokens' and 'ner_tags'."
+        )

@@ -1,0 +1,151 @@
+"""Translation of one or several languages into one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+
+from isogloss.corpus import Corpus
+from isogloss.errors import UsageError, unknown
+from isogloss.metrics.task_scores import TaskScore, score_translations
+from isogloss.models import Loaded, encode
+from isogloss.tasks.batches import IGNORED, Example, in_batches, inputs, pad
+
+_LONGER, _MORE = 1.5, 10  # a translation has at most 1.5 times the source's subwords, and 10
+
+
+@dataclass(frozen=True)
+class Translation:
+    """Translation into the target language.
+
+    Attributes
+    ----------
+    target : str
+    """
+
+    labels: tuple[str, ...]
+    target: str
+    kind: ClassVar[str] = "translation"
+    head: ClassVar[str] = "translation"
+    main: ClassVar[str] = "chrf"
+
+    @classmethod
+    def of(cls, corpus: Corpus, *, target: str | None = None) -> Translation:
+        """Check that the corpus has the target and something to translate.
+
+        Raises
+        ------
+        UsageError
+            If the corpus is not parallel, or lacks the target or a second language.
+        """
+        if target is None:
+            raise UsageError("Translation needs a target: the language to translate into.")
+        if target not in corpus.languages:
+            raise unknown("target", target, corpus.languages)
+        if len(corpus.languages) < 2 or not corpus.parallel:
+            raise UsageError("Translation needs parallel text in the target and another language.")
+        return cls((), target)
+
+    def check(self, corpus: Corpus) -> None:
+        """Refuse a corpus without the target or anything to translate."""
+        self.of(corpus, target=self.target)
+
+    def languages(self, corpus: Corpus) -> tuple[str, ...]:
+        """Return the languages that are read."""
+        return tuple(x for x in corpus.languages if x != self.target)
+
+    def examples(self, model: Loaded, corpus: Corpus) -> list[Example]:
+        """Return one example a sentence and source language."""
+        self.check(corpus)
+        numbers = corpus.sentences.select("language", "sentence", "text")
+        into = numbers.filter(pl.col("language") == self.target).select("sentence", reference="text")
+        found: list[Example] = []
+        for language in self.languages(corpus):
+            own = numbers.filter(pl.col("language") == language).join(
+                into, on="sentence", maintain_order="left"
+            )
+            sources, references = own["text"].to_list(), own["reference"].to_list()
+            read = encode(model, sources, language=language)
+            written = self._targets(model, references)
+            for x, ids, source, reference in zip(read, written, sources, references, strict=True):
+                found.append(
+                    {
+                        "input_ids": x.ids,
+                        "labels": ids,
+                        "n_labels": len(ids),
+                        "source": source,
+                        "reference": reference,
+                        "language": language,
+                    }
+                )
+        return found
+
+    def _targets(self, model: Loaded, texts: Sequence[str]) -> list[list[int]]:
+        limit: dict[str, Any] = {}
+        if model.max_length is not None:
+            limit = {"truncation": True, "max_length": model.max_length}
+        ids = model.tokenizer(text_target=list(texts), **limit)["input_ids"]
+        end = model.tokenizer.eos_token_id
+        return [row if end is None or (row and row[-1] == end) or model.codes else [*row, end] for row in ids]
+
+    def collate(self, examples: Sequence[Example], *, pad_id: int) -> dict[str, Any]:
+        """Return a padded batch; the module shifts the labels to make the decoder's inputs."""
+        return inputs(examples, pad_id) | {"labels": pad([x["labels"] for x in examples], IGNORED)}
+
+    def predict(self, model: Loaded, examples: Sequence[Example]) -> tuple[list[str], float]:
+        """Return the greedy translation of every example, and the mean loss a target subword."""
+        import torch
+
+        found = [""] * len(examples)
+        total = n = 0.0
+        options: dict[str, Any] = {"do_sample": False, "num_beams": 1}
+        module: Any = model.module
+        config = module.config
+        # transformers makes as many places in the cache as the encoder has blocks
+        if getattr(config, "num_decoder_layers", None) not in (None, config.num_hidden_layers):
+            options["use_cache"] = False
+        if model.codes:
+            code = model.codes[self.target]
+            options["forced_bos_token_id"] = model.tokenizer.convert_tokens_to_ids(code)
+        for batch in in_batches(examples):
+            given = self.collate([examples[i] for i in batch], pad_id=model.pad_id)
+            given = {name: value.to(model.device) for name, value in given.items()}
+            known = int((given["labels"] != IGNORED).sum())
+            with torch.inference_mode():
+                total += float(model.module(**given).loss) * known
+                longest = int(given["input_ids"].shape[1] * _LONGER) + _MORE
+                made = module.generate(
+                    input_ids=given["input_ids"],
+                    attention_mask=given["attention_mask"],
+                    max_new_tokens=longest,
+                    **options,
+                )
+            n += known
+            texts = model.tokenizer.batch_decode(made, skip_special_tokens=True)
+            for text, i in zip(texts, batch, strict=True):
+                found[i] = text
+        return found, total / n
+
+    def score(
+        self, examples: Sequence[Example], predicted: Sequence[Any], *, n_bootstrap: int
+    ) -> list[TaskScore]:
+        """Return the scores of predictions."""
+        return score_translations(
+            [x["reference"] for x in examples],
+            predicted,
+            [x["source"] for x in examples],
+            language=self.target,
+            n_bootstrap=n_bootstrap,
+        )
+
+    def shuffled(self, corpus: Corpus, generator: np.random.Generator) -> Corpus:
+        """Return the corpus with its target lines in any order: a control that teaches no translation."""
+        table = corpus.sentences
+        mine = (table["language"] == self.target).to_numpy()
+        texts = table["text"].to_numpy().copy()
+        texts[mine] = generator.permutation(texts[mine])
+        return replace(corpus, sentences=table.with_columns(pl.Series("text", texts, dtype=pl.String)))

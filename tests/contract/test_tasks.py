@@ -1,0 +1,210 @@
+"""Every task on every family of models: it learns what can be learnt, is scored, and its states can be extracted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("accelerate")
+
+from isogloss.corpus import Corpus
+from isogloss.errors import InputError, UsageError
+from isogloss.extraction import extract
+from isogloss.models import Lora, Training
+from isogloss.tasks import FineTuned, evaluate, finetune
+from isogloss.tasks.sentiment import Sentiment
+from tiny_models import FAMILIES, SEQ2SEQ, make
+
+NOT_FOR_TOKENS = {"mbart", "nllb", "gemma"}  # transformers has no such head for them
+NOT_FOR_SENTENCES = {"nllb"}
+SHORT = Training(
+    epochs=12, rate=3e-3, batch_size=8, evaluations=2, patience=9, weight_decay=0.0, max_length=40
+)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory):
+    made: dict[str, Path] = {}
+
+    def get(family: str) -> Path:
+        if family not in made:
+            made[family] = make(family, tmp_path_factory.mktemp("families") / family)
+        return made[family]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Corpus]:
+    """Sentences in which 'river' and 'fluss' are places; with 'old' or 'alte' they are good, else bad."""
+    generator = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("data")
+    words = {"en": ("the", "old", "green", "river"), "de": ("das", "alte", "haus", "fluss")}
+    draws = [(generator.random() < 0.5, generator.random() < 0.5) for _ in range(40)]
+    for language, (the, old, other, river) in words.items():
+        lines = []
+        for good, place in draws:
+            tokens = [the, old if good else other, river if place else the, other]
+            tags = ["B-LOC" if token == river else "O" for token in tokens]
+            row = {"tokens": tokens, "ner_tags": tags, "label": "good" if good else "bad"}
+            lines.append(json.dumps(row, ensure_ascii=False))
+        (folder / f"{language}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    both = Corpus.read({language: folder / f"{language}.jsonl" for language in words})
+    return {"both": both, "en": both.restrict(languages=["en"])}
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in NOT_FOR_TOKENS])
+def test_entities_are_learnt(family, tiny, data, tmp_path) -> None:
+    tuned = finetune(
+        tiny(family), "ner", train=data["en"], out=tmp_path / "ner", settings=SHORT, device="cpu"
+    )
+    assert tuned.labels == ("O", "B-LOC", "I-LOC") and tuned.languages == ("en",)
+    table = evaluate(tuned, data["both"], n_bootstrap=50, device="cpu")
+    assert table["language"].to_list() == ["en", "de"] and table["zero_shot"].to_list() == [False, True]
+    assert table["score"][0] > 0.6
+    curve = tuned.curve
+    losses = curve["loss"].drop_nulls()
+    assert losses[-1] < losses[0] and curve["dev_score"].drop_nulls().max() == tuned.dev_score
+    states = extract(data["both"], tuned.model, out=tmp_path / "study", device="cpu", stack=_stack(family))
+    before = extract(data["both"], tiny(family), out=tmp_path / "before", device="cpu", stack=_stack(family))
+    last = max(states.arrays)
+    a, b = (np.asarray(s.arrays[last], dtype=np.float32) for s in (states, before))
+    assert a.shape == b.shape and np.isfinite(a).all()
+    assert not np.allclose(a, b, atol=1e-3)  # fine-tuning changed them
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in NOT_FOR_SENTENCES])
+def test_sentiment_is_learnt(family, tiny, data, tmp_path) -> None:
+    tuned = finetune(
+        tiny(family),
+        "sentiment",
+        train=data["en"],
+        out=tmp_path / "sentiment",
+        settings=SHORT,
+        device="cpu",
+    )
+    table = evaluate(tuned, data["en"], n_bootstrap=50, device="cpu")
+    scores = dict(table.select("metric", "score").iter_rows())
+    assert scores["accuracy"] > 0.75 and tuned.labels == ("bad", "good")
+    extract(data["en"], tuned.model, out=tmp_path / "study", device="cpu", layers=[0], stack=_stack(family))
+
+
+@pytest.mark.parametrize("family", SEQ2SEQ)
+def test_translation_is_learnt(family, tiny, data, tmp_path) -> None:
+    pytest.importorskip("sacrebleu")
+    tuned = finetune(
+        tiny(family),
+        "translation",
+        train=data["both"],
+        dev=data["both"],
+        target="de",
+        out=tmp_path / "mt",
+        settings=Training(epochs=60, rate=1e-2, batch_size=8, evaluations=2, patience=9, max_length=40),
+        device="cpu",
+    )
+    assert tuned.languages == ("en",) and tuned.target == "de"
+    table = evaluate(tuned, data["both"], n_bootstrap=50, device="cpu")
+    assert table["language"].unique().to_list() == ["en"]
+    chrf = table.row(1, named=True)
+    assert chrf["metric"] == "chrf" and chrf["score"] > chrf["baseline"] + 0.1
+    for stack in ("encoder", "decoder"):
+        extract(data["both"], tuned.model, out=tmp_path / stack, device="cpu", stack=stack)
+
+
+def test_lora_is_merged_and_learns(tiny, data, tmp_path) -> None:
+    pytest.importorskip("peft")
+    tuned = finetune(
+        tiny("bert"),
+        "sentiment",
+        train=data["en"],
+        out=tmp_path / "lora",
+        settings=replace(SHORT, epochs=30, rate=2e-2),
+        lora=Lora(rank=4, alpha=16),
+        device="cpu",
+    )
+    assert not list(tuned.model.glob("adapter*"))
+    assert evaluate(tuned, data["en"], n_bootstrap=0, device="cpu")["score"][0] > 0.7
+    extract(data["en"], tuned.model, out=tmp_path / "study", device="cpu")
+
+
+def test_finished_is_opened_and_other_settings_run_again(tiny, data, tmp_path, monkeypatch) -> None:
+    settings = Training(epochs=1, rate=1e-3, batch_size=8, evaluations=1)
+    call = {"train": data["en"], "out": tmp_path / "ner", "device": "cpu"}
+    first = finetune(tiny("bert"), "ner", settings=settings, **call)
+    assert FineTuned.open(tmp_path / "ner") == first
+    written = (first.model / "model.safetensors").stat().st_mtime_ns
+    assert finetune(tiny("bert"), "ner", settings=settings, **call) == first
+    assert (first.model / "model.safetensors").stat().st_mtime_ns == written
+    other = finetune(tiny("bert"), "ner", settings=settings, seed=1, **call)
+    assert other.key != first.key and (first.model / "model.safetensors").stat().st_mtime_ns != written
+    assert sorted(p.name for p in (tmp_path / "ner").iterdir() if not p.name.startswith(".")) == [
+        *("curve.parquet", "model", "task.json"),
+    ]
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(tiny, data, tmp_path, monkeypatch) -> None:
+    settings = Training(epochs=4, rate=1e-3, batch_size=8, evaluations=4, patience=9)
+    call = {"train": data["en"], "settings": settings, "device": "cpu"}
+    whole = finetune(tiny("bert"), "sentiment", out=tmp_path / "whole", **call)
+    judge, calls = Sentiment.predict, []
+
+    def dies(self, *given):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return judge(self, *given)
+
+    monkeypatch.setattr(Sentiment, "predict", dies)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(tiny("bert"), "sentiment", out=tmp_path / "cut", **call)
+    left = sorted((tmp_path / "cut").glob("checkpoints-*/checkpoint-*"))
+    assert left
+    (left[-1].parent / "checkpoint-999").mkdir()  # what a kill in the middle of saving leaves
+    resumed = finetune(tiny("bert"), "sentiment", out=tmp_path / "cut", **call)
+    assert (whole.best_step, whole.dev_score) == (resumed.best_step, resumed.dev_score)
+    a, b = ((x.model / "model.safetensors").read_bytes() for x in (whole, resumed))
+    assert a == b
+
+
+def test_shuffled_labels_teach_nothing_that_holds(tiny, data, tmp_path) -> None:
+    call = {"train": data["en"], "dev": data["en"], "settings": SHORT, "device": "cpu"}
+    true = finetune(tiny("bert"), "sentiment", out=tmp_path / "true", **call)
+    control = finetune(tiny("bert"), "sentiment", out=tmp_path / "control", shuffled=True, **call)
+    scores = [evaluate(x, data["en"], n_bootstrap=0, device="cpu")["score"][0] for x in (true, control)]
+    assert scores[0] > scores[1] + 0.1
+
+
+def test_what_does_not_fit_is_refused_before_training(tiny, data, tmp_path) -> None:
+    plain = Corpus.from_texts({"en": ["the old house", "water"]})
+    out = tmp_path / "out"
+    with pytest.raises(UsageError, match=r"unknown task 'nerr'\. Did you mean 'ner'"):
+        finetune(tiny("bert"), "nerr", train=data["en"], out=out)
+    with pytest.raises(InputError, match="no entity tags"):
+        finetune(tiny("bert"), "ner", train=plain, out=out)
+    with pytest.raises(InputError, match="There are no labels"):
+        finetune(tiny("bert"), "sentiment", train=plain, out=out)
+    with pytest.raises(UsageError, match="needs a target"):
+        finetune(tiny("mt5"), "translation", train=data["both"], out=out)
+    with pytest.raises(UsageError, match="unknown target 'fr'"):
+        finetune(tiny("mt5"), "translation", train=data["both"], target="fr", out=out)
+    with pytest.raises(InputError, match="no head for translation"):
+        finetune(tiny("bert"), "translation", train=data["both"], target="de", out=out)
+    assert not (out / "model").exists()
+
+
+def test_labels_never_trained_on_are_named(tiny, data, tmp_path) -> None:
+    settings = Training(epochs=1, batch_size=8, evaluations=1)
+    tuned = finetune(
+        tiny("bert"), "sentiment", train=data["en"], out=tmp_path / "s", settings=settings, device="cpu"
+    )
+    (tmp_path / "odd.jsonl").write_text('{"text": "the old house", "label": "odd"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="label 'odd' of en is not among those trained on: bad, good"):
+        evaluate(tuned, Corpus.read({"en": tmp_path / "odd.jsonl"}))
+
+
+def _stack(family: str) -> str | None:
+    return "encoder" if family in SEQ2SEQ else None
