@@ -132,10 +132,10 @@ def test_several_numbers_of_concepts_cost_one_tree(
     assert sorted(found.table["n_concepts"].unique()) == [20, 30, 60]
     after = markers(finished)
     new = set(after) - set(before)
-    assert {name.split("/")[0] for name in new} == {"concepts", "metrics", "labels"}
+    assert {name.split("/")[0] for name in new} == {"concepts", "metrics", "labels", "movement"}
     assert all("ward-k20-" in name or "ward-k60-" in name for name in new)
-    gathered = {"plan.json", "results.json", "labels.json", "companions_correlations.json"}
-    assert {k for k in before if after[k] != before[k]} <= gathered
+    tables = ("plan", "results", "labels", "movement", "companions_correlations")
+    assert {k for k in before if after[k] != before[k]} <= {f"{name}.json" for name in tables}
     alone = ig.run_study(study_file(discovery={"n_concepts": 60}), out=tmp_path / "alone", workers=1)
     assert found.table.filter(pl.col("n_concepts") == 60).equals(alone.table)
     tree = finished / "trees/starter/encoder/ward-s0/layer_04/en+de.parquet"
@@ -159,8 +159,10 @@ def test_a_new_theta_measures_again_and_discovers_nothing(finished: Path, study_
     results = ig.run_study(changed, out=finished, workers=1)
     after = markers(finished)
     again = {name.split("/")[0] for name in after if after[name] != before.get(name)}
-    tables = {"results.json", "labels.json", "companions_correlations.json"}
-    assert again == {"metrics", "labels", "plan.json"} | tables  # the first theta splits by label, too
+    tables = {"results.json", "labels.json", "movement.json", "companions_correlations.json"}
+    assert (
+        again == {"metrics", "labels", "movement", "plan.json"} | tables
+    )  # the first theta splits by label, too
     assert results.only(metric="calign")["theta"].unique().to_list() == [0.6]
 
 

@@ -19,6 +19,7 @@ from isogloss import models
 from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction import extract, open_states, pooling, states_key
+from isogloss.extraction.passes import sensible_threads
 from isogloss.extraction.subwords import owners
 from isogloss.store import Study
 from tiny_models import LIMIT, LINES, corpus_of, naive_owner
@@ -386,3 +387,16 @@ def test_what_is_recorded(tiny_model, tmp_path):
     assert info["n_tokens"] == corpus_of(LINES).words.height
     assert info["wall_seconds"] > 0
     assert info["peak_memory_mb"] > 10
+
+
+def test_torch_takes_no_more_threads_than_it_is_allowed_whatever_ran_before(monkeypatch):
+    """A parallel loop of numba leaves torch with as many as there are cores; other threads are other last bits."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with sensible_threads("cpu"):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

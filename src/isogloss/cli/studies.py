@@ -141,7 +141,8 @@ def compare(
     table = differences(folder, first, second)
     if out is not None:
         write_text(out, table.fill_nan(None).write_csv(float_precision=6))
-    rows = table.filter(table["metric"].is_in(["calign_mean", "calign_soft_mean", "colap", "colap_group"]))
+    shown = table["metric"].is_in(["calign_mean", "calign_soft_mean", "colap", "colap_group"])
+    rows = table.filter(shown & ((table["of"] == "adjusted") | table["metric"].str.starts_with("colap")))
     lines = [f"{'metric':17} {'layer':>5} {'pair':14} {'difference':>10}  {'95 %':16} {'q':>6}"]
     for r in rows.iter_rows(named=True):
         pair = "-".join(x for x in (r["source"], r["target"]) if x)

@@ -288,13 +288,18 @@ def _halve(state: Progress, batch: Ints, costs: Ints, model: models.Loaded, erro
 
 @contextlib.contextmanager
 def sensible_threads(device: str) -> Iterator[None]:
-    """Hold torch to the cores that this process may use: a container's quota is less than it counts."""
+    """Hold torch to the cores that this process may use: a container's quota is less than it counts.
+
+    ``OMP_NUM_THREADS`` is held to as well: a parallel loop of numba raises torch's number, and with it the last bits of
+    states would depend on what ran before.
+    """
     import joblib
     import torch
 
     before = torch.get_num_threads()
-    cores = joblib.cpu_count(only_physical_cores=True)
-    if device == "cpu" and cores < before and "OMP_NUM_THREADS" not in os.environ:
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    cores = int(allowed) if allowed.isdigit() else joblib.cpu_count(only_physical_cores=True)
+    if device == "cpu" and 0 < cores < before:
         torch.set_num_threads(cores)
     try:
         yield

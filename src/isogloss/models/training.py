@@ -73,13 +73,14 @@ def train_head(
     *,
     folder: Path,
     seed: int = 0,
+    keep: Literal["best", "last"] = "best",
 ) -> pl.DataFrame:
-    """Train in place, keeping the weights with the best score; an interrupted run goes on in its folder.
+    """Train in place; an interrupted run goes on in its folder.
 
     Parameters
     ----------
     model : Loaded
-        From `load_head`; its module holds the best weights afterwards.
+        From `load_head`; its module holds the weights that are kept afterwards.
     examples : sequence of mappings
         With ``input_ids`` and what `collate` reads.
     collate : callable
@@ -92,6 +93,8 @@ def train_head(
         For checkpoints.
     seed : int
         Of the order of the examples and of dropout.
+    keep : {"best", "last"}
+        The weights with the best score, ending early without a better one; or the last ones of the whole training.
 
     Returns
     -------
@@ -140,7 +143,7 @@ def train_head(
         save_strategy="steps",
         save_steps=every,
         save_total_limit=2,
-        load_best_model_at_end=True,
+        load_best_model_at_end=keep == "best",
         metric_for_best_model="score",
         greater_is_better=True,
         logging_strategy="steps",
@@ -168,7 +171,7 @@ def train_head(
             train_dataset=list(examples),
             eval_dataset=[],  # the judge has its own
             data_collator=collate,
-            callbacks=[EarlyStoppingCallback(settings.patience), _Advance()],
+            callbacks=[_Advance(), *([EarlyStoppingCallback(settings.patience)] if keep == "best" else [])],
         )
         trainer.remove_callback(PrinterCallback)
         last = _last_checkpoint(folder)

@@ -16,7 +16,14 @@ from isogloss.plots.labels import label_panels, shared_panels
 from isogloss.plots.robustness import robustness_map
 from isogloss.plots.rows import RUN, languages, run_labels
 from isogloss.plots.training import loss_curve, retrieval_curves
-from isogloss.plots.tuning import curve_chart, difference_chart, fate_chart, score_chart, transfer_chart
+from isogloss.plots.tuning import (
+    MAIN_SCORES,
+    curve_chart,
+    difference_chart,
+    fate_chart,
+    score_chart,
+    transfer_chart,
+)
 from isogloss.results import Results
 from isogloss.store import Study, atomic, folder_name
 
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
     from isogloss.study import FinishedStudy, Run
 
 __all__ = [
+    "MAIN_SCORES",
     "beside_charts",
     "companion_panels",
     "curve_chart",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import altair as alt
@@ -22,7 +23,7 @@ _TITLES = {
     "colap": "COLAP",
 }
 _FATES = {"kept": "kept", "split": "split", "merged": "merged", "gone": "gone"}
-_MAIN = ("f1", "macro_f1", "bleu")
+MAIN_SCORES = ("f1", "macro_f1", "bleu")  # one a task
 
 
 def score_chart(scores: pl.DataFrame) -> alt.FacetChart:
@@ -33,7 +34,7 @@ def score_chart(scores: pl.DataFrame) -> alt.FacetChart:
     scores : polars.DataFrame
         ``tasks.parquet`` of a study.
     """
-    table = scores.filter(pl.col("metric").is_in(_MAIN)).with_columns(
+    table = scores.filter(pl.col("metric").is_in(MAIN_SCORES)).with_columns(
         pl.concat_str(
             pl.col("task"),
             pl.col("metric").replace(_TITLES),
@@ -46,8 +47,8 @@ def score_chart(scores: pl.DataFrame) -> alt.FacetChart:
         pl.col("score", "ci_low", "ci_high").fill_nan(None),
     )
     there = scores["language"].unique(maintain_order=True).to_list()
-    base = alt.Chart().encode(
-        alt.Y("language:N", title=None, sort=there),
+    plain = alt.Chart().encode(alt.Y("language:N", title=None, sort=there))
+    base = plain.encode(
         alt.Color(
             "labels:N",
             scale=alt.Scale(domain=["trained", "shuffled labels"], range=[BLUE, ORANGE]),
@@ -62,7 +63,7 @@ def score_chart(scores: pl.DataFrame) -> alt.FacetChart:
         "n:Q",
     ]
     layers = [
-        base.mark_tick(color="#999", thickness=2, size=14).encode(alt.X("baseline:Q")),
+        plain.mark_tick(color="#999", thickness=2, size=14).encode(alt.X("baseline:Q")),
         base.mark_rule(strokeWidth=2, opacity=0.45).encode(alt.X("ci_low:Q", title=None), x2="ci_high:Q"),
         base.mark_point(filled=True, size=46, opacity=1).encode(
             alt.X("score:Q", title=None, scale=alt.Scale(domain=[0, 1])),
@@ -79,9 +80,7 @@ def score_chart(scores: pl.DataFrame) -> alt.FacetChart:
     chart = alt.LayerChart(layer=layers).properties(
         width=_WIDTH + 40, height=20 * len(there), data=alt.InlineData(values=table.to_dicts())
     )
-    return _facet(
-        chart, table, "Scores by language", "95% intervals over sentences; grey tick: without a model"
-    )
+    return _facet(chart, table, "Scores by language", "95% intervals over sentences; grey: without a model")
 
 
 def curve_chart(curves: pl.DataFrame) -> alt.FacetChart:
@@ -128,7 +127,8 @@ def difference_chart(differences: pl.DataFrame, *, thetas: Mapping[str, float]) 
     """
     parts = []
     for metric, key in (("calign_mean", "calign"), ("calign_soft_mean", ""), ("colap", "colap")):
-        own = differences.filter(pl.col("metric") == metric)
+        of = "score" if metric == "colap" else "adjusted"
+        own = differences.filter((pl.col("metric") == metric) & (pl.col("of") == of))
         if key:
             own = own.filter((pl.col("theta") - thetas[key]).abs() < 1e-9)
         parts.append(own)
@@ -139,22 +139,30 @@ def difference_chart(differences: pl.DataFrame, *, thetas: Mapping[str, float]) 
         pl.concat_str("source", "target", separator="–").alias("pair"),
         pl.concat_str(
             pl.col("model"),
-            pl.col("metric").replace({**_TITLES, "calign_mean": "CALIGN", "calign_soft_mean": "CALIGN soft"}),
+            pl.col("metric").replace(_TITLES),
             separator=": ",
         ).alias("panel"),
         pl.col("difference", "ci_low", "ci_high").fill_nan(None),
         (pl.col("q_value") < 0.05).alias("sure"),
     ).drop_nulls("difference")
-    columns = ["panel", "pair", "layer", "difference", "ci_low", "ci_high", "p_value", "q_value", "sure"]
+    layers_there = table["layer"].unique().sort().to_list()
+    gap = min((b - a for a, b in pairwise(layers_there)), default=1)
+    n_pairs = table["pair"].n_unique()
+    aside = (pl.col("pair").rank("dense") - (n_pairs + 1) / 2) / max(n_pairs, 2) * 0.6 * gap
+    table = table.with_columns((pl.col("layer") + aside).alias("x"))
+    columns = ["panel", "pair", "layer", "x", "difference", "ci_low", "ci_high", "p_value", "q_value", "sure"]
     means = table.group_by("panel", "layer", maintain_order=True).agg(pl.col("difference").mean())
-    base = alt.Chart().encode(alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0)))
+    means = means.with_columns(x=pl.col("layer").cast(pl.Float64))
+    ends = [layers_there[0] - gap / 2, layers_there[-1] + gap / 2]
+    axis = alt.Axis(values=layers_there, grid=False, format="d")
+    base = alt.Chart().encode(
+        alt.X("x:Q", title="layer", axis=axis, scale=alt.Scale(domain=ends, nice=False))
+    )
     pairs = base.transform_filter("isValid(datum.pair)")
     tips = ["pair:N", "layer:O", *_numbers("difference", "ci_low", "ci_high", "q_value")]
     layers = [
         alt.Chart().mark_rule(color="#999", strokeDash=[3, 3]).encode(y=alt.datum(0)),
-        pairs.mark_rule(strokeWidth=1, opacity=0.3).encode(
-            alt.Y("ci_low:Q", title=None), y2="ci_high:Q", xOffset="pair:N"
-        ),
+        pairs.mark_rule(strokeWidth=1, opacity=0.3).encode(alt.Y("ci_low:Q", title=None), y2="ci_high:Q"),
         pairs.mark_circle(size=18, opacity=0.9).encode(
             alt.Y("difference:Q", title=None),
             alt.Color(
@@ -164,7 +172,6 @@ def difference_chart(differences: pl.DataFrame, *, thetas: Mapping[str, float]) 
                     title=None, orient="top", labelExpr="datum.label == 'true' ? 'q < 0.05' : 'not sure'"
                 ),
             ),
-            xOffset="pair:N",
             tooltip=tips,
         ),
         base.transform_filter("!isValid(datum.pair)")
@@ -178,7 +185,7 @@ def difference_chart(differences: pl.DataFrame, *, thetas: Mapping[str, float]) 
     note = (
         "after minus before, every pair with its 95% interval on the same resamples; line: mean of the pairs"
     )
-    return _facet(chart, table, "What fine-tuning changed", note, columns=3)
+    return _facet(chart, table, "What fine-tuning changed", note, columns=min(6, table["model"].n_unique()))
 
 
 def fate_chart(fates: pl.DataFrame) -> alt.FacetChart:

@@ -117,9 +117,12 @@ window.addEventListener("unhandledrejection", (event) => { document.documentElem
     const kinds = ["calign", "colap", "calign_pairs", "colap_pairs", "calign_languages", "companions", "labels", "labels_shared"];
     for (const name of ["companions", "labels"]) $(`sec-${name}`).hidden = !own[name];
     const jobs = kinds.map((name) => draw($(`fig-${name}`), own[name]));
-    const robustness = data.charts.study?.robustness;
-    $("sec-robustness").hidden = !robustness;
-    jobs.push(draw($("fig-robustness"), robustness));
+    const whole = data.charts.study ?? {};
+    $("sec-robustness").hidden = !whole.robustness;
+    $("sec-tuning").hidden = !whole.tasks && !whole.differences;
+    for (const name of ["robustness", "tasks", "differences", "movement", "transfer", "training"]) {
+      jobs.push(draw($(`fig-${name}`), whole[name]));
+    }
     $("sec-runs").hidden = !data.charts.all;
     await Promise.all([...jobs, ...["calign", "colap"].map((name) => draw($(`fig-all-${name}`), all[name]))]);
   }

@@ -13,13 +13,23 @@ import polars as pl
 import vl_convert
 
 from isogloss.errors import InputError
-from isogloss.plots import VEGA_LITE, beside_charts, layer_curves, robustness_map, run_charts, theme
+from isogloss.plots import (
+    VEGA_LITE,
+    beside_charts,
+    layer_curves,
+    main_thetas,
+    robustness_map,
+    run_charts,
+    theme,
+    tuning_charts,
+)
 from isogloss.plots.charts import PALETTE
 from isogloss.plots.rows import RUN, run_labels
 from isogloss.report import methods
 from isogloss.report.answer import alignment_answer, overlap_answer, start_layer
 from isogloss.report.explorer import Explorer
 from isogloss.report.paper import methods_paragraph
+from isogloss.report.tuning import tuning
 from isogloss.results import RESULT_COLUMNS, Results
 
 if TYPE_CHECKING:
@@ -69,6 +79,7 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "warnings": methods.warnings(study),
         "runs": methods.runs(study),
         "signatures": methods.signatures(study),
+        "tuning": tuning(study),
         "coverage": methods.coverage(study),
         "paper": f'<pre class="paper">{methods.text(methods_paragraph(study))}</pre>',
         "material": methods.material(study),
@@ -132,8 +143,10 @@ def charts(study: FinishedStudy, runs: list[Results], thetas: dict[str, float]) 
     for i, (run, own) in enumerate(zip(study.runs, runs, strict=True)):
         made = run_charts(own, thetas=thetas) | beside_charts(study, run)
         found[str(i)] = {name: _spec(chart) for name, chart in made.items()}
+    whole: dict[str, Any] = tuning_charts(study.root, thetas=main_thetas(study))
     if study.robustness is not None:
-        found["study"] = {"robustness": _spec(robustness_map(study.robustness))}
+        whole["robustness"] = robustness_map(study.robustness)
+    found["study"] = {name: _spec(chart) for name, chart in whole.items()}
     results = study.results
     there = set(results.table["metric"].to_list())
     if len(runs) > 1:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from isogloss.errors import InputError, UsageError, unknown
@@ -14,7 +15,21 @@ from isogloss.results import RESULT_COLUMNS
 from isogloss.store import Study, read_table, write_table, write_text
 
 _SAME = ("stack", "layer", "metric", "source", "target", "method", "n_concepts", "seed", "theta")
-_KEYS = [name for name in _SAME if name != "layer"]
+_KEYS = ["stack", "metric", "of", "method", "n_concepts", "seed", "theta"]
+_READ = ["model", *_SAME, "score", "chance", "draws"]
+DIFFERENCES: dict[str, Any] = {
+    "stack": pl.String,
+    "layer": pl.Int64,
+    "metric": pl.String,
+    "of": pl.String,
+    "source": pl.String,
+    "target": pl.String,
+    "method": pl.String,
+    "n_concepts": pl.Int64,
+    "seed": pl.Int64,
+    "theta": pl.Float64,
+    **dict.fromkeys(("first", "second", "difference", "ci_low", "ci_high", "p_value"), pl.Float64),
+}
 
 
 def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
@@ -32,8 +47,10 @@ def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        ``stack, layer, metric, source, target, method, n_concepts, seed, theta, first, second, difference, ci_low,
-        ci_high, p_value, q_value``; the q-values are over the layers and pairs of a metric and theta.
+        ``stack, layer, metric, of, source, target, method, n_concepts, seed, theta, first, second, difference, ci_low,
+        ci_high, p_value, q_value``.  Every metric has a row ``of`` its score, and CALIGN also one of its adjusted
+        score: chance levels are taken as they are, and they too may change between models.  The companion measures
+        with draws stand below.  The q-values are over the layers and pairs of a metric and theta.
 
     Raises
     ------
@@ -46,7 +63,11 @@ def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
     parts = sorted((study.root / "metrics").rglob("layer_*.parquet"))
     if not parts:
         raise InputError(f"{root} has no results to compare. Run the study first.")
-    table = pl.concat([read_table(path, [*RESULT_COLUMNS, "draws"]) for path in parts])
+    table = pl.concat(
+        [read_table(path, [*RESULT_COLUMNS, "draws"]).select(*_READ) for path in parts]
+        + [_companions(path) for path in sorted((study.root / "companions").rglob("layer_*.parquet"))],
+        how="vertical_relaxed",
+    )
     models = table["model"].unique().to_list()
     for name in (first, second):
         if name not in models:
@@ -57,7 +78,7 @@ def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
         raise UsageError("The study was run without a bootstrap: set metrics.n_bootstrap and run it again.")
     # NaN, the theta of measures that have none, is no key of a join
     table = table.with_columns(pl.col("theta").fill_nan(None)).drop_nulls("draws")
-    columns = [*_SAME, "score", "draws"]
+    columns = [*_SAME, "score", "chance", "draws"]
     both = (
         table.filter(pl.col("model") == first)
         .select(columns)
@@ -71,12 +92,34 @@ def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
     )
     rows = []
     for row in both.iter_rows(named=True):
-        draws = (np.array(row["draws"]), np.array(row["draws_second"]))
-        found = paired_difference(row["score"], row["score_second"], draws)
-        facts = {"first": row["score"], "second": row["score_second"], **vars(found)}
-        rows.append({name: row[name] for name in _SAME} | facts)
-    result = pl.DataFrame(rows, infer_schema_length=None)
-    return with_q_values(result, _KEYS)
+        for of in ("score", "adjusted") if row["metric"].startswith("calign") else ("score",):
+            one, two = (_values(row, side, of) for side in ("", "_second"))
+            found = paired_difference(one[0], two[0], (one[1:], two[1:]))
+            place = {name: row[name] for name in _SAME} | {"of": of}
+            rows.append(place | {"first": float(one[0]), "second": float(two[0])} | vars(found))
+    result = pl.DataFrame(rows, schema=DIFFERENCES)
+    return with_q_values(result, _KEYS).select(*DIFFERENCES, "q_value")
+
+
+def _values(row: dict[str, Any], side: str, of: str) -> npt.NDArray[np.float64]:
+    """Return a score and its draws, or both above chance."""
+    values = np.array([row[f"score{side}"], *row[f"draws{side}"]], dtype=np.float64)
+    if of == "score":
+        return values
+    chance = row[f"chance{side}"]
+    return (values - chance) / (1 - chance) if chance < 1 else np.full(len(values), np.nan)
+
+
+def _companions(path: Path) -> pl.DataFrame:
+    """Read the companion measures of one layer as rows of results: they have no clustering and no theta."""
+    table = read_table(
+        path, ["model", "stack", "layer", "measure", "source", "target", "score", "chance", "draws"]
+    )
+    empty = {"method": pl.String, "n_concepts": pl.Int64, "seed": pl.Int64, "theta": pl.Float64}
+    return table.with_columns(
+        pl.col("measure").alias("metric"),
+        *(pl.lit(None, dtype=kind).alias(name) for name, kind in empty.items()),
+    ).select(*_READ)
 
 
 def write_differences(root: Path, *, bases: dict[str, str]) -> dict[str, Any]:

@@ -148,7 +148,8 @@ def finetune(
     lora : Lora, optional
         Train adapters, and merge them.
     shuffled : bool
-        A control: labels (target lines) are dealt to any sentence before training.  The development data too.
+        A control: labels (target lines) are dealt to any sentence before training, the development data's too.  It
+        is trained to the end and keeps its last weights, since no score says which are best.
     weights : {"pretrained", "random"}
         ``"random"``: train from scratch.
     codes : mapping of str to str, optional
@@ -235,11 +236,15 @@ def finetune(
             settings,
             folder=folder / f"checkpoints-{key}",
             seed=seed,
+            keep="last" if shuffled else "best",
         )
         save_head(loaded, folder / "model.partial")
         (folder / "model.partial").rename(folder / "model")
         write_table(folder / "curve.parquet", curve)
-        best = curve.drop_nulls("dev_score").sort("dev_score", descending=True, maintain_order=True)
+        best = curve.drop_nulls("dev_score")
+        if shuffled:
+            best = best[-1:]
+        best = best.sort("dev_score", descending=True, maintain_order=True)
         write_json(
             folder / "task.json",
             {

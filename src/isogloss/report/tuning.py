@@ -1,0 +1,156 @@
+"""Fine-tuning in words and tables: scores, what changed, what became shared, what goes with transfer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from isogloss.plots import MAIN_SCORES
+from isogloss.report.answer import percent
+from isogloss.report.methods import table, text
+from isogloss.store import Study
+
+if TYPE_CHECKING:
+    from isogloss.study import FinishedStudy
+
+_TASKS = {"ner": "named entities", "sentiment": "sentiment", "translation": "translation"}
+_SCORES = {"f1": "entity F1", "macro_f1": "macro F1", "bleu": "BLEU"}
+_SHOWN = 10  # concepts that became shared, of each model
+
+
+def tuning(study: FinishedStudy) -> str:
+    """Return the sentences and tables of the fine-tuning part of a study; empty where it has none."""
+    files = Study(study.root)
+    if not files.task_scores.is_file():
+        return ""
+    scores = pl.read_parquet(files.task_scores).filter(pl.col("metric").is_in(MAIN_SCORES))
+    parts = []
+    for (model,), own in scores.group_by("model", maintain_order=True):
+        sentences = [_scored(own), *_changed(files, str(model)), *_concerned(files, str(model))]
+        name = text(model)
+        parts.append(f"<p><b>{name}</b>: {text(' '.join(sentences))}</p>")
+    parts += [f"<p>{text(line)}</p>" for line in _transferred(files)]
+    parts.append(_shared(files, study))
+    return "".join(parts)
+
+
+def _scored(own: pl.DataFrame) -> str:
+    first = own.row(0, named=True)
+    what = _TASKS[first["kind"]] + (" with shuffled labels, a control" if first["control"] else "")
+    told = f"{what}, from {first['base_model']}, trained on {first['train_languages']}."
+    told += f" {_SCORES[first['metric']]}"
+    seen, zero = own.filter(~pl.col("zero_shot")), own.filter("zero_shot").drop_nans("score").sort("score")
+    named = [f"{_number(r['score'])} in {r['language']}" for r in seen.iter_rows(named=True)]
+    if zero.height:
+        low, high = zero.row(0, named=True), zero.row(-1, named=True)
+        ends = f"{_number(low['score'])} ({low['language']})"
+        if high is not low:
+            ends += f" to {_number(high['score'])} ({high['language']})"
+        named.append(f"zero-shot {ends}")
+    return f"{told} {', '.join(named)}."
+
+
+def _changed(files: Study, model: str) -> Iterator[str]:
+    if not files.differences.is_file():
+        return
+    table_ = pl.read_parquet(files.differences).filter(pl.col("model") == model)
+    for metric, of, name in (
+        ("calign_soft_mean", "adjusted", "Soft CALIGN above chance"),
+        ("colap", "score", "COLAP"),
+    ):
+        own = table_.filter((pl.col("metric") == metric) & (pl.col("of") == of))
+        if own.height:
+            own = own.filter(
+                pl.col("theta").fill_nan(None).eq_missing(pl.lit(own["theta"].fill_nan(None)[0]))
+            )
+            sure = own.filter(pl.col("q_value") < 0.05)
+            rose = sure.filter(pl.col("difference") > 0).height
+            yield f"{name} rose in {rose} and fell in {sure.height - rose} of {own.height} layers and pairs (q < 0.05)."
+
+
+def _concerned(files: Study, model: str) -> Iterator[str]:
+    path = files.movement("concerns")
+    if not path.is_file():
+        return
+    own = pl.read_parquet(path).filter((pl.col("model") == model) & (pl.col("compared") == "base"))
+    deepest = own.filter(pl.col("layer") == own["layer"].max())
+    for what, name in (
+        ("entities", "words in entities"),
+        ("sentiment", "agreement of their sentences' sentiment"),
+    ):
+        means = deepest.filter(pl.col("what") == what).fill_nan(None).drop_nulls(["newly_shared", "others"])
+        if means.height:
+            n = means["n_shared"].sum()
+            one, two = (
+                float(np.average(means[x], weights=means["n_shared"])) for x in ("newly_shared", "others")
+            )
+            yield (
+                f"At layer {means['layer'][0]}, {n} concepts became shared by two languages; {name}: {percent(one)}, "
+                f"in the other concepts {percent(two)}."
+            )
+
+
+def _transferred(files: Study) -> Iterator[str]:
+    if not files.transfer.is_file():
+        return
+    whole = pl.read_parquet(files.transfer).filter(
+        (pl.col("measure") == "calign_soft_mean") & (pl.col("when") == "after") & (pl.col("control") == "")
+    )
+    for (task, stack), own in whole.group_by("task", "stack", maintain_order=True):
+        last = own.sort("layer").row(-1, named=True)
+        n = last["n"]
+        if not math.isfinite(last["rho"]):
+            yield f"Transfer of {task}: {n} zero-shot languages in the text of the study are too few for a correlation."
+            continue
+        better = "better" if last["error"] < last["error_of_mean"] else "no better"
+        yield (
+            f"Transfer of {task}: over {n} languages the zero-shot scores have a rank correlation of {last['rho']:.2f} "
+            f"with soft CALIGN at layer {last['layer']} of the {stack} after fine-tuning (p = {last['p_value']:.2f}; {n} "
+            f"languages allow no p below {2 / math.factorial(n):.2g}). Predicting a language from the others by it is "
+            f"{better} than by their mean.{' With so few languages nothing is proved.' if n < 10 else ''}"
+        )
+
+
+def _shared(files: Study, study: FinishedStudy) -> str:
+    path = files.movement("shared")
+    if not path.is_file():
+        return ""
+    own = pl.read_parquet(path).filter(
+        (pl.col("compared") == "base") & (pl.col("space").str.count_matches(r"\+") == 1)
+    )
+    first = study.results.table.select("n_concepts", "seed").row(0)
+    own = own.filter((pl.col("n_concepts") == first[0]) & (pl.col("seed") == first[1]))
+    if own.is_empty():
+        return ""
+    own = own.filter(pl.col("layer") == pl.col("layer").max().over("model"))
+    rows: list[tuple[Any, ...]] = []
+    for _, mine in own.group_by("model", maintain_order=True):
+        for r in mine.sort("n", descending=True).head(_SHOWN).iter_rows(named=True):
+            numbers = (percent(r["was_shared"]), _share(r["entities"]), _share(r["sentiment"]))
+            rows.append((r["model"], r["layer"], r["space"], r["n"], *numbers, r["words"]))
+    head = (
+        "model",
+        "layer",
+        "space",
+        "words",
+        "shared before",
+        "in entities",
+        "sentiment agrees",
+        "the most frequent",
+    )
+    return (
+        f"<details><summary>Concepts that became multilingual: the {_SHOWN} largest of every model at its deepest layer"
+        f"</summary>{table(head, rows)}</details>"
+    )
+
+
+def _number(score: float) -> str:
+    return f"{score:.2f}" if math.isfinite(score) else "undefined"
+
+
+def _share(value: float | None) -> str:
+    return percent(value) if value is not None and math.isfinite(value) else ""
