@@ -283,3 +283,15 @@ def test_label_permutation_is_another_null():
     assert targets.chance != labels.chance
     with pytest.raises(UsageError, match="unknown null 'label'"):
         calign(p.source, p.target, p.dictionary, null="label", **options)
+
+
+def test_p_values_of_differences_are_small_by_chance_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(8)
+    p = []
+    for i in range(300):
+        before, after = generator.normal(size=(2, 80))
+        weights = Resamples.draw(np.arange(80), 200, seed=i).weights
+        draws = tuple(weights @ x / weights.sum(axis=1) for x in (before, after))
+        p.append(paired_difference(before.mean(), after.mean(), draws).p_value)
+    assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.09
+    assert min(p) < 0.02 and np.mean(p) == pytest.approx(0.5, abs=0.06)

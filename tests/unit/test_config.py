@@ -21,7 +21,7 @@ models:
 """
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
 RECIPES = sorted(FOLDER.glob("pretrain-*.yaml"))
-EXAMPLES = sorted(set(FOLDER.glob("*.yaml")) - set(RECIPES))
+EXAMPLES = sorted({*FOLDER.glob("*.yaml"), *FOLDER.glob("paper/*.yaml")} - set(RECIPES))
 
 
 def write(tmp_path: Path, text: str) -> Path:

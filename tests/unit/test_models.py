@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -184,3 +185,17 @@ def test_importing_imports_neither_torch_nor_transformers():
     code = "import isogloss.models, isogloss.extraction, sys; print({'torch', 'transformers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_every_example_is_trained_on_equally_often_and_like_lengths_go_together() -> None:
+    from isogloss.models.training import training_order
+
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(3, 80, 1000)
+    order = training_order(lengths, 16, 250, np.random.default_rng(1))
+    counts = np.bincount(order, minlength=1000)
+    assert counts.min() == counts.max() == 4
+    widths = lengths[order].reshape(250, 16)
+    assert (widths.max(axis=1) - widths.min(axis=1)).mean() < 6  # without grouping about 70
+    assert abs(np.corrcoef(widths.mean(axis=1), np.arange(250))[0, 1]) < 0.2  # batches are shuffled
+    assert (order == training_order(lengths, 16, 250, np.random.default_rng(1))).all()

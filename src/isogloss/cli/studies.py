@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from isogloss.cli.app import Json, Quiet, StudyDir, app, tell
+
+log = logging.getLogger(__name__)
 
 
 @app.command()
@@ -17,9 +20,14 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the built-in study on the built-in model and corpus; needs no network."""
+    from importlib.util import find_spec
+
     from isogloss.starter.study import write_study
 
-    _run(write_study(out / "input"), out=out, workers=None, as_json=as_json)
+    able = find_spec("accelerate") is not None
+    if not able:
+        log.warning("the demo leaves out its fine-tuning part: it needs pip install 'isogloss[finetune]'")
+    _run(write_study(out / "input", tasks=able), out=out, workers=None, as_json=as_json)
 
 
 @app.command()

@@ -195,7 +195,8 @@ class Difference:
         Second minus first.
     ci_low, ci_high : float
     p_value : float
-        Two-sided: twice the smaller share of resamples on one side of zero, at least 1 / (n + 1).
+        Two-sided, of the difference over the standard deviation of its resamples, by the normal distribution: shares
+        of 200 resamples beyond zero are too coarse for a false-discovery rate over a hundred layers and pairs.
     """
 
     difference: float
@@ -227,9 +228,12 @@ def paired_difference(
     drawn = change[:-GROUPS][np.isfinite(change[:-GROUPS])]
     if not len(drawn):
         return Difference(difference, low, high, math.nan)
-    drawn = drawn - drawn.mean() + difference
-    side = min(np.sum(drawn <= 0), np.sum(drawn >= 0))
-    return Difference(difference, low, high, float(min(1.0, 2 * (side + 1) / (len(drawn) + 1))))
+    spread = float(drawn.std(ddof=1)) if len(drawn) > 1 else 0.0
+    if spread > 0:
+        p = 2 * float(norm.sf(abs(difference) / spread))
+    else:
+        p = 1.0 if abs(difference) < 1e-12 else 2 / (len(drawn) + 1)
+    return Difference(difference, low, high, p)
 
 
 def false_discovery(p_values: npt.ArrayLike, *, n_tests: int | None = None) -> Floats:

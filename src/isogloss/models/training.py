@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from isogloss.errors import InputError, MissingExtraError
@@ -117,7 +119,9 @@ def train_head(
 
     if not examples:
         raise InputError("There is nothing to train on: no sentence of the training data has a label.")
-    steps = max(1, round(settings.epochs * -(-len(examples) // settings.batch_size)))
+    steps = max(1, round(settings.epochs * len(examples) / settings.batch_size))
+    lengths = np.array([len(example["input_ids"]) for example in examples])
+    order = training_order(lengths, settings.batch_size, steps, np.random.default_rng(seed))
     every = max(1, -(-steps // settings.evaluations))
 
     class _Judged(Trainer):  # type: ignore[misc]  # untyped
@@ -149,7 +153,7 @@ def train_head(
         logging_strategy="steps",
         logging_steps=max(1, every // 10),
         logging_nan_inf_filter=False,
-        train_sampling_strategy="group_by_length",
+        train_sampling_strategy="sequential",  # ours: the Trainer's others cannot go on in the middle of an epoch
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
@@ -168,7 +172,7 @@ def train_head(
         trainer = _Judged(
             model=model.module,
             args=arguments,
-            train_dataset=list(examples),
+            train_dataset=[examples[i] for i in order],
             eval_dataset=[],  # the judge has its own
             data_collator=collate,
             callbacks=[_Advance(), *([EarlyStoppingCallback(settings.patience)] if keep == "best" else [])],
@@ -180,10 +184,34 @@ def train_head(
             advance(int(last.name.split("-")[-1]))
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
         model.module.eval()
-        curve = _curve(trainer.state.log_history)
+        curve = _curve(trainer.state.log_history, settings.batch_size / len(examples))
     if curve["loss"].is_nan().any():
         raise InputError(f"The loss became NaN in training (rate {settings.rate:g}). Give a lower rate.")
     return curve
+
+
+def training_order(
+    lengths: npt.NDArray[np.int64], batch_size: int, steps: int, generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Return the examples of every step, one after the other: shuffled, like lengths in one batch.
+
+    Examples are dealt like a pack of cards, again and again; of the next 50 batches those of like length go together,
+    and the batches are shuffled.
+
+    Returns
+    -------
+    numpy.ndarray
+        (steps * batch_size,) int64.
+    """
+    n = steps * batch_size
+    packs = [generator.permutation(len(lengths)) for _ in range(-(-n // len(lengths)))]
+    stream = np.concatenate(packs)[:n]
+    found = []
+    for begin in range(0, n, 50 * batch_size):
+        some = stream[begin : begin + 50 * batch_size]
+        batches = some[np.argsort(lengths[some], kind="stable")].reshape(-1, batch_size)
+        found.append(batches[generator.permutation(len(batches))].ravel())
+    return np.concatenate(found)
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
@@ -199,12 +227,12 @@ def _last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def _curve(history: Sequence[Mapping[str, float]]) -> pl.DataFrame:
+def _curve(history: Sequence[Mapping[str, float]], epochs_a_step: float) -> pl.DataFrame:
     names = {"loss": "loss", "learning_rate": "rate", "eval_loss": "dev_loss", "eval_score": "dev_score"}
     rows: dict[int, dict[str, float]] = {}
     for entry in history:
         found = {names[key]: float(value) for key, value in entry.items() if key in names}
         if found:
-            row = rows.setdefault(int(entry["step"]), {"step": entry["step"], "epoch": entry["epoch"]})
-            row |= found
+            row = rows.setdefault(int(entry["step"]), {"step": entry["step"]})
+            row |= {"epoch": entry["step"] * epochs_a_step} | found
     return pl.DataFrame([rows[step] for step in sorted(rows)], schema=CURVE)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
 
 _TASKS = {"ner": "named entities", "sentiment": "sentiment", "translation": "translation"}
-_SCORES = {"f1": "entity F1", "macro_f1": "macro F1", "bleu": "BLEU"}
+_SCORES = {"f1": "Entity F1", "macro_f1": "Macro F1", "bleu": "BLEU"}
 _SHOWN = 10  # concepts that became shared, of each model
 
 
@@ -78,20 +78,18 @@ def _concerned(files: Study, model: str) -> Iterator[str]:
         return
     own = pl.read_parquet(path).filter((pl.col("model") == model) & (pl.col("compared") == "base"))
     deepest = own.filter(pl.col("layer") == own["layer"].max())
-    for what, name in (
-        ("entities", "words in entities"),
-        ("sentiment", "agreement of their sentences' sentiment"),
-    ):
+    parts = []
+    layer = n = 0
+    for what, name in (("entities", "words in entities"), ("sentiment", "agreement in sentiment")):
         means = deepest.filter(pl.col("what") == what).fill_nan(None).drop_nulls(["newly_shared", "others"])
         if means.height:
-            n = means["n_shared"].sum()
+            n, layer = int(means["n_shared"].sum()), means["layer"][0]
             one, two = (
                 float(np.average(means[x], weights=means["n_shared"])) for x in ("newly_shared", "others")
             )
-            yield (
-                f"At layer {means['layer'][0]}, {n} concepts became shared by two languages; {name}: {percent(one)}, "
-                f"in the other concepts {percent(two)}."
-            )
+            parts.append(f"{name} {percent(one)} (in the other concepts {percent(two)})")
+    if parts:
+        yield f"At layer {layer}, {n} concepts became shared by two languages: {', '.join(parts)}."
 
 
 def _transferred(files: Study) -> Iterator[str]:
@@ -107,11 +105,12 @@ def _transferred(files: Study) -> Iterator[str]:
             yield f"Transfer of {task}: {n} zero-shot languages in the text of the study are too few for a correlation."
             continue
         better = "better" if last["error"] < last["error_of_mean"] else "no better"
+        few = " With so few languages nothing is proved." if n < 10 else ""
         yield (
             f"Transfer of {task}: over {n} languages the zero-shot scores have a rank correlation of {last['rho']:.2f} "
-            f"with soft CALIGN at layer {last['layer']} of the {stack} after fine-tuning (p = {last['p_value']:.2f}; {n} "
-            f"languages allow no p below {2 / math.factorial(n):.2g}). Predicting a language from the others by it is "
-            f"{better} than by their mean.{' With so few languages nothing is proved.' if n < 10 else ''}"
+            f"with soft CALIGN at layer {last['layer']} of the {stack} after fine-tuning (p = {last['p_value']:.2f}; "
+            f"{n} languages allow no p below {2 / math.factorial(n):.2g}). Predicting a language from the "
+            f"others by it is {better} than by their mean.{few}"
         )
 
 

@@ -33,8 +33,24 @@ metrics:
 """
 
 
-def write_study(folder: Path) -> Path:
-    """Write the built-in corpus as ``starter.LANGUAGE.jsonl`` and a study file beside it; return the study file."""
+_TASKS = """tasks: # sentiment is learnt from English lines, and tried on other lines in all languages
+  - kind: sentiment
+    train: {{files: {{en: starter.en.jsonl}}, lines: [1, 500]}}
+    test:
+      lines: [501, 640]
+      files:
+{files}
+    epochs: 6
+    rate: 1.0e-3
+    batch_size: 16
+"""
+
+
+def write_study(folder: Path, *, tasks: bool = True) -> Path:
+    """Write the built-in corpus as ``starter.LANGUAGE.jsonl`` and a study file beside it; return the study file.
+
+    Without `tasks` the study has no fine-tuning part.
+    """
     corpus = load_corpus()
     make_folder(folder)
     names = {language: f"starter.{language}.jsonl" for language in corpus.languages}
@@ -48,5 +64,8 @@ def write_study(folder: Path) -> Path:
         write_text(folder / name, "".join(f"{line}\n" for line in lines))
     path = folder / "study.yaml"
     files = "\n".join(f"    {language}: {name}" for language, name in names.items())
-    write_text(path, _STUDY.format(file=path, model=json.dumps(str(model_folder())), files=files))
+    text = _STUDY.format(file=path, model=json.dumps(str(model_folder())), files=files)
+    if tasks:
+        text += _TASKS.format(files="\n".join(f"    {line}" for line in files.split("\n")))
+    write_text(path, text)
     return path
