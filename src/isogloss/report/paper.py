@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from isogloss.metrics.companions import MEASURES
 
 if TYPE_CHECKING:
+    from isogloss.config import TaskSection
     from isogloss.study import FinishedStudy
 
 _SOURCES = {
@@ -29,6 +30,16 @@ _SOURCES = {
     "procrustes": "Schönemann 1966. A Generalized Solution of the Orthogonal Procrustes Problem. Psychometrika 31.",
     "mean_cosine": "Ethayarajh 2019. How Contextual are Contextualized Word Representations? EMNLP.",
     "isoscore": "Rudman et al. 2022. IsoScore. Findings of ACL.",
+    "conll": "Tjong Kim Sang and De Meulder 2003. Introduction to the CoNLL-2003 Shared Task. CoNLL.",
+    "sacrebleu": "Post 2018. A Call for Clarity in Reporting BLEU Scores. WMT.",
+    "lora": "Hu et al. 2022. LoRA: Low-Rank Adaptation of Large Language Models. ICLR.",
+}
+
+
+_SCORED = {
+    "ner": "strict entity F1",
+    "sentiment": "accuracy and macro F1",
+    "translation": "BLEU and chrF (sacreBLEU)",
 }
 
 
@@ -88,5 +99,31 @@ def methods_paragraph(study: FinishedStudy) -> str:
         named = "; ".join(MEASURES[name].what for name in measures)
         said.append(f"Beside them we report {', '.join(measures)} ({named}).")
         sources += [name.removeprefix("word_").removesuffix("_absolute") for name in measures]
+    for task in config.tasks:
+        said.append(_trained(task, base=task.base or first.name))
+        sources += {"ner": ["conll"], "translation": ["sacrebleu"]}.get(task.kind, [])
+        sources += ["lora"] if task.lora else []
+    if config.tasks:
+        said.append(
+            "Fine-tuned models are compared with their base on the same words, dictionary and resamples of sentences."
+        )
     listed = [_SOURCES[name] for name in dict.fromkeys(sources) if name in _SOURCES]
     return " ".join(said) + "\n\nSources:\n" + "\n".join(f"- {line}" for line in listed) + "\n"
+
+
+def _trained(task: TaskSection, *, base: str) -> str:
+    """Return the sentence on one task."""
+    files = task.train.files
+    languages = (
+        list(files) if isinstance(files, dict) else task.train.languages or ["all languages of its file"]
+    )
+    seeds = f"{len(task.seeds)} seeds" if len(task.seeds) > 1 else "one seed"
+    control = ", and again on shuffled labels as a control" if task.controls else ""
+    how = f"with LoRA of rank {task.lora.rank}, " if task.lora else ""
+    return (
+        f"{base} was fine-tuned on {task.kind} in {', '.join(x for x in languages if x != task.target)} {how}for "
+        f"{task.epochs:g} epochs at most (AdamW, peak rate {task.rate:g}, batches of {task.batch_size}, "
+        f"{seeds}{control}), "
+        f"keeping the best weights of {task.evaluations} evaluations on development data, and scored by "
+        f"{_SCORED[task.kind]}."
+    )
