@@ -58,7 +58,7 @@ def depth(study: Study) -> None:
     table = Results.read(study.results).table
     first = table.filter(pl.col("metric") == "calign_mean")["theta"][0]
     parts = [
-        table.filter((pl.col("metric") == "calign_soft_mean")).select(
+        table.filter(pl.col("metric") == "calign_soft_mean").select(
             "model", "stack", "layer", what=pl.lit("soft CALIGN"), value="adjusted"
         ),
         table.filter((pl.col("metric") == "calign_mean") & (pl.col("theta") == first)).select(

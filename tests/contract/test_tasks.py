@@ -22,7 +22,7 @@ from tiny_models import FAMILIES, SEQ2SEQ, make
 NOT_FOR_TOKENS = {"mbart", "nllb", "gemma"}  # transformers has no such head for them
 NOT_FOR_SENTENCES = {"nllb"}
 SHORT = Training(
-    epochs=12, rate=3e-3, batch_size=8, evaluations=2, patience=9, weight_decay=0.0, max_length=40
+    epochs=24, rate=3e-3, batch_size=8, evaluations=4, patience=9, weight_decay=0.0, max_length=40
 )
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError, unknown
+from isogloss.extraction.passes import sensible_threads
 from isogloss.models import (
     CURVE,
     Lora,
@@ -228,16 +229,17 @@ def finetune(
             scores = {x.metric: x.score for x in kind.score(held_out, predicted, n_bootstrap=0)}
             return {"score": scores[kind.main], "loss": loss}
 
-        curve = train_head(
-            short,
-            examples,
-            lambda batch: kind.collate(batch, pad_id=loaded.pad_id),
-            judge,
-            settings,
-            folder=folder / f"checkpoints-{key}",
-            seed=seed,
-            keep="last" if shuffled else "best",
-        )
+        with sensible_threads(loaded.device):
+            curve = train_head(
+                short,
+                examples,
+                lambda batch: kind.collate(batch, pad_id=loaded.pad_id),
+                judge,
+                settings,
+                folder=folder / f"checkpoints-{key}",
+                seed=seed,
+                keep="last" if shuffled else "best",
+            )
         save_head(loaded, folder / "model.partial")
         (folder / "model.partial").rename(folder / "model")
         write_table(folder / "curve.parquet", curve)
@@ -299,7 +301,7 @@ def evaluate(
     examples = kind.examples(model, corpus)
     if not examples:
         raise InputError("The test data have no sentence with a label.")
-    with quiet_transformers():
+    with quiet_transformers(), sensible_threads(model.device):
         predicted, _ = kind.predict(model, examples)
     rows = []
     for language in languages:
