@@ -146,7 +146,8 @@ def charts(study: FinishedStudy, runs: list[Results], thetas: dict[str, float]) 
     whole: dict[str, Any] = tuning_charts(study.root, thetas=main_thetas(study))
     if study.robustness is not None:
         whole["robustness"] = robustness_map(study.robustness)
-    found["study"] = {name: _spec(chart) for name, chart in whole.items()}
+    if whole:
+        found["study"] = {name: _spec(chart) for name, chart in whole.items()}
     results = study.results
     there = set(results.table["metric"].to_list())
     if len(runs) > 1:
