@@ -164,6 +164,11 @@ class DiscoverySection(Section):
         return name
 
 
+Variant = Literal[
+    "covered", "one_to_one", "no_identical", "no_cognates", "frequency_matched", "other_sentences"
+]
+
+
 class MetricsSection(Section):
     """Thresholds and chance levels."""
 
@@ -178,8 +183,8 @@ class MetricsSection(Section):
         default=200, ge=0, description="resamples of sentences for intervals; 0: Wilson's over concepts"
     )
     interval: Interval = "bca"
-    variants: list[Literal["covered", "one_to_one", "no_identical", "no_cognates", "frequency_matched"]] = (
-        Field(default_factory=list, description="further forms of CALIGN, at the first theta")
+    variants: list[Variant] = Field(
+        default_factory=list, description="further forms of CALIGN, at the first theta"
     )
     seed: int = 0
 

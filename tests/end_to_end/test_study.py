@@ -71,7 +71,7 @@ def test_results_are_complete(finished: Path) -> None:
 
 
 def test_variants_of_calign_are_rows_with_chance_and_interval(study_file: StudyFile, tmp_path: Path) -> None:
-    names = ["covered", "one_to_one", "no_identical", "frequency_matched"]
+    names = ["covered", "one_to_one", "no_identical", "frequency_matched", "other_sentences"]
     study = study_file(
         models=[{**MODEL, "layers": [4]}], metrics={"variants": names, "min_types": 1}, labels=None
     )
@@ -378,8 +378,8 @@ def test_models_are_compared_on_the_same_sentences(study_file: StudyFile, tmp_pa
     study = study_file(models=[{**MODEL, "layers": [0, 4]}, {**other, "pooling": "last"}])
     ig.run_study(study, out=tmp_path / "out", workers=1)
     same = compare(tmp_path / "out", "starter", "again")
-    # layers; pairs: directions, mean, soft; colap, entropy, purity, AMI, silhouette; group
-    assert same.height == 2 * (3 * (2 * 3 + 3) + 3 * 5 + 1)
+    # layers; pairs: directions, mean, soft, each also adjusted; colap, entropy, purity, AMI, silhouette; companions; group
+    assert same.height == 2 * (3 * 2 * (2 * 3 + 3) + 3 * 5 + 3 * len(DEFAULT) + 1)
     assert (
         (same["ci_low"] <= same["difference"] + 1e-9) & (same["difference"] - 1e-9 <= same["ci_high"])
     ).all()

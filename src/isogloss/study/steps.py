@@ -23,6 +23,7 @@ from isogloss.metrics import calign, colap, mean_alignment, one_to_one
 from isogloss.metrics.bootstrap import Resamples
 from isogloss.metrics.colap import drawn_counts
 from isogloss.metrics.frequency import match_frequencies
+from isogloss.metrics.halves import other_sentences
 from isogloss.metrics.mixing import mixing
 from isogloss.metrics.partition import sample_of, silhouette_figure
 from isogloss.results import Alignment, Figure, Results, signature
@@ -303,6 +304,8 @@ def _variant(  # noqa: PLR0917
             interval=settings.interval,
             seed=settings.seed,
         )
+    if name == "other_sentences":
+        source, target = other_sentences(source, target, seed=settings.seed)
     if name in ("no_identical", "no_cognates"):
         dictionary = dictionary.without_cognates(similarity=1 if name == "no_identical" else 0.5)
     options: dict[str, Any] = {"theta_align": theta, "resamples": resamples}
