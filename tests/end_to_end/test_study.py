@@ -378,7 +378,8 @@ def test_models_are_compared_on_the_same_sentences(study_file: StudyFile, tmp_pa
     study = study_file(models=[{**MODEL, "layers": [0, 4]}, {**other, "pooling": "last"}])
     ig.run_study(study, out=tmp_path / "out", workers=1)
     same = compare(tmp_path / "out", "starter", "again")
-    # layers; pairs: directions, mean, soft, each also adjusted; colap, entropy, purity, AMI, silhouette; companions; group
+    # layers; pairs: directions, mean, soft, each also adjusted; colap, entropy, purity, AMI, silhouette; companions;
+    # the group
     assert same.height == 2 * (3 * 2 * (2 * 3 + 3) + 3 * 5 + 3 * len(DEFAULT) + 1)
     assert (
         (same["ci_low"] <= same["difference"] + 1e-9) & (same["difference"] - 1e-9 <= same["ci_high"])

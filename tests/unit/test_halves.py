@@ -14,7 +14,7 @@ N_SENTENCES, N_WORDS, N_MEANINGS = 200, 8, 20
 
 
 def make(language: str, *, by: str) -> Concepts:
-    """Return made-up text in which word i of a language translates word i of any other, clustered by one of its facts."""
+    """Return made-up text in which word i of a language translates word i of any other, and its concepts."""
     generator = np.random.default_rng(0)  # the same for both: parallel
     word = generator.integers(0, 400, (N_SENTENCES, N_WORDS)).ravel()
     sentence = np.repeat(np.arange(N_SENTENCES), N_WORDS)
@@ -35,9 +35,7 @@ def dictionary() -> TranslationDictionary:
     words = np.arange(400)
     table = {"source": [f"en{i}" for i in words], "target": [f"de{i}" for i in words]}
     counts = {"count": np.ones(400, dtype=np.int64), "probability": np.ones(400)}
-    return TranslationDictionary(
-        pl.DataFrame({**table, **counts}), source="en", target="de", induced_by="made up"
-    )
+    return TranslationDictionary("en", "de", pl.DataFrame({**table, **counts}), induced_by="made up")
 
 
 def scores(by: str) -> tuple[float, float]:
