@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("accelerate")
 
 from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction import extract
-from isogloss.models import Lora, Training
+from isogloss.models import Lora, Training, load, load_head
 from isogloss.tasks import FineTuned, evaluate, finetune
 from isogloss.tasks.sentiment import Sentiment
 from tiny_models import FAMILIES, SEQ2SEQ, make
@@ -208,3 +209,21 @@ def test_labels_never_trained_on_are_named(tiny, data, tmp_path) -> None:
 
 def _stack(family: str) -> str | None:
     return "encoder" if family in SEQ2SEQ else None
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"), [("bert", "tokens"), ("t5", "tokens"), ("t5", "translation"), ("llama", "sentences")]
+)
+def test_random_weights_are_those_of_the_untrained_model(family, kind, tiny) -> None:
+    labels = () if kind == "translation" else ("a", "b")
+    loaded = load_head(tiny(family), kind, labels=labels, weights="random", seed=5, device="cpu")
+    whole = getattr(loaded.module, loaded.module.base_model_prefix, loaded.module)
+    stack = "decoder" if kind == "translation" else None
+    untrained = load(tiny(family), stack=stack, weights="random", device="cpu").module.state_dict()
+    same = [
+        name for name in whole.state_dict() if name.removeprefix("encoder.") in untrained or name in untrained
+    ]
+    assert len(same) > 5
+    for name in same:
+        other = untrained.get(name, untrained.get(name.removeprefix("encoder.")))
+        assert torch.equal(whole.state_dict()[name], other), name

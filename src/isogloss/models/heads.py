@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from isogloss.errors import InputError, MissingExtraError, UsageError
 from isogloss.models.languages import language_codes
-from isogloss.models.loading import Loaded, describe, load, where
+from isogloss.models.loading import Loaded, assemble, describe, load, load_tokenizer, read_config, where
 from isogloss.models.sources import check_complete, load_part, quiet_transformers
 
 _CLASSES = {
@@ -77,7 +77,7 @@ def load_head(
     device, revision : str
         As `isogloss.models.load`.
     weights : {"pretrained", "random"}
-        ``"random"``: everything is drawn from the seed.
+        ``"random"``: the head is drawn from the seed; below it is what `load` calls random.
     seed : int
     lora : Lora, optional
 
@@ -99,14 +99,14 @@ def load_head(
     info = describe(name, revision=revision)
     if info.source.adapter is not None:
         raise InputError(f"'{name}' is an adapter. Merge it into its base and give the folder of the result.")
-    plain = load(name, device="cpu", revision=revision, compute="float32", weights="random")
+    config, tokenizer = read_config(info), load_tokenizer(info)
+    place, number = where(device, "float32", config)
     loader = getattr(transformers, _CLASSES[kind])
     settings: dict[str, Any] = {}
     if labels:
         numbers = {label: i for i, label in enumerate(labels)}
         settings = {"num_labels": len(labels), "label2id": numbers}
         settings["id2label"] = {i: label for label, i in numbers.items()}
-    config: Any = plain.module.config
     if type(config) not in loader._model_mapping:
         raise InputError(f"'{name}' (type '{config.model_type}') has no head for {_WHAT[kind]}.")
     with torch.random.fork_rng():
@@ -132,20 +132,31 @@ def load_head(
             check_complete(
                 name, [x for x in report["missing_keys"] if x.startswith(inner)], encoder_only=False
             )
+        whole = getattr(module, module.base_model_prefix, module)
+        if weights == "random":  # the same numbers that stand for the untrained model elsewhere
+            untrained = load(name, stack=info.stacks[-1], device="cpu", revision=revision, weights="random")
+            whole.load_state_dict(untrained.module.state_dict(), strict=False)
         if lora is not None:
             module = _with_lora(module, lora, kind)
-    if (
-        module.config.get_text_config().pad_token_id is None
-    ):  # classifiers of decoders look for the last subword
-        module.config.get_text_config().pad_token_id = plain.pad_id
-    module.config.get_text_config().use_cache = kind == "translation"
     found = language_codes(
-        plain.tokenizer, [*languages, *([target] if target else [])], codes or {}, name=str(name)
+        tokenizer, [*languages, *([target] if target else [])], codes or {}, name=str(name)
     )
     if target and found:
-        plain.tokenizer.tgt_lang = found[target]
-    place, _ = where(device, "float32", config)
-    return replace(plain, module=module.eval().to(place), device=place, codes=found)
+        tokenizer.tgt_lang = found[target]
+    loaded = assemble(
+        info,
+        module,
+        stack=info.stacks[0],
+        whole=whole,
+        tokenizer=tokenizer,
+        place=(place, number),
+        codes=found,
+    )
+    own = module.config.get_text_config()
+    own.use_cache = kind == "translation"
+    if own.pad_token_id is None:  # classifiers of decoders look for the last subword
+        own.pad_token_id = loaded.pad_id
+    return loaded
 
 
 def save_head(model: Loaded, folder: Path) -> None:

@@ -242,11 +242,39 @@ def load(
         check_complete(name, report["missing_keys"], encoder_only=part)
         if source.adapter is not None:
             module = merge_adapter(module, source.adapter)
-    config = module.config
-    max_length = _max_length(tokenizer, module)
-    if len(info.stacks) == 2 and stack == "encoder":
-        module = module.get_encoder()
-    module.config.get_text_config().use_cache = False  # a cache of keys and values only costs memory here
+    used = module.get_encoder() if len(info.stacks) == 2 and stack == "encoder" else module
+    used.config.get_text_config().use_cache = False  # a cache of keys and values only costs memory here
+    return assemble(
+        info, used, stack=stack, whole=module, tokenizer=tokenizer, place=(place, number), codes=found
+    )
+
+
+def assemble(
+    info: ModelInfo,
+    module: Any,
+    *,
+    stack: str,
+    whole: Any,
+    tokenizer: Any,
+    place: tuple[str, str],
+    codes: Mapping[str, str],
+) -> Loaded:
+    """Return a module with what is read from its configuration.
+
+    Parameters
+    ----------
+    info : ModelInfo
+    module : torch.nn.Module
+        What is to be run.
+    stack : str
+    whole : torch.nn.Module
+        The model without a head, whose embeddings tell the longest sequence.
+    tokenizer : transformers.PreTrainedTokenizerFast
+    place : (str, str)
+        Device and number type.
+    codes : mapping of str to str
+    """
+    config = whole.config
     pad = next(
         (x for x in (config.get_text_config().pad_token_id, tokenizer.pad_token_id) if x is not None), 0
     )
@@ -255,13 +283,13 @@ def load(
         info=info,
         stack=stack,
         tokenizer=tokenizer,
-        module=module.eval().to(place),
-        max_length=max_length,
+        module=module.eval().to(place[0]),
+        max_length=_max_length(tokenizer, whole),
         pad_id=int(pad),
         start_id=int(pad if start is None else start) if len(info.stacks) == 2 else None,
-        device=place,
-        compute=number,
-        codes=found,
+        device=place[0],
+        compute=place[1],
+        codes=codes,
     )
 
 
