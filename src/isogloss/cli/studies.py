@@ -22,12 +22,15 @@ def demo(
     """Run the built-in study on the built-in model and corpus; needs no network."""
     from importlib.util import find_spec
 
-    from isogloss.starter.study import write_study
+    from isogloss.starter.study import write_study, write_tuning_study
 
-    able = find_spec("accelerate") is not None
-    if not able:
+    found = _run(write_study(out / "input"), out=out, workers=None)
+    if find_spec("accelerate") is None:
         log.warning("the demo leaves out its fine-tuning part: it needs pip install 'isogloss[finetune]'")
-    _run(write_study(out / "input", tasks=able), out=out, workers=None, as_json=as_json)
+        tell(as_json, *found)
+        return
+    more = _run(write_tuning_study(out / "input"), out=out / "finetune", workers=None)
+    tell(as_json, {**found[0], "finetune": more[0]}, [*found[1], "Fine-tuning:", *more[1]])
 
 
 @app.command()
@@ -52,10 +55,10 @@ def run(
         stages = preview(study, out=out)
         tell(as_json, {"stages": stages}, _stage_lines(stages))
     else:
-        _run(study, out=out, workers=workers, as_json=as_json)
+        tell(as_json, *_run(study, out=out, workers=workers))
 
 
-def _run(study: Path, *, out: Path | None, workers: int | None, as_json: bool) -> None:
+def _run(study: Path, *, out: Path | None, workers: int | None) -> tuple[dict[str, Any], list[str]]:
     from isogloss.config import read_config
     from isogloss.store import Study
     from isogloss.study import run_study
@@ -65,7 +68,7 @@ def _run(study: Path, *, out: Path | None, workers: int | None, as_json: bool) -
     results = run_study(config, out=folder.root, workers=workers)
     shown, lines = _show(folder.root)
     facts = {"study": folder.root, "results": folder.results_csv, "n_figures": results.table.height}
-    tell(as_json, facts | shown, [f"{results.table.height} results: {folder.results_csv}", *lines])
+    return facts | shown, [f"{results.table.height} results: {folder.results_csv}", *lines]
 
 
 def _show(folder: Path) -> tuple[dict[str, Any], list[str]]:

@@ -33,24 +33,45 @@ metrics:
 """
 
 
-_TASKS = """tasks: # sentiment is learnt from English lines, and tried on other lines in all languages
+_TUNING = """\
+# The fine-tuning part of `isogloss demo`: sentiment is learnt from English lines, and tried on others in all languages.
+# Change it and run it again:  isogloss run {file}
+name: demo-finetune
+corpus:
+  languages: [en, de, fr, zh]
+  files:
+{files}
+pairs: [[en, de], [en, fr], [en, zh]]
+models:
+  - name: starter
+    path: {model}
+    layers: [0, 6]
+tasks:
   - kind: sentiment
     train: {{files: {{en: starter.en.jsonl}}, lines: [1, 500]}}
     test:
       lines: [501, 640]
       files:
-{files}
+{test}
     epochs: 6
     rate: 1.0e-3
     batch_size: 16
+selection:
+  calign: {{by: pairs, max_count: 2}}
+  colap: {{by: types, max_count: 2}}
+discovery:
+  method: ward
+  n_concepts: 150
+metrics:
+  theta_align: [0.5, 0.8]
+  theta_overlap: [0.3]
+  min_types: 3
+labels: null
 """
 
 
-def write_study(folder: Path, *, tasks: bool = True) -> Path:
-    """Write the built-in corpus as ``starter.LANGUAGE.jsonl`` and a study file beside it; return the study file.
-
-    Without `tasks` the study has no fine-tuning part.
-    """
+def write_study(folder: Path) -> Path:
+    """Write the built-in corpus as ``starter.LANGUAGE.jsonl`` and a study file beside it; return the study file."""
     corpus = load_corpus()
     make_folder(folder)
     names = {language: f"starter.{language}.jsonl" for language in corpus.languages}
@@ -64,8 +85,17 @@ def write_study(folder: Path, *, tasks: bool = True) -> Path:
         write_text(folder / name, "".join(f"{line}\n" for line in lines))
     path = folder / "study.yaml"
     files = "\n".join(f"    {language}: {name}" for language, name in names.items())
-    text = _STUDY.format(file=path, model=json.dumps(str(model_folder())), files=files)
-    if tasks:
-        text += _TASKS.format(files="\n".join(f"    {line}" for line in files.split("\n")))
-    write_text(path, text)
+    write_text(path, _STUDY.format(file=path, model=json.dumps(str(model_folder())), files=files))
+    return path
+
+
+def write_tuning_study(folder: Path) -> Path:
+    """Write the study file ``finetune.yaml`` beside what `write_study` wrote; return it."""
+    path = folder / "finetune.yaml"
+    names = {language: f"starter.{language}.jsonl" for language in load_corpus().languages}
+    files, test = (
+        "\n".join(f"{space}{language}: {names[language]}" for language in languages)
+        for space, languages in (("    ", ("en", "de", "fr", "zh")), ("        ", names))
+    )
+    write_text(path, _TUNING.format(file=path, model=json.dumps(str(model_folder())), files=files, test=test))
     return path
