@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from isogloss.metrics.movement import FATES
 from isogloss.plots.charts import BLUE, ORANGE, PALETTE, theme
 
 _WIDTH, _HEIGHT = 170, 110
@@ -22,7 +23,6 @@ _TITLES = {
     "calign_soft_mean": "CALIGN soft above chance",
     "colap": "COLAP",
 }
-_FATES = {"kept": "kept", "split": "split", "merged": "merged", "gone": "gone"}
 MAIN_SCORES = ("f1", "macro_f1", "bleu")  # one a task
 
 
@@ -196,12 +196,12 @@ def fate_chart(fates: pl.DataFrame) -> alt.FacetChart:
     fates : polars.DataFrame
         ``movement/fates.parquet`` of a study; rows compared with the base, joint spaces averaged.
     """
-    own = fates.filter((pl.col("compared") == "base") & pl.col("fate").is_in(list(_FATES)))
+    own = fates.filter((pl.col("compared") == "base") & pl.col("fate").is_in(list(FATES)))
     own = own.filter(pl.col("space").str.contains("+", literal=True))
     table = own.group_by("model", "layer", "fate", maintain_order=True).agg(
         pl.col("share", "chance", "ami").mean()
     )
-    rank = pl.col("fate").replace_strict({name: i for i, name in enumerate(_FATES)}, return_dtype=pl.Int64)
+    rank = pl.col("fate").replace_strict({name: i for i, name in enumerate(FATES)}, return_dtype=pl.Int64)
     table = table.with_columns(rank.alias("rank"), panel=pl.col("model"))
     bars = (
         alt.Chart()
@@ -211,7 +211,7 @@ def fate_chart(fates: pl.DataFrame) -> alt.FacetChart:
             alt.Y("share:Q", title="share of concepts", scale=alt.Scale(domain=[0, 1])),
             alt.Color(
                 "fate:N",
-                scale=alt.Scale(domain=list(_FATES), range=[PALETTE[0], PALETTE[2], PALETTE[1], "#c8c8c8"]),
+                scale=alt.Scale(domain=list(FATES), range=[PALETTE[0], PALETTE[2], PALETTE[1], "#c8c8c8"]),
                 legend=alt.Legend(title=None, orient="top"),
             ),
             alt.Order("rank:Q"),

@@ -25,6 +25,7 @@ from isogloss.store.files import (
     write_json,
     write_table,
     write_text,
+    write_with_csv,
 )
 from isogloss.store.study import (
     LABEL_TABLES,
@@ -71,4 +72,5 @@ __all__ = [
     "write_json",
     "write_table",
     "write_text",
+    "write_with_csv",
 ]

@@ -143,6 +143,12 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
         table.write_parquet(f, row_group_size=_ROW_GROUP)
 
 
+def write_with_csv(path: Path, table: pl.DataFrame) -> None:
+    """Write a table as Parquet, and beside it as CSV with six decimals and NaN left empty."""
+    write_table(path, table)
+    write_text(path.with_suffix(".csv"), table.fill_nan(None).write_csv(float_precision=6))
+
+
 def read_lines(path: str | Path) -> list[str]:
     r"""Return the lines of a UTF-8 text file without their ends (``\n`` or ``\r\n``).
 

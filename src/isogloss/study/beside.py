@@ -33,6 +33,7 @@ COLUMNS: dict[str, type[pl.DataType]] = {
     "n": pl.Int64,
     "signature": pl.String,
 }
+PLACE = ["model", "stack", "layer", "source", "target"]
 _FIGURE = ("score", "chance", "ci_low", "ci_high", "n")
 
 
@@ -119,20 +120,11 @@ def rank_correlations(results: pl.DataFrame, companions: pl.DataFrame) -> pl.Dat
     """
     from scipy.stats import rankdata
 
-    keys = ["model", "stack", "layer", "source", "target"]
-    parts = [companions.select(*keys, pl.col("measure"), pl.col("score"))]
-    for metric, column in (("calign_mean", "adjusted"), ("calign_soft_mean", "adjusted"), ("colap", "score")):
-        own = results.filter(pl.col("metric") == metric)
-        if own.height:
-            run = own.select("method", "n_concepts", "seed", "theta").row(0)
-            names = ("method", "n_concepts", "seed", "theta")
-            for name, value in zip(names, run, strict=True):
-                own = own.filter(pl.col(name).eq_missing(pl.lit(value)) | (value != value))  # noqa: PLR0124  NaN
-            parts.append(own.select(*keys, pl.lit(metric).alias("measure"), pl.col(column).alias("score")))
-    wide = pl.concat(parts).pivot(on="measure", index=keys, values="score", maintain_order=True)
+    parts = [companions.select(*PLACE, "measure", "score"), *clustered_measures(results)]
+    wide = pl.concat(parts).pivot(on="measure", index=PLACE, values="score", maintain_order=True)
     rows = []
     for (model, stack), own in wide.group_by("model", "stack", maintain_order=True):
-        for first, second in combinations([c for c in wide.columns if c not in keys], 2):
+        for first, second in combinations([c for c in wide.columns if c not in PLACE], 2):
             both = own.select(first, second).drop_nulls().filter(pl.all_horizontal(pl.all().is_finite()))
             x, y = (rankdata(both[name].to_numpy()) for name in (first, second))
             varied = both.height > 2 and np.ptp(x) > 0 and np.ptp(y) > 0
@@ -140,6 +132,22 @@ def rank_correlations(results: pl.DataFrame, companions: pl.DataFrame) -> pl.Dat
             rows.append((model, stack, first, second, rho, both.height))
     texts = dict.fromkeys(("model", "stack", "first", "second"), pl.String)
     return pl.DataFrame(rows, schema={**texts, "rho": pl.Float64, "n": pl.Int64}, orient="row")
+
+
+def clustered_measures(results: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return CALIGN, its soft form (both above chance) and COLAP at the first clustering and theta of a study.
+
+    A table each, as far as it is there: where it was measured, ``measure`` and ``score``.
+    """
+    found = []
+    for metric, column in (("calign_mean", "adjusted"), ("calign_soft_mean", "adjusted"), ("colap", "score")):
+        own = results.filter(pl.col("metric") == metric)
+        if own.height:
+            names = ("method", "n_concepts", "seed", "theta")
+            for name, value in zip(names, own.select(names).row(0), strict=True):
+                own = own.filter(pl.col(name).eq_missing(pl.lit(value)) | (value != value))  # noqa: PLR0124  NaN
+            found.append(own.select(*PLACE, pl.lit(metric).alias("measure"), pl.col(column).alias("score")))
+    return found
 
 
 def _material(

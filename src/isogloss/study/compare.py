@@ -12,7 +12,7 @@ import polars as pl
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics.bootstrap import false_discovery, paired_difference
 from isogloss.results import RESULT_COLUMNS
-from isogloss.store import Study, read_table, write_table, write_text
+from isogloss.store import Study, read_table, write_with_csv
 
 _SAME = ("stack", "layer", "metric", "source", "target", "method", "n_concepts", "seed", "theta")
 _KEYS = ["stack", "metric", "of", "method", "n_concepts", "seed", "theta"]
@@ -129,9 +129,7 @@ def write_differences(root: Path, *, bases: dict[str, str]) -> dict[str, Any]:
         names = [pl.lit(model).alias("model"), pl.lit(base).alias("base_model")]
         tables.append(compare(root, base, model).select(*names, pl.all()))
     table = pl.concat([t for t in tables if t.height], how="vertical_relaxed")
-    path = Study(root).differences
-    write_table(path, table)
-    write_text(path.with_suffix(".csv"), table.fill_nan(None).write_csv(float_precision=6))
+    write_with_csv(Study(root).differences, table)
     return {"n_differences": table.height}
 
 

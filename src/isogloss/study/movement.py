@@ -22,7 +22,7 @@ from isogloss.metrics.movement import (
     newly_shared,
 )
 from isogloss.metrics.partition import ami
-from isogloss.store import MOVEMENT_TABLES, Study, read_table, run_name, write_table, write_text
+from isogloss.store import MOVEMENT_TABLES, Study, read_table, run_name, write_table, write_with_csv
 from isogloss.study.steps import read_concepts
 
 _RUN: dict[str, Any] = {
@@ -115,9 +115,7 @@ def gather_movement(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
             continue
         own = [part for part in parts if Path(part).stem == name]
         table = pl.concat([read_table(root / part, COLUMNS[name]) for part in own])
-        path = study.movement(name)
-        write_table(path, table)
-        write_text(path.with_suffix(".csv"), table.fill_nan(None).write_csv(float_precision=6))
+        write_with_csv(study.movement(name), table)
     return {}
 
 

@@ -9,11 +9,10 @@ import polars as pl
 
 from isogloss.metrics.transfer import association
 from isogloss.results import Results
-from isogloss.store import Study, read_table, write_table, write_text
+from isogloss.store import Study, read_table, write_table, write_with_csv
 from isogloss.study import beside
+from isogloss.tasks import TASKS
 
-# the measures of results that enter, and the column that is compared
-MEASURES = (("calign_mean", "adjusted"), ("calign_soft_mean", "adjusted"), ("colap", "score"))
 WHEN = ("before", "after", "change")
 COLUMNS: dict[str, Any] = {
     "task": pl.String,
@@ -36,7 +35,6 @@ COLUMNS: dict[str, Any] = {
     "error_of_mean": pl.Float64,
     "languages": pl.String,
 }
-_MAIN = {"ner": "f1", "sentiment": "macro_f1", "translation": "chrf"}
 
 
 def explain_transfer(root: Path, *, companions: bool) -> dict[str, Any]:
@@ -65,8 +63,7 @@ def explain_transfer(root: Path, *, companions: bool) -> dict[str, Any]:
             rows.append(place | {"when": when, **vars(found), "languages": names})
     table = pl.DataFrame(rows, schema=COLUMNS)
     write_table(study.transfer_points, points)
-    write_table(study.transfer, table)
-    write_text(study.transfer.with_suffix(".csv"), table.fill_nan(None).write_csv(float_precision=6))
+    write_with_csv(study.transfer, table)
     return {"n": table.height}
 
 
@@ -80,17 +77,19 @@ def transfer_points(root: Path, *, companions: bool) -> pl.DataFrame:
     scores = read_table(study.task_scores, ["model", "language", "metric", "score", "zero_shot"]).filter(
         "zero_shot"
     )
-    scores = scores.filter(pl.col("metric") == pl.col("kind").replace_strict(_MAIN))
-    measured = [_values(Results.read(study.results).table, metric, column) for metric, column in MEASURES]
+    main = {name: kind.main for name, kind in TASKS.items()}
+    scores = scores.filter(pl.col("metric") == pl.col("kind").replace_strict(main))
+    measured = beside.clustered_measures(Results.read(study.results).table)
     if companions:
-        table = read_table(study.companions, beside.COLUMNS)
-        measured.append(table.select(*_KEYS, "measure", value="score"))
-    values = pl.concat([t for t in measured if t.height], how="vertical_relaxed")
+        measured.append(
+            read_table(study.companions, beside.COLUMNS).select(*beside.PLACE, "measure", "score")
+        )
+    values = pl.concat(measured, how="vertical_relaxed").rename({"score": "value"})
     both = (
         pl.concat(  # a pair is stored once; a language may stand on either side
             [values, values.rename({"source": "target", "target": "source"}).select(values.columns)]
         )
-        .group_by([*_KEYS, "measure"], maintain_order=True)
+        .group_by([*beside.PLACE, "measure"], maintain_order=True)
         .agg(pl.col("value").mean())
     )
     rows = scores.with_columns(pl.col("train_languages").str.split("+").alias("train_language")).explode(
@@ -120,20 +119,3 @@ def transfer_points(root: Path, *, companions: bool) -> pl.DataFrame:
         .rename({"source": "train_language", "metric": "score_metric", "target": "language"})
         .sort(["task", "control", "train_language", "measure", "stack", "layer", "language"])
     )
-
-
-_KEYS = ["model", "stack", "layer", "source", "target"]
-
-
-def _values(table: pl.DataFrame, metric: str, column: str) -> pl.DataFrame:
-    """Return a metric of the first clustering and theta of a study."""
-    own = table.filter(pl.col("metric") == metric)
-    if own.is_empty():
-        return pl.DataFrame()
-    first = own.row(0, named=True)
-    for name in ("method", "n_concepts", "seed"):
-        own = own.filter(pl.col(name) == first[name])
-    own = own.filter(
-        pl.col("theta").fill_nan(-1) == (-1 if first["theta"] != first["theta"] else first["theta"])
-    )
-    return own.select(*_KEYS, pl.lit(metric).alias("measure"), pl.col(column).alias("value"))

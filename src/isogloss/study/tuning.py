@@ -12,7 +12,7 @@ from isogloss.config import ModelSection, StudyConfig, TaskSection, read_config
 from isogloss.corpus import Corpus
 from isogloss.errors import UsageError
 from isogloss.models import Lora, Training, describe
-from isogloss.store import Study, digest, locked, make_folder, read_table, write_table, write_text
+from isogloss.store import Study, digest, locked, make_folder, read_table, write_table, write_with_csv
 from isogloss.study.inputs import read_corpus
 from isogloss.tasks import SCORES, TASKS, evaluate, finetune
 
@@ -128,8 +128,7 @@ def fine_tune(config: StudyConfig, root: Path) -> pl.DataFrame:
         table = pl.concat(
             [_run(study, job, texts[job.task.name], device=config.run.device) for job in jobs_of(config)]
         )
-        write_table(study.task_scores, table)
-        write_text(study.task_scores_csv, table.fill_nan(None).write_csv(float_precision=6))
+        write_with_csv(study.task_scores, table)
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -118,8 +118,6 @@ class Ner:
 
     def shuffled(self, corpus: Corpus, generator: np.random.Generator) -> Corpus:
         """Return the corpus with its tags dealt to words of any sentence: a control that teaches no entity."""
-        from dataclasses import replace
-
         tags = corpus.words["ner"].to_numpy()
         return replace(corpus, words=corpus.words.with_columns(pl.Series("ner", generator.permutation(tags))))
 
