@@ -85,8 +85,8 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "material": methods.material(study),
         "files": methods.files(study, beside=beside),
         "glossary": methods.glossary(),
-        "style": asset("page.css"),
-        "script": asset("page.js"),
+        "style": asset("common.css") + asset("page.css"),
+        "script": module("common.js", "page.js"),
         "vega": bundle(),
         "data": safe_json(data),
     }
@@ -96,6 +96,12 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
 def asset(name: str) -> str:
     """Return one of the files beside this module."""
     return (files("isogloss.report") / name).read_text(encoding="utf-8")
+
+
+def module(*names: str) -> str:
+    """Return ES modules beside this file as one: a page without addresses has nowhere to import from."""
+    texts = (re.sub(r"^import .*\n", "", asset(name), flags=re.MULTILINE) for name in names)
+    return "\n".join(re.sub(r"^export ", "", text, flags=re.MULTILINE) for text in texts)
 
 
 @cache

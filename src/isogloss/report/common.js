@@ -1,0 +1,27 @@
+// What the report and the explorer share. Every piece of a study's text enters a page as a text node.
+
+export function element(name, attributes = {}, ...children) {
+  const found = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) found.setAttribute(key, value);
+  found.append(...children.filter((child) => child !== null));
+  return found;
+}
+
+export const RTL = /^(ar|arc|ckb|dv|fa|he|ps|sd|syr|ug|ur|yi)(-|$)/i;
+export const isTag = (language) => /^[a-z]{2,3}(-[a-z0-9]{2,8})*$/i.test(language);
+export const direction = (language) => (RTL.test(language) ? "rtl" : "ltr");
+
+export function word(text, language) {
+  return element("bdi", isTag(language) ? { lang: language, dir: "auto" } : { dir: "auto" }, text);
+}
+
+export function wordList(words, language) {
+  // Real spaces between the words: lines break there, and a copied list keeps its words apart.
+  const parts = words.flatMap((text, i) => [i ? element("span", { class: "sep" }, " · ") : "", word(text, language)]);
+  return element("span", { class: "list", dir: direction(language) }, ...parts);
+}
+
+export function fill(select, options, chosen) {
+  select.replaceChildren(...options.map(([value, label]) => element("option", { value }, label)));
+  select.value = chosen;
+}
