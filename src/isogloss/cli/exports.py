@@ -1,0 +1,41 @@
+"""The command that writes a finished study for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isogloss.cli.app import Json, NConcepts, Quiet, StudyDir, app, tell
+
+
+@app.command()
+def export(
+    folder: StudyDir,
+    kind: Annotated[str, typer.Argument(help="concepts, atlas, dataset or latex.")],
+    out: Annotated[Path, typer.Option(help="concepts: a file, .json or .parquet; else a folder.")],
+    model: Annotated[str | None, typer.Option(help="Name of the model; default: all.")] = None,
+    stack: Annotated[str | None, typer.Option(help="encoder or decoder; default: all.")] = None,
+    layer: Annotated[list[int] | None, typer.Option(help="Repeat; default: all.")] = None,
+    space: Annotated[list[str] | None, typer.Option(help="en, or en+de; repeat; default: all.")] = None,
+    n_concepts: NConcepts = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the method, where several are there.")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write a study for other programs: JSON or Parquet, embedding-atlas, a Hugging Face dataset, LaTeX tables."""
+    from isogloss.export import export_study
+
+    written = export_study(
+        folder,
+        kind,
+        out=out,
+        model=model,
+        stack=stack,
+        n_concepts=n_concepts,
+        seed=seed,
+        layers=layer,
+        spaces=space,
+    )
+    tell(as_json, {"files": written}, [str(path) for path in written])

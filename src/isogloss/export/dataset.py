@@ -1,0 +1,121 @@
+"""A folder that Hugging Face's `datasets` opens: Parquet files, and a card that says what they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import yaml
+
+from isogloss.export.choice import Choice, with_place
+from isogloss.export.concepts import concept_rows
+from isogloss.export.files import check_readme, write_parts, write_readme
+from isogloss.progress import progress
+from isogloss.store import write_table
+
+if TYPE_CHECKING:
+    from isogloss.study import FinishedStudy, Run
+
+ABOUT = {
+    "tokens": "A row a token, model, layer and space: the concept it belongs to (-1: none).",
+    "concepts": "A row a concept, language and word: how often the word is in it.",
+    "sentences": "The text: a row a sentence and language, with the same numbers as `tokens`.",
+    "results": "A row a figure: CALIGN, COLAP and others, each with its chance level, interval and signature.",
+    "companions": "Measures of the same states without concepts.",
+    "labels": "What the members of a concept share.",
+}
+
+
+def write_dataset(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
+    """Write ``data/CONFIG.parquet`` for every configuration of `ABOUT` that the study has, and the card README.md.
+
+    ``tokens``, ``concepts`` and ``labels`` hold the chosen places, ``results`` and ``companions`` the chosen models,
+    stacks and layers, ``sentences`` the whole text.
+
+    Raises
+    ------
+    UsageError
+        If a choice is unknown.
+    InputError
+        If the folder has a README.md of someone else.
+    """
+    readme = check_readme(out)
+    places = list(choice.places(study))
+    paths = {name: out / "data" / f"{name}.parquet" for name in ABOUT}
+    with progress("Export", 2 * len(places)) as advance:
+        write_parts(paths["tokens"], (_token_rows(study, *place) for place in places), advance=advance)
+        write_parts(paths["concepts"], (concept_rows(study, *place) for place in places), advance=advance)
+    tables = {
+        "sentences": study.sentences,
+        "results": _of_places(study.results.table, places),
+        "companions": _of_places(study.companions, places),
+        "labels": _of_places(study.labels["labels"] if study.labels else None, places),
+    }
+    written = ["tokens", "concepts"]
+    for name, table in tables.items():
+        if table is not None and table.height:
+            write_table(paths[name], table.fill_nan(None))
+            written.append(name)
+    front = {
+        "pretty_name": f"{study.config.name}: concepts of a multilingual model",
+        "language": [x for x in study.languages if re.fullmatch(r"[a-z]{2,3}", x)],
+        "tags": ["isogloss", "interpretability", "latent-concepts", "cross-lingual-alignment"],
+        "configs": [
+            {"config_name": name, "data_files": paths[name].relative_to(out).as_posix()}
+            | ({"default": True} if name == "tokens" else {})
+            for name in written
+        ],
+    }
+    head = yaml.safe_dump(front, allow_unicode=True, sort_keys=False)
+    write_readme(readme, _card(study, places, written), front=head)
+    return [*(paths[name] for name in written), readme]
+
+
+def _token_rows(study: FinishedStudy, run: Run, layer: int, space: str) -> pl.DataFrame:
+    concepts = study.concepts(run, layer, space)
+    columns = ["row", "language", "sentence", "position", "word"]
+    table = concepts.tokens.select(columns).with_columns(pl.Series("concept", concepts.labels))
+    return with_place(table, run, layer, space)
+
+
+def _of_places(table: pl.DataFrame | None, places: list[tuple[Run, int, str]]) -> pl.DataFrame | None:
+    """Return the rows of a table that are about the runs, layers and, where it has them, spaces of `places`."""
+    if table is None or table.is_empty():
+        return None
+    names = ["model", "stack", "method", "n_concepts", "seed"]
+    rows = [
+        {**{name: getattr(run, name) for name in names}, "layer": layer, "space": space}
+        for run, layer, space in places
+    ]
+    keys = [name for name in (*names, "layer", "space") if name in table.columns]
+    kinds = {name: table.schema[name] for name in keys}
+    wanted = pl.DataFrame(rows).select(keys).cast(kinds).unique()  # type: ignore[arg-type]
+    return table.join(wanted, on=keys, how="semi", maintain_order="left")
+
+
+def _card(study: FinishedStudy, places: list[tuple[Run, int, str]], written: list[str]) -> str:
+    models = ", ".join(dict.fromkeys(f"{run.model} ({run.stack})" for run, _, _ in places))
+    layers = ", ".join(map(str, sorted({layer for _, layer, _ in places})))
+    spaces = ", ".join(f"`{space}`" for space in dict.fromkeys(space for _, _, space in places))
+    about = "\n".join(f"- `{name}`: {ABOUT[name]}" for name in written)
+    return f"""\
+# {study.config.name}: concepts of a multilingual model
+
+Latent concepts: clusters of the states that a model has for words in sentences. A *space* is the set of languages whose
+states were clustered together: `en`, or `en+de`. Made by isogloss {study.manifest.get("isogloss", "")}.
+
+Models: {models}. Layers: {layers} (0: the embeddings). Spaces: {spaces}.
+
+{about}
+
+    from datasets import load_dataset
+    load_dataset("path/to/this/folder", "concepts")
+
+## Before you publish it
+
+No licence is given here. The text in `sentences`, `tokens` and `concepts` has the licence of its corpus: look it up,
+and add `license:` to the head of this file. `language:` holds the labels of the study that look like language codes.
+Results stand beside their chance levels (`chance`); a score without its chance level says little.
+"""

@@ -1,0 +1,341 @@
+"""Tables for a paper: LaTeX with booktabs, one file a table, every score beside its chance level."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from isogloss.export.choice import Choice
+from isogloss.plots import MAIN_SCORES, main_thetas
+from isogloss.plots.rows import average, figure_rows, run_labels
+from isogloss.results import Results
+from isogloss.store import Study, folder_name, read_table, write_text
+
+if TYPE_CHECKING:
+    from isogloss.study import FinishedStudy
+
+LONG = 40  # rows above which a table may break over pages
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "→": r"$\to$",
+    "–": "--",
+    **{x: f"\\{x}" for x in "&%$#_{}"},
+}
+_NAMES = {"calign_mean": "CALIGN", "colap": "COLAP"}
+_MEANING = {
+    "calign_mean": "the share of concepts with a counterpart in the other language, mean of both directions",
+    "colap": "the share of concepts of both languages clustered together that overlap",
+}
+_CHANCE = {
+    "calign_mean": "the score with a dictionary whose target words are permuted",
+    "colap": "the expected score of languages mixed at random",
+}
+_BEYOND = "Adjusted: (score $-$ chance) / (1 $-$ chance). Intervals: 95\\%."
+
+
+@dataclass(frozen=True)
+class TexTable:
+    """One table.
+
+    Attributes
+    ----------
+    name : str
+        Of its file.
+    caption : str
+        LaTeX.
+    columns : tuple of str
+        Heads, LaTeX; the first column that holds numbers is `n_words`.
+    rows : tuple of tuple of str
+        LaTeX.
+    n_words : int
+        Columns in front that hold text.
+    signature : str
+        What reproduces the figures; it becomes a comment.
+    groups : int
+        A little space stands wherever the first so many columns change.
+    """
+
+    name: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    n_words: int
+    signature: str
+    groups: int = 0
+
+    def source(self) -> str:
+        """Return the file: a float, or a longtable where it has more than `LONG` rows."""
+        tidy = replace(self, rows=_without_repeats(self.rows, self.groups))
+        kinds = "l" * self.n_words + "r" * (len(self.columns) - self.n_words)
+        head = " & ".join(self.columns) + r" \\"
+        body = list(tidy.rows)
+        lines = []
+        for row, before in zip(body, [None, *self.rows], strict=False):
+            if self.groups and before is not None and row[0]:
+                lines.append(r"\addlinespace")
+            lines.append(" & ".join(row) + r" \\")
+        title = f"\\caption{{{self.caption}}}\\label{{tab:{self.name.replace('_', '-')}}}"
+        comment = f"% {self.signature}\n"
+        if len(body) <= LONG:
+            needs = "% \\usepackage{booktabs}\n"
+            inside = ["\\toprule", head, "\\midrule", *lines, "\\bottomrule"]
+            return comment + needs + _float(title, kinds, inside)
+        needs = "% \\usepackage{booktabs,longtable}\n"
+        parts = [f"\\begin{{longtable}}{{{kinds}}}", f"{title} \\\\", "\\toprule", head, "\\midrule"]
+        parts += ["\\endfirsthead", "\\toprule", head, "\\midrule", "\\endhead", "\\bottomrule", "\\endfoot"]
+        return comment + needs + "\n".join([*parts, *lines, "\\end{longtable}"]) + "\n"
+
+
+def _float(title: str, kinds: str, inside: Sequence[str]) -> str:
+    lines = ["\\begin{table}", "\\centering", "\\small", title, f"\\begin{{tabular}}{{{kinds}}}"]
+    return "\n".join([*lines, *inside, "\\end{tabular}", "\\end{table}"]) + "\n"
+
+
+def _without_repeats(rows: Sequence[tuple[str, ...]], groups: int) -> tuple[tuple[str, ...], ...]:
+    """Return rows whose first `groups` cells are empty where they repeat the row above."""
+    found: list[tuple[str, ...]] = []
+    for i, row in enumerate(rows):
+        same = bool(i and groups and rows[i - 1][:groups] == row[:groups])
+        found.append(("",) * groups + row[groups:] if same else row)
+    return tuple(found)
+
+
+def escape(value: object) -> str:
+    r"""Return text as LaTeX prints it; line ends become spaces.
+
+    Examples
+    --------
+    >>> escape("50% of a_b")
+    '50\\% of a\\_b'
+    """
+    return "".join(_SPECIAL.get(c, c) for c in " ".join(str(value).split()))
+
+
+def write_latex(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
+    """Write the tables of the chosen runs into a folder, ``NAME.tex`` each.
+
+    ``calign_RUN``, ``colap_RUN``: every layer and pair; ``calign_layers_RUN``, ``colap_layers_RUN``: the mean over
+    pairs; ``companions_RUN``; and of the fine-tuning part of a study ``tasks`` and ``differences_MODEL``.  A choice of
+    spaces takes the pairs of those names.
+
+    Raises
+    ------
+    UsageError
+        If a choice is unknown.
+    """
+    written = []
+    for table in tables(study, choice):
+        path = out / f"{table.name}.tex"
+        write_text(path, table.source())
+        written.append(path)
+    return written
+
+
+def tables(study: FinishedStudy, choice: Choice) -> list[TexTable]:
+    """Return the tables of the chosen runs, layers and pairs."""
+    runs = choice.runs(study)
+    layers = choice.layers_of(runs)
+    pairs = choice.spaces_of(study)
+    found: list[TexTable] = []
+    labels = {
+        tuple(row[name] for name in ("model", "stack", "method", "n_concepts", "seed")): row["label"]
+        for row in run_labels(study.results.table).iter_rows(named=True)
+    }
+    for run in runs:
+        label = labels[run.model, run.stack, run.method, run.n_concepts, run.seed]
+        values = {name: getattr(run, name) for name in ("model", "stack", "method", "n_concepts", "seed")}
+        own = study.results.table.filter(
+            *(pl.col(name) == value for name, value in values.items()), pl.col("layer").is_in(layers)
+        )
+        for metric in _NAMES:
+            kept = own.filter((pl.col("metric") == metric) & _is_pair(pairs))
+            if kept.height:
+                found += _of_metric(study, kept, metric, label)
+        if study.companions is not None:
+            mine = (pl.col("model") == run.model) & (pl.col("stack") == run.stack)
+            kept = study.companions.filter(mine & pl.col("layer").is_in(layers) & _is_pair(pairs))
+            if kept.height:
+                found.append(_companions(kept, label))
+    models = [run.model for run in runs]
+    files = Study(Path(study.root))
+    if files.task_scores.is_file():
+        found += _tasks(study, read_table(files.task_scores, ("model", "baseline")), models)
+    if files.differences.is_file():
+        table = read_table(files.differences, ("model", "base_model", "difference"))
+        for model in dict.fromkeys(models):
+            kept = table.filter((pl.col("model") == model) & pl.col("layer").is_in(layers) & _is_pair(pairs))
+            found += _differences(study, kept)
+    return list({table.name: table for table in found}.values())
+
+
+def _is_pair(spaces: Sequence[str]) -> pl.Expr:
+    return pl.format("{}+{}", "source", "target").is_in(list(spaces))
+
+
+def _of_metric(study: FinishedStudy, kept: pl.DataFrame, metric: str, label: str) -> list[TexTable]:
+    """Return two tables of one metric of one run at the study's first theta: every pair, and their mean."""
+    name = metric.removesuffix("_mean")
+    theta = main_thetas(study)[name]
+    kept = kept.filter(pl.col("theta") == theta)
+    rows = figure_rows(Results(kept), metric, model=None, stack=None, theta=theta)
+    rows.sort(key=lambda row: row["layer"])  # stable: pairs keep the order of the study
+    facts = f"at $\\theta = {theta:g}$ ({escape(label)}): {_MEANING[metric]}. Chance: {_CHANCE[metric]}. {_BEYOND}"
+    heads = ("Score", "Chance", "Adjusted", "Interval", "$n$")
+    signature, stem = common_signature(kept["signature"]), folder_name(label)
+    every = TexTable(
+        f"{name}_{stem}",
+        f"{_NAMES[metric]} of every layer and pair {facts} $n$: concepts.",
+        ("Layer", "Pair", *heads),
+        tuple((str(r["layer"]), escape(r["pair"]), *_figure(r), str(r["n"])) for r in rows),
+        2,
+        signature,
+        1,
+    )
+    means = TexTable(
+        f"{name}_layers_{stem}",
+        f"{_NAMES[metric]} by layer, mean over pairs, {facts} The ends of an interval are the means of the pairs' "
+        "ends. $n$: pairs.",
+        ("Layer", *heads),
+        tuple((str(r["layer"]), *_figure(r), str(r["n_pairs"])) for r in average(rows)),
+        1,
+        signature,
+    )
+    return [means, every] if every.rows else []
+
+
+def _companions(kept: pl.DataFrame, label: str) -> TexTable:
+    """Return the table of the measures without concepts: the mean over pairs of every measure and layer."""
+    columns = ("score", "chance", "ci_low", "ci_high")
+    means = (
+        kept.fill_nan(None)
+        .group_by("measure", "layer", maintain_order=True)
+        .agg(pl.col(columns).mean(), pl.len().alias("n_pairs"))
+    )
+    order = {name: i for i, name in enumerate(kept["measure"].unique(maintain_order=True).to_list())}
+    rows = sorted(means.iter_rows(named=True), key=lambda row: (order[row["measure"]], row["layer"]))
+    cells = tuple((escape(r["measure"]), str(r["layer"]), *_scores(r), str(r["n_pairs"])) for r in rows)
+    return TexTable(
+        f"companions_{folder_name(label)}",
+        f"Measures of the same states without concepts ({escape(label)}), mean over pairs. Chance: of unrelated "
+        "vectors. Intervals: 95\\%; their ends are the means of the pairs' ends. $n$: pairs.",
+        ("Measure", "Layer", "Score", "Chance", "Interval", "$n$"),
+        cells,
+        1,
+        common_signature(kept["signature"]),
+        1,
+    )
+
+
+def _tasks(study: FinishedStudy, scores: pl.DataFrame, models: Sequence[str]) -> list[TexTable]:
+    kept = scores.filter(pl.col("metric").is_in(MAIN_SCORES))
+    chosen = kept.filter(pl.col("model").is_in(list(models)))
+    kept = chosen if chosen.height else kept  # the scores of a study that was only fine-tuned, or of a base
+    rows = tuple(
+        (*_task(r), *_scores({**r, "chance": r["baseline"]}), str(r["n"])) for r in kept.iter_rows(named=True)
+    )
+    caption = (
+        "Scores of fine-tuned models by language. Chance: the score without looking at the text (for sentiment, the "
+        "most frequent label). Intervals: 95\\%. $n$: sentences."
+    )
+    heads = ("Model", "Language", "Zero-shot", "Metric", "Score", "Chance", "Interval", "$n$")
+    return [TexTable("tasks", caption, heads, rows, 4, _study_line(study), 1)] if rows else []
+
+
+def _differences(study: FinishedStudy, kept: pl.DataFrame) -> list[TexTable]:
+    """Return the table of what fine-tuning changed in one model: CALIGN above chance, and COLAP, at the first theta."""
+    if kept.is_empty():
+        return []
+    model, base = kept.row(0, named=True)["model"], kept.row(0, named=True)["base_model"]
+    thetas = main_thetas(study)
+    rows = []
+    for metric, of in (("calign_mean", "adjusted"), ("colap", "score")):
+        theta = thetas[metric.removesuffix("_mean")]
+        chosen = (pl.col("metric") == metric) & (pl.col("of") == of) & (pl.col("theta") == theta)
+        for r in kept.filter(chosen).sort("layer", maintain_order=True).iter_rows(named=True):
+            chances = [_chance(study, name, r) for name in (base, model)]
+            what = f"{_NAMES[metric]}{', adjusted' if of == 'adjusted' else ''}"
+            cells = (number(r["first"]), chances[0], number(r["second"]), chances[1])
+            change = (signed(r["difference"]), f"{signed(r['ci_low'])} to {signed(r['ci_high'])}")
+            pair = escape(f"{r['source']} – {r['target']}")
+            rows.append((what, str(r["layer"]), pair, *cells, *change, number(r["q_value"])))
+    caption = (
+        f"What fine-tuning changed: {escape(model)} beside {escape(base)}. Chance: of the bare score before and after; "
+        "adjusted: (score $-$ chance) / (1 $-$ chance). Intervals: 95\\%, of the same resamples of sentences. $q$: "
+        "false-discovery rate over layers and pairs."
+    )
+    heads = ("Measure", "Layer", "Pair", "Before", "Chance", "After", "Chance", "Change", "Interval", "$q$")
+    signature = common_signature(study.results.table.filter(pl.col("model") == model)["signature"])
+    return [TexTable(f"differences_{folder_name(model)}", caption, heads, tuple(rows), 3, signature, 2)]
+
+
+def _chance(study: FinishedStudy, model: str, row: dict[str, Any]) -> str:
+    """Return the chance level of the result that a difference is made of."""
+    keys = ("stack", "layer", "metric", "source", "target", "method", "n_concepts", "seed", "theta")
+    same = study.results.table.filter(*(pl.col(name) == row[name] for name in keys), pl.col("model") == model)
+    return number(same["chance"][0] if same.height else None)
+
+
+def _task(row: dict[str, Any]) -> tuple[str, ...]:
+    seen = "yes" if row["zero_shot"] else "no"
+    return escape(row["model"]), escape(row["language"]), seen, escape(row["metric"])
+
+
+def _scores(row: dict[str, Any]) -> tuple[str, ...]:
+    return number(row["score"]), number(row["chance"]), interval(row)
+
+
+def _figure(row: dict[str, Any]) -> tuple[str, ...]:
+    return number(row["score"]), number(row["chance"]), number(row["adjusted"]), interval(row)
+
+
+def number(value: float | None) -> str:
+    """Return a number with three decimals and a minus sign that is one; ``--`` where there is none."""
+    if value is None or not math.isfinite(value):
+        return "--"
+    text = f"{value:.3f}"
+    return f"${text}$" if text.startswith("-") else text
+
+
+def signed(value: float | None) -> str:
+    """Return a difference with its sign."""
+    return "--" if value is None or not math.isfinite(value) else f"${value:+.3f}$"
+
+
+def interval(row: dict[str, Any]) -> str:
+    """Return both ends of an interval."""
+    low, high = number(row["ci_low"]), number(row["ci_high"])
+    return "--" if "--" in (low, high) else f"{low} to {high}"
+
+
+def common_signature(signatures: Iterable[str]) -> str:
+    """Return one signature for several figures: what differs between them is ``*``.
+
+    Examples
+    --------
+    >>> common_signature(["theta:0.5|layer:0", "theta:0.5|layer:1"])
+    'theta:0.5|layer:*'
+    """
+    values: dict[str, set[str]] = {}
+    for part in itertools.chain.from_iterable(text.split("|") for text in set(signatures)):
+        key, _, value = part.partition(":")
+        values.setdefault(key, set()).add(value)
+    parts = (f"{key}:{next(iter(found)) if len(found) == 1 else '*'}" for key, found in values.items())
+    return re.sub(r"\s+", " ", "|".join(parts))
+
+
+def _study_line(study: FinishedStudy) -> str:
+    known = study.manifest
+    return common_signature([f"isogloss:{known.get('isogloss', '')}|study:{known.get('study', '')}"])
