@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.compiled import compiled
 from isogloss.errors import UsageError
 
 Tree = npt.NDArray[np.float64]
+Column = npt.NDArray[np.float64]
 
 
 def cut(tree: Tree, *, n_clusters: int | None = None, height: float | None = None) -> npt.NDArray[np.int32]:
@@ -49,15 +51,26 @@ def cut(tree: Tree, *, n_clusters: int | None = None, height: float | None = Non
         n_joins = n - n_clusters
     else:
         raise UsageError(f"A tree of {n} leaves cannot be cut into {n_clusters} clusters: choose 1 to {n}.")
-    parents = np.arange(2 * n - 1)
-    joins = tree[:n_joins, :2].astype(np.int64)
-    parents[joins.ravel()] = np.repeat(n + np.arange(n_joins), 2)
-    while True:  # to the parent's parent, until all are at the top of their cluster
-        above = parents[parents]
-        if (above == parents).all():
-            break
-        parents = above
-    return by_first(parents[:n])
+    return _partition(tree[:, 0], tree[:, 1], n_joins)
+
+
+@compiled
+def _partition(left: Column, right: Column, n_joins: int) -> npt.NDArray[np.int32]:
+    """Number every leaf by the node it is under after the first joins, in the order of first leaves."""
+    n = len(left) + 1
+    tops = np.arange(n + n_joins)
+    for i in range(n_joins - 1, -1, -1):  # a node comes after its children
+        tops[int(left[i])] = tops[int(right[i])] = tops[n + i]
+    numbers = np.full(n + n_joins, -1, np.int32)
+    labels = np.empty(n, np.int32)
+    k = 0
+    for leaf in range(n):
+        node = tops[leaf]
+        if numbers[node] < 0:
+            numbers[node] = k
+            k += 1
+        labels[leaf] = numbers[node]
+    return labels
 
 
 def by_first(labels: npt.NDArray[Any]) -> npt.NDArray[np.int32]:

@@ -137,6 +137,19 @@ def report(
 
 
 @app.command()
+def explore(
+    folder: StudyDir,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+    quiet: Quiet = False,
+) -> None:
+    """Look through a finished study in a local page: layers, concepts, words, sentences. Ctrl-C ends it."""
+    from isogloss.explore import explore as show
+
+    show(folder, port=port, browser=browser)
+
+
+@app.command()
 def compare(
     folder: StudyDir,
     first: Annotated[str, typer.Argument(help="A model of the study, e.g. a base.")],

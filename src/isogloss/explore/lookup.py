@@ -1,0 +1,212 @@
+"""The names a page may say, and what they name: each is looked up among the study's own before it is used."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import scipy.sparse as sp
+
+from isogloss.concepts import TREE_COLUMNS
+from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS
+from isogloss.discovery import METHODS
+from isogloss.errors import InputError, UsageError, unknown
+from isogloss.explore.spaces import Cut, Lexicon, Matches, Space, match
+from isogloss.extraction import open_states
+from isogloss.metrics.matching import SizeRule
+from isogloss.store import Study, read_table
+
+if TYPE_CHECKING:
+    from isogloss.study import FinishedStudy
+
+MAX_VALUES = 20  # of a column that may colour the map
+_KEPT_SPACES = 150
+
+
+class Place(NamedTuple):
+    """One way the states of one stack of one model were clustered; `ks` are the study's numbers of concepts."""
+
+    model: str
+    base_model: str
+    stack: str
+    method: str
+    seed: int
+    layers: tuple[int, ...]
+    ks: tuple[int, ...]
+
+
+class Lookup:
+    """Names to what they name, in one finished study.  It reads files of the study and writes none.
+
+    Parameters
+    ----------
+    study : FinishedStudy
+    """
+
+    def __init__(self, study: FinishedStudy) -> None:
+        self.study = study
+        self.languages = study.languages
+        self.tokens, self.sentences = study.tokens, study.sentences
+        self.lexicon = Lexicon.of(self.tokens, self.languages)
+        self._spaces: OrderedDict[tuple[int, int, str], Space] = OrderedDict()
+        self._lock = threading.Lock()
+        self._translations: dict[tuple[str, str], sp.csr_array] = {}
+        self._states: dict[tuple[str, str], Any] = {}
+        keys = ("language", "sentence")
+        lines = self.sentences.select(keys).with_row_index("line")
+        found = self.tokens.select(keys).join(lines, on=keys, how="left", maintain_order="left")["line"]
+        self.line_of = found.to_numpy().astype(np.int64)
+        self.line = {key[:2]: key[2] for key in lines.select(*keys, "line").iter_rows()}
+        self.texts = self.sentences["text"].to_list()
+        metrics = study.config.metrics
+        self.rule = SizeRule(metrics.min_types, metrics.min_size_ratio, strict=metrics.rule == "paper-code")
+
+    # -- what there is ----------------------------------------------------------------------------
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """Every model (as the study file names them, fine-tuned ones last), stack, method and seed."""
+        named = {model.name: i for i, model in enumerate(self.study.config.models)}
+        found: dict[tuple[str, str, str, str, int, tuple[int, ...]], list[int]] = {}
+        for run in sorted(self.study.runs, key=lambda run: named.get(run.model, len(named))):
+            key = (run.model, run.base_model, run.stack, run.method, run.seed, run.layers)
+            found.setdefault(key, []).append(run.n_concepts)
+        return [Place(*key, tuple(sorted(ks))) for key, ks in found.items()]
+
+    @cached_property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Pairs that the study measured, in its order."""
+        table = self.study.results.table.filter(
+            pl.col("metric").is_in(["calign_mean", "colap"]) & (pl.col("target") != "")
+        )
+        return list(table.select("source", "target").unique(maintain_order=True).iter_rows())
+
+    @cached_property
+    def spaces(self) -> list[str]:
+        """Names of all spaces: every language alone, every pair, and all together."""
+        joint = ["+".join(pair) for pair in self.pairs]
+        whole = "+".join(self.languages)
+        return [*self.languages, *joint, *([whole] if whole not in joint and len(self.languages) > 2 else [])]
+
+    @cached_property
+    def columns(self) -> dict[str, tuple[list[str], npt.NDArray[np.int16]]]:
+        """Columns that may colour the map: name -> its values and, for every token, which one (-1: none)."""
+        found = {}
+        for table, known, rows in (
+            (self.tokens, WORD_COLUMNS, slice(None)),
+            (self.sentences, SENTENCE_COLUMNS, self.line_of),
+        ):
+            for name in table.columns:
+                if name in known or table.schema[name] != pl.String:
+                    continue
+                counts = table[name].drop_nulls().value_counts(sort=True)
+                values = counts[name].to_list()
+                if not 2 <= len(values) <= MAX_VALUES:
+                    continue
+                codes = table[name].replace_strict(
+                    values, list(range(len(values))), default=-1, return_dtype=pl.Int16
+                )
+                found[name] = (values, codes.fill_null(-1).to_numpy()[rows])
+        return found
+
+    def place(self, number: int) -> Place:
+        """Return a place by its number."""
+        if not 0 <= number < len(self.places):
+            raise unknown("model", number, [str(i) for i in range(len(self.places))])
+        return self.places[number]
+
+    def space(self, place: int, layer: int, name: str) -> Space:
+        """Open a space; the last ones are kept."""
+        where = self.place(place)
+        if layer not in where.layers:
+            raise unknown("layer", layer, [str(x) for x in where.layers])
+        if name not in self.spaces:
+            raise unknown("space", name, self.spaces)
+        key = (place, layer, name)
+        with self._lock:
+            if key in self._spaces:
+                self._spaces.move_to_end(key)
+                return self._spaces[key]
+            found = self._spaces[key] = self._open(where, layer, name)
+            if len(self._spaces) > _KEPT_SPACES:
+                self._spaces.popitem(last=False)
+            return found
+
+    def _open(self, place: Place, layer: int, name: str) -> Space:
+        study = Study(self.study.root)
+        at = {"method": place.method, "seed": place.seed, "layer": layer, "space": name}
+
+        def labels(k: int) -> pl.DataFrame:
+            path = study.concepts(place.model, place.stack, n_concepts=k, **at)  # type: ignore[arg-type]
+            return read_table(path, ("row", "concept"))
+
+        tree = None
+        if METHODS[place.method].has_tree:
+            table = read_table(study.tree(place.model, place.stack, **at), TREE_COLUMNS)  # type: ignore[arg-type]
+            rows = table["row"].to_numpy()
+            tree = table[:-1].select(pl.col("left", "right", "height", "size").cast(pl.Float64)).to_numpy()
+        else:
+            rows = labels(place.ks[0])["row"].to_numpy()
+        if len(rows) and (rows.min() < 0 or rows.max() >= self.tokens.height):
+            raise InputError(
+                f"The concepts of {name} at layer {layer} name token rows outside the token table."
+            )
+
+        def stored(k: int) -> Any:
+            if k not in place.ks:
+                raise unknown("number of concepts", k, [str(x) for x in place.ks])
+            return labels(k)["concept"].to_numpy().astype(np.int32)
+
+        return Space(
+            rows.astype(np.int64),
+            self.lexicon,
+            tree=tree,
+            stored=stored,
+            states=lambda: self._layer(place, layer),
+        )
+
+    def _layer(self, place: Place, layer: int) -> Any:
+        key = (place.model, place.stack)
+        if key not in self._states:
+            self._states[key] = open_states(
+                Study(self.study.root), name=place.model, stack=place.stack
+            ).arrays
+        return self._states[key][layer]
+
+    def cut(self, place: int, layer: int, name: str, k: int) -> Cut:
+        if k < 1:
+            raise UsageError(f"A number of concepts is at least 1; got {k}.")
+        return self.space(place, layer, name).cut(k)
+
+    def check_concept(self, cut: Cut, concept: int) -> None:
+        if not 0 <= concept < cut.k:
+            raise unknown("concept", concept, [f"0 .. {cut.k - 1}"])
+
+    def translations(self, source: str, target: str) -> sp.csr_array:
+        """Return which types translate each other: (n_types, n_types) 0/1, source rows, target columns."""
+        key = (source, target)
+        if key not in self._translations:
+            table = self.study.dictionary(source, target).table
+            number, n = self.lexicon.number, len(self.lexicon.words)
+            s, t = self.languages.index(source), self.languages.index(target)
+            found = [
+                (number.get((s, a), -1), number.get((t, b), -1))
+                for a, b in table.select("source", "target").iter_rows()
+            ]
+            pairs = np.array(found, np.int64).reshape(-1, 2)
+            pairs = pairs[(pairs >= 0).all(axis=1)]
+            self._translations[key] = sp.csr_array(
+                (np.ones(len(pairs), np.int32), (pairs[:, 0], pairs[:, 1])), shape=(n, n)
+            )
+        return self._translations[key]
+
+    def matches(self, place: int, layer: int, k: int, source: str, target: str) -> tuple[Cut, Cut, Matches]:
+        if (source, target) not in self.pairs and (target, source) not in self.pairs:
+            raise unknown("pair", f"{source}-{target}", ["-".join(pair) for pair in self.pairs])
+        left, right = (self.cut(place, layer, x, k) for x in (source, target))
+        return left, right, match(left, right, self.translations(source, target), self.rule)

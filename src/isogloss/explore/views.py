@@ -1,0 +1,373 @@
+"""The questions of the explorer, each answered by one method of plain values: what the page asks for, as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from isogloss.concepts import Concepts
+from isogloss.discovery import METHODS
+from isogloss.explore.lookup import Place
+from isogloss.explore.spaces import MAX_CONCEPTS, Cut, Longs, flows
+from isogloss.explore.words import MAX_WORDS, PAGE, Json, WordViews
+from isogloss.metrics import colap
+from isogloss.metrics.colap import overlapping
+from isogloss.plots.look import PALETTE
+from isogloss.plots.rows import start_layer
+from isogloss.results import Figure, wilson
+from isogloss.study.steps import align_concepts, group_theta
+
+N_NEIGHBOURS, N_FLOWS = 8, 4
+_PERMUTATIONS = 50  # of the chance level at numbers of concepts that the study did not measure
+
+
+class Views(WordViews):
+    """Answers about one finished study.
+
+    Parameters
+    ----------
+    study : FinishedStudy
+    """
+
+    def overview(self) -> Json:
+        """Return what can be chosen, and what the study says of itself."""
+        metrics = self.study.config.metrics
+        places = [
+            place._asdict()
+            | {
+                "label": " · ".join(self._named(place)),
+                "free": METHODS[place.method].has_tree,
+            }
+            for place in self.places
+        ]
+        return {
+            "title": self.study.config.name,
+            "languages": list(self.languages),
+            "colours": list(PALETTE),
+            "places": places,
+            "pairs": [list(pair) for pair in self.pairs],
+            "spaces": self.spaces,
+            "columns": {name: values for name, (values, _) in self.columns.items()},
+            "theta_align": metrics.theta_align[0],
+            "theta_overlap": metrics.theta_overlap[0],
+            "min_types": metrics.min_types,
+            "max_concepts": self._max_concepts,
+            "n_tokens": self.tokens.height,
+            "n_types": len(self.lexicon.words),
+            "n_sentences": self.sentences.height,
+            "start": self._start(),
+        }
+
+    @cached_property
+    def _max_concepts(self) -> int:
+        """Return how many concepts may be asked for: four times the study's most, as far as a map is readable."""
+        return min(MAX_CONCEPTS, 4 * max(k for place in self.places for k in place.ks))
+
+    def _named(self, place: Place) -> list[str]:
+        parts = [place.model, place.stack]
+        alike = [x for x in self.places if (x.model, x.stack) == (place.model, place.stack)]
+        if len({x.method for x in alike}) > 1:
+            parts.append(place.method)
+        return [*parts, f"seed {place.seed}"] if len({x.seed for x in alike}) > 1 else parts
+
+    def _start(self) -> Json:
+        """Return what is worth looking at first: the layer where CALIGN is highest above chance, the first pair."""
+        place = self.places[0]
+        layer = start_layer(self.study.results, model=place.model, stack=place.stack)
+        layer = layer if layer in place.layers else place.layers[-1]
+        return {"place": 0, "layer": layer, "k": place.ks[0]}
+
+    # -- questions --------------------------------------------------------------------------------
+
+    def aligned(self, *, place: int, layer: int, k: int, source: str, target: str, offset: int = 0) -> Json:
+        """Return the best aligned pairs of concepts with the words that join them."""
+        left, right, found = self.matches(place, layer, k, source, target)
+        links = self.translations(source, target)
+        entries = []
+        for i in range(offset, min(offset + PAGE, len(found.source))):
+            s, t = int(found.source[i]), int(found.target[i])
+            mine, theirs = left.words(s)[0], right.words(t)[0]
+            rank = {int(x): j for j, x in enumerate(theirs)}
+            ties, reached = [], set()
+            for x in mine:
+                meant = [
+                    y for y in links.indices[links.indptr[x] : links.indptr[x + 1]].tolist() if y in rank
+                ]
+                if meant:
+                    reached.update(meant)
+                    ties.append((int(x), sorted(meant, key=rank.__getitem__)))
+            tied = {x for x, _ in ties}
+            rest = [int(x) for x in mine if int(x) not in tied], [y for y in rank if y not in reached]
+            entries.append(
+                {
+                    "source": s,
+                    "target": t,
+                    "n_matched": int(found.matched[i]),
+                    "n_source": int(left.n_types[s]),
+                    "n_target": int(right.n_types[t]),
+                    "ties": [[self._word(x), *map(self._word, ys[:3])] for x, ys in ties[:MAX_WORDS]],
+                    "rest": [[self._word(x) for x in side[: MAX_WORDS // 2]] for side in rest],
+                }
+            )
+        return {"entries": entries, "total": len(found.source), "n_eligible": found.n_eligible}
+
+    def shared(self, *, place: int, layer: int, k: int, space: str, offset: int = 0) -> Json:
+        """Return the concepts of a joint space, the most evenly shared first."""
+        cut, names = self.cut(place, layer, space, k), space.split("+")
+        counts = cut.by_language[:, [self.languages.index(x) for x in names]]
+        sizes, least = counts.sum(axis=1), counts.min(axis=1)
+        even = np.array(
+            [(wilson(int(a), int(n))[0] if n else 0.0) for a, n in zip(least, sizes, strict=True)]
+        )
+        order = np.lexsort((np.arange(cut.k), -even))
+        passed = overlapping(counts, self._theta(names), strict=self.rule.strict)
+        entries = [
+            {
+                "concept": int(c),
+                "overlaps": bool(passed[c]),
+                "counts": counts[c].tolist(),
+                "words": self._words(cut, int(c), most=MAX_WORDS if len(names) < 4 else 5),
+            }
+            for c in order[offset : offset + PAGE]
+        ]
+        return {"entries": entries, "total": cut.k, "n_overlapping": int(passed.sum()), "languages": names}
+
+    def _theta(self, names: Sequence[str]) -> float:
+        theta = self.study.config.metrics.theta_overlap[0]
+        return theta if len(names) < 3 else group_theta(theta, len(names))
+
+    def map(self, *, place: int, layer: int, k: int, space: str, towards: str = "") -> Json:
+        """Return where the concepts of a space lie, how large they are and what they are made of.
+
+        With `towards`, another language than that of a space of one language, also how well each is matched there.
+        """
+        cut, names = self.cut(place, layer, space, k), space.split("+")
+        places = self.space(place, layer, space).places(k)
+        sizes = cut.sizes
+        found: Json = {
+            "x": places[:, 0].round(5).tolist(),
+            "y": places[:, 1].round(5).tolist(),
+            "size": sizes.tolist(),
+            "types": cut.n_types.tolist(),
+            "counts": cut.by_language[:, [self.languages.index(x) for x in names]].tolist(),
+            "languages": names,
+            "words": [", ".join(word for word, _ in self._short(cut, c)) for c in range(cut.k)],
+            "values": {
+                name: self._most(cut, self.space(place, layer, space).rows, name) for name in self.columns
+            },
+        }
+        if len(names) > 1:
+            passed = overlapping(np.array(found["counts"]), self._theta(names), strict=self.rule.strict)
+            found["aligned"] = passed.astype(int).tolist()
+        elif towards and towards != space:
+            _, _, matches = self.matches(place, layer, k, space, towards)
+            best = np.full(cut.k, np.nan)
+            best[self.rule.eligible(cut.n_types)] = 0
+            best[matches.source] = matches.match
+            found["match"] = [None if math.isnan(x) else round(x, 4) for x in best.tolist()]
+        return found
+
+    def _most(self, cut: Cut, rows: Longs, column: str) -> list[int]:
+        """Return the commonest value of a column in every concept (-1: none has most of the tokens)."""
+        values, codes = self.columns[column]
+        own, n = codes[rows], len(values)
+        kept = (own >= 0) & (cut.labels >= 0)
+        counts = np.bincount(cut.labels[kept].astype(np.int64) * n + own[kept], minlength=cut.k * n).reshape(
+            -1, n
+        )
+        best = counts.argmax(axis=1)
+        return np.where(counts[np.arange(cut.k), best] * 2 > cut.sizes, best, -1).tolist()  # type: ignore[no-any-return]
+
+    def concept(self, *, place: int, layer: int, k: int, space: str, concept: int) -> Json:
+        """Return one concept: its words, its neighbours, its counterparts in other languages, its labels."""
+        cut = self.cut(place, layer, space, k)
+        self.check_concept(cut, concept)
+        names = space.split("+")
+        near = self.space(place, layer, space).neighbours(concept, k, N_NEIGHBOURS)
+        own = self.space(place, layer, space).rows[cut.members(concept)]
+        return {
+            "concept": concept,
+            "space": space,
+            "size": int(cut.sizes[concept]),
+            "n_types": int(cut.n_types[concept]),
+            "counts": {x: int(cut.by_language[concept, self.languages.index(x)]) for x in names},
+            "words": self._words(cut, concept, most=60),
+            "neighbours": [
+                {"concept": c, "cosine": round(v, 4), "words": self._short(cut, c)} for c, v in near
+            ],
+            "counterparts": self._counterparts(place, layer, k, space, concept) if len(names) == 1 else [],
+            "values": {name: self._shares(own, name) for name in self.columns},
+            "labels": self._labels(self.place(place), layer, k, space, concept),
+        }
+
+    def _counterparts(self, place: int, layer: int, k: int, language: str, concept: int) -> list[Json]:
+        found = []
+        for other in self.languages:
+            pair = {(language, other), (other, language)}
+            if other == language or not pair & set(self.pairs):
+                continue
+            _, right, matches = self.matches(place, layer, k, language, other)
+            here = np.flatnonzero(matches.source == concept)
+            if len(here):
+                t = int(matches.target[here[0]])
+                share = round(float(matches.match[here[0]]), 4)
+                found.append({"space": other, "concept": t, "match": share, "words": self._short(right, t)})
+        return sorted(found, key=lambda entry: -entry["match"])
+
+    def _shares(self, rows: Longs, column: str) -> list[list[Any]]:
+        values, codes = self.columns[column]
+        own = codes[rows]
+        counts = np.bincount(own[own >= 0], minlength=len(values))
+        best = [i for i in np.argsort(-counts, kind="stable")[:3] if counts[i]]
+        return [[values[i], round(counts[i] / len(rows), 4)] for i in best]
+
+    def _labels(self, place: Place, layer: int, k: int, space: str, concept: int) -> list[Json]:
+        """Return the labels of a concept that chance does not explain, where the study labelled this cut."""
+        if self.study.labels is None or k not in place.ks:
+            return []
+        table = self.study.labels["labels"]
+        wanted = {"model": place.model, "stack": place.stack, "method": place.method, "n_concepts": k}
+        wanted |= {
+            "seed": place.seed,
+            "layer": layer,
+            "space": space,
+            "concept": concept,
+            "significant": True,
+        }
+        for name, value in wanted.items():
+            table = table.filter(pl.col(name) == value)
+        return table.select("kind", "value", "share", "base_rate").to_dicts()
+
+    def follow(self, *, place: int, layer: int, k: int, space: str, concept: int) -> Json:
+        """Return where the tokens of a concept are in every other layer, and at this layer of related models."""
+        cut = self.cut(place, layer, space, k)
+        self.check_concept(cut, concept)
+        where = self.place(place)
+        rows = self.space(place, layer, space).rows[cut.members(concept)]
+
+        def column(number: int, depth: int) -> Json:
+            there = self.space(number, depth, space)
+            found = flows(rows, there, k, N_FLOWS)
+            other = there.cut(k)
+            for entry in found:
+                entry |= {
+                    "words": self._short(other, entry["concept"]),
+                    "of_mine": round(entry["of_mine"], 4),
+                    "of_theirs": round(entry["of_theirs"], 4),
+                }
+            return {"place": number, "layer": depth, "flows": found}
+
+        layers = [column(place, depth) for depth in where.layers]
+        related = [
+            column(i, layer)
+            for i, other in enumerate(self.places)
+            if i != place
+            and (other.stack, other.method) == (where.stack, where.method)
+            and layer in other.layers
+            and self._related(where, other)
+            and (METHODS[other.method].has_tree or k in other.ks)
+        ]
+        return {"size": len(rows), "layers": layers, "models": related}
+
+    def trace(
+        self,
+        *,
+        place: int,
+        layer: int,
+        k: int,
+        space: str,
+        concept: int,
+        to_place: int,
+        to_layer: int,
+        to_k: int,
+    ) -> Json:
+        """Return the concept of another layer, model or number of concepts that most tokens of this one are in."""
+        cut = self.cut(place, layer, space, k)
+        self.check_concept(cut, concept)
+        rows = self.space(place, layer, space).rows[cut.members(concept)]
+        self.cut(to_place, to_layer, space, to_k)
+        found = flows(rows, self.space(to_place, to_layer, space), to_k, 1)
+        return {"concept": found[0]["concept"] if found else None}
+
+    @staticmethod
+    def _related(one: Place, other: Place) -> bool:
+        """Whether one model was made from the other, or both from a third."""
+        family = one.base_model or one.model
+        return family == (other.base_model or other.model)
+
+    # -- figures ----------------------------------------------------------------------------------
+
+    def _figures(self, place: Place, k: int, metric: str, source: str, target: str) -> pl.DataFrame:
+        """Return the study's figures of a pair at the first theta, a row a layer; COLAP has no direction."""
+        metrics = self.study.config.metrics
+        theta = (metrics.theta_overlap if metric == "colap" else metrics.theta_align)[0]
+        there = (pl.col("source") == source) & (pl.col("target") == target)
+        back = (pl.col("source") == target) & (pl.col("target") == source)
+        wanted = {"model": place.model, "stack": place.stack, "method": place.method, "seed": place.seed}
+        wanted |= {"n_concepts": k, "metric": metric, "theta": theta}
+        of_pair = there if metric == "calign" else there | back
+        rows = self.study.results.table.filter(
+            of_pair, *(pl.col(name) == value for name, value in wanted.items())
+        )
+        return rows.sort("layer")
+
+    def score(self, *, place: int, layer: int, k: int, source: str, target: str) -> Json:
+        """Return CALIGN both ways and COLAP of a pair at k concepts, each with its chance level.
+
+        From the study's results where it measured k, with their intervals; else measured now, with fewer permutations
+        and Wilson intervals over concepts.
+        """
+        where = self.place(place)
+        wanted = [("calign", source, target), ("calign", target, source), ("colap", source, target)]
+        if k in where.ks:
+            rows = [self._figures(where, k, *each).filter(pl.col("layer") == layer) for each in wanted]
+            found = [
+                _score(*each, row)
+                for each, own in zip(wanted, rows, strict=True)
+                for row in own.head(1).iter_rows(named=True)
+            ]
+            return {"figures": found, "measured": "study"}
+        metrics = self.study.config.metrics
+        sides = {x: self._as_concepts(place, layer, k, x) for x in (source, target)}
+        options: Json = {"n_permutations": _PERMUTATIONS, "theta_align": metrics.theta_align[0]}
+        found = []
+        for _, s, t in wanted[:2]:
+            dictionary = self.study.dictionary(s, t)
+            figure = align_concepts(sides[s], sides[t], dictionary, metrics, **options).figures[0]
+            found.append(_score("calign", s, t, _fields(figure)))
+        joint = f"{source}+{target}" if (source, target) in self.pairs else f"{target}+{source}"
+        together = self._as_concepts(place, layer, k, joint)
+        overlap = colap(together, theta_overlap=metrics.theta_overlap[0], rule=metrics.rule)
+        found.append(_score("colap", source, target, _fields(overlap.figures[0])))
+        return {"figures": found, "measured": "now"}
+
+    def _as_concepts(self, place: int, layer: int, k: int, name: str) -> Concepts:
+        cut = self.cut(place, layer, name, k)
+        return Concepts(self.tokens[self.space(place, layer, name).rows], cut.labels, cut.k)
+
+    def depth(self, *, place: int, k: int, source: str, target: str) -> Json:
+        """Return CALIGN (mean of both directions) and COLAP of a pair over the layers, as the study measured them."""
+        where = self.place(place)
+        k = k if k in where.ks else min(where.ks, key=lambda x: abs(x - k))
+        rows = [
+            _score(metric, source, target, row) | {"layer": row["layer"]}
+            for metric in ("calign_mean", "colap")
+            for row in self._figures(where, k, metric, source, target).iter_rows(named=True)
+        ]
+        return {"k": k, "rows": rows}
+
+
+def _score(metric: str, source: str, target: str, row: Json) -> Json:
+    numbers = ("score", "chance", "adjusted", "ci_low", "ci_high")
+    found: Json = {"metric": metric, "source": source, "target": target, "theta": row["theta"], "n": row["n"]}
+    return found | {x: None if row[x] is None or math.isnan(row[x]) else round(row[x], 4) for x in numbers}
+
+
+def _fields(figure: Figure) -> Json:
+    names = ("theta", "score", "chance", "adjusted", "ci_low", "ci_high", "n")
+    return {name: getattr(figure, name) for name in names}
