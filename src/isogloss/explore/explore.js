@@ -288,6 +288,8 @@ function show(space, concept) {
   Object.assign(state, { space, concept });
   remember();
   showChoices();
+  if (window.innerWidth < 1100) $("detail").scrollIntoView(); // it stands below the lists there
+  else $("detail").scrollTop = 0;
   return Promise.all([moved ? loadMap() : showMap(), loadConcept()]);
 }
 

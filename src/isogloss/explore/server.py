@@ -212,8 +212,8 @@ def _asked(views: Views, name: str, query: str) -> Mapping[str, Any]:
     """Call the view of that name with the parameters of a query, turned into what it takes."""
     if name == "charts":
         return {
-            "map": concept_map().to_dict(validate=False),
-            "depth": depth_curves().to_dict(validate=False),
+            "map": _spec(concept_map()),
+            "depth": _spec(depth_curves()),
             "config": theme(ink="currentColor", font=FONT),
         }
     if name not in QUESTIONS:
@@ -234,3 +234,9 @@ def _asked(views: Views, name: str, query: str) -> Mapping[str, Any]:
     if missing:
         raise UsageError(f"The question {name} lacks {', '.join(missing)}.")
     return view(**given)
+
+
+def _spec(chart: Any) -> dict[str, Any]:
+    """Return a chart without its look, which the page gives it."""
+    spec: dict[str, Any] = chart.to_dict(validate=False)
+    return {name: value for name, value in spec.items() if name not in ("config", "$schema")}

@@ -38,13 +38,12 @@ class WordViews(Lookup):
     def _short(self, cut: Cut, concept: int, n: int = 4) -> list[list[str]]:
         """Return the most frequent words of a concept as ``[word, language]``, of the languages in turn."""
         by_language = self._words(cut, concept, most=n)
-        found = [
-            [words[i][0], language]
-            for i in range(n)
-            for language, words in by_language.items()
-            if i < len(words)
-        ]
-        return found[:n]
+        found: dict[str, str] = {}  # a word of two languages is said once
+        for i in range(n):
+            for language, words in by_language.items():
+                if i < len(words):
+                    found.setdefault(words[i][0], language)
+        return [[word, language] for word, language in found.items()][:n]
 
     def occurrences(
         self,

@@ -27,10 +27,9 @@ def concept_map(points: Rows = (), *, width: int = 520, height: int = 420) -> al
         In pixels.
     """
     plain = alt.Axis(labels=False, ticks=False, title=None, domain=False, grid=False)
-    scale = alt.Scale(zero=False, nice=False, padding=14)
     base = alt.Chart().encode(
-        alt.X("x:Q", axis=plain, scale=scale),
-        alt.Y("y:Q", axis=plain, scale=scale),
+        alt.X("x:Q", axis=plain, scale=alt.Scale(zero=False, nice=False, padding=44)),  # room for a name
+        alt.Y("y:Q", axis=plain, scale=alt.Scale(zero=False, nice=False, padding=24)),
         alt.Size("size:Q", legend=None, scale=alt.Scale(range=[14, 420])),
     )
     discs = base.mark_circle(opacity=0.72, cursor="pointer", stroke="currentColor").encode(
@@ -66,15 +65,13 @@ def depth_curves(rows: Rows = (), *, width: int = 300, height: int = 110) -> alt
     """
     scale = alt.Scale(domain=["CALIGN", "COLAP"], range=[BLUE, ORANGE])
     colour = alt.Color(
-        "measure:N", scale=scale, legend=alt.Legend(title=None, orient="top", padding=0, offset=2)
+        "measure:N",
+        scale=scale,
+        legend=alt.Legend(title=None, orient="top", padding=0, offset=2, symbolOpacity=1),
     )
     numbers = [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("score", "chance", "ci_low", "ci_high")]
     base = alt.Chart().encode(
-        alt.X(
-            "layer:Q",
-            axis=alt.Axis(format="d", tickMinStep=1, grid=False, title="layer"),
-            scale=alt.Scale(nice=False, padding=8),
-        ),
+        alt.X("layer:O", axis=alt.Axis(labelAngle=0, title="layer")),
         colour,
     )
 
