@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign, colap, one_to_one
-from isogloss.metrics.bootstrap import GROUPS, Resamples, false_discovery, interval, paired_difference
+from isogloss.metrics.bootstrap import (
+    GROUPS,
+    Resamples,
+    false_discovery,
+    interval,
+    paired_difference,
+    share_interval,
+)
 from isogloss.metrics.colap import chance_deviation, chance_overlap, overlapping
 from isogloss.metrics.matching import SizeRule, best_matches, incidence, match_counts, weighted_best_matches
 from isogloss.metrics.planted import plant
@@ -83,6 +90,14 @@ def test_intervals_that_are_not_defined():
     assert interval(0.5, np.full(30 + GROUPS, 0.5)) == (0.5, 0.5)
     with pytest.raises(UsageError, match=r"unknown interval 'bcaa'\. Did you mean 'bca'"):
         interval(0.5, draws, method="bcaa")
+
+
+def test_the_interval_of_a_share_is_of_shares():
+    draws = np.random.default_rng(0).normal(0.02, 0.05, 500 + GROUPS)
+    assert interval(0.02, draws)[0] < 0
+    assert share_interval(0.02, draws) == (0.0, interval(0.02, draws)[1])
+    assert share_interval(0.98, draws) == (interval(0.98, draws)[0], 1.0)
+    assert all(map(math.isnan, share_interval(math.nan, draws)))
 
 
 def test_paired_difference_sees_what_unpaired_ones_do_not():

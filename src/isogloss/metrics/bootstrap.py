@@ -148,6 +148,14 @@ def interval(
     return float(low), float(high)
 
 
+def share_interval(
+    score: float, draws: npt.ArrayLike, *, method: Interval = "bca", level: float = 0.95
+) -> tuple[float, float]:
+    """Return `interval` of a share: no end lies outside 0 .. 1, where the moved resamples may lie."""
+    low, high = np.clip(interval(score, draws, method=method, level=level), 0.0, 1.0)
+    return float(low), float(high)
+
+
 def jackknife_interval(score: float, left_out: npt.ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
     """Return the interval of a score from its values with one group of sentences left out, group by group.
 

@@ -16,8 +16,7 @@ import scipy.sparse as sp
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError, unknown
-from isogloss.metrics.bootstrap import Interval, Resamples
-from isogloss.metrics.bootstrap import interval as bootstrap_interval
+from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
 from isogloss.metrics.matching import (
     SizeRule,
     best_matches,
@@ -169,11 +168,11 @@ def mean_alignment(forward: Figure, backward: Figure) -> Figure:
         )
 
     score = mean("score")
-    low, high = score - half("ci_low"), score + half("ci_high")
+    low, high = np.clip((score - half("ci_low"), score + half("ci_high")), 0.0, 1.0).tolist()
     draws = None
     if forward.draws is not None and backward.draws is not None:
         draws = ((forward.draws + backward.draws) / 2).astype(np.float32)
-        low, high = bootstrap_interval(score, draws)
+        low, high = share_interval(score, draws)
     return Figure(
         theta=forward.theta,
         score=score,
@@ -323,7 +322,7 @@ def _figure(
         passed = value((drawn + np.float32(1e-6)).astype(np.float32)) * there
         with np.errstate(invalid="ignore"):
             draws = (np.where(there, passed, 0).sum(axis=1) / there.sum(axis=1)).astype(np.float32)
-        low, high = bootstrap_interval(score, draws, method=method)
+        low, high = share_interval(score, draws, method=method)
     elif math.isnan(theta):
         low, high = mean_interval(values)
     else:

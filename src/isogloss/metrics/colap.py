@@ -15,8 +15,7 @@ from scipy.special import gammaln
 
 from isogloss.concepts import Concepts
 from isogloss.errors import UsageError, unknown
-from isogloss.metrics.bootstrap import Interval, Resamples
-from isogloss.metrics.bootstrap import interval as bootstrap_interval
+from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
 from isogloss.metrics.calign import RULES, Rule
 from isogloss.results import Figure, Overlap, wilson
 
@@ -295,5 +294,5 @@ def _figure(
         there = drawn[:, kept].sum(axis=2) > 0
         passed = overlapping(drawn[:, kept], theta, strict=strict) & there
         draws = (passed.sum(axis=1) / np.maximum(there.sum(axis=1), 1)).astype(np.float32)
-        low, high = bootstrap_interval(found / n, draws, method=method)
+        low, high = share_interval(found / n, draws, method=method)
     return Figure(theta, found / n, chance, sd, p_value, low, high, n, coverage, draws)

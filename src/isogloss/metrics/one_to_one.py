@@ -11,8 +11,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
-from isogloss.metrics.bootstrap import Interval, Resamples
-from isogloss.metrics.bootstrap import interval as bootstrap_interval
+from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
 from isogloss.metrics.calign import check_thetas, matrices, type_weights
 from isogloss.metrics.matching import (
     Int,
@@ -83,7 +82,7 @@ def one_to_one(
     if resamples is not None:
         drawn = weighted_matches(S, D, T, rule, type_weights(source, S, resamples))
         draws = np.array([_drawn_share(one, rule.eligible(sizes[0]), theta) for one in drawn], np.float32)
-        low, high = bootstrap_interval(score, draws, method=interval)
+        low, high = share_interval(score, draws, method=interval)
     return Figure(theta, score, chance, sd, p, low, high, n, coverage, draws)
 
 

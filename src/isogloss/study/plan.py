@@ -22,7 +22,7 @@ from isogloss.study.labels import gather_labels, write_labels
 from isogloss.study.movement import gather_movement, write_movement
 from isogloss.study.transfer import explain_transfer
 
-VERSION = 4  # of the steps made here; raise it when a formula or a file changes
+VERSION = 5  # of the steps made here; raise it when a formula or a file changes
 
 
 @dataclass(frozen=True)
