@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from browser import browser_page, chromium  # noqa: F401  fixtures
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from isogloss.corpus import Corpus
     from isogloss.dictionary import TranslationDictionary, WordLinks
     from isogloss.discovery import discover
+    from isogloss.export import export_study
     from isogloss.extraction import extract
     from isogloss.metrics import calign, colap
     from isogloss.report import write_report
@@ -39,6 +40,7 @@ _ROOMS = {
     "colap": "metrics",
     "discover": "discovery",
     "evaluate": "tasks",
+    "export_study": "export",
     "extract": "extraction",
     "finetune": "tasks",
     "open_study": "study",
@@ -61,6 +63,7 @@ __all__ = [
     "colap",
     "discover",
     "evaluate",
+    "export_study",
     "extract",
     "finetune",
     "open_study",

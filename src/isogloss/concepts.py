@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from isogloss.errors import InputError, UsageError, unknown
+from isogloss.html import card, grid, words
 from isogloss.store import atomic, read_table, write_table, write_text
 from isogloss.trees import Tree, cut, nested, newick, top
 
@@ -17,6 +18,7 @@ COLUMNS = {"row": pl.Int64, "concept": pl.Int32}
 JOIN_COLUMNS = {"left": pl.Int64, "right": pl.Int64, "height": pl.Float64, "size": pl.Int64}
 TREE_COLUMNS = {"row": pl.Int64, **JOIN_COLUMNS}
 TREE_WRITERS = {".nwk": newick, ".json": nested}
+_SHOWN, _WORDS = 8, 6  # concepts in a notebook, and words of each language
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,10 @@ class Concepts:
         return self.tree
 
     def names(self, *, n_words: int = 3) -> list[str]:
-        """Return a name for every concept: its number and its most frequent types."""
+        """Return a name for every concept: its number and its most frequent words, each once."""
         first = self.types().sort("concept", "count", "word", descending=[False, True, False])
-        words = first.group_by("concept", maintain_order=True).agg(pl.col("word").head(n_words))
+        distinct = pl.col("word").unique(maintain_order=True).head(n_words)
+        words = first.group_by("concept", maintain_order=True).agg(distinct)
         found = dict(words.iter_rows())
         return [f"{c} {', '.join(found.get(c, []))}".strip() for c in range(self.n_concepts)]
 
@@ -190,6 +193,24 @@ class Concepts:
 
     def __repr__(self) -> str:
         return f"Concepts({self.space}, layer {self.layer}: {self.n_concepts} of {len(self.labels)} tokens)"
+
+    def _repr_html_(self) -> str:
+        sizes = np.bincount(self.labels[self.labels >= 0], minlength=self.n_concepts)
+        biggest = [int(c) for c in np.argsort(-sizes, kind="stable")[:_SHOWN] if sizes[c]]
+        types = self.types().filter(pl.col("concept").is_in(biggest))
+        lists = types.group_by("concept", "language").agg(pl.col("word").head(_WORDS))
+        found = {(concept, language): first for concept, language, first in lists.iter_rows()}
+        rows = [(c, sizes[c], *(words(found.get((c, x), ()), x) for x in self.languages)) for c in biggest]
+        facts = {
+            self.space: f"layer {self.layer} of {self.model} {self.stack}".strip(),
+            "method": self.method or None,
+            "concepts": self.n_concepts,
+            "tokens": f"{len(self.labels):,}",
+        }
+        head = ("concept", "tokens", *self.languages)
+        rest = int((sizes > 0).sum()) - len(rows)
+        note = f"The biggest; {rest:,} more. Words: the most frequent first." if rest > 0 else ""
+        return card("Concepts", facts, grid(head, rows), note=note)
 
 
 def check_n_concepts(n_concepts: int, n: int, n_distinct: int, space: str) -> None:

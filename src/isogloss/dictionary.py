@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from isogloss.errors import InputError, UsageError
+from isogloss.html import card, grid, word, words
 from isogloss.store import atomic, read_lines, read_table, write_table
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ DICTIONARY_COLUMNS = {
     "count": pl.Int64,
     "probability": pl.Float64,
 }
+_SHOWN = 8  # rows in a notebook
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,21 @@ class WordLinks:
     def __repr__(self) -> str:
         return f"WordLinks({self.source}-{self.target}: {self.table.height} links by {self.aligner})"
 
+    def _repr_html_(self) -> str:
+        common = self.table.group_by("source_word", "target_word").agg(pl.len())
+        order = ["len", "source_word", "target_word"]
+        common = common.sort(order, descending=[True, False, False]).head(_SHOWN)
+        rows = [
+            (word(source, self.source), word(target, self.target), n)
+            for source, target, n in common.iter_rows()
+        ]
+        facts = {
+            f"{self.source}-{self.target}": f"by {self.aligner}",
+            "links": f"{self.table.height:,}",
+            "sentences": f"{self.table['sentence'].n_unique():,}",
+        }
+        return card("WordLinks", facts, grid((self.source, self.target, "links"), rows))
+
 
 @dataclass(frozen=True)
 class TranslationDictionary:
@@ -253,6 +270,22 @@ class TranslationDictionary:
             f"TranslationDictionary({self.source}->{self.target}: {len(self)} words, "
             f"{self.table.height} translations, by {self.induced_by})"
         )
+
+    def _repr_html_(self) -> str:
+        grouped = self.table.group_by("source", maintain_order=True)
+        found = grouped.agg(pl.col("count").sum(), "target", pl.col("probability").alias("p"))
+        found = found.sort("count", "source", descending=[True, False]).head(_SHOWN)
+        rows = [
+            (word(source, self.source), n, words(targets[:_SHOWN], self.target), p[0])
+            for source, n, targets, p in found.iter_rows()
+        ]
+        facts = {
+            f"{self.source}->{self.target}": f"by {self.induced_by}",
+            "words": f"{len(self):,}",
+            "translations": f"{self.table.height:,}",
+        }
+        head = (self.source, "links", f"{self.target}, best first", "probability of the best")
+        return card("TranslationDictionary", facts, grid(head, rows))
 
 
 def _likeness(first: str, second: str) -> float:

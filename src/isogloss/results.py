@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from isogloss.errors import unknown
+from isogloss.html import Markup, card, grid, word
 from isogloss.store import atomic, read_table, write_table
 
 RESULT_COLUMNS: dict[str, type[pl.DataType]] = {
@@ -38,6 +40,8 @@ RESULT_COLUMNS: dict[str, type[pl.DataType]] = {
     "coverage": pl.Float64,
     "signature": pl.String,
 }
+
+_SHOWN, _WORDS = 8, 6  # rows in a notebook, and pairs of words in one
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,15 @@ class _Scored:
         """The chance-adjusted score at the first theta."""
         return self.figures[0].adjusted
 
+    def _figures_html(self, further: Iterable[tuple[str, Figure]] = ()) -> Markup:
+        """Return the figures as a table; `further` have a name where the others have a theta."""
+        named = [*((f"{figure.theta:g}", figure) for figure in self.figures), *further]
+        rows = [
+            (name, f.score, f.chance, f.adjusted, f"{f.ci_low:.3f} to {f.ci_high:.3f}", f.n, f.coverage)
+            for name, f in named
+        ]
+        return grid(("theta", "score", "chance", "adjusted", "95 %", "n", "coverage"), rows)
+
 
 @dataclass(frozen=True)
 class Alignment(_Scored):
@@ -200,6 +213,27 @@ class Alignment(_Scored):
     def __repr__(self) -> str:
         return f"CALIGN({self.source}->{self.target}) = {self.figures[0]}"
 
+    def _repr_html_(self) -> str:
+        keys = ["source_concept", "target_concept"]
+        best = self.aligned().unique("source_concept", keep="first", maintain_order=True)
+        shown = best.head(_SHOWN)
+        ties: dict[tuple[int, int], dict[str, str]] = {}
+        for s, t, one, other in self.words.join(shown.select(keys), on=keys, how="semi").iter_rows():
+            ties.setdefault((s, t), {}).setdefault(one, other)
+        rows = []
+        for s, t, match in shown.select(*keys, "match").iter_rows():
+            found = list(ties.get((s, t), {}).items())[:_WORDS]
+            pairs = (f"{word(a, self.source)} – {word(b, self.target)}" for a, b in found)
+            rows.append((s, t, match, Markup("; ".join(pairs))))
+        facts = {
+            f"{self.source} -> {self.target}": f"{best.height} of {self.figures[0].n} concepts are aligned"
+        }
+        head = (f"{self.source} concept", f"{self.target} concept", "match", "words that meet")
+        parts = self._figures_html([("soft", self.soft)]), grid(head, rows)
+        rest = best.height - shown.height
+        note = f"The best match of each; {rest} more." if rest > 0 else ""
+        return card("CALIGN", facts, *parts, note=note)
+
 
 @dataclass(frozen=True)
 class Overlap(_Scored):
@@ -243,10 +277,49 @@ class Overlap(_Scored):
     def __repr__(self) -> str:
         return f"COLAP({'+'.join(self.languages)}) = {self.figures[0]}"
 
+    def _repr_html_(self) -> str:
+        shown = self.table().fill_nan(None).drop_nulls("evenness")
+        shown = shown.sort("evenness", "n_tokens", "concept", descending=[True, True, False]).head(_SHOWN)
+        facts = {"+".join(self.languages): f"{len(self.counts)} concepts"}
+        head = ("concept", "tokens", *(f"share of {x}" for x in self.languages), "evenness")
+        parts = self._figures_html(), grid(head, shown.iter_rows())
+        note = "The most even concepts, and of these the biggest, first." if shown.height else ""
+        return card("COLAP", facts, *parts, note=note)
+
 
 def signature(parts: Mapping[str, object]) -> str:
     """Join ``key:value`` parts with ``|``: all a reader needs to reproduce a figure (after sacreBLEU's)."""
     return "|".join(f"{key}:{value}" for key, value in parts.items())
+
+
+class Plots:
+    """The charts of a results table, each an Altair chart: ``results.plot.curves(metric="colap")``.
+
+    Options are those of the function that a method names; `model`, `stack` and `theta` choose what is drawn.
+    """
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+
+    def curves(self, metric: str = "calign_mean", **options: Any) -> Any:
+        """Draw the score over the layers, pairs and their mean, chance dashed: `isogloss.plots.layer_curves`."""
+        return self._draw("layer_curves", metric=metric, **options)
+
+    def pairs(self, metric: str = "calign_mean", **options: Any) -> Any:
+        """Draw every pair at every layer: `isogloss.plots.pair_heatmap`."""
+        return self._draw("pair_heatmap", metric=metric, **options)
+
+    def languages(self, metric: str = "calign", **options: Any) -> Any:
+        """Draw a panel a language over the layers: `isogloss.plots.language_curves`."""
+        return self._draw("language_curves", metric=metric, **options)
+
+    def map(self, metric: str = "calign", *, layer: int | None = None, **options: Any) -> Any:
+        """Draw language by language at one layer: `isogloss.plots.language_map`."""
+        return self._draw("language_map", metric=metric, layer=layer, **options)
+
+    def _draw(self, name: str, **options: Any) -> Any:
+        # By name, as pandas loads what draws its tables: figures stand above results, and nothing here needs altair.
+        return getattr(importlib.import_module("isogloss.plots"), name)(self._results, **options)
 
 
 @dataclass(frozen=True)
@@ -261,6 +334,11 @@ class Results:
     """
 
     table: pl.DataFrame
+
+    @property
+    def plot(self) -> Plots:
+        """The charts of this table, e.g. ``results.plot.map(layer=6)``; see `Plots`."""
+        return Plots(self)
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, object]]) -> Results:
@@ -346,3 +424,19 @@ class Results:
         return (
             f"Results({t.height} figures: {t['model'].n_unique()} models, layers {sorted(set(t['layer']))})"
         )
+
+    def _repr_html_(self) -> str:
+        t = self.table
+        counts = t.group_by("metric", maintain_order=True).agg(pl.len()).iter_rows()
+        facts = {
+            "figures": f"{t.height:,}",
+            "models": ", ".join(dict.fromkeys(t["model"].to_list())) or "none",
+            "layers": ", ".join(map(str, sorted(set(t["layer"].to_list())))) or "none",
+            "metrics": ", ".join(f"{name} ({n})" for name, n in counts) or "none",
+        }
+        columns = ["model", "stack", "layer", "metric", "source", "target", "theta"]
+        columns += ["score", "chance", "adjusted", "ci_low", "ci_high", "n"]
+        shown = t.select(columns).head(_SHOWN)
+        rest = t.height - shown.height
+        note = f"The first rows; {rest:,} more in .table, and .only(metric=...) chooses." if rest > 0 else ""
+        return card("Results", facts, grid(columns, shown.iter_rows()), note=note)

@@ -13,6 +13,7 @@ import polars as pl
 
 from isogloss.dictionary import WordLinks
 from isogloss.errors import InputError, UsageError, unknown
+from isogloss.html import card, grid
 
 Drop = Literal["punctuation", "digits", "identical"]
 DROPS: tuple[Drop, ...] = ("punctuation", "digits", "identical")
@@ -178,6 +179,23 @@ class States:
             f"States({self.model}/{self.stack}: {'+'.join(self.languages)}, layers {list(self.layers)}, "
             f"{len(self.rows)} of {self.tokens.height} tokens)"
         )
+
+    def _repr_html_(self) -> str:
+        chosen = self.tokens[self.rows]
+        rows = []
+        for language in self.languages:
+            own = chosen.filter(pl.col("language") == language)
+            n = self.tokens.filter(pl.col("language") == language).height
+            rows.append((language, own.height, n, own["word"].n_unique()))
+        first = next(iter(self.arrays.values()), None)
+        facts = {
+            "model": self.model,
+            "stack": self.stack,
+            "layers": ", ".join(map(str, self.layers)),
+            "width": None if first is None else f"{first.shape[1]} {first.dtype}",
+        }
+        head = ("language", "tokens that take part", "of", "types")
+        return card("States", facts, grid(head, rows))
 
 
 def select_rows(

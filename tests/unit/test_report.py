@@ -6,6 +6,7 @@ import html
 import json
 import math
 from html.parser import HTMLParser
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import polars as pl
 import pytest
 
 from isogloss.errors import InputError
+from isogloss.plots import start_layer
 from isogloss.report import render, write_report
-from isogloss.report.answer import alignment_answer, overlap_answer, start_layer
-from isogloss.report.explorer import MAX_CONCEPTS, MAX_WORDS
-from isogloss.report.page import safe_json
+from isogloss.report.answer import alignment_answer, overlap_answer
+from isogloss.report.explorer import MAX_CONCEPTS, MAX_ENTRIES, MAX_WORDS
+from isogloss.report.page import charts, columns, map_words, safe_json
 from isogloss.report.paper import methods_paragraph
 from isogloss.results import RESULT_COLUMNS, Results
 from synthetic import LANGUAGES, NASTY, SyntheticStudy, label_tables, robustness_table
@@ -31,6 +33,7 @@ class Page(HTMLParser):
         super().__init__()
         self.text, self.scripts, self.attributes, self.open = "", [], [], []
         self.tags: list[str] = []
+        self.data: dict[str, Any] = {}
         self.feed(source)
         self.close()
 
@@ -41,9 +44,12 @@ class Page(HTMLParser):
             self.open.append(tag)
         if tag == "script":
             self.scripts.append("")
+            self.holds_data = ("id", "data") in attrs
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        if tag == "script" and self.holds_data:
+            self.data = json.loads(self.scripts[-1])
 
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] == "script":
@@ -69,13 +75,13 @@ def page(source: str) -> Page:
 
 @pytest.fixture(scope="module")
 def data(page: Page) -> dict[str, Any]:
-    return json.loads(page.scripts[0])
+    return page.data
 
 
 def test_html_is_well_formed(source: str, page: Page) -> None:
     assert source.startswith("<!doctype html>")
     assert page.open == []
-    assert len(page.scripts) == 3
+    assert len(page.scripts) == 4
     assert "{{" not in page.text.replace(NASTY[3], "")
 
 
@@ -112,7 +118,7 @@ def test_every_number_of_the_results_is_in_it(study: SyntheticStudy, data: dict[
 def test_words_are_data_and_never_markup(source: str, page: Page, data: dict[str, Any]) -> None:
     assert set(NASTY) <= set(data["words"])
     assert "<script>alert" not in source
-    assert page.tags.count("script") == 3
+    assert page.tags.count("script") == 4
     assert "The dictionary uses <b>the model</b>." in page.text  # the warning, as text
     assert source.count("<b>the model") == 0
 
@@ -174,10 +180,56 @@ def test_the_whole_group_has_a_view_in_every_layer(data: dict[str, Any]) -> None
     assert all(len(data["views"][f"1/{layer}/all"]["joint"][0][3]) == 3 for layer in range(3))
 
 
-def test_many_languages_and_layers_stay_small() -> None:
+def test_ten_languages_and_thirteen_layers_are_under_five_megabytes() -> None:
     study = SyntheticStudy(Path("nowhere"), languages=LANGUAGES, n_layers=2, models=("one",))
-    few = len(render(study).encode())
-    assert few < 1.4e6
+    page = Page(drawn := render(study))
+    shell = len(drawn.encode()) - len(safe_json(page.data).encode())
+    # Ten languages by their numbers alone: to cluster 45 pairs in 13 layers would take minutes.
+    ten = [f"{x}{i}" for x in LANGUAGES for i in (1, 2)]
+    pair = (pl.col("source") == "en") & (pl.col("target") == "de") & (pl.col("layer") == 1)
+    of_one = study.results.table.filter(pair).to_dicts()
+    rows = [
+        row | {"layer": layer, "source": s, "target": t, "score": row["score"] * (layer + 1) / 13}
+        for layer in range(13)
+        for s, t in permutations(ten, 2)
+        for row in of_one
+        if row["metric"] == "calign" or ten.index(s) < ten.index(t)
+    ]
+    results = Results(pl.DataFrame(rows, schema=study.results.table.schema))
+    main = results.only(metric="calign_mean", theta=0.8)
+    assert main.height == 45 * 13
+    measures = ("retrieval_csls", "mexa", "cka", "anc", "word_retrieval_csls", "knn_mixing", "mean_cosine")
+    companions = main.select("model", "stack", "layer", "source", "target")
+    companions = companions.join(pl.DataFrame({"measure": measures}), how="cross")
+    study.companions = companions.with_columns(score=pl.lit(0.1234), chance=pl.lit(0.01))
+    study.results = results
+    shown = [charts(study, [results], {}), columns(results.table), map_words(results, {})]
+    # The views of concepts grow up to a number of entries, whatever the languages.
+    views, words = page.data["views"], page.data["words"]
+    entries = sum(len(part) for view in views.values() for part in view.values())
+    concepts = MAX_ENTRIES * len(safe_json([views, words]).encode()) / entries
+    assert shell + len(safe_json(shown).encode()) + concepts < 5e6
+
+
+def test_the_page_has_one_map_a_metric_and_words_for_every_layer(data: dict[str, Any]) -> None:
+    for run, words in enumerate(data["maps"]):
+        for metric in ("calign", "colap"):
+            assert set(words[metric]) == {"0", "1", "2"}
+            assert "at layer 1" in words[metric]["1"]["description"]
+            (shown,) = data["charts"]["runs"][run][f"{metric}_map"]["datasets"].values()
+            assert len(set(shown["layer"])) == 1, "the other layers are in the table of results"
+
+
+def test_every_figure_of_the_page_has_a_place_and_a_text_alternative(
+    page: Page, data: dict[str, Any]
+) -> None:
+    places = {value for tag, name, value in page.attributes if tag == "figure" and name == "id"}
+    names = set(data["charts"]["study"]).union(*data["charts"]["runs"])
+    assert {f"fig-{name}" for name in names if not name.endswith("_map")} <= places
+    for charts_ in [data["charts"]["study"], *data["charts"]["runs"]]:
+        for name, spec in charts_.items():
+            assert spec["description"].endswith("."), name
+            assert spec["usermeta"]["columns"], name
 
 
 def test_a_study_of_overlap_alone_has_a_report(study: SyntheticStudy) -> None:
@@ -290,14 +342,14 @@ def test_the_paragraph_for_a_paper_says_what_was_done_and_cites_it(
 def test_labels_and_robustness_have_charts_where_their_tables_are(
     study: SyntheticStudy, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "study" not in data["charts"]
-    assert not {"labels", "labels_shared"} & set(data["charts"]["0"])
+    assert set(data["charts"]["study"]) == {"calign_runs", "colap_runs"}
+    assert not {"labels", "labels_shared"} & set(data["charts"]["runs"][0])
     monkeypatch.setattr(study, "labels", label_tables(study))
     monkeypatch.setattr(study, "robustness", robustness_table())
     page = Page(render(study))
-    found = json.loads(page.scripts[0])["charts"]
-    assert all({"labels", "labels_shared"} <= set(found[run]) for run in "01")
-    assert set(found["study"]) == {"robustness"}
+    found = page.data["charts"]
+    assert all({"labels", "labels_shared"} <= set(run) for run in found["runs"])
+    assert set(found["study"]) == {"calign_runs", "colap_runs", "robustness"}
     for heading in ("What concepts are made of", "Robustness"):
         assert heading in page.text
 
@@ -312,9 +364,7 @@ def test_companion_measures_have_a_chart_of_their_own(study: SyntheticStudy) -> 
         for measure in ("mexa", "cka")
     ]
     study.companions = pl.DataFrame(rows, schema_overrides={"layer": pl.Int32})
-    found = json.loads(Page(render(study)).scripts[0])["charts"].values()
-    drawn = [charts["companions"] for charts in found if "companions" in charts]
-    (spec,) = drawn  # the other model has none
-    (values,) = spec["datasets"].values()
-    shown = {row["measure"] for row in values}
-    assert {"mexa", "cka", "COLAP (0.3)"} <= shown
+    found = Page(render(study)).data["charts"]["runs"]
+    (spec,) = [charts["companions"] for charts in found if "companions" in charts]  # the other model has none
+    (columns,) = spec["datasets"].values()
+    assert {"mexa", "cka", "COLAP, θ = 0.3"} <= set(columns["measure"])

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from isogloss.errors import InputError, UsageError, unknown
+from isogloss.html import card, grid, word
 from isogloss.store import Study, digest, read_table, table_digest, write_table
 
 SENTENCE_COLUMNS = {"language": pl.String, "sentence": pl.Int32, "text": pl.String}
@@ -182,3 +183,24 @@ class Corpus:
             f"Corpus({'+'.join(self.languages)}: {self.n_sentences} sentences, "
             f"{self.words.height} words, {len(self.dropped)} dropped)"
         )
+
+    def _repr_html_(self) -> str:
+        counts = {
+            row[0]: row[1:]
+            for row in self.words.group_by("language")
+            .agg(pl.len(), pl.col("word").n_unique().alias("n_types"))
+            .iter_rows()
+        }
+        rows = []
+        for language in self.languages:
+            own = self.sentences.filter(pl.col("language") == language)
+            first = word(own["text"][0], language) if own.height else ""
+            rows.append((language, own.height, *counts.get(language, (0, 0)), first))
+        facts = {
+            "sentences": f"{self.n_sentences:,}",
+            "words": f"{self.words.height:,}",
+            "parallel": "yes" if self.parallel else "no",
+            "left out": len(self.dropped) or None,
+        }
+        head = ("language", "sentences", "words", "types", "first sentence")
+        return card("Corpus", facts, grid(head, rows))

@@ -1,8 +1,6 @@
-"""The charts themselves, and the one look they share.
+"""Curves over depth: all pairs with their mean, or a panel a language.
 
-Every chart shows the chance level (dashed), and every mark carries its numbers in a tooltip.  Inks are
-neutral or one accent per family of metrics, so that the charts read in grey, for colour-blind readers,
-and on dark paper.
+Every chart shows the chance level (dashed), and every mark carries its numbers in a tooltip.
 """
 
 from __future__ import annotations
@@ -14,7 +12,20 @@ from typing import Any
 
 import altair as alt
 
-from isogloss.plots.rows import NUMBERS, Row, average, figure_rows, languages
+from isogloss.plots.look import (
+    BLUE,
+    LABEL_SIZE,
+    MEAN,
+    ORANGE,
+    PALETTE,
+    Chart,
+    against,
+    count,
+    finish,
+    numbers,
+    span,
+)
+from isogloss.plots.rows import NUMBERS, Row, average, figure_rows, highest, languages
 from isogloss.results import Results
 
 TITLES = {
@@ -23,45 +34,9 @@ TITLES = {
     "colap": "COLAP",
     "colap_group": "COLAP of the whole group",
 }
-# Bright qualitative colours after Tol (2021), the pale yellow made darker: readable on white and on black.
-PALETTE = (
-    *("#4a86c5", "#ee6677", "#3a9a4a", "#c99a00", "#c2529a"),
-    *("#2ea3c7", "#ee7733", "#009988", "#8a6fd1", "#8c6d46"),
-)
-BLUE, ORANGE = "#3b7dc4", "#cf6a2b"
 MAX_COLOURED = 4  # pairs that still get a colour, a band and a chance line each in one panel
-LABEL_SIZE = 10
-GAPS = alt.Scale(paddingInner=0.06)
-
 ADJUSTED = ("calign", "calign_mean")  # the metrics that are read as what they have above chance
-Chart = alt.LayerChart | alt.FacetChart
-
-
-def theme(*, ink: str = "#1f2328", font: str = "Liberation Sans, Arial, sans-serif") -> dict[str, Any]:
-    """Return the Vega-Lite configuration of all charts; `ink` is the colour of text, axes and pair lines."""
-    text = {"labelColor": ink, "titleColor": ink, "labelFontSize": LABEL_SIZE, "titleFontSize": LABEL_SIZE}
-    quiet = {"labelOpacity": 0.75, "titleOpacity": 0.75, "titleFontWeight": "normal"}
-    bare = {"domain": False, "ticks": False, "labelPadding": 5, "gridColor": ink, "gridOpacity": 0.1}
-    return {
-        "background": "transparent" if ink == "currentColor" else "white",
-        "font": font,
-        "padding": 4,
-        "view": {"stroke": None},
-        "axis": text | quiet | bare | {"titlePadding": 6},
-        "header": {
-            "labelColor": ink,
-            "labelFontSize": 11,
-            "labelFontWeight": "bold",
-            "labelPadding": 6,
-            "labelAnchor": "start",
-        },
-        "legend": text,
-        "title": {"color": ink, "fontSize": 12, "fontWeight": "bold", "anchor": "start", "offset": 10}
-        | {"subtitleColor": ink, "subtitleFontSize": LABEL_SIZE, "subtitlePadding": 4},
-        "mark": {"color": ink},
-        "text": {"color": ink, "fontSize": LABEL_SIZE},
-        "style": {"chance": {"strokeWidth": 1.2, "strokeDash": [4, 3]}},
-    }
+COLUMNS = ("run", "layer", "pair", "source", "target", "theta", *NUMBERS, "n")
 
 
 def reference(metric: str) -> str:
@@ -71,9 +46,6 @@ def reference(metric: str) -> str:
     language: a model with no boundary between languages reaches it, so it is the upper end and not the lower.
     """
     return "chance" if metric in ADJUSTED else "if languages were mixed at random"
-
-
-# -- curves -----------------------------------------------------------------------------------------
 
 
 def layer_curves(
@@ -122,7 +94,7 @@ def layer_curves(
         if few:
             main = [row | {"colour": row["pair"]} for row in own]
         else:
-            common = {"pair": "mean of the pairs", "colour": "mean", "run": run, "theta": own[0]["theta"]}
+            common = {"pair": MEAN, "colour": "mean", "run": run, "theta": own[0]["theta"]}
             main = [row | common for row in average(own)]
             lines = {"mean": main} | _extremes(lines)
             data += [row | {"kind": "pair"} for row in own]
@@ -132,8 +104,32 @@ def layer_curves(
     note = f"bands: 95% intervals, dashed: {reference(metric)}"
     if not few:
         note = f"grey: {n_pairs} pairs, bold: their mean, dashed: {reference(metric)}"
-    panels = alt.Facet("run:N", title=None, sort=list(runs))
-    return _finish(chart, data, _title(metric, rows, note), panels=panels if len(runs) > 1 else None)
+    finished: Chart = finish(
+        chart,
+        data,
+        **titled(metric, rows, note),
+        description=_curve_words(runs, metric, n_pairs),
+        columns=COLUMNS,
+        panels=alt.Facet("run:N", title=None, sort=list(runs)) if len(runs) > 1 else None,
+        across=2,
+    )
+    return finished
+
+
+def _curve_words(runs: Mapping[str, Sequence[Row]], metric: str, n_pairs: int) -> str:
+    """Say what the curves of every run show: where the mean of the pairs is highest, against chance."""
+    layers = span(row["layer"] for own in runs.values() for row in own)
+    text = f"{TITLES[metric]}, of {count(n_pairs, 'pair')} over {layers}"
+    peaks = {run: highest(average(own), metric) for run, own in runs.items()}
+    if len(runs) == 1:
+        [peak] = peaks.values()
+        if peak is None:
+            return f"{text}; nothing could be measured."
+        what = "the score" if n_pairs == 1 else "the mean"
+        above = " above chance" if metric in ADJUSTED else ""
+        return f"{text}; {what} is highest{above} at layer {peak['layer']} {against(peak)}."
+    told = [f"{run} at layer {peak['layer']} {against(peak)}" for run, peak in peaks.items() if peak]
+    return f"{text}, a panel for each of {len(runs)} runs. The mean is highest in {'; '.join(told)}."
 
 
 def _extremes(pairs: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
@@ -145,7 +141,7 @@ def _extremes(pairs: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
 
 def _curve_layers(data: Sequence[Row], metric: str, *, top: float, coloured: bool) -> alt.LayerChart:
     names = list(dict.fromkeys(row["colour"] for row in data if row["kind"] == "main"))
-    scale = alt.Scale(domain=names, range=list(PALETTE[: len(names)]) if coloured else [_accent(metric)])
+    scale = alt.Scale(domain=names, range=list(PALETTE[: len(names)]) if coloured else [accent(metric)])
     colour = alt.Color("colour:N", scale=scale, legend=None)
     title = "share of overlapping concepts" if metric.startswith("colap") else "share of aligned concepts"
 
@@ -163,15 +159,15 @@ def _curve_layers(data: Sequence[Row], metric: str, *, top: float, coloured: boo
         shown = alt.condition(near, alt.value(1), alt.value(0.28))
         layers.append(pairs.mark_line(strokeWidth=1).encode(opacity=shown))
         shown = alt.condition(near, alt.value(1), alt.value(0))
-        dots = pairs.mark_circle(size=26).encode(opacity=shown, tooltip=_tooltip())
+        dots = pairs.mark_circle(size=26).encode(opacity=shown, tooltip=tooltip())
         layers.append(dots.add_params(near))
     layers += [
         main.mark_line(style="chance").encode(y("chance"), color=colour),
         main.mark_line(strokeWidth=2.2).encode(y("score"), color=colour),
         main.mark_circle(size=34, opacity=1).encode(
-            y("score"), color=colour, tooltip=_tooltip(of_mean=not coloured)
+            y("score"), color=colour, tooltip=tooltip(of_mean=not coloured)
         ),
-        _names(base).encode(y("at")),
+        *_names(base, y("at"), colour),
     ]
     return alt.LayerChart(layer=layers)
 
@@ -210,74 +206,46 @@ def language_curves(
     def y(field: str) -> alt.Y:
         return _y(field, top, title=None)
 
-    base = alt.Chart().encode(_x(data, room=0.22, max_ticks=7), colour)
-    main = base.transform_filter("datum.kind == 'main'")
+    base = alt.Chart().encode(_x(data, room=0.25, max_ticks=7))
+    main = base.transform_filter("datum.kind == 'main'").encode(colour)
     layers = [
         main.mark_area(opacity=0.1 if len(names) <= 6 else 0.05).encode(y("ci_low"), y2="ci_high:Q"),
         main.mark_line(style="chance", strokeWidth=0.9, opacity=0.8).encode(y("chance")),
         main.mark_line(strokeWidth=1.5).encode(y("score")),
-        main.mark_circle(size=22, opacity=1).encode(y("score"), tooltip=_tooltip()),
-        _names(base, fontWeight="bold").encode(y("at")),
+        main.mark_circle(size=22, opacity=1).encode(y("score"), tooltip=tooltip()),
+        *_names(base, y("at"), colour),
     ]
     chart = alt.LayerChart(layer=layers).properties(width=width, height=height)
     role = "panel: source, lines: targets" if metric == "calign" else "panel: one language, lines: the others"
-    title = _title(metric, rows, f"{role}, dashed: {reference(metric)}")
-    return _finish(chart, data, title, panels=alt.Facet("panel:N", title=None, sort=names), columns=columns)
-
-
-# -- heat maps --------------------------------------------------------------------------------------
-
-
-def pair_heatmap(
-    results: Results,
-    *,
-    metric: str,
-    model: str | None = None,
-    stack: str | None = None,
-    theta: float | None = None,
-    width: int = 320,
-) -> Chart:
-    """Draw every pair (rows) at every layer (columns), paler for less, with the number in the cell.
-
-    Parameters are those of `layer_curves`; of several runs only the first is drawn.  CALIGN is shown
-    adjusted for chance: the scale starts at 0, the chance level, and what lies below is as pale as chance;
-    the interval of a number in parentheses includes chance.  COLAP is shown as it is, for its null is
-    reached when languages mix freely (see `reference`).
-    """
-    field = "adjusted" if metric in ADJUSTED else "score"
-    rows = figure_rows(results, metric, model=model, stack=stack, theta=theta)
-    rows = [row | {"cell": _cell(row, field)} for row in rows if row["run"] == rows[0]["run"]]
-    top = max(0.1, max((row[field] for row in rows if row[field] is not None), default=0.1))
-    red, green, blue = (int(_accent(metric)[i : i + 2], 16) for i in (1, 3, 5))
-    # One hue from nearly transparent to full: paler is always nearer the paper, be it white or black.
-    shades = [f"rgba({red}, {green}, {blue}, {alpha})" for alpha in (0.06, 1)]
-    colour = alt.Color(f"{field}:Q", scale=alt.Scale(domain=[0, top], range=shades, clamp=True), legend=None)
-    pairs = list(dict.fromkeys(row["pair"] for row in rows))
-    base = alt.Chart().encode(
-        alt.X("layer:O", axis=alt.Axis(labelAngle=0, orient="top", title="layer"), scale=GAPS),
-        alt.Y("pair:N", sort=pairs, title=None, scale=GAPS),
-        tooltip=_tooltip(),
+    finished: Chart = finish(
+        chart,
+        data,
+        **titled(metric, rows, f"{role}, dashed: {reference(metric)}"),
+        description=_language_words(rows, metric, len(names)),
+        columns=("panel", *COLUMNS),
+        panels=alt.Facet("panel:N", title=None, sort=names),
+        across=columns,
     )
-    text = base.mark_text(fontSize=9).encode(text="cell:N")
-    chart = alt.LayerChart(layer=[base.mark_rect(cornerRadius=2).encode(colour), text])
-    chart = chart.properties(width=width, height=(20 if len(pairs) <= 20 else 16) * len(pairs))
-    note = "adjusted score, 0 = chance; (…): interval includes chance" if field == "adjusted" else "score"
-    title = _title(metric, rows, note)
-    return _finish(chart, rows, title)
+    return finished
 
 
-def _cell(row: Row, field: str) -> str:
-    if row[field] is None:
-        return ""
-    text = f"{round(row[field], 2) + 0.0:.2f}".replace("0.", ".", 1).replace("-", "−")
-    above = row["ci_low"] is not None and row["chance"] is not None and row["ci_low"] > row["chance"]
-    return text if above or field == "score" else f"({text})"
+def _language_words(rows: Sequence[Row], metric: str, n_languages: int) -> str:
+    lines = count(len({row["pair"] for row in rows}), "direction" if metric == "calign" else "pair")
+    text = f"{TITLES[metric]} of {lines} over {span(row['layer'] for row in rows)}, "
+    text += f"a panel for each of {n_languages} languages"
+    peak = highest(rows, metric)
+    return (
+        f"{text}; highest for {peak['pair']} at layer {peak['layer']} {against(peak)}."
+        if peak
+        else f"{text}."
+    )
 
 
 # -- parts ------------------------------------------------------------------------------------------
 
 
-def _accent(metric: str) -> str:
+def accent(metric: str) -> str:
+    """Return the colour of a family of metrics."""
     return ORANGE if metric.startswith("colap") else BLUE
 
 
@@ -288,11 +256,11 @@ def _by(rows: Iterable[Row], field: str) -> dict[str, list[Row]]:
     return dict(found)
 
 
-def _tooltip(*, of_mean: bool = False) -> list[alt.Tooltip]:
-    numbers = [alt.Tooltip(f"{name}:Q", format=".3f", title=name.replace("_", " ")) for name in NUMBERS]
+def tooltip(*, of_mean: bool = False) -> list[alt.Tooltip]:
+    """Return what a mark tells under the pointer: its run, pair and layer, and every number."""
     head = [alt.Tooltip("run:N", title="model"), alt.Tooltip("pair:N"), alt.Tooltip("layer:Q")]
     head += [alt.Tooltip("n_pairs:Q", title="pairs")] if of_mean else []
-    return [*head, *numbers, alt.Tooltip("n:Q", title="concepts"), alt.Tooltip("theta:Q")]
+    return [*head, *numbers(*NUMBERS), alt.Tooltip("n:Q", title="concepts"), alt.Tooltip("theta:Q")]
 
 
 def _x(data: Iterable[Row], *, room: float, max_ticks: int = 13) -> alt.X:
@@ -316,11 +284,14 @@ def _top(rows: Iterable[Row], names: Sequence[str]) -> float:
     return min(1.0, max(0.1, math.ceil(max(values, default=0.1) * 10 - 1e-9) / 10))
 
 
-def _names(base: alt.Chart, **look: Any) -> alt.Chart:
-    """Write the name of every line at its right end, instead of a legend."""
-    kept: alt.Chart = base.transform_filter("datum.kind == 'label'")
-    named: alt.Chart = kept.mark_text(align="left", dx=7, **look).encode(text="text:N")
-    return named
+def _names(base: alt.Chart, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
+    """Write the name of every line at its right end, instead of a legend; a dot ties it to the line by colour.
+
+    The name itself is in ink: no colour can be read as small text on white and on dark paper.
+    """
+    named = base.transform_filter("datum.kind == 'label'").encode(y)
+    dots = named.transform_filter("datum.line").mark_circle(size=22, opacity=1, xOffset=7).encode(colour)
+    return [dots, named.mark_text(align="left", dx=13).encode(text="text:N")]
 
 
 def _ends(
@@ -335,10 +306,11 @@ def _ends(
         last = [row[field] for row in drawn if row["layer"] == drawn[-1]["layer"]]
         if last:
             ends[name] = (drawn[-1]["layer"], sum(last) / len(last))
-    gap = (LABEL_SIZE + 1) * top / height
+    gap = (LABEL_SIZE + 2) * top / height
     places = _spread({name: y for name, (_, y) in ends.items()}, gap, top)
     return [
         {"kind": "label", "layer": layer, "at": places[name], "text": name, "colour": name}
+        | {"line": any(row.get("colour") == name for row in lines.get(name, ()))}
         for name, (layer, _) in ends.items()
     ]
 
@@ -346,41 +318,25 @@ def _ends(
 def _spread(wanted: Mapping[str, float], gap: float, top: float) -> dict[str, float]:
     """Move positions in 0 .. top until neighbours are `gap` apart, keeping their order and their centre."""
     blocks: list[tuple[list[str], float]] = []  # names that touch, and the sum of their wanted positions
+
+    def start(names: list[str], total: float) -> float:
+        half = gap * (len(names) - 1) / 2
+        return max(min(total / len(names) + half, top) - 2 * half, 0.0)
+
     for name, y in sorted(wanted.items(), key=lambda item: (item[1], item[0])):
         names, total = [name], y
         while blocks:
             below, low = blocks[-1]
-            if total / len(names) - low / len(below) >= gap * (len(names) + len(below)) / 2:
+            if start(names, total) - start(below, low) >= gap * len(below) - 1e-9:
                 break
             blocks.pop()
             names, total = below + names, low + total
         blocks.append((names, total))
-    placed: dict[str, float] = {}
-    for names, total in blocks:
-        half = gap * (len(names) - 1) / 2
-        start = max(min(total / len(names) + half, top) - 2 * half, 0.0)
-        placed |= {name: start + gap * i for i, name in enumerate(names)}
-    return placed
+    return {name: start(names, total) + gap * i for names, total in blocks for i, name in enumerate(names)}
 
 
-def _title(metric: str, rows: Sequence[Row], note: str) -> alt.TitleParams:
+def titled(metric: str, rows: Sequence[Row], note: str) -> dict[str, Any]:
+    """Return the title of a chart and the line under it."""
     runs = list(dict.fromkeys(row["run"] for row in rows))
     where = runs[0] if len(runs) == 1 else f"{len(runs)} runs"
-    return alt.TitleParams(f"{TITLES[metric]}, {where}", subtitle=f"θ = {rows[0]['theta']:g}; {note}")
-
-
-def _finish(
-    chart: alt.LayerChart,
-    data: Sequence[Row],
-    title: alt.TitleParams,
-    *,
-    panels: alt.Facet | None = None,
-    columns: int = 2,
-) -> Chart:
-    """Give a chart its data, title and look, and lay out its panels."""
-    chart = chart.properties(data=alt.InlineData(values=list(data)))
-    if panels is None:
-        return chart.properties(title=title, config=theme())
-    faceted: alt.FacetChart = chart.facet(panels, columns=columns, spacing={"row": 22, "column": 18})
-    faceted = faceted.resolve_axis(x="independent")  # no orphan axis under a missing last panel
-    return faceted.properties(title=title, config=theme())
+    return {"title": f"{TITLES[metric]}, {where}", "note": f"θ = {rows[0]['theta']:g}; {note}"}

@@ -7,13 +7,15 @@ import math
 import altair as alt
 import polars as pl
 
-from isogloss.plots.charts import PALETTE, theme
+from isogloss.plots.look import BLUE, MEAN, count, finish, numbers, shown, span
+from isogloss.study.beside import first_clustering
 
 _CLUSTERED = {
-    "calign_mean": ("CALIGN, above chance", "adjusted"),
-    "calign_soft_mean": ("CALIGN soft, above chance", "adjusted"),
-    "colap": ("COLAP", "score"),
+    "calign_mean": "CALIGN, above chance",
+    "calign_soft_mean": "CALIGN soft, above chance",
+    "colap": "COLAP",
 }
+_COLUMNS = ("measure", "layer", "pair", "score", "chance")
 
 
 def companion_panels(results: pl.DataFrame, companions: pl.DataFrame) -> alt.FacetChart:
@@ -24,48 +26,51 @@ def companion_panels(results: pl.DataFrame, companions: pl.DataFrame) -> alt.Fac
     results, companions : polars.DataFrame
         Rows of one model and stack; of the clustered measures those of the first clustering and theta are drawn.
     """
-    rows = []
-    for metric, (title, column) in _CLUSTERED.items():
-        own = results.filter(pl.col("metric") == metric)
-        if own.height:
-            first, shown = own.row(0, named=True), title
-            for name in ("method", "n_concepts", "seed"):
-                own = own.filter(pl.col(name) == first[name])
-            if not math.isnan(first["theta"]):
-                own = own.filter(pl.col("theta") == first["theta"])
-                shown = f"{title} ({first['theta']:g})"
-            chance = pl.col("chance") if metric == "colap" else pl.lit(0.0)
-            pair = pl.concat_str(["source", "target"], separator="–")
-            rows.append(
-                own.select(
-                    "layer", pair.alias("pair"), pl.lit(shown).alias("measure"), score=column, chance=chance
-                )
-            )
-    names = companions["measure"].unique(maintain_order=True).to_list()
-    pair = pl.concat_str(["source", "target"], separator="–")
-    rows.append(companions.select("layer", pair.alias("pair"), "measure", "score", "chance"))
-    table = pl.concat(rows).with_columns(pl.col("score", "chance").fill_nan(None)).drop_nulls("score")
-    means = table.group_by("measure", "layer", maintain_order=True).agg(pl.col("score", "chance").mean())
+    pair = pl.concat_str(["source", "target"], separator=" – ").alias("pair")
+    parts = []
+    for metric, column, own in first_clustering(results):
+        theta = own["theta"][0]
+        name = _CLUSTERED[metric] + ("" if math.isnan(theta) else f", θ = {theta:g}")
+        chance = pl.col("chance") if column == "score" else pl.lit(0.0)  # adjusted: chance is 0
+        parts.append(own.select(pl.lit(name).alias("measure"), "layer", pair, score=column, chance=chance))
+    parts.append(companions.select("measure", "layer", pair, "score", "chance"))
+    table = pl.concat(parts).with_columns(pl.col("score", "chance").fill_nan(None).round(4))
+    table = table.drop_nulls("score").with_columns(kind=pl.lit("pair"))
+    means = table.group_by("measure", "layer", maintain_order=True).agg(
+        pl.col("score", "chance").mean().round(4)
+    )
+    means = means.with_columns(pair=pl.lit(MEAN), kind=pl.lit("mean"))
     base = alt.Chart().encode(
         alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0)),
-        alt.Y("score:Q", title=None, scale=alt.Scale(zero=False)),
+        alt.Y("score:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4)),
     )
-    tips = ["pair:N", "layer:O", alt.Tooltip("score:Q", format=".3f"), alt.Tooltip("chance:Q", format=".3f")]
-    pairs = base.transform_filter("isValid(datum.pair)").mark_line(strokeWidth=0.7, opacity=0.35)
-    main = base.transform_filter("!isValid(datum.pair)")
+    main = base.transform_filter("datum.kind == 'mean'")
     layers = [
-        pairs.encode(detail="pair:N"),
-        main.mark_line(strokeWidth=2.2, color=PALETTE[0]),
-        main.mark_circle(size=26, opacity=1, color=PALETTE[0]).encode(tooltip=tips),
-        main.mark_line(style="chance").encode(y="chance:Q"),
+        base.transform_filter("datum.kind == 'pair'")
+        .mark_line(strokeWidth=0.7, opacity=0.35)
+        .encode(detail="pair:N"),
+        main.mark_line(strokeWidth=2.2, color=BLUE),
+        main.mark_circle(size=26, opacity=1, color=BLUE).encode(
+            tooltip=["measure:N", "pair:N", "layer:O", *numbers("score", "chance")]
+        ),
+        # A measure without a chance level has a line that is not seen: an axis over nothing is an error to Vega.
+        main.transform_calculate(level="isValid(datum.chance) ? datum.chance : datum.score")
+        .mark_line(style="chance")
+        .encode(y="level:Q", opacity=alt.condition("isValid(datum.chance)", alt.value(1), alt.value(0))),
     ]
-    data = [*table.to_dicts(), *means.with_columns(pair=pl.lit(None, dtype=pl.String)).to_dicts()]
-    there = table["measure"].unique(maintain_order=True).to_list()
-    order = [name for name in there if name not in names] + [name for name in names if name in there]
-    chart = alt.LayerChart(layer=layers).properties(width=170, height=110, data=alt.InlineData(values=data))
-    panels = chart.facet(alt.Facet("measure:N", title=None, sort=order), columns=4)
-    heading = alt.TitleParams(
-        "The same states by other measures", subtitle="grey: pairs; line: their mean; dashed: chance"
+    order = table["measure"].unique(maintain_order=True).to_list()
+    falling = means.sort("score", descending=True, maintain_order=True)
+    at = {row["measure"]: row for row in falling.unique("measure", keep="first").iter_rows(named=True)}
+    told = [f"{name} at layer {at[name]['layer']} ({shown(at[name]['score'])})" for name in order]
+    done: alt.FacetChart = finish(
+        alt.LayerChart(layer=layers).properties(width=170, height=110),
+        [*table.to_dicts(), *means.to_dicts()],
+        title="The same states by other measures",
+        note="grey: pairs; line: their mean; dashed: chance",
+        description=f"{count(len(order), 'measure')} of {count(table['pair'].n_unique(), 'pair')} over "
+        f"{span(table['layer'])}. The mean of the pairs is highest: {'; '.join(told)}.",
+        columns=_COLUMNS,
+        panels=alt.Facet("measure:N", title=None, sort=order),
+        free=("y",),
     )
-    done: alt.FacetChart = panels.resolve_scale(y="independent").properties(title=heading, config=theme())
     return done

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import altair as alt
 import polars as pl
 
-from isogloss.plots.charts import BLUE, ORANGE, theme
+from isogloss.plots.look import BLUE, ORANGE, against, count, finish, numbers, span
 
 _TITLES = {
     "all": "any label",
@@ -37,12 +38,14 @@ def label_panels(scores: pl.DataFrame) -> alt.FacetChart:
     families = ~pl.col("kind").str.contains(":", literal=True)  # prefix, not prefix:2
     table = scores.filter(alone & families).with_columns(pl.col("kind").replace(_TITLES).alias("panel"))
     table = table.select("panel", "layer", "space", *_NUMBERS, pl.col("n")).fill_nan(None).drop_nulls("score")
-    means = table.group_by("panel", "layer", maintain_order=True).agg(pl.col(*_NUMBERS).mean())
+    table = table.with_columns(pl.col(*_NUMBERS).round(4), kind=pl.lit("space"))
+    means = table.group_by("panel", "layer", maintain_order=True).agg(pl.col(*_NUMBERS).mean().round(4))
+    means = means.with_columns(space=pl.lit("mean of the languages"), kind=pl.lit("mean"))
     there = table["panel"].unique(maintain_order=True).to_list()
     order = [x for x in _TITLES.values() if x in there] + sorted(set(there) - set(_TITLES.values()))
     base = _base()
-    spaces = base.transform_filter("isValid(datum.space)").mark_line(strokeWidth=0.7, opacity=0.35)
-    main = base.transform_filter("!isValid(datum.space)")
+    spaces = base.transform_filter("datum.kind == 'space'").mark_line(strokeWidth=0.7, opacity=0.35)
+    main = base.transform_filter("datum.kind == 'mean'")
     layers = [
         main.mark_area(opacity=0.14, color=BLUE).encode(_y("ci_low"), y2="ci_high:Q"),
         spaces.encode(_y("score"), detail="space:N"),
@@ -52,10 +55,19 @@ def label_panels(scores: pl.DataFrame) -> alt.FacetChart:
         ),
         main.mark_line(style="chance", color=BLUE).encode(_y("chance")),
     ]
-    data = [*table.to_dicts(), *means.with_columns(space=pl.lit(None, dtype=pl.String)).to_dicts()]
-    note = "share of concepts with a label; grey: languages; line: their mean, with the 95% interval of one; "
-    note += "dashed: chance"
-    return _panels(layers, data, order, "What concepts are made of", note)
+    best = means.sort("score", descending=True, maintain_order=True).row(0, named=True)
+    spaces_there = count(table["space"].n_unique(), "language")
+    return _panels(
+        layers,
+        [*table.to_dicts(), *means.to_dicts()],
+        order,
+        title="What concepts are made of",
+        note="share of concepts with a label; grey: languages; line: their mean, with the 95% interval of one; "
+        "dashed: chance",
+        description=f"Share of concepts with a label of {count(len(order), 'kind')} in {spaces_there} over "
+        f"{span(table['layer'])}; the mean is highest for {best['panel']} at layer {best['layer']} {against(best)}.",
+        columns=("panel", "layer", "space", *_NUMBERS, "n"),
+    )
 
 
 def shared_panels(
@@ -92,7 +104,7 @@ def shared_panels(
     pooled = pooled.join(every, on=keys, how="left", maintain_order="left").fill_nan(None)
     order = shown.select("kind", "panel").unique().sort("kind", "panel")["panel"].to_list()
     scale = alt.Scale(domain=["CALIGN", "COLAP"], range=[BLUE, ORANGE])
-    legend = alt.Legend(title=None, orient="top", offset=4, symbolOpacity=1, symbolDash=[1, 0])
+    legend = alt.Legend(title=None, orient="top", offset=10, symbolOpacity=1, symbolDash=[1, 0])
     base = _base().encode(alt.Color("metric:N", scale=scale, legend=legend))
     layers = [
         base.mark_area(opacity=0.12).encode(_y("ci_low", top=1), y2="ci_high:Q"),
@@ -105,8 +117,22 @@ def shared_panels(
     ]
     at = "".join(f" {name.upper()} at θ = {theta:g};" for name, theta in (thetas or {}).items())
     note = f"{at.strip()} all pairs together; thin: all concepts; dashed: chance (COLAP: languages mixed at random)"
-    title = "Which concepts are shared, by what they are made of"
-    return _panels(layers, pooled.to_dicts(), order, title, note.strip())
+    tops = pooled.sort("score", descending=True, nulls_last=True, maintain_order=True)
+    tops = tops.unique("metric", keep="first", maintain_order=True).sort("metric")
+    told = [
+        f"{r['metric']} for {r['panel']} at layer {r['layer']} {against(r)}"
+        for r in tops.iter_rows(named=True)
+    ]
+    return _panels(
+        layers,
+        pooled.with_columns(pl.col(*_NUMBERS, "all").round(4)).to_dicts(),
+        order,
+        title="Which concepts are shared, by what they are made of",
+        note=note.strip(),
+        description=f"CALIGN and COLAP of concepts with one of {count(len(order), 'label')} over "
+        f"{span(pooled['layer'])}; highest: {', '.join(told)}.",
+        columns=("panel", "metric", "layer", *_NUMBERS, "all", "n"),
+    )
 
 
 _NUMBERS = ("score", "chance", "ci_low", "ci_high")
@@ -135,18 +161,14 @@ def _y(field: str, *, top: float | None = None) -> alt.Y:
 
 
 def _tooltip(field: str, title: str) -> list[alt.Tooltip]:
-    numbers = [alt.Tooltip(f"{name}:Q", format=".3f", title=name.replace("_", " ")) for name in _NUMBERS]
     head = [alt.Tooltip(f"{field}:N", title=title), alt.Tooltip("layer:O")]
-    return [*head, *numbers, alt.Tooltip("n:Q", title="concepts")]
+    return [*head, *numbers(*_NUMBERS), alt.Tooltip("n:Q", title="concepts")]
 
 
 def _panels(
-    layers: list[alt.Chart], data: list[dict[str, object]], order: list[str], title: str, note: str
+    layers: list[alt.Chart], data: list[dict[str, object]], order: list[str], **words: Any
 ) -> alt.FacetChart:
-    chart = alt.LayerChart(layer=layers).properties(
-        width=_WIDTH, height=_HEIGHT, data=alt.InlineData(values=data)
-    )
-    panels: alt.FacetChart = chart.facet(alt.Facet("panel:N", title=None, sort=order), columns=_COLUMNS)
-    heading = alt.TitleParams(title, subtitle=note)
-    done: alt.FacetChart = panels.resolve_scale(y="independent").properties(title=heading, config=theme())
+    chart = alt.LayerChart(layer=layers).properties(width=_WIDTH, height=_HEIGHT)
+    panels = alt.Facet("panel:N", title=None, sort=order)
+    done: alt.FacetChart = finish(chart, data, **words, panels=panels, across=_COLUMNS, free=("y",))
     return done

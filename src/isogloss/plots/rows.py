@@ -116,3 +116,22 @@ def average(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
             mean[name] = round(sum(values) / len(values), 4) if values else None
         found.append(mean)
     return found
+
+
+def highest(rows: Iterable[Row], metric: str) -> Row | None:
+    """Return the first of the rows that are highest, CALIGN above chance; None where nothing was measured."""
+    field = "score" if metric.startswith("colap") else "adjusted"
+    known = [row for row in rows if row[field] is not None]
+    return max(known, key=lambda row: (row[field], -row["layer"])) if known else None
+
+
+def start_layer(
+    results: Results, *, model: str | None = None, stack: str | None = None, theta: float | None = None
+) -> int:
+    """Return the layer worth looking at first: where CALIGN is highest above chance, else the last one."""
+    if "calign_mean" in results.table["metric"].to_list():
+        rows = figure_rows(results, "calign_mean", model=model, stack=stack, theta=theta)
+        peak = highest(average(row for row in rows if row["adjusted"] is not None), "calign_mean")
+        if peak is not None:
+            return int(peak["layer"])
+    return int(max(results.table["layer"].to_list()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from isogloss.plots.charts import PALETTE, theme
+from isogloss.plots.look import PALETTE, count, finish, shown
 
 _HEIGHT = 210
 
@@ -18,9 +18,8 @@ def loss_curve(curve: pl.DataFrame) -> alt.LayerChart:
         .drop_nulls()
         .with_columns(pl.col("kind").replace(kinds))
     )
-    title = alt.TitleParams("Loss of pre-training", subtitle="nats per masked piece, mean of 100 steps")
     colour = alt.Color("kind:N", scale=alt.Scale(range=list(PALETTE[:2])), title=None)
-    base = alt.Chart(alt.InlineData(values=long.to_dicts())).encode(
+    base = alt.Chart().encode(
         alt.X("step:Q", title="step"),
         alt.Y("value:Q", title="loss", scale=alt.Scale(zero=False)),
         colour,
@@ -32,7 +31,17 @@ def loss_curve(curve: pl.DataFrame) -> alt.LayerChart:
         ],
     )
     layers = [base.mark_line(strokeWidth=1.6), base.mark_circle(size=12)]
-    return alt.LayerChart(layer=layers).properties(title=title, width=420, height=_HEIGHT, config=theme())
+    ends = [own.sort("step").row(-1, named=True) for _, own in long.group_by("kind", maintain_order=True)]
+    told = ", ".join(f"{row['kind']} {shown(row['value'])}" for row in ends)
+    chart: alt.LayerChart = finish(
+        alt.LayerChart(layer=layers).properties(width=420, height=_HEIGHT),
+        long.to_dicts(),
+        title="Loss of pre-training",
+        note="nats per masked piece, mean of 100 steps",
+        description=f"Loss of pre-training over {max(long['step'])} steps; at the end {told}.",
+        columns=("step", "seconds", "kind", "value"),
+    )
+    return chart
 
 
 def retrieval_curves(table: pl.DataFrame) -> alt.FacetChart:
@@ -50,10 +59,6 @@ def retrieval_curves(table: pl.DataFrame) -> alt.FacetChart:
         variable_name="nearest by",
         value_name="precision",
     ).with_columns(pl.col("nearest by").replace("csls", "CSLS"))
-    title = alt.TitleParams(
-        "Sentence retrieval, P@1",
-        subtitle="is the nearest sentence the translation; mean of the pairs; dashed: chance",
-    )
     base = alt.Chart().encode(alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0)))
     line = base.encode(
         alt.Y("precision:Q", title="share found", scale=alt.Scale(domainMin=0), axis=alt.Axis(format="%")),
@@ -72,5 +77,17 @@ def retrieval_curves(table: pl.DataFrame) -> alt.FacetChart:
     ]
     chart = alt.LayerChart(layer=layers).properties(width=260, height=_HEIGHT)
     panels = alt.Facet("nearest by:N", title=None, sort=["cosine", "CSLS"])
-    faceted: alt.FacetChart = chart.properties(data=alt.InlineData(values=long.to_dicts())).facet(panels)
-    return faceted.properties(title=title, config=theme())
+    best = long.sort("precision", descending=True, maintain_order=True).row(0, named=True)
+    faceted: alt.FacetChart = finish(
+        chart,
+        long.to_dicts(),
+        title="Sentence retrieval, P@1",
+        note="is the nearest sentence the translation; mean of the pairs; dashed: chance",
+        description=f"Share of sentences whose nearest is their translation, for {count(len(models), 'model')}; "
+        f"highest for {best['model']} at layer {best['layer']} by {best['nearest by']} ({best['precision']:.2f}, "
+        f"chance {best['chance']:.2f}).",
+        columns=("model", "layer", "nearest by", "precision", "chance"),
+        panels=panels,
+        across=2,
+    )
+    return faceted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +10,7 @@ import altair as alt
 import polars as pl
 
 from isogloss.metrics.movement import FATES
-from isogloss.plots.charts import BLUE, ORANGE, PALETTE, theme
+from isogloss.plots.look import BLUE, GREY, MEAN, ORANGE, PALETTE, count, finish, numbers, shown, span
 
 _WIDTH, _HEIGHT = 170, 110
 _TITLES = {
@@ -19,8 +19,8 @@ _TITLES = {
     "macro_f1": "macro F1",
     "bleu": "BLEU",
     "chrf": "chrF",
-    "calign_mean": "CALIGN above chance",
-    "calign_soft_mean": "CALIGN soft above chance",
+    "calign_mean": "CALIGN, above chance",
+    "calign_soft_mean": "CALIGN soft, above chance",
     "colap": "COLAP",
 }
 MAIN_SCORES = ("f1", "macro_f1", "bleu")  # one a task
@@ -59,11 +59,11 @@ def score_chart(scores: pl.DataFrame) -> alt.FacetChart:
         "model:N",
         "language:N",
         "train_languages:N",
-        *_numbers("score", "ci_low", "ci_high", "baseline"),
+        *numbers("score", "ci_low", "ci_high", "baseline"),
         "n:Q",
     ]
     layers = [
-        plain.mark_tick(color="#999", thickness=2, size=14).encode(alt.X("baseline:Q")),
+        plain.mark_tick(color=GREY, thickness=2, size=14).encode(alt.X("baseline:Q")),
         base.mark_rule(strokeWidth=2, opacity=0.45).encode(alt.X("ci_low:Q", title=None), x2="ci_high:Q"),
         base.mark_point(filled=True, size=46, opacity=1).encode(
             alt.X("score:Q", title=None, scale=alt.Scale(domain=[0, 1])),
@@ -77,10 +77,28 @@ def score_chart(scores: pl.DataFrame) -> alt.FacetChart:
             tooltip=tips,
         ),
     ]
-    chart = alt.LayerChart(layer=layers).properties(
-        width=_WIDTH + 40, height=20 * len(there), data=alt.InlineData(values=table.to_dicts())
+    chart = alt.LayerChart(layer=layers).properties(width=_WIDTH + 40, height=20 * len(there))
+    zero = table.filter(pl.col("zero_shot") & (pl.col("control") == "")).drop_nulls("score").sort("score")
+    told = (
+        [
+            f"{end} {row['language']}, {shown(row['score'])} ({row['model']})"
+            for end, row in (("highest", zero.row(-1, named=True)), ("lowest", zero.row(0, named=True)))
+        ]
+        if zero.height
+        else ["no zero-shot scores"]
     )
-    return _facet(chart, table, "Scores by language", "95% intervals over sentences; grey: without a model")
+    models = count(table["model"].n_unique(), "model")
+    return _panels(
+        chart,
+        table,
+        title="Scores by language",
+        note="95% intervals over sentences; grey: without a model",
+        description=f"Task scores of {models} in {count(len(there), 'language')}. Zero-shot: {'; '.join(told)}.",
+        columns=(
+            *("task", "model", "labels", "language", "zero_shot", "metric", "score", "ci_low", "ci_high"),
+            *("baseline", "n"),
+        ),
+    )
 
 
 def curve_chart(curves: pl.DataFrame) -> alt.FacetChart:
@@ -98,21 +116,32 @@ def curve_chart(curves: pl.DataFrame) -> alt.FacetChart:
     loss = base.transform_filter("isValid(datum.loss)").mark_line(color=BLUE, strokeWidth=1.5)
     dev = base.transform_filter("isValid(datum.dev_score)")
     layers = [
-        loss.encode(alt.Y("loss:Q", title="training loss", axis=alt.Axis(titleColor=BLUE))),
+        loss.encode(alt.Y("loss:Q", title="training loss (line)")),
         dev.mark_line(color=ORANGE, point=alt.OverlayMarkDef(color=ORANGE, size=25)).encode(
             alt.Y(
                 "dev_score:Q",
-                title="development score",
+                title="development score (dots)",
                 scale=alt.Scale(domain=[0, 1]),
-                axis=alt.Axis(titleColor=ORANGE),
             ),
-            tooltip=["model:N", "step:Q", *_numbers("dev_score", "dev_loss")],
+            tooltip=["model:N", "step:Q", *numbers("dev_score", "dev_loss")],
         ),
     ]
     chart = alt.LayerChart(
         layer=layers, resolve=alt.Resolve(scale=alt.ScaleResolveMap(y="independent"))
-    ).properties(width=_WIDTH, height=_HEIGHT, data=alt.InlineData(values=table.to_dicts()))
-    return _facet(chart, table, "Training", "loss of the training, and score on the development data")
+    ).properties(width=_WIDTH, height=_HEIGHT)
+    ends = table.drop_nulls("dev_score").group_by("model", maintain_order=True).agg(pl.col("dev_score").max())
+    best = ", ".join(f"{name} {shown(score)}" for name, score in ends.iter_rows())
+    return _panels(
+        chart,
+        table,
+        title="Training",
+        note="loss of the training, and score on the development data",
+        description=f"Training loss and development score of {count(table['model'].n_unique(), 'model')} over "
+        f"{max(table['step'])} steps; best development scores: {best or 'none'}.",
+        columns=("model", "step", "loss", "dev_loss", "dev_score"),
+        across=3,
+        gap=110,  # an axis on either side
+    )
 
 
 def difference_chart(differences: pl.DataFrame, *, thetas: Mapping[str, float]) -> alt.FacetChart:
@@ -150,42 +179,52 @@ def difference_chart(differences: pl.DataFrame, *, thetas: Mapping[str, float]) 
     n_pairs = table["pair"].n_unique()
     aside = (pl.col("pair").rank("dense") - (n_pairs + 1) / 2) / max(n_pairs, 2) * 0.6 * gap
     table = table.with_columns((pl.col("layer") + aside).alias("x"))
-    columns = ["panel", "pair", "layer", "x", "difference", "ci_low", "ci_high", "p_value", "q_value", "sure"]
+    table = table.with_columns(pl.col("difference", "ci_low", "ci_high").round(4), kind=pl.lit("pair"))
+    columns = ["panel", "pair", "layer", "difference", "ci_low", "ci_high", "p_value", "q_value"]
+    columns += ["sure", "x", "kind"]
     means = table.group_by("panel", "layer", maintain_order=True).agg(pl.col("difference").mean())
-    means = means.with_columns(x=pl.col("layer").cast(pl.Float64))
+    means = means.with_columns(x=pl.col("layer").cast(pl.Float64), pair=pl.lit(MEAN), kind=pl.lit("mean"))
     ends = [layers_there[0] - gap / 2, layers_there[-1] + gap / 2]
     axis = alt.Axis(values=layers_there, grid=False, format="d")
     base = alt.Chart().encode(
         alt.X("x:Q", title="layer", axis=axis, scale=alt.Scale(domain=ends, nice=False))
     )
-    pairs = base.transform_filter("isValid(datum.pair)")
-    tips = ["pair:N", "layer:O", *_numbers("difference", "ci_low", "ci_high", "q_value")]
+    pairs = base.transform_filter("datum.kind == 'pair'")
+    tips = ["pair:N", "layer:O", *numbers("difference", "ci_low", "ci_high", "q_value")]
     layers = [
-        alt.Chart().mark_rule(color="#999", strokeDash=[3, 3]).encode(y=alt.datum(0)),
+        alt.Chart().mark_rule(color=GREY, strokeDash=[3, 3]).encode(y=alt.datum(0)),
         pairs.mark_rule(strokeWidth=1, opacity=0.3).encode(alt.Y("ci_low:Q", title=None), y2="ci_high:Q"),
         pairs.mark_circle(size=18, opacity=0.9).encode(
             alt.Y("difference:Q", title=None),
             alt.Color(
                 "sure:N",
-                scale=alt.Scale(domain=[True, False], range=[BLUE, "#aaa"]),
+                scale=alt.Scale(domain=[True, False], range=[BLUE, GREY]),
                 legend=alt.Legend(
                     title=None, orient="top", labelExpr="datum.label == 'true' ? 'q < 0.05' : 'not sure'"
                 ),
             ),
             tooltip=tips,
         ),
-        base.transform_filter("!isValid(datum.pair)")
+        base.transform_filter("datum.kind == 'mean'")
         .mark_line(color=ORANGE, strokeWidth=2)
         .encode(alt.Y("difference:Q")),
     ]
-    data = [*table.select(columns).to_dicts(), *means.to_dicts()]
-    chart = alt.LayerChart(layer=layers).properties(
-        width=_WIDTH + 60, height=_HEIGHT, data=alt.InlineData(values=data)
+    chart = alt.LayerChart(layer=layers).properties(width=_WIDTH + 60, height=_HEIGHT)
+    told = []
+    for (panel,), own in table.group_by("panel", maintain_order=True):
+        sure = own.filter("sure")
+        rose = sure.filter(pl.col("difference") > 0).height
+        told.append(f"{panel} rose in {rose} and fell in {sure.height - rose} of {own.height}")
+    return _panels(
+        chart,
+        pl.concat([table.select(columns), means], how="diagonal"),
+        title="What fine-tuning changed",
+        note="after minus before, every pair with its 95% interval on the same resamples; line: mean of the pairs",
+        description=f"Differences to the base model of {count(n_pairs, 'pair')} over {span(layers_there)}. Of layers "
+        f"and pairs with q < 0.05: {'; '.join(told)}.",
+        columns=[name for name in columns if name not in ("x", "kind")],
+        across=min(6, table["model"].n_unique()),
     )
-    note = (
-        "after minus before, every pair with its 95% interval on the same resamples; line: mean of the pairs"
-    )
-    return _facet(chart, table, "What fine-tuning changed", note, columns=min(6, table["model"].n_unique()))
 
 
 def fate_chart(fates: pl.DataFrame) -> alt.FacetChart:
@@ -211,16 +250,28 @@ def fate_chart(fates: pl.DataFrame) -> alt.FacetChart:
             alt.Y("share:Q", title="share of concepts", scale=alt.Scale(domain=[0, 1])),
             alt.Color(
                 "fate:N",
-                scale=alt.Scale(domain=list(FATES), range=[PALETTE[0], PALETTE[2], PALETTE[1], "#c8c8c8"]),
+                scale=alt.Scale(domain=list(FATES), range=[PALETTE[0], PALETTE[2], PALETTE[1], GREY]),
                 legend=alt.Legend(title=None, orient="top"),
             ),
             alt.Order("rank:Q"),
-            tooltip=["model:N", "layer:O", "fate:N", *_numbers("share", "chance", "ami")],
+            tooltip=["model:N", "layer:O", "fate:N", *numbers("share", "chance", "ami")],
         )
     )
-    chart = bars.properties(width=_WIDTH, height=_HEIGHT, data=alt.InlineData(values=table.to_dicts()))
-    return _facet(
-        chart, table, "What became of the base model's concepts", "joint spaces of the pairs, averaged"
+    means = table.group_by("panel", "fate", maintain_order=True).agg(pl.col("share").mean())
+    told = [
+        f"in {panel} "
+        + ", ".join(f"{fate} {share:.0%}" for fate, share in own.select("fate", "share").iter_rows())
+        for (panel,), own in means.group_by("panel", maintain_order=True)
+    ]
+    return _panels(
+        bars.properties(width=_WIDTH, height=_HEIGHT),
+        table,
+        title="What became of the base model's concepts",
+        note="joint spaces of the pairs, averaged",
+        description=f"Shares of the base model's concepts by their fate, over {span(table['layer'])}; on average "
+        f"{'; '.join(told)}.",
+        columns=("model", "layer", "fate", "share", "chance", "ami"),
+        gap=60,
     )
 
 
@@ -260,35 +311,40 @@ def transfer_chart(points: pl.DataFrame, *, measure: str = "calign_soft_mean") -
             axis=alt.Axis(tickCount=4),
         ),
         alt.Y("score:Q", title="zero-shot score", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4)),
-        alt.Color(
-            "when:N",
-            scale=alt.Scale(domain=["before", "after"], range=["#9a9a9a", BLUE]),
-            legend=alt.Legend(title=None, orient="top"),
-        ),
+    )
+    when = alt.Color(
+        "when:N",
+        scale=alt.Scale(domain=["before", "after"], range=[GREY, BLUE]),
+        legend=alt.Legend(title=None, orient="top"),
     )
     layers = [
+        base.mark_line(strokeWidth=0.8, opacity=0.4).encode(detail="language:N"),
         base.mark_circle(size=36, opacity=1).encode(
-            tooltip=["language:N", "when:N", *_numbers("value", "score")]
+            when, tooltip=["language:N", "when:N", *numbers("value", "score")]
         ),
-        base.mark_text(dx=6, align="left", fontSize=9).encode(text="language:N"),
+        base.transform_filter("datum.when == 'after'")
+        .mark_text(dy=-9, style="cell")
+        .encode(text="language:N"),
     ]
-    chart = alt.LayerChart(layer=layers).properties(
-        width=_WIDTH, height=_HEIGHT, data=alt.InlineData(values=table.to_dicts())
-    )
     n = own["language"].n_unique()
-    note = f"{n} languages: a picture, not a proof" if n < 10 else f"{n} languages"
-    return _facet(chart, table, "Does alignment with the training language go with transfer?", note)
-
-
-def _numbers(*names: str) -> list[alt.Tooltip]:
-    return [alt.Tooltip(f"{name}:Q", format=".3f", title=name.replace("_", " ")) for name in names]
-
-
-def _facet(chart: Any, table: pl.DataFrame, title: str, note: str, *, columns: int = 4) -> alt.FacetChart:
-    order: Sequence[str] = table["panel"].unique(maintain_order=True).to_list()
-    panels: alt.FacetChart = chart.facet(alt.Facet("panel:N", title=None, sort=order), columns=columns)
-    heading = alt.TitleParams(title, subtitle=note)
-    done: alt.FacetChart = panels.resolve_scale(x="independent", y="independent").properties(
-        title=heading, config=theme()
+    low, high = min(table["score"]), max(table["score"])
+    few = ": a picture, not a proof" if n < 10 else ""
+    return _panels(
+        alt.LayerChart(layer=layers).properties(width=_WIDTH, height=_HEIGHT),
+        table,
+        title="Does alignment with the training language go with transfer?",
+        note=f"{count(n, 'language')}{few}",
+        description=f"Zero-shot scores of {count(n, 'language')}{few}, from {shown(low)} to {shown(high)}, against "
+        f" {_TITLES.get(measure, measure)} before and after fine-tuning, in "
+        f"{count(table['panel'].n_unique(), 'panel')}.",
+        columns=("task", "stack", "layer", "language", "when", "value", "score", "score_metric"),
+        gap=60,
     )
+
+
+def _panels(chart: Any, table: pl.DataFrame, **words: Any) -> alt.FacetChart:
+    """Lay out a panel a value of the column ``panel``, each with its own scales."""
+    panels = alt.Facet("panel:N", title=None, sort=table["panel"].unique(maintain_order=True).to_list())
+    rows = table.to_dicts()
+    done: alt.FacetChart = finish(chart, rows, **words, panels=panels, free=("x", "y"))
     return done

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from isogloss.plots.rows import average, figure_rows
+from isogloss.plots.rows import average, figure_rows, highest
 from isogloss.results import Results
 
 Row = Mapping[str, Any]
@@ -27,9 +27,10 @@ def alignment_answer(results: Results, *, theta: float | None = None) -> str:
     rows = figure_rows(results, "calign_mean", model=None, stack=None, theta=theta)
     rows = [row for row in rows if row["adjusted"] is not None]
     means = average(rows)
-    if not means:
+    peak = highest(means, "calign_mean")
+    if peak is None:
         return "No layer has enough concepts of sufficient size to measure alignment."
-    first, peak = means[0], _peak(means)
+    first = means[0]
     found = f"{_with_interval(peak)} of concepts find a counterpart in the other language"
     text = f"Alignment peaks at layer {peak['layer']}: {found}, where chance gives {percent(peak['chance'])}."
     if peak["ci_low"] <= peak["chance"]:
@@ -46,28 +47,12 @@ def alignment_answer(results: Results, *, theta: float | None = None) -> str:
     return text + _extremes([row for row in rows if row["layer"] == peak["layer"]])
 
 
-def start_layer(results: Results, *, theta: float | None = None) -> int:
-    """Return the layer worth looking at first: where CALIGN is highest above chance, else the last one."""
-    if "calign_mean" in results.table["metric"].to_list():
-        rows = figure_rows(results, "calign_mean", model=None, stack=None, theta=theta)
-        means = average(row for row in rows if row["adjusted"] is not None)
-        if means:
-            return int(_peak(means)["layer"])
-    return int(max(results.table["layer"].to_list()))
-
-
-def _peak(means: Sequence[Row]) -> Row:
-    """Return the first of the layers that are highest above chance."""
-    return max(means, key=lambda row: (row["adjusted"], -row["layer"]))
-
-
 def overlap_answer(results: Results, *, theta: float | None = None) -> str:
     """Say at which layer COLAP peaks, and how that compares with languages mixed at random."""
     rows = figure_rows(results, "colap", model=None, stack=None, theta=theta)
-    means = average(row for row in rows if row["score"] is not None)
-    if not means:
+    peak = highest(average(row for row in rows if row["score"] is not None), "colap")
+    if peak is None:
         return "No layer has a concept to measure overlap with."
-    peak = max(means, key=lambda row: (row["score"], -row["layer"]))
     text = (
         f"When two languages are clustered together, the share of concepts that both own is largest at layer "
         f"{peak['layer']}: {_with_interval(peak)}"

@@ -25,3 +25,21 @@ export function fill(select, options, chosen) {
   select.replaceChildren(...options.map(([value, label]) => element("option", { value }, label)));
   select.value = chosen;
 }
+
+// One of ten; a language beyond them begins again, and its name always stands beside the colour.
+export const languageColour = (i) => `var(--language-${Math.max(i, 0) % 10})`;
+
+// Light, dark, or as the system has it. Pages read the same word before they paint (see page.html).
+const THEME = "isogloss-theme";
+export function themeChoice(select) {
+  fill(select, [["", "auto"], ["light", "light"], ["dark", "dark"]], document.documentElement.dataset.theme ?? "");
+  select.addEventListener("change", () => {
+    const chosen = select.value;
+    if (chosen) document.documentElement.dataset.theme = chosen;
+    else delete document.documentElement.dataset.theme;
+    try {
+      if (chosen) localStorage.setItem(THEME, chosen);
+      else localStorage.removeItem(THEME);
+    } catch { /* no storage here: the choice lasts as long as the page */ }
+  });
+}

@@ -44,7 +44,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return an HTML table of text."""
     top = "".join(f'<th scope="col">{text(cell)}</th>' for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    # it can be moved by the keyboard where it is wider than the page
+    return f'<div class="scroll" tabindex="0"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def facts(study: FinishedStudy) -> str:

@@ -1,16 +1,14 @@
-import { element, fill, word, wordList } from "./common.js";
+import { element, fill, themeChoice } from "./common.js";
+import { csvText, describeFigure, drawFigure, fileName, figureTools, save, unpacked } from "./figures.js";
+import { conceptEntries, share } from "./concepts.js";
 
 window.addEventListener("error", (event) => { document.documentElement.dataset.error = event.message; });
 window.addEventListener("unhandledrejection", (event) => { document.documentElement.dataset.error = String(event.reason); });
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
-const state = { run: 0, layer: data.runs[0].start, pair: "" };
-
-const named = (numbers) => numbers.map((n) => data.words[n]);
-const colour = (language) => data.colours[Math.max(data.languages.indexOf(language), 0) % data.colours.length];
-const tag = (language) => element("span", { class: "tag", style: `color: ${colour(language)}` }, language);
-const share = (value) => (value === null ? "not measured" : value.toFixed(2));
+const state = { run: 0, layer: data.runs[0].start, pair: "", map: "calign" };
+const { alignedColumn, jointEntry } = conceptEntries(data);
 
 // -- the table of results -----------------------------------------------------------------------
 
@@ -47,99 +45,108 @@ function showTable() {
   $("results").tBodies[0].replaceChildren(...body);
 }
 
-function csv() {
-  const quote = (value) => { const text = value === null ? "" : String(value); return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text; };
-  const lines = [names.join(",")];
-  for (let i = 0; i < height; i++) lines.push(names.map((name) => quote(cell(name, i))).join(","));
-  return lines.join("\n") + "\n";
+const resultRows = () => Array.from({ length: height }, (_, i) => names.map((name) => cell(name, i)));
+
+// -- figures ------------------------------------------------------------------------------------
+
+const look = { config: data.config };
+const charts = { runs: data.charts.runs.map((own) => unpackedAll(own)), study: unpackedAll(data.charts.study) };
+
+function unpackedAll(specs) {
+  return Object.fromEntries(Object.entries(specs).map(([name, spec]) => [name, unpacked(spec)]));
 }
 
-function download() {
-  const link = element("a", { download: "results.csv", href: URL.createObjectURL(new Blob([csv()], { type: "text/csv" })) });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+function tools(figure, spec, name, ofOneRun) {
+  const run = ofOneRun && data.runs.length > 1 ? data.runs[state.run].label : "";
+  const title = [spec.title.text].flat().join(" ");
+  figureTools(figure, spec, { name: fileName(data.name, name, run), title: `${title}, ${name.replaceAll("_", " ")}`, ...look });
 }
 
-// -- charts -------------------------------------------------------------------------------------
-
-function fitted(spec, width) {
-  const own = structuredClone(spec);
-  if (own.facet) {
-    const least = Math.min(own.spec.width, width);
-    const columns = Math.max(1, Math.min(own.columns, Math.floor((width - 30) / (least + 24))));
-    own.columns = columns;
-    own.spec.width = Math.floor((width - 44 - 24 * (columns - 1)) / columns) - 4;
-  } else {
-    own.width = width;
-    own.autosize = { type: "fit-x", contains: "padding" };
-  }
-  return own;
-}
-
-async function draw(figure, spec) {
+async function showFigure(figure) {
+  const name = figure.id.slice("fig-".length);
+  const ofOneRun = figure.dataset.of === "run";
+  const spec = ofOneRun ? charts.runs[state.run][name] : charts.study[name];
   figure.hidden = !spec;
   if (!spec) return;
-  const place = figure.querySelector(".chart");
-  const options = { renderer: "svg", actions: false, ast: true, config: data.config, mode: "vega-lite" };
-  await vegaEmbed(place, fitted(spec, place.clientWidth), options);
+  await drawFigure(figure.querySelector(".chart"), spec, look);
+  tools(figure, spec, name, ofOneRun);
 }
 
-async function showCharts() {
-  const own = data.charts[state.run] ?? {};
-  const all = data.charts.all ?? {};
-  const kinds = ["calign", "colap", "calign_pairs", "colap_pairs", "calign_languages", "companions", "labels", "labels_shared"];
-  for (const name of ["companions", "labels"]) $(`sec-${name}`).hidden = !own[name];
-  const jobs = kinds.map((name) => draw($(`fig-${name}`), own[name]));
-  const whole = data.charts.study ?? {};
-  $("sec-robustness").hidden = !whole.robustness;
-  $("sec-tuning").hidden = !whole.tasks && !whole.differences;
-  for (const name of ["robustness", "tasks", "differences", "movement", "transfer", "training"]) {
-    jobs.push(draw($(`fig-${name}`), whole[name]));
+async function showFigures() {
+  // Sections are shown first: a place inside a hidden one has no width to draw at.
+  for (const section of document.querySelectorAll("section[data-figures]")) section.hidden = false;
+  const figures = [...document.querySelectorAll("figure[data-of]")];
+  await Promise.all([...figures.map(showFigure), showMap()]);
+  for (const section of document.querySelectorAll("section[data-figures]")) {
+    section.hidden = !section.querySelector("figure:not([hidden])");
   }
-  $("sec-runs").hidden = !data.charts.all;
-  await Promise.all([...jobs, ...["calign", "colap"].map((name) => draw($(`fig-all-${name}`), all[name]))]);
+  showContents();
+}
+
+function showContents() {
+  const there = [...document.querySelectorAll("main > section:not([hidden]) > h2")];
+  const links = there.slice(1).map((heading) => element("a", { href: `#${heading.id}` }, heading.textContent));
+  $("contents").replaceChildren(...links.flatMap((link, i) => (i ? [" · ", link] : [link])));
 }
 
 function notes() {
   const many = data.pairs.length > 4;
-  const lines = many ? `Grey: the ${data.pairs.length} pairs; bold: their mean with its 95% interval; dashed: ` : "With 95% intervals; dashed: ";
+  const lines = many ? `Grey: the ${data.pairs.length} pairs; bold: their mean, 95% interval; dashed: ` : "With 95% intervals; dashed: ";
   const theta = (name) => (data.thetas[name] === undefined ? "" : ` θ\u00a0=\u00a0${data.thetas[name]}.`);
   document.querySelector("#fig-calign .note").textContent = `${lines}chance.${theta("calign")}`;
   document.querySelector("#fig-colap .note").textContent = `${lines}languages mixed at random.${theta("colap")}`;
 }
 
+// -- the language map: one spec a run, its rows from the table of results ------------------------
+
+const MAPS = {
+  calign: ["CALIGN", "above chance, from the language of a row to that of a column. (…): the interval includes chance."],
+  colap: ["COLAP", "of pairs: the share of joint concepts that both languages own."],
+};
+let mapView = null;
+
+function mapRows(metric) {
+  const theta = data.thetas[metric];
+  const rows = rowsWhere({ ...ofRun(state.run), layer: state.layer, metric, theta }).map((i) => {
+    const row = Object.fromEntries([...SHOWN].map((name) => [name, cell(name, i)]));
+    return { ...row, run: data.runs[state.run].label, pair: `${row.source} ${metric === "calign" ? "→" : "–"} ${row.target}` };
+  });
+  return metric === "calign" ? rows : [...rows, ...rows.map((row) => ({ ...row, source: row.target, target: row.source }))];
+}
+
+function mapSpec() {
+  const spec = charts.runs[state.run][`${state.map}_map`];
+  const words = data.maps[state.run][state.map]?.[state.layer];
+  if (!spec || !words) return null;
+  const [name] = Object.keys(spec.datasets);
+  return { ...spec, description: words.description, title: { ...spec.title, subtitle: words.note }, datasets: { [name]: mapRows(state.map) } };
+}
+
+function tellMap(spec) {
+  const [title, text] = MAPS[state.map];
+  $("map-title").textContent = title;
+  $("map-note").textContent = text;
+  describeFigure(document.querySelector("#fig-map .chart"), spec);
+  tools($("fig-map"), spec, `${state.map}_map-layer-${state.layer}`, true);
+}
+
+async function showMap() {
+  const spec = mapSpec();
+  $("fig-map").hidden = !spec;
+  mapView = spec && await drawFigure(document.querySelector("#fig-map .chart"), spec, look);
+  if (spec) tellMap(spec);
+}
+
+// Another layer has the same axes and shades: the view that is there takes other rows, in one frame.
+function moveMap() {
+  const spec = mapSpec();
+  if (!spec || !mapView) return;
+  const [[name, rows]] = Object.entries(spec.datasets);
+  mapView.data(name, rows).run();
+  tellMap(spec);
+}
+
 // -- the concept explorer -----------------------------------------------------------------------
-
-function alignedEntry(entry, source, target) {
-  const [s, t, matched, nSource, nTarget, ties, left, right] = entry;
-  const match = matched / nSource;
-  const rest = (numbers, language) => (numbers.length ? element("p", { class: "rest" }, tag(language), wordList(named(numbers), language)) : null);
-  const head = element("div", { class: "head" },
-    element("span", { class: "meter" }, element("i", { style: `width: ${100 * match}%` })),
-    element("span", {}, element("b", {}, share(match)), ` ${matched} of ${nSource} words, into ${nTarget}`),
-    element("span", { class: "id" }, `${s} → ${t}`));
-  const joined = ties.map(([first, ...others]) => element("span", { class: "tie" }, word(data.words[first], source), wordList(named(others), target)));
-  const found = element("div", { class: match >= data.thetas.calign ? "entry" : "entry below" }, head);
-  found.append(element("div", { class: "words" }, element("div", { class: "ties" }, ...joined), ...[rest(left, source), rest(right, target)].filter(Boolean)));
-  return found;
-}
-
-function alignedColumn(entries, source, target) {
-  const title = element("h3", {}, `${source} → ${target}`);
-  const hint = entries.length ? `Concepts of ${source} and their best counterpart in ${target}: joined words translate each other; pale where fewer than ${Math.round(100 * data.thetas.calign)}% do.` : `No concept of ${source} has a counterpart of comparable size in ${target}.`;
-  return element("div", { class: "column" }, title, element("p", { class: "hint" }, hint), ...entries.map((entry) => alignedEntry(entry, source, target)));
-}
-
-function jointEntry(entry, languages) {
-  const [concept, passed, counts, lists] = entry;
-  const n = counts.reduce((a, b) => a + b, 0);
-  const shares = languages.map((language, i) => `${language} ${Math.round((100 * counts[i]) / n)}%`).join(", ");
-  const bar = element("div", { class: "bar", role: "img", "aria-label": shares },
-    ...languages.map((language, i) => element("i", { style: `background: ${colour(language)}; flex: ${counts[i]} 0 0`, title: `${language}: ${counts[i]} of ${n} tokens` })));
-  const head = element("div", { class: "head" }, element("span", {}, shares), element("span", { class: "id" }, `${n} tokens, concept ${concept}`));
-  const lines = languages.map((language, i) => element("p", {}, tag(language), wordList(named(lists[i]), language)));
-  return element("div", { class: passed ? "entry" : "entry below" }, head, bar, element("div", { class: "words" }, ...lines));
-}
 
 function figureOf(metric, source, target) {
   const theta = data.thetas[metric === "calign_mean" ? "calign" : metric];
@@ -192,20 +199,31 @@ function showChoice() {
   const layers = data.runs[state.run].layers;
   for (const id of ["run", "x-run"]) $(id).value = String(state.run);
   fill($("layer"), layers.map((layer) => [layer, layer]), String(state.layer));
+  $("map-layer").max = layers.length - 1;
+  $("map-layer").value = layers.indexOf(state.layer);
+  $("map-layer").setAttribute("aria-valuetext", `layer ${state.layer}`);
+  $("map-at").textContent = state.layer;
+  $("map-metric").value = state.map;
   $("pair").value = state.pair;
   for (const answer of document.querySelectorAll(".answer")) answer.hidden = Number(answer.dataset.run) !== state.run;
 }
 
 async function choose(change) {
-  const before = state.run;
+  const before = { ...state };
   Object.assign(state, change);
   const layers = data.runs[state.run].layers;
   if (!layers.includes(state.layer)) state.layer = data.runs[state.run].start;
   const address = new URLSearchParams({ run: state.run + 1, layer: state.layer, pair: state.pair });
   history.replaceState(null, "", `#${address}`);
+  await show(before);
+}
+
+async function show(before) {
   showChoice();
   showExplorer();
-  if (state.run !== before) await showCharts();
+  if (state.run !== before.run) await showFigures();
+  else if (state.map !== before.map) await showMap();
+  else if (state.layer !== before.layer) moveMap();
 }
 
 function begin() {
@@ -218,11 +236,17 @@ function begin() {
   fill($("t-metric"), [...data.table.metric.values.map((name) => [name, name]), ["", "all"]], data.table.metric.values[0]);
   const layers = [...new Set(data.table.layer)].sort((a, b) => a - b);
   fill($("t-layer"), [["", "all"], ...layers.map((layer) => [layer, layer])], "");
+  const maps = Object.keys(MAPS).filter((metric) => data.maps.some((own) => own[metric]));
+  state.map = maps[0] ?? state.map;
+  fill($("map-metric"), maps.map((metric) => [metric, MAPS[metric][0]]), state.map);
+  themeChoice($("theme"));
   for (const id of ["run", "x-run"]) $(id).addEventListener("change", (event) => choose({ run: Number(event.target.value) }));
   $("layer").addEventListener("change", (event) => choose({ layer: Number(event.target.value) }));
+  $("map-layer").addEventListener("input", (event) => choose({ layer: data.runs[state.run].layers[Number(event.target.value)] }));
+  $("map-metric").addEventListener("change", (event) => choose({ map: event.target.value }));
   $("pair").addEventListener("change", (event) => choose({ pair: event.target.value }));
   for (const id of ["t-run", "t-metric", "t-layer"]) $(id).addEventListener("change", showTable);
-  $("csv").addEventListener("click", download);
+  $("csv").addEventListener("click", () => save("results.csv", csvText(names, resultRows()), "text/csv"));
   const warnings = document.querySelectorAll("#warnings li").length;
   $("notice").hidden = !warnings;
   $("notice").firstElementChild.textContent = warnings === 1 ? "One thing to know before you rely on these numbers" : `${warnings} things to know before you rely on these numbers`;
@@ -236,11 +260,9 @@ showExplorer();
 showTable();
 window.addEventListener("hashchange", async () => {
   if (!/^#(run|layer|pair)=/.test(location.hash)) return;
-  const before = state.run;
+  const before = { ...state };
   readAddress();
-  showChoice();
-  showExplorer();
-  if (state.run !== before) await showCharts();
+  await show(before);
 });
 let waiting = 0;
 let width = window.innerWidth;
@@ -248,6 +270,6 @@ window.addEventListener("resize", () => {
   if (window.innerWidth === width) return;
   width = window.innerWidth;
   clearTimeout(waiting);
-  waiting = setTimeout(showCharts, 150);
+  waiting = setTimeout(showFigures, 150);
 });
-showCharts().then(() => { document.documentElement.dataset.ready = "yes"; });
+showFigures().then(() => { document.documentElement.dataset.ready = "yes"; });

@@ -16,17 +16,16 @@ from isogloss.errors import InputError
 from isogloss.plots import (
     VEGA_LITE,
     beside_charts,
-    layer_curves,
-    main_thetas,
-    robustness_map,
+    language_map_words,
     run_charts,
+    side_by_side,
+    start_layer,
     theme,
-    tuning_charts,
+    whole_charts,
 )
-from isogloss.plots.charts import PALETTE
 from isogloss.plots.rows import RUN, run_labels
 from isogloss.report import methods
-from isogloss.report.answer import alignment_answer, overlap_answer, start_layer
+from isogloss.report.answer import alignment_answer, overlap_answer
 from isogloss.report.explorer import Explorer
 from isogloss.report.paper import methods_paragraph
 from isogloss.report.tuning import tuning
@@ -62,12 +61,13 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
             | {"start": start_layer(own, theta=explorer.thetas.get("calign"))}
             for label, run, own in zip(labels["label"], study.runs, runs, strict=True)
         ],
+        "name": study.config.name,
         "languages": list(study.languages),
-        "colours": list(PALETTE),
         "pairs": explorer.pairs,
         "thetas": explorer.thetas,
-        "config": theme(ink="currentColor", font=FONT),
+        "config": theme(ink="currentColor", font=FONT, size=11.5),
         "charts": charts(study, runs, explorer.thetas),
+        "maps": [map_words(own, explorer.thetas) for own in runs],
         "table": columns(study.results.table),
         "words": list(explorer.words),
         "views": explorer.views,
@@ -86,7 +86,7 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "files": methods.files(study, beside=beside),
         "glossary": methods.glossary(),
         "style": asset("common.css") + asset("page.css"),
-        "script": module("common.js", "page.js"),
+        "script": module("common.js", "figures.js", "concepts.js", "page.js"),
         "vega": bundle(),
         "data": safe_json(data),
     }
@@ -144,33 +144,37 @@ def answers(runs: list[Results], thetas: dict[str, float]) -> str:
 
 
 def charts(study: FinishedStudy, runs: list[Results], thetas: dict[str, float]) -> dict[str, Any]:
-    """Return the charts as Vega-Lite: of every run, of all runs together where there are several, of the study."""
-    found: dict[str, Any] = {}
-    for i, (run, own) in enumerate(zip(study.runs, runs, strict=True)):
-        made = run_charts(own, thetas=thetas) | beside_charts(study, run)
-        found[str(i)] = {name: _spec(chart) for name, chart in made.items()}
-    whole: dict[str, Any] = tuning_charts(study.root, thetas=main_thetas(study))
-    if study.robustness is not None:
-        whole["robustness"] = robustness_map(study.robustness)
-    if whole:
-        found["study"] = {name: _spec(chart) for name, chart in whole.items()}
-    results = study.results
-    there = set(results.table["metric"].to_list())
-    if len(runs) > 1:
-        found["all"] = {
-            name: _spec(layer_curves(results, metric=metric, theta=thetas.get(name), height=180))
-            for name, metric in (("calign", "calign_mean"), ("colap", "colap"))
-            if metric in there
-        }
-    return found
+    """Return the charts as Vega-Lite by name: a list of those of every run, and those of the study."""
+    own = [
+        run_charts(results, thetas=thetas) | beside_charts(study, run)
+        for run, results in zip(study.runs, runs, strict=True)
+    ]
+    whole = side_by_side(study.results, thetas=thetas) | whole_charts(study)
+    return {
+        "runs": [{name: packed(chart) for name, chart in made.items()} for made in own],
+        "study": {name: packed(chart) for name, chart in whole.items()},
+    }
 
 
-def _spec(chart: Any) -> dict[str, Any]:
-    """Return a chart without what the page gives it: title (the caption), look, and schema address."""
+def packed(chart: Any) -> dict[str, Any]:
+    """Return a chart without what the page has once, look and schema, its rows by column (see figures.js)."""
     spec: dict[str, Any] = chart.to_dict(validate=False)
-    for name in ("title", "config", "$schema"):
+    for name in ("config", "$schema"):
         spec.pop(name, None)
+    for name, rows in spec["datasets"].items():
+        keys = dict.fromkeys(key for row in rows for key in row)
+        spec["datasets"][name] = {key: [row.get(key) for row in rows] for key in keys}
     return spec
+
+
+def map_words(results: Results, thetas: dict[str, float]) -> dict[str, Any]:
+    """Return the words of the language maps of one run, for each metric and layer; the page finds the numbers."""
+    there = set(results.table["metric"].to_list())
+    return {
+        metric: language_map_words(results, metric=metric, theta=thetas.get(metric))
+        for metric in ("calign", "colap")
+        if metric in there
+    }
 
 
 def columns(table: pl.DataFrame) -> dict[str, Any]:

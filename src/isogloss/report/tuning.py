@@ -64,9 +64,8 @@ def _changed(files: Study, model: str) -> Iterator[str]:
     ):
         own = table_.filter((pl.col("metric") == metric) & (pl.col("of") == of))
         if own.height:
-            own = own.filter(
-                pl.col("theta").fill_nan(None).eq_missing(pl.lit(own["theta"].fill_nan(None)[0]))
-            )
+            theta = own["theta"].fill_nan(None)  # null: the measure has no threshold
+            own = own.filter(theta.is_null() if theta[0] is None else theta == theta[0])
             sure = own.filter(pl.col("q_value") < 0.05)
             rose = sure.filter(pl.col("difference") > 0).height
             yield f"{name} rose in {rose} and fell in {sure.height - rose} of {own.height} layers and pairs (q < 0.05)."

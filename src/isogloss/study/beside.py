@@ -139,6 +139,14 @@ def clustered_measures(results: pl.DataFrame) -> list[pl.DataFrame]:
 
     A table each, as far as it is there: where it was measured, ``measure`` and ``score``.
     """
+    return [
+        own.select(*PLACE, pl.lit(metric).alias("measure"), pl.col(column).alias("score"))
+        for metric, column, own in first_clustering(results)
+    ]
+
+
+def first_clustering(results: pl.DataFrame) -> list[tuple[str, str, pl.DataFrame]]:
+    """Return the rows behind `clustered_measures`: a metric, the column it is read in, and its rows."""
     found = []
     for metric, column in (("calign_mean", "adjusted"), ("calign_soft_mean", "adjusted"), ("colap", "score")):
         own = results.filter(pl.col("metric") == metric)
@@ -146,7 +154,7 @@ def clustered_measures(results: pl.DataFrame) -> list[pl.DataFrame]:
             names = ("method", "n_concepts", "seed", "theta")
             for name, value in zip(names, own.select(names).row(0), strict=True):
                 own = own.filter(pl.col(name).eq_missing(pl.lit(value)) | (value != value))  # noqa: PLR0124  NaN
-            found.append(own.select(*PLACE, pl.lit(metric).alias("measure"), pl.col(column).alias("score")))
+            found.append((metric, column, own))
     return found
 
 

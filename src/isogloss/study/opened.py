@@ -14,6 +14,7 @@ from isogloss.config import StudyConfig, read_config
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import InputError
+from isogloss.html import card, grid
 from isogloss.metrics import colap
 from isogloss.results import Alignment, Overlap, Results
 from isogloss.store import LABEL_TABLES, Study, read_json, read_table
@@ -146,6 +147,26 @@ class FinishedStudy:
             thetas = [group_theta(theta, len(languages)) for theta in thetas]
         concepts = self.concepts(run, layer, "+".join(languages))
         return colap(concepts, theta_overlap=thetas, rule=self.config.metrics.rule)
+
+    def __repr__(self) -> str:
+        runs, n = len(self.runs), self.results.table.height
+        return f"FinishedStudy({self.config.name}: {'+'.join(self.languages)}, {runs} runs, {n} figures)"
+
+    def _repr_html_(self) -> str:
+        known = self.manifest
+        facts = {
+            "named": self.config.name,
+            "languages": ", ".join(self.languages),
+            "sentences": known.get("n_sentences"),
+            "words": known.get("n_words"),
+            "figures": self.results.table.height,
+            "isogloss": known.get("isogloss"),
+        }
+        columns = ("model", "base_model", "stack", "method", "n_concepts", "seed")
+        rows = [
+            (*(getattr(run, name) for name in columns), ", ".join(map(str, run.layers))) for run in self.runs
+        ]
+        return card("Study", facts, grid((*columns, "layers"), rows), note=" ".join(self.warnings))
 
 
 def open_study(folder: str | Path) -> FinishedStudy:

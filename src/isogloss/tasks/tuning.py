@@ -14,6 +14,7 @@ import polars as pl
 from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.extraction.passes import sensible_threads
+from isogloss.html import card, grid
 from isogloss.models import (
     CURVE,
     Lora,
@@ -107,6 +108,19 @@ class FineTuned:
         found = {**whole["result"], "key": whole["key"]}
         listed = {name: tuple(found[name]) for name in ("labels", "languages")}
         return cls(folder=Path(folder), **{**found, **listed})
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "task": self.task,
+            "labels": ", ".join(self.labels) or None,
+            "into": self.target,
+            "trained on": ", ".join(self.languages),
+            "best step": self.best_step,
+            "development score": f"{self.dev_score:.3f}",
+        }
+        curve = self.curve.fill_nan(None).drop_nulls("dev_score")
+        columns = ["step", "epoch", "loss", "dev_loss", "dev_score"]
+        return card("FineTuned", facts, grid(columns, curve.select(columns).iter_rows()))
 
 
 def finetune(

@@ -1,0 +1,181 @@
+"""Charts as files: SVG, PDF and PNG, at the size of a screen or of a column of a paper."""
+
+from __future__ import annotations
+
+import html
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from isogloss.errors import UsageError, unknown
+from isogloss.store import atomic
+
+# The version altair writes, of those that vl-convert carries: "v6.4.1" -> "v6_4".
+VEGA_LITE = "_".join(alt.SCHEMA_VERSION.split(".")[:2])
+FORMATS = ("svg", "pdf", "png")
+WIDTHS = {"column": 84.0, "page": 174.0}
+"""Widths of a paper's column and page in millimetres."""
+
+_PIXELS = 96 / 25.4  # of CSS, in a millimetre: text of 10 pixels is 7.5 points
+_DPI = 600
+_PANEL, _GAP = 95, 40  # pixels: the narrowest panel, and what stands between two at least
+_BREAK = ": |, | · "  # where the name of a panel may go on in the next line
+
+
+def width_of(text: str) -> float:
+    """Read a width: ``column``, ``page`` or a number of millimetres; return millimetres.
+
+    Raises
+    ------
+    UsageError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> width_of("column"), width_of("120mm")
+    (84.0, 120.0)
+    """
+    if text in WIDTHS:
+        return WIDTHS[text]
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:mm)?", text)
+    if found is None:
+        raise unknown("width", text, [*WIDTHS, "84mm"])
+    if not 40 <= float(found[1]) <= 1000:
+        raise UsageError(f"A figure of {text} is not readable. Choose a width of 40 to 1000 mm.")
+    return float(found[1])
+
+
+def save_charts(
+    charts: Mapping[str, Any], folder: str | Path, *, formats: Sequence[str] = ("png", "svg"), **look: Any
+) -> list[Path]:
+    """Write charts as ``NAME.png`` and so on into a folder; see `write_chart`."""
+    made = (
+        write_chart(chart, Path(folder) / name, formats=formats, **look) for name, chart in charts.items()
+    )
+    return [path for paths in made for path in paths]
+
+
+def write_chart(
+    chart: alt.TopLevelMixin,
+    stem: Path,
+    *,
+    formats: Sequence[str] = ("png", "svg"),
+    width: float | None = None,
+    title: bool = True,
+) -> list[Path]:
+    """Write one chart as ``STEM.png``, ``STEM.svg`` or ``STEM.pdf``, each atomically; return the paths.
+
+    Parameters
+    ----------
+    chart : altair.TopLevelMixin
+    stem : Path
+        Path without its ending.
+    formats : sequence of {"svg", "pdf", "png"}
+    width : float, optional
+        Of the whole figure in millimetres.  The drawing is laid out anew at this width, so text keeps 7 to 9 points;
+        panels that have no room beside each other go below.  PNGs have 600 dots per inch.  Without a width the chart
+        has its own size, and PNGs three dots a pixel.
+    title : bool
+        Whether to keep the title and the line under it; a paper has captions for that.
+
+    Raises
+    ------
+    UsageError
+        If a format is unknown.
+    """
+    for kind in formats:
+        if kind not in FORMATS:
+            raise unknown("format", kind, FORMATS)
+    # The rows are our own: checking each against the Vega-Lite schema would take most of the time.
+    spec = chart.to_dict(validate=False)
+    if not title:
+        spec.pop("title", None)
+    svg = _svg(spec) if width is None else _svg_of_width(spec, width)
+    written = []
+    for kind in formats:
+        path = stem.with_name(f"{stem.name}.{kind}")
+        with atomic(path) as f:
+            f.write(_as(kind, svg, scale=3.0 if width is None else _DPI / 96))
+        written.append(path)
+    return written
+
+
+def _as(kind: str, svg: str, *, scale: float) -> bytes:
+    if kind == "svg":
+        return svg.encode()
+    if kind == "png":
+        return bytes(vl_convert.svg_to_png(svg, scale=scale))
+    # The converter takes pixels for points; a pixel of CSS is three quarters of one.
+    width, height = _size(svg)
+    return bytes(vl_convert.svg_to_pdf(_of_size(svg, f"{0.75 * width:.3f}", f"{0.75 * height:.3f}")))
+
+
+def _svg(spec: dict[str, Any]) -> str:
+    drawn = str(vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE))
+    # Vega leaves the description to the page around it; a file goes without one.
+    return drawn.replace(">", f' role="img"><desc>{html.escape(spec.get("description", ""))}</desc>', 1)
+
+
+def _svg_of_width(spec: dict[str, Any], width: float) -> str:
+    pixels = width * _PIXELS
+    svg = _svg(_paneled(spec, pixels) if "facet" in spec else _fitted(spec, pixels))
+    drawn, height = _size(svg)
+    return _of_size(svg, f"{width:g}mm", f"{width * height / drawn:.2f}mm")
+
+
+_SIZE = re.compile(r'(<svg[^>]*?) width="([\d.]+)(mm)?" height="([\d.]+)(?:mm)?"')
+
+
+def _size(svg: str) -> tuple[float, float]:
+    """Return width and height of a drawing in pixels."""
+    found = _SIZE.search(svg)
+    assert found is not None, "Vega writes both sizes"
+    unit = _PIXELS if found[3] else 1.0
+    return float(found[2]) * unit, float(found[4]) * unit
+
+
+def _of_size(svg: str, width: str, height: str) -> str:
+    """Return a drawing with another size; its view box stays."""
+    return _SIZE.sub(rf'\1 width="{width}" height="{height}"', svg, count=1)
+
+
+def _fitted(spec: dict[str, Any], pixels: float) -> dict[str, Any]:
+    """Return the spec of one panel, the whole as wide as asked for."""
+    fit = {"type": "fit-x", "contains": "padding"}
+    return _wrapped(spec, pixels) | {"width": int(pixels), "autosize": fit}
+
+
+def _paneled(spec: dict[str, Any], pixels: float) -> dict[str, Any]:
+    """Return the spec of several panels: as many in a row as have room, so wide that the whole fits."""
+    own = deepcopy(_wrapped(spec, pixels))
+    field = own["facet"]["field"]
+    names = {str(row.get(field)) for rows in own["datasets"].values() for row in rows}
+    gap = own["spacing"]["column"]
+    columns = max(1, min(own["columns"], len(names), int(pixels // (_PANEL + max(gap, _GAP)))))
+    own["columns"] = columns
+    # "MODEL: MEASURE" stands in two lines: one would run into the next panel
+    header = (own["facet"].get("header") or {}) | {"labelExpr": f"split(datum.label, regexp('{_BREAK}'))"}
+    own["facet"]["header"] = header
+    own["spacing"]["row"] += 14 * max(len(re.findall(_BREAK, name)) for name in names)
+    own["spec"]["width"] = _PANEL
+    around = _size(_svg(own))[0] - columns * _PANEL
+    own["spec"]["width"] = max(20, int((pixels - around) / columns))
+    header["labelLimit"] = own["spec"]["width"] + min(gap, _GAP)
+    return own
+
+
+def _wrapped(spec: dict[str, Any], pixels: float) -> dict[str, Any]:
+    """Return the spec with its title in lines as long as the figure is wide."""
+    title = spec.get("title")
+    if not title:
+        return spec
+    lines = {"text": textwrap.wrap(title["text"], int(pixels / 6.6))}
+    if title.get("subtitle"):
+        lines["subtitle"] = textwrap.wrap(title["subtitle"], int(pixels / 5))
+    return spec | {"title": title | lines}

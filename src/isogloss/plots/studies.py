@@ -1,0 +1,202 @@
+"""Every figure of a finished study by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from isogloss.errors import unknown
+from isogloss.plots.charts import language_curves, layer_curves
+from isogloss.plots.companions import companion_panels
+from isogloss.plots.files import save_charts
+from isogloss.plots.labels import label_panels, shared_panels
+from isogloss.plots.look import Chart
+from isogloss.plots.maps import language_map, pair_heatmap
+from isogloss.plots.robustness import robustness_map
+from isogloss.plots.rows import RUN, languages, run_labels, start_layer
+from isogloss.plots.tuning import curve_chart, difference_chart, fate_chart, score_chart, transfer_chart
+from isogloss.results import Results
+from isogloss.store import Study, folder_name
+
+if TYPE_CHECKING:
+    from isogloss.study import FinishedStudy, Run
+
+_CURVES = {"calign": "calign_mean", "colap": "colap"}
+
+
+def run_charts(
+    results: Results, *, thetas: Mapping[str, float] | None = None, layer: int | None = None
+) -> dict[str, Chart]:
+    """Return the standard charts of one run by name, as far as its metrics are there.
+
+    ``calign`` and ``colap`` (curves), ``calign_pairs`` and ``colap_pairs`` (heat maps), ``calign_languages`` (a panel a
+    language), ``calign_map`` and ``colap_map`` (language by language at one layer).
+
+    Parameters
+    ----------
+    results : Results
+    thetas : mapping of str to float, optional
+        What to draw ``"calign"`` and ``"colap"`` at.
+    layer : int, optional
+        Of the maps; default: where CALIGN is highest above chance.
+    """
+    there = set(results.table["metric"].to_list())
+    many = len(languages(results.table)) > 2
+    found: dict[str, Chart] = {}
+    for name, metric in _CURVES.items():
+        theta = dict(thetas or {}).get(name)
+        if metric in there:
+            found[name] = layer_curves(results, metric=metric, theta=theta)
+            found[f"{name}_pairs"] = pair_heatmap(results, metric=metric, theta=theta)
+        if name in there:
+            at = start_layer(results, theta=dict(thetas or {}).get("calign")) if layer is None else layer
+            found[f"{name}_map"] = language_map(results, metric=name, layer=at, theta=theta)
+        if name == "calign" and name in there and many:
+            found["calign_languages"] = language_curves(results, metric=name, theta=theta)
+    return found
+
+
+def side_by_side(results: Results, *, thetas: Mapping[str, float] | None = None) -> dict[str, Chart]:
+    """Return the curves of several runs in one figure, ``calign_runs`` and ``colap_runs``; none of a single run."""
+    if run_labels(results.table).height < 2:
+        return {}
+    there = set(results.table["metric"].to_list())
+    return {
+        f"{name}_runs": layer_curves(
+            results, metric=metric, theta=dict(thetas or {}).get(name), width=280, height=180
+        )
+        for name, metric in _CURVES.items()
+        if metric in there
+    }
+
+
+def results_charts(results: Results, *, thetas: Mapping[str, float] | None = None) -> dict[str, Chart]:
+    """Return the charts of `run_charts` for every run, ``WHAT_MODEL_STACK``, and those of `side_by_side`."""
+    found: dict[str, Chart] = {}
+    for run in run_labels(results.table).iter_rows(named=True):
+        own = Results(results.only(**{name: run[name] for name in RUN}))
+        found |= {f"{what}_{_name(run)}": chart for what, chart in run_charts(own, thetas=thetas).items()}
+    return found | side_by_side(results, thetas=thetas)
+
+
+def beside_charts(study: FinishedStudy, run: Run) -> dict[str, Chart]:
+    """Return the charts of what lies beside the results of one run, by name, as far as it is there.
+
+    ``companions``: other measures of the same states; ``labels`` and ``labels_shared``: what concepts are made of.
+    """
+    found: dict[str, Chart] = {}
+    mine = (pl.col("model") == run.model) & (pl.col("stack") == run.stack)
+    own = mine & pl.all_horizontal(
+        pl.col(name) == getattr(run, name) for name in ("method", "n_concepts", "seed")
+    )
+    if study.companions is not None and study.companions.filter(mine).height:
+        results = study.results.table.filter(own)
+        found["companions"] = companion_panels(results, study.companions.filter(mine))
+    if study.labels is not None and study.labels["scores"].filter(own).height:
+        found["labels"] = label_panels(study.labels["scores"].filter(own))
+        shared = shared_panels(study.labels["splits"].filter(own), thetas=main_thetas(study))
+        if shared is not None:
+            found["labels_shared"] = shared
+    return found
+
+
+def tuning_charts(root: str | Path, *, thetas: Mapping[str, float]) -> dict[str, Chart]:
+    """Return the charts of the fine-tuning part of a study folder by name, as far as their tables are there.
+
+    ``tasks``: scores by language; ``training``: loss curves; ``differences``, ``movement``, ``transfer``.
+    """
+    study = Study(Path(root))
+    found: dict[str, Chart] = {}
+    if study.task_scores.is_file():
+        scores = pl.read_parquet(study.task_scores)
+        found["tasks"] = score_chart(scores)
+        names = scores["model"].unique(maintain_order=True).to_list()
+        curves = [
+            pl.read_parquet(study.tuned(name) / "curve.parquet").with_columns(model=pl.lit(name))
+            for name in names
+        ]
+        found["training"] = curve_chart(pl.concat(curves))
+    if study.differences.is_file() and thetas:
+        found["differences"] = difference_chart(pl.read_parquet(study.differences), thetas=thetas)
+    if study.movement("fates").is_file():
+        fates = pl.read_parquet(study.movement("fates"))
+        if fates.filter(pl.col("compared") == "base").height:
+            found["movement"] = fate_chart(fates)
+    if study.transfer_points.is_file():
+        chart = transfer_chart(pl.read_parquet(study.transfer_points))
+        if chart is not None:
+            found["transfer"] = chart
+    return found
+
+
+def whole_charts(study: FinishedStudy) -> dict[str, Chart]:
+    """Return the charts of a whole study that are not of one run: ``robustness``, and those of `tuning_charts`."""
+    found: dict[str, Chart] = {}
+    if study.robustness is not None:
+        found["robustness"] = robustness_map(study.robustness)
+    return found | tuning_charts(study.root, thetas=main_thetas(study))
+
+
+def study_charts(study: FinishedStudy) -> dict[str, Chart]:
+    """Return every chart of a finished study by name, as far as its tables are in the folder.
+
+    Those of `results_charts`; of every run those of `beside_charts`, with the run in the name; `whole_charts`.
+
+    Examples
+    --------
+    >>> from isogloss.study import open_study
+    >>> study_charts(open_study("my-study"))["calign_xlm-r_encoder"]  # doctest: +SKIP
+    """
+    found = results_charts(study.results, thetas=main_thetas(study))
+    for row, run in zip(run_labels(study.results.table).iter_rows(named=True), study.runs, strict=True):
+        found |= {f"{what}_{_name(row)}": chart for what, chart in beside_charts(study, run).items()}
+    return found | whole_charts(study)
+
+
+def chosen_charts(study: FinishedStudy, names: Sequence[str]) -> dict[str, Chart]:
+    """Return some charts of `study_charts`: a name in full, or without its run for all runs; all where none is named.
+
+    Raises
+    ------
+    UsageError
+        If the study has no such figure.
+    """
+    there = study_charts(study)
+    ends = [f"_{_name(row)}" for row in run_labels(study.results.table).iter_rows(named=True)]
+    found: dict[str, Chart] = {}
+    for name in names:
+        own = {full: there[full] for full in (name, *(name + end for end in ends)) if full in there}
+        if not own:
+            # the short names come first to mind, and are nearer to what was mistyped
+            short = {
+                next((full.removesuffix(end) for end in ends if full.endswith(end)), full) for full in there
+            }
+            raise unknown("figure", name, short)
+        found |= own
+    return found if names else there
+
+
+def save_study_figures(study: FinishedStudy) -> list[Path]:
+    """Write every figure of a finished study as PNG and SVG into its folder ``figures``; return the paths."""
+    return save_charts(study_charts(study), Study(study.root).figures)
+
+
+def save_task_figures(root: str | Path) -> list[Path]:
+    """Write the figures of `tuning_charts` that need no results: scores by language, and training curves."""
+    charts = tuning_charts(root, thetas={})
+    return save_charts({name: charts[name] for name in ("tasks", "training")}, Study(Path(root)).figures)
+
+
+def main_thetas(study: FinishedStudy) -> dict[str, float]:
+    """Return the first thetas of a study, which its figures are drawn at."""
+    metrics = study.config.metrics
+    return {"calign": metrics.theta_align[0], "colap": metrics.theta_overlap[0]}
+
+
+def _name(run: dict[str, str]) -> str:
+    """Return the part of a figure's name that tells a run, from a row of `run_labels`."""
+    rest = run["label"].removeprefix(f"{run['model']} · {run['stack']}")
+    return "_".join(folder_name(part) for part in (run["model"], run["stack"], rest) if part)
