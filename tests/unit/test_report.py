@@ -237,7 +237,7 @@ def test_a_study_of_overlap_alone_has_a_report(study: SyntheticStudy) -> None:
     only.results = Results(only.results.table.filter(pl.col("metric") == "colap"))
     page = Page(render(only))
     assert "clustered together" in page.text
-    assert "Alignment peaks" not in page.text
+    assert "alignment peaks" not in page.text
 
 
 def test_no_results_is_a_clear_error(study: SyntheticStudy, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def results(
 
 def test_a_clear_peak_is_called_a_peak() -> None:
     text = alignment_answer(results((0.20, 0.05), (0.50, 0.10), (0.40, 0.10)))
-    assert text.startswith("Alignment peaks at layer 1: 49% (95% interval 44% to 54%)")
+    assert text.startswith("Above chance, alignment peaks at layer 1: 49% (95% interval 44% to 54%)")
     assert "chance gives 10%" in text
     assert "At layer 0 it is 19% (chance 5.0%)." in text
     assert start_layer(results((0.20, 0.05), (0.50, 0.10), (0.40, 0.10))) == 1
