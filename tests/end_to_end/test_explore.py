@@ -452,12 +452,43 @@ def test_words_stay_words(page: Any) -> None:
     assert page.locator("#concept script, #list script, #concept img, #list img").count() == 0
 
 
+def test_the_keyboard_is_enough(page: Any) -> None:
+    def press_until(key: str, selector: str) -> None:
+        for _ in range(80):
+            page.keyboard.press(key)
+            if page.locator(f"{selector}:focus").count():
+                return
+        pytest.fail(f"{selector} is never focused")
+
+    press_until("Tab", "#q")
+    page.keyboard.type("Brot")
+    page.wait_for_selector("#list .rows button")
+    settled(page)
+    press_until("Tab", "#list .rows button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Concepts it is in")
+    settled(page)
+    press_until("Tab", "#list [data-concept]")
+    page.keyboard.press("Enter")
+    settled(page)
+    assert page.locator("#sentences mark").count() > 0
+    press_until("Tab", "#follow .track button")
+    page.keyboard.press("Enter")
+    settled(page)
+    assert "concept" in page.text_content("#concept")
+
+
 def test_the_map_is_coloured_as_asked_and_its_discs_can_be_chosen(page: Any) -> None:
     page.select_option("#space", "en")
     settled(page)
     page.select_option("#colour", "alignment")
     settled(page)
     assert "no match in de" in page.text_content("#legend")
+    with page.expect_download() as saved:
+        page.locator("#fig-map button", has_text="CSV").click()
+    rows = pl.read_csv(Path(saved.value.path()), schema_overrides={"words": pl.String})
+    assert rows.height == 30
+    assert {"x", "y", "size", "words"} <= set(rows.columns)
     page.locator("#fig-map .chart path[aria-roledescription='circle']").first.click(force=True)
     settled(page)
     assert "concept" in page.text_content("#concept")

@@ -1,6 +1,6 @@
 // The explorer: what is chosen, what is asked, where the answer goes. Answers that come too late are dropped.
 import { element, fill, themeChoice } from "./common.js";
-import { drawFigure } from "./figures.js";
+import { drawFigure, figureTools, fileName } from "./figures.js";
 import { Panels, percent } from "./panels.js";
 
 const root = document.documentElement;
@@ -222,9 +222,11 @@ async function showMap() {
   const { colour, about, legend } = colouring(mapped);
   $("legend").replaceChildren(...legend.map(([shade, text]) => { const dot = element("i"); dot.style.background = shade; return element("span", {}, dot, text); }));
   points = mapped.x.map((x, c) => ({ concept: c, x, y: mapped.y[c], size: mapped.size[c], words: mapped.words[c], colour: colour[c], about: about[c], chosen: c === state.concept }));
-  if (view) { await view.data("points", points).runAsync(); return; }
   const spec = structuredClone(specs.map);
   spec.data.values = points;
+  const name = fileName(overview.title, place().label, `layer ${state.layer}`, state.space, `${state.k} concepts`);
+  figureTools($("fig-map"), spec, { name, title: "Map of concepts", config: specs.config });
+  if (view) { await view.data("points", points).runAsync(); return; }
   view = await drawFigure($("fig-map").querySelector(".chart"), spec, { config: specs.config });
   $("fig-map").querySelector(".chart").setAttribute("aria-label", "Map of concepts; the lists beside it hold the same concepts for the keyboard");
   view.addEventListener("click", (event, item) => { if (item?.datum?.concept !== undefined) show(state.space, item.datum.concept); });
@@ -242,6 +244,8 @@ function loadDepth() {
     const spec = structuredClone(specs.depth);
     spec.data.values = rows;
     spec.params.find((param) => param.name === "now").value = state.layer;
+    const name = fileName(overview.title, place().label, state.pair, `${found.k} concepts`);
+    figureTools($("fig-depth"), spec, { name, title: "Through the layers", config: specs.config });
     curve?.finalize();
     curve = await drawFigure($("fig-depth").querySelector(".chart"), spec, { config: specs.config });
     const said = rows.map((row) => `${row.measure} at layer ${row.layer} ${row.score?.toFixed(2) ?? "not measured"}, chance ${row.chance?.toFixed(2) ?? "unknown"}`);
