@@ -9,7 +9,7 @@ demo: $(READY)
 	$(BIN)/isogloss demo --out isogloss-demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
