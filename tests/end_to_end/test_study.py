@@ -70,6 +70,13 @@ def test_results_are_complete(finished: Path) -> None:
     assert cohesion["signature"].str.contains("null:shuffled").all()
 
 
+def test_every_figure_is_a_chart_by_name(finished: Path) -> None:
+    charts = open_study(finished).charts()
+    assert {"calign_starter_encoder", "colap_map_starter_encoder", "companions_starter_encoder"} <= set(charts)
+    for chart in charts.values():
+        assert chart.to_dict(validate=False)["description"]
+
+
 def test_variants_of_calign_are_rows_with_chance_and_interval(study_file: StudyFile, tmp_path: Path) -> None:
     names = ["covered", "one_to_one", "no_identical", "frequency_matched", "other_sentences"]
     study = study_file(
