@@ -32,9 +32,10 @@ def alignment_answer(results: Results, *, theta: float | None = None) -> str:
         return "No layer has enough concepts of sufficient size to measure alignment."
     first = means[0]
     found = f"{_with_interval(peak)} of concepts find a counterpart in the other language"
-    text = f"Above chance, alignment peaks at layer {peak['layer']}: {found}, where chance gives {percent(peak['chance'])}."
+    place = f"layer {peak['layer']}: {found}, where chance gives {percent(peak['chance'])}."
+    text = f"Above chance, alignment peaks at {place}"
     if peak["ci_low"] <= peak["chance"]:
-        return text.replace("Above chance, alignment peaks at", "No layer is clearly above chance. At the highest,")
+        return f"No layer is clearly above chance. At the highest, {place}"
     if peak["layer"] == first["layer"]:
         last = means[-1]
         if last is not first:
