@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -94,77 +95,87 @@ def fold(words: pl.Series) -> pl.Series:
 
 @dataclass(frozen=True)
 class Cut:
-    """A space divided into k concepts.
+    """A space divided into k concepts; what a question does not need is not worked out.
 
     Attributes
     ----------
     labels : numpy.ndarray
         (n,) int32, -1 = none.
     k : int
-    order, bounds : numpy.ndarray
-        Members of concept c are ``order[bounds[c]:bounds[c + 1]]``, rising.
-    type_bounds, types, counts : numpy.ndarray
-        Its types and their tokens in it, most frequent first, in the same way.
-    by_language : numpy.ndarray
-        (k, n_languages) int64 tokens.
+    rows : numpy.ndarray
+        (n,) int64 token rows.
+    lexicon : Lexicon
     """
 
     labels: Ints
     k: int
-    order: Longs
-    bounds: Longs
-    type_bounds: Longs
-    types: Ints
-    counts: Longs
-    by_language: Longs
+    rows: Longs
+    lexicon: Lexicon
 
-    @classmethod
-    def of(cls, labels: Ints, k: int, rows: Longs, lexicon: Lexicon) -> Cut:
-        """Sort out the members of every concept."""
-        order = np.argsort(labels, kind="stable")
-        bounds = np.searchsorted(labels[order], np.arange(k + 1))
-        there = labels >= 0
-        n_types = len(lexicon.words)
-        keys = labels[there].astype(np.int64) * n_types + lexicon.type_of[rows[there]]
+    @cached_property
+    def _order(self) -> tuple[Longs, Longs]:
+        """Places of the tokens, concept by concept, and where each concept begins in them: (n,), (k + 1,)."""
+        order = np.argsort(self.labels, kind="stable")
+        return order, np.searchsorted(self.labels[order], np.arange(self.k + 1))
+
+    @cached_property
+    def _types(self) -> tuple[Longs, Ints, Longs]:
+        """Types of the concepts, one concept after the other, most frequent first: beginnings, types, tokens."""
+        n_types, there = len(self.lexicon.words), self.labels >= 0
+        keys = self.labels[there].astype(np.int64) * n_types + self.lexicon.type_of[self.rows[there]]
         pairs, counts = np.unique(keys, return_counts=True)
         concepts, types = np.divmod(pairs, n_types)
-        ranked = np.lexsort((types, -counts, concepts))
-        spoken = labels[there].astype(np.int64) * len(lexicon.languages) + lexicon.language_of[rows[there]]
-        by_language = np.bincount(spoken, minlength=k * len(lexicon.languages))
-        return cls(
-            labels,
-            k,
-            order,
-            bounds,
-            np.searchsorted(concepts, np.arange(k + 1)),
-            types[ranked].astype(np.int32),
-            counts[ranked].astype(np.int64),
-            by_language.reshape(k, -1).astype(np.int64),
-        )
+        most = int(counts.max(initial=0))
+        ranked = np.argsort((concepts * (most + 1) + most - counts) * n_types + types)
+        begins = np.searchsorted(concepts, np.arange(self.k + 1))
+        return begins, types[ranked].astype(np.int32), counts[ranked].astype(np.int64)
 
-    @property
+    @cached_property
     def sizes(self) -> Longs:
-        """(k,) tokens of every concept."""
-        return np.diff(self.bounds)
+        """(k,) int64 tokens of every concept."""
+        return np.bincount(self.labels[self.labels >= 0], minlength=self.k).astype(np.int64)
+
+    @cached_property
+    def by_language(self) -> Longs:
+        """(k, n_languages) int64 tokens."""
+        n, there = len(self.lexicon.languages), self.labels >= 0
+        spoken = self.labels[there].astype(np.int64) * n + self.lexicon.language_of[self.rows[there]]
+        return np.bincount(spoken, minlength=self.k * n).reshape(self.k, n).astype(np.int64)
 
     @cached_property
     def n_types(self) -> Ints:
-        """(k,) types of every concept."""
-        return np.diff(self.type_bounds).astype(np.int32)
+        """(k,) int32 types of every concept."""
+        return np.diff(self._types[0]).astype(np.int32)
 
     def members(self, concept: int) -> Longs:
-        """Return the places of a concept's tokens in the space."""
-        return self.order[self.bounds[concept] : self.bounds[concept + 1]]
+        """Return the places of a concept's tokens in the space, rising."""
+        order, begins = self._order
+        return order[begins[concept] : begins[concept + 1]]
 
     def words(self, concept: int) -> tuple[Ints, Longs]:
         """Return the types of a concept and their tokens in it, most frequent first."""
-        part = slice(self.type_bounds[concept], self.type_bounds[concept + 1])
-        return self.types[part], self.counts[part]
+        if "_types" in self.__dict__:
+            begins, types, counts = self._types
+            part = slice(begins[concept], begins[concept + 1])
+            return types[part], counts[part]
+        types, counts = np.unique(self.lexicon.type_of[self.rows[self.members(concept)]], return_counts=True)
+        ranked = np.lexsort((types, -counts))
+        return types[ranked], counts[ranked]
 
-    def incidence(self, n_types: int) -> sp.csr_array:
-        """Return which type occurs in which concept: (n_types, k), 0/1."""
+    def first_words(self, n: int) -> list[list[str]]:
+        """Return the n most frequent words of every concept, one of several languages once."""
+        begins, types, _ = self._types
+        words = self.lexicon.words
+        return [
+            list(dict.fromkeys(words[t] for t in types[a : min(b, a + 2 * n)].tolist()))[:n]
+            for a, b in pairwise(begins.tolist())
+        ]
+
+    @cached_property
+    def incidence(self) -> sp.csr_array:
+        """Which type occurs in which concept: (n_types, k), 0/1."""
         concepts = np.repeat(np.arange(self.k, dtype=np.int32), self.n_types)
-        return incidence(self.types, concepts, (n_types, self.k))
+        return incidence(self._types[1], concepts, (len(self.lexicon.words), self.k))
 
 
 class Space:
@@ -212,7 +223,7 @@ class Space:
                 self._cuts.move_to_end(k)
                 return self._cuts[k]
             labels = self._stored(k) if self.tree is None else cut(self.tree, n_clusters=k)
-            found = self._cuts[k] = Cut.of(labels, k, self.rows, self.lexicon)
+            found = self._cuts[k] = Cut(labels, k, self.rows, self.lexicon)
             if len(self._cuts) > _KEPT_CUTS:
                 self._cuts.popitem(last=False)
             return found
@@ -314,23 +325,36 @@ class Matches:
 
 def match(source: Cut, target: Cut, translations: sp.csr_array, rule: SizeRule) -> Matches:
     """Match the concepts of two languages as `isogloss.metrics.calign` does, and keep every source's best."""
-    n = translations.shape[0]
-    found = match_counts(source.incidence(n), translations, target.incidence(n)).tocoo()
-    s, t = found.coords
+    found = match_counts(source.incidence, translations, target.incidence)
+    s, t = np.repeat(np.arange(source.k), np.diff(found.indptr)), found.indices.astype(np.int64)
     kept = rule.admissible(source.n_types[s], target.n_types[t])
-    s, t, matched = s[kept], t[kept], found.data[kept]
-    share = matched / source.n_types[s]
-    order = np.lexsort((t, s, -matched, -share))
-    first = np.unique(s[order], return_index=True)[1]
-    best = order[np.sort(first)]
-    eligible = int(rule.eligible(source.n_types).sum())
+    begins = np.flatnonzero(np.diff(s[kept], prepend=-1))  # where the targets of the next source begin
+    # the target with most matched types, of equals the first; both in one number
+    both = found.data[kept].astype(np.int64) * target.k + target.k - 1 - t[kept]
+    best = np.maximum.reduceat(both, begins) if len(begins) else both
+    sources, targets, matched = s[kept][begins], target.k - 1 - best % target.k, best // target.k
+    share = matched / source.n_types[sources]
+    order = np.lexsort((sources, -matched, -share))
     return Matches(
-        s[best].astype(np.int32),
-        t[best].astype(np.int32),
-        matched[best].astype(np.int32),
-        share[best],
-        eligible,
+        sources[order].astype(np.int32),
+        targets[order].astype(np.int32),
+        matched[order].astype(np.int32),
+        share[order],
+        int(rule.eligible(source.n_types).sum()),
     )
+
+
+def best_match(
+    source: Cut, concept: int, target: Cut, translations: sp.csr_array, rule: SizeRule
+) -> tuple[int, float] | None:
+    """Return the best counterpart of one source concept and its match, as `match` finds it; None without one."""
+    reached = (translations[source.words(concept)[0]] @ target.incidence).tocsr()
+    matched = np.bincount(reached.indices, minlength=target.k)
+    allowed = (matched > 0) & rule.admissible(source.n_types[concept], target.n_types)
+    if not allowed.any():
+        return None
+    best = int(np.where(allowed, matched, 0).argmax())
+    return best, float(matched[best] / source.n_types[concept])
 
 
 def flows(rows: Longs, other: Space, k: int, n: int) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import polars as pl
 from isogloss.concepts import Concepts
 from isogloss.discovery import METHODS
 from isogloss.explore.lookup import Place
-from isogloss.explore.spaces import MAX_CONCEPTS, Cut, Longs, flows
+from isogloss.explore.spaces import MAX_CONCEPTS, Cut, Longs, best_match, flows
 from isogloss.explore.words import MAX_WORDS, PAGE, Json, WordViews
 from isogloss.metrics import colap
 from isogloss.metrics.colap import overlapping
@@ -156,7 +156,7 @@ class Views(WordViews):
             "types": cut.n_types.tolist(),
             "counts": cut.by_language[:, [self.languages.index(x) for x in names]].tolist(),
             "languages": names,
-            "words": [", ".join(word for word, _ in self._short(cut, c)) for c in range(cut.k)],
+            "words": [", ".join(words) for words in cut.first_words(4)],
             "values": {
                 name: self._most(cut, self.space(place, layer, space).rows, name) for name in self.columns
             },
@@ -211,12 +211,17 @@ class Views(WordViews):
             pair = {(language, other), (other, language)}
             if other == language or not pair & set(self.pairs):
                 continue
-            _, right, matches = self.matches(place, layer, k, language, other)
-            here = np.flatnonzero(matches.source == concept)
-            if len(here):
-                t = int(matches.target[here[0]])
-                share = round(float(matches.match[here[0]]), 4)
-                found.append({"space": other, "concept": t, "match": share, "words": self._short(right, t)})
+            left, right = (self.cut(place, layer, x, k) for x in (language, other))
+            best = best_match(left, concept, right, self.translations(language, other), self.rule)
+            if best is not None:
+                found.append(
+                    {
+                        "space": other,
+                        "concept": best[0],
+                        "match": round(best[1], 4),
+                        "words": self._short(right, best[0]),
+                    }
+                )
         return sorted(found, key=lambda entry: -entry["match"])
 
     def _shares(self, rows: Longs, column: str) -> list[list[Any]]:
