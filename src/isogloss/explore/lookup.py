@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
 
 MAX_VALUES = 20  # of a column that may colour the map
+_COVERED = 0.95  # of its tokens, by these values
 _KEPT_SPACES = 150
 
 
@@ -105,8 +106,10 @@ class Lookup:
                 if name in known or table.schema[name] != pl.String:
                     continue
                 counts = table[name].drop_nulls().value_counts(sort=True)
-                values = counts[name].to_list()
-                if not 2 <= len(values) <= MAX_VALUES:
+                values = counts[name].to_list()[:MAX_VALUES]
+                if len(values) < 2 or int(counts["count"][:MAX_VALUES].sum()) < _COVERED * int(
+                    counts["count"].sum()
+                ):
                     continue
                 codes = table[name].replace_strict(
                     values, list(range(len(values))), default=-1, return_dtype=pl.Int16
