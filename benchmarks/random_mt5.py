@@ -59,12 +59,6 @@ def main() -> None:
     )
     with torch.no_grad():  # mT5's own scale, 1, begins at a loss of over 100 where embeddings are tied
         model.get_input_embeddings().weight.mul_(given.width**-0.5)
-        # mT5 leaves out the scaling of attention by making queries small, so that AdamW's steps, alike for all weights,
-        # are large for them: queries and keys share the scale here, and attention scores keep theirs
-        scale = (given.width * 64**0.5) ** -0.5
-        for name, weight in model.named_parameters():
-            if name.endswith((".q.weight", ".k.weight")):
-                weight.normal_(std=scale)
     model.save_pretrained(given.out)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters: {given.out}")
 
