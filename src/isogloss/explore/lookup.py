@@ -15,8 +15,8 @@ import scipy.sparse as sp
 from isogloss.concepts import TREE_COLUMNS
 from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS
 from isogloss.discovery import METHODS
-from isogloss.errors import InputError, UsageError, unknown
-from isogloss.explore.spaces import Cut, Lexicon, Matches, Space, match
+from isogloss.errors import InputError, unknown
+from isogloss.explore.spaces import Cut, Lexicon, Longs, Matches, Space, match
 from isogloss.extraction import open_states
 from isogloss.metrics.matching import SizeRule
 from isogloss.store import Study, read_table
@@ -182,13 +182,15 @@ class Lookup:
         return self._states[key][layer]
 
     def cut(self, place: int, layer: int, name: str, k: int) -> Cut:
-        if k < 1:
-            raise UsageError(f"A number of concepts is at least 1; got {k}.")
+        """Return a space in k concepts."""
         return self.space(place, layer, name).cut(k)
 
-    def check_concept(self, cut: Cut, concept: int) -> None:
+    def concept_rows(self, place: int, layer: int, name: str, k: int, concept: int) -> Longs:
+        """Return the token rows of one of the k concepts of a space."""
+        cut = self.cut(place, layer, name, k)
         if not 0 <= concept < cut.k:
             raise unknown("concept", concept, [f"0 .. {cut.k - 1}"])
+        return cut.rows[cut.members(concept)]
 
     def translations(self, source: str, target: str) -> sp.csr_array:
         """Return which types translate each other: (n_types, n_types) 0/1, source rows, target columns."""

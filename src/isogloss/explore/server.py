@@ -27,7 +27,7 @@ from urllib.parse import parse_qsl, urlsplit
 from isogloss.errors import IsoglossError, UsageError, unknown
 from isogloss.explore.views import Views
 from isogloss.plots import concept_map, depth_curves, theme
-from isogloss.report.page import FONT, bundle
+from isogloss.report.page import FONT, bare, bundle
 
 log = logging.getLogger(__name__)
 
@@ -212,8 +212,8 @@ def _asked(views: Views, name: str, query: str) -> Mapping[str, Any]:
     """Call the view of that name with the parameters of a query, turned into what it takes."""
     if name == "charts":
         return {
-            "map": _spec(concept_map()),
-            "depth": _spec(depth_curves()),
+            "map": bare(concept_map()),
+            "depth": bare(depth_curves()),
             "config": theme(ink="currentColor", font=FONT),
         }
     if name not in QUESTIONS:
@@ -234,9 +234,3 @@ def _asked(views: Views, name: str, query: str) -> Mapping[str, Any]:
     if missing:
         raise UsageError(f"The question {name} lacks {', '.join(missing)}.")
     return view(**given)
-
-
-def _spec(chart: Any) -> dict[str, Any]:
-    """Return a chart without its look, which the page gives it."""
-    spec: dict[str, Any] = chart.to_dict(validate=False)
-    return {name: value for name, value in spec.items() if name not in ("config", "$schema")}

@@ -20,6 +20,7 @@ import polars as pl
 import scipy.linalg
 import scipy.sparse as sp
 
+from isogloss.errors import UsageError
 from isogloss.metrics.matching import SizeRule, incidence, match_counts
 from isogloss.trees import Tree, cut
 
@@ -215,7 +216,9 @@ class Space:
         return max(1, min(MAX_CONCEPTS, distinct))
 
     def cut(self, k: int) -> Cut:
-        """Return the space in k concepts; the last few cuts are kept."""
+        """Return the space in k concepts, fewer where a tree has no more; the last few cuts are kept."""
+        if k < 1:
+            raise UsageError(f"A number of concepts is at least 1; got {k}.")
         if self.tree is not None:
             k = min(k, self.finest)
         with self._lock:
@@ -260,8 +263,6 @@ class Space:
     @cached_property
     def _axes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return centre and the two first principal axes of the concepts' means, weighted by their tokens."""
-        if self.tree is None:
-            raise AssertionError("axes of a space without a tree depend on k")
         _, counts, sums = self._fine
         return principal_axes(sums / counts[:, None], counts)
 

@@ -157,9 +157,7 @@ class Views(WordViews):
             "counts": cut.by_language[:, [self.languages.index(x) for x in names]].tolist(),
             "languages": names,
             "words": [", ".join(words) for words in cut.first_words(4)],
-            "values": {
-                name: self._most(cut, self.space(place, layer, space).rows, name) for name in self.columns
-            },
+            "values": {name: self._most(cut, name) for name in self.columns},
         }
         if len(names) > 1:
             passed = overlapping(np.array(found["counts"]), self._theta(names), strict=self.rule.strict)
@@ -172,10 +170,10 @@ class Views(WordViews):
             found["match"] = [None if math.isnan(x) else round(x, 4) for x in best.tolist()]
         return found
 
-    def _most(self, cut: Cut, rows: Longs, column: str) -> list[int]:
+    def _most(self, cut: Cut, column: str) -> list[int]:
         """Return the commonest value of a column in every concept (-1: none has most of the tokens)."""
         values, codes = self.columns[column]
-        own, n = codes[rows], len(values)
+        own, n = codes[cut.rows], len(values)
         kept = (own >= 0) & (cut.labels >= 0)
         counts = np.bincount(cut.labels[kept].astype(np.int64) * n + own[kept], minlength=cut.k * n).reshape(
             -1, n
@@ -185,11 +183,10 @@ class Views(WordViews):
 
     def concept(self, *, place: int, layer: int, k: int, space: str, concept: int) -> Json:
         """Return one concept: its words, its neighbours, its counterparts in other languages, its labels."""
+        own = self.concept_rows(place, layer, space, k, concept)
         cut = self.cut(place, layer, space, k)
-        self.check_concept(cut, concept)
         names = space.split("+")
         near = self.space(place, layer, space).neighbours(concept, k, N_NEIGHBOURS)
-        own = self.space(place, layer, space).rows[cut.members(concept)]
         return {
             "concept": concept,
             "space": space,
@@ -250,10 +247,8 @@ class Views(WordViews):
 
     def follow(self, *, place: int, layer: int, k: int, space: str, concept: int) -> Json:
         """Return where the tokens of a concept are in every other layer, and at this layer of related models."""
-        cut = self.cut(place, layer, space, k)
-        self.check_concept(cut, concept)
+        rows = self.concept_rows(place, layer, space, k, concept)
         where = self.place(place)
-        rows = self.space(place, layer, space).rows[cut.members(concept)]
 
         def column(number: int, depth: int) -> Json:
             there = self.space(number, depth, space)
@@ -292,10 +287,7 @@ class Views(WordViews):
         to_k: int,
     ) -> Json:
         """Return the concept of another layer, model or number of concepts that most tokens of this one are in."""
-        cut = self.cut(place, layer, space, k)
-        self.check_concept(cut, concept)
-        rows = self.space(place, layer, space).rows[cut.members(concept)]
-        self.cut(to_place, to_layer, space, to_k)
+        rows = self.concept_rows(place, layer, space, k, concept)
         found = flows(rows, self.space(to_place, to_layer, space), to_k, 1)
         return {"concept": found[0]["concept"] if found else None}
 
@@ -353,7 +345,7 @@ class Views(WordViews):
 
     def _as_concepts(self, place: int, layer: int, k: int, name: str) -> Concepts:
         cut = self.cut(place, layer, name, k)
-        return Concepts(self.tokens[self.space(place, layer, name).rows], cut.labels, cut.k)
+        return Concepts(self.tokens[cut.rows], cut.labels, cut.k)
 
     def depth(self, *, place: int, k: int, source: str, target: str) -> Json:
         """Return CALIGN (mean of both directions) and COLAP of a pair over the layers, as the study measured them."""

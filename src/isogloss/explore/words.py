@@ -58,9 +58,7 @@ class WordViews(Lookup):
         offset: int = 0,
     ) -> Json:
         """Return tokens of a concept in their sentences, with the same sentence in the other languages of the space."""
-        cut = self.cut(place, layer, space, k)
-        self.check_concept(cut, concept)
-        rows = self.space(place, layer, space).rows[cut.members(concept)]
+        rows = self.concept_rows(place, layer, space, k, concept)
         if language:
             if language not in self.languages:
                 raise unknown("language", language, self.languages)
@@ -128,8 +126,8 @@ class WordViews(Lookup):
         for name in self.spaces:
             if language not in name.split("+"):
                 continue
-            cut, rows = self.cut(place, layer, name, k), self.space(place, layer, name).rows
-            labels = cut.labels[self.lexicon.type_of[rows] == kind]
+            cut = self.cut(place, layer, name, k)
+            labels = cut.labels[self.lexicon.type_of[cut.rows] == kind]
             counts = np.bincount(labels[labels >= 0], minlength=cut.k)
             for c in np.argsort(-counts, kind="stable")[:3].tolist():
                 if counts[c]:

@@ -156,11 +156,15 @@ def charts(study: FinishedStudy, runs: list[Results], thetas: dict[str, float]) 
     }
 
 
+def bare(chart: Any) -> dict[str, Any]:
+    """Return a chart as Vega-Lite without its look and its schema's address."""
+    spec: dict[str, Any] = chart.to_dict(validate=False)
+    return {name: value for name, value in spec.items() if name not in ("config", "$schema")}
+
+
 def packed(chart: Any) -> dict[str, Any]:
     """Return a chart without what the page has once, look and schema, its rows by column (see figures.js)."""
-    spec: dict[str, Any] = chart.to_dict(validate=False)
-    for name in ("config", "$schema"):
-        spec.pop(name, None)
+    spec = bare(chart)
     for name, rows in spec["datasets"].items():
         keys = dict.fromkeys(key for row in rows for key in row)
         spec["datasets"][name] = {key: [row.get(key) for row in rows] for key in keys}
