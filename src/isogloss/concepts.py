@@ -98,7 +98,7 @@ class Concepts:
         Parameters
         ----------
         n_concepts : int, optional
-            Exactly so many; at most the number of distinct states.
+            Exactly so many; at most the number of distinct states, or of the sample that the tree began with.
         height : float, optional
             Or all merges up to this height (of Ward linkage: the root of twice the rise of the sum of squares).
 
@@ -214,11 +214,11 @@ class Concepts:
 
 
 def check_n_concepts(n_concepts: int, n: int, n_distinct: int, space: str) -> None:
-    """Refuse a number of concepts that n states cannot have: equal states are always in one concept."""
+    """Refuse a number of concepts that n states cannot have: equal states, and cells of a sample, are never parted."""
     if not 1 <= n_concepts <= n_distinct:
         raise UsageError(
             f"n_concepts = {n_concepts} is not possible for {n} states ({n_distinct} distinct) of {space}. "
-            f"Choose a number from 1 to {n_distinct}, or take in more text."
+            f"Choose a number from 1 to {n_distinct}, or take in more text (a tree on a sample: a larger sample)."
         )
 
 

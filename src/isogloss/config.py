@@ -258,14 +258,61 @@ class TaskSection(Section):
         return self
 
 
+SCHEDULERS = ("local", "processes", "slurm")
+
+
+class SlurmSection(Section):
+    """A job of a SLURM cluster: one worker of a study."""
+
+    cpus: int = Field(default=4, ge=1)
+    memory: str = Field(default="16 GB", description="of a job")
+    gpus: int = Field(default=0, ge=0, le=1)
+    walltime: str = Field(default="04:00:00", description="HH:MM:SS")
+    partition: str | None = None
+    account: str | None = None
+    interface: str | None = Field(default=None, description="network interface of the nodes, e.g. ib0")
+    scratch: str | None = Field(default=None, description="folder on a node's own disk")
+    logs: str | None = Field(default=None, description="folder for the output of jobs")
+    prologue: list[str] = Field(
+        default_factory=list, description="lines of shell before the worker starts, e.g. module load"
+    )
+    directives: list[str] = Field(default_factory=list, description="further #SBATCH options")
+
+
 class RunSection(Section):
     """How the work is done; nothing here changes a result beyond float rounding."""
 
-    workers: int | None = Field(default=None, ge=1, description="processes; default: the number of cores")
+    scheduler: str = Field(
+        default="local",
+        description="local; or on Dask: processes of this machine, slurm, or the address of a scheduler (tcp://...)",
+    )
+    workers: int | None = Field(
+        default=None, ge=1, description="processes; default: the number of cores. On slurm: jobs, default 1"
+    )
+    storage: str | None = Field(
+        default=None,
+        description="URL through which workers exchange files where they share no file system, e.g. s3://bucket/study",
+    )
+    slurm: SlurmSection = SlurmSection()
     batch_tokens: int | None = Field(
         default=None, ge=1, description="padded subwords in a batch; default: 2048 on a CPU, 16384 on a GPU"
     )
     device: str = "auto"
+
+    @field_validator("scheduler")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if "://" not in name and name not in SCHEDULERS:
+            raise ValueError(f"{unknown('scheduler', name, SCHEDULERS)} An address reads tcp://host:8786.")
+        return name
+
+    @model_validator(mode="after")
+    def _apart(self) -> RunSection:
+        if self.storage and self.scheduler == "local":
+            raise ValueError(
+                "storage is for workers of Dask: name a scheduler, e.g. processes, or leave it out"
+            )
+        return self
 
 
 class StudyConfig(Section):

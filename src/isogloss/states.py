@@ -14,9 +14,12 @@ import polars as pl
 from isogloss.dictionary import WordLinks
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid
+from isogloss.store import Rows
 
 Drop = Literal["punctuation", "digits", "identical"]
 DROPS: tuple[Drop, ...] = ("punctuation", "digits", "identical")
+
+_BLOCK = 2048  # states looked at at once
 
 
 @dataclass(frozen=True)
@@ -25,15 +28,15 @@ class LayerStates:
 
     Attributes
     ----------
-    X : numpy.ndarray
-        (n, d), float16 or float32.
+    X : numpy.ndarray or isogloss.store.Rows
+        (n, d), float16 or float32; `Rows` are read from their file a part at a time.
     tokens : polars.DataFrame
         n rows of the token table, in the same order.
     model, stack : str
     layer : int
     """
 
-    X: npt.NDArray[np.floating]
+    X: npt.NDArray[np.floating] | Rows
     tokens: pl.DataFrame
     model: str
     stack: str
@@ -125,8 +128,19 @@ class States:
         )
         return replace(self, rows=rows)
 
-    def at(self, layer: int, *, language: str | Sequence[str] | None = None) -> LayerStates:
+    def at(
+        self, layer: int, *, language: str | Sequence[str] | None = None, mapped: bool = False
+    ) -> LayerStates:
         """Return the selected states of one layer, of one language, some, or all of them.
+
+        Parameters
+        ----------
+        layer : int
+        language : str or sequence of str, optional
+            Default: all.
+        mapped : bool
+            Leave the states in their file and return `isogloss.store.Rows` of it as X.  Arrays that lie in no file are
+            returned as ever.
 
         Raises
         ------
@@ -147,7 +161,10 @@ class States:
                 f"No token of {language or 'any language'} is selected. Lower min_count, raise max_count, "
                 "or give links that cover the language."
             )
-        return LayerStates(self.arrays[layer][rows], self.tokens[rows], self.model, self.stack, layer)
+        array = self.arrays[layer]
+        left = Rows.of(array, rows) if mapped else None
+        X = array[rows] if left is None else left
+        return LayerStates(X, self.tokens[rows], self.model, self.stack, layer)
 
     def sentences_at(
         self, layer: int, *, language: str | None = None, pooling: str = "mean"
@@ -332,9 +349,13 @@ def _unwanted(word: str, drop: Sequence[Drop]) -> bool:
 
 def check_finite(states: LayerStates) -> None:
     """Refuse NaN and infinite values, naming the first token that has one."""
-    bad = np.flatnonzero(~np.isfinite(states.X).all(axis=1))
-    if len(bad):
-        token = states.tokens.row(int(bad[0]), named=True)
+    bad = [
+        begin + int(row)
+        for begin in range(0, len(states.X), _BLOCK)
+        for row in np.flatnonzero(~np.isfinite(states.X[begin : begin + _BLOCK]).all(axis=1))
+    ]
+    if bad:
+        token = states.tokens.row(bad[0], named=True)
         raise InputError(
             f"{len(bad)} states of {states.model}/{states.stack} layer {states.layer} are not finite, the first is "
             f"token row {token['row']} ('{token['word']}', {token['language']}, sentence {token['sentence']}). "

@@ -371,7 +371,7 @@ def test_companions_and_intervals_are_there_without_asking(finished: Path) -> No
     assert (finished / "companions.csv").is_file()
     assert ((table["ci_low"] <= table["score"]) & (table["score"] <= table["ci_high"])).all()
     assert table["signature"].str.contains("ci:bca200").all()
-    layer = pl.read_parquet(next((finished / "companions").rglob("layer_*.parquet")))
+    layer = pl.read_parquet(next((finished / "companions").rglob("layer_*/*.parquet")))
     assert layer["draws"].list.len().eq(220).all()
     assert "draws" not in table.columns
     results = ig.Results.read(finished / "results.parquet").table

@@ -29,13 +29,13 @@ def test_lloyd_from_given_centres_is_scikit_learns():
     centres = X[:9].astype(np.float64)
     theirs = KMeans(9, init=centres, n_init=1, max_iter=300, tol=0).fit(X.astype(np.float64))
     known = reading.survey(X)
-    with kmeans._Reader(X, known, 2) as rows:
+    with kmeans.Reader(X, known, 2) as rows:
         moved = np.ldexp(centres - known.centre, known.exponent)
-        tolerance, kmeans._TOLERANCE = kmeans._TOLERANCE, 0.0
+        tolerance, kmeans.TOLERANCE = kmeans.TOLERANCE, 0.0
         try:
             _, labels = kmeans._lloyd(rows, moved, 300)
         finally:
-            kmeans._TOLERANCE = tolerance
+            kmeans.TOLERANCE = tolerance
     assert (labels == theirs.labels_).all()
     np.testing.assert_allclose(
         np.ldexp(moved, -known.exponent) + known.centre, theirs.cluster_centers_, rtol=1e-6
@@ -59,7 +59,7 @@ def test_one_block_and_many_threads_and_few_give_the_same_labels(monkeypatch):
 
     def run(threads: int) -> tuple[float, np.ndarray, np.ndarray]:
         centres = start.copy()
-        with kmeans._Reader(X, known, threads) as rows:
+        with kmeans.Reader(X, known, threads) as rows:
             return *kmeans._lloyd(rows, centres, 50), centres
 
     expected = run(1)
@@ -92,7 +92,7 @@ def test_an_empty_cluster_takes_the_farthest_row():
     X = np.concatenate([np.zeros((20, 2)), [[100.0, 0.0]], np.ones((20, 2))])
     known = reading.survey(X)
     far = np.ldexp(np.array([[0.0, 0.0], [1.0, 1.0], [1e9, 1e9]]) - known.centre, known.exponent)
-    with kmeans._Reader(X, known, 1) as rows:
+    with kmeans.Reader(X, known, 1) as rows:
         _, labels = kmeans._lloyd(rows, far, 1)
     assert np.bincount(labels).tolist() == [20, 20, 1]
     assert labels[20] == 2

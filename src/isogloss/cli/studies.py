@@ -24,12 +24,12 @@ def demo(
 
     from isogloss.starter.study import write_study, write_tuning_study
 
-    found = _run(write_study(out / "input"), out=out, workers=None)
+    found = _run(write_study(out / "input"), out=out)
     if find_spec("accelerate") is None:
         log.warning("the demo leaves out its fine-tuning part: it needs pip install 'isogloss[finetune]'")
         tell(as_json, *found)
         return
-    more = _run(write_tuning_study(out / "input"), out=out / "finetune", workers=None)
+    more = _run(write_tuning_study(out / "input"), out=out / "finetune")
     tell(as_json, {**found[0], "finetune": more[0]}, [*found[1], "Fine-tuning:", *more[1]])
 
 
@@ -42,30 +42,39 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; default: the number of cores.")
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="local, or on Dask: processes, slurm, or an address such as tcp://host:8786."),
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="URL for workers without a common file system: s3://bucket/study.")
+    ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Print steps, what is done, sizes and times; do nothing.")
+        bool, typer.Option("--plan", help="Print steps, what is done, sizes, times, job script; do nothing.")
     ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Run a study, or go on with an interrupted one: states, concepts, results, figures, report."""
     if plan:
-        from isogloss.study import preview
+        from isogloss.study import job_script, preview
 
-        stages = preview(study, out=out)
-        tell(as_json, {"stages": stages}, _stage_lines(stages))
+        stages, script = preview(study, out=out), job_script(study, scheduler=scheduler)
+        facts = {"stages": stages, **({"job_script": script} if script else {})}
+        tell(as_json, facts, _stage_lines(stages) + (["", *script.splitlines()] if script else []))
     else:
-        tell(as_json, *_run(study, out=out, workers=workers))
+        given = {"workers": workers, "scheduler": scheduler, "storage": storage}
+        tell(as_json, *_run(study, out=out, **given))
 
 
-def _run(study: Path, *, out: Path | None, workers: int | None) -> tuple[dict[str, Any], list[str]]:
+def _run(study: Path, *, out: Path | None, **given: Any) -> tuple[dict[str, Any], list[str]]:
     from isogloss.config import read_config
     from isogloss.store import Study
     from isogloss.study import run_study
 
     config = read_config(study)
     folder = Study(Path(out or config.name))
-    results = run_study(config, out=folder.root, workers=workers)
+    results = run_study(config, out=folder.root, **given)
     shown, lines = _show(folder.root)
     facts = {"study": folder.root, "results": folder.results_csv, "n_figures": results.table.height}
     return facts | shown, [f"{results.table.height} results: {folder.results_csv}", *lines]

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.concepts import Concepts, check_n_concepts
-from isogloss.discovery.rows import survey
+from isogloss.discovery.lloyd import add
+from isogloss.discovery.rows import parts, survey
 from isogloss.errors import unknown
 from isogloss.states import LayerStates, check_finite
+from isogloss.store import Rows
 from isogloss.trees import by_first
 
 DEFAULT_CONCEPTS = 600
@@ -26,8 +28,9 @@ TYPES_PER_CONCEPT = (
 class Method(NamedTuple):
     """A way to find concepts: where it is, what it is, and whether one tree holds every number of concepts.
 
-    The module of one with a tree has ``linkage(X, **options)`` that returns scipy's linkage matrix; the module of any
-    other ``fit(X, n_concepts, seed=..., **options)`` that returns (n,) int32 labels 0 .. n_concepts - 1, all in use.
+    The module of one with a tree has ``linkage(X, seed=..., **options)`` that returns scipy's linkage matrix; that of
+    any other ``fit(X, n_concepts, seed=..., **options)`` that returns (n,) int32 labels 0 .. n_concepts - 1, all in
+    use.  Either may have ``check(n_concepts, **options)`` that refuses values of options before any work.
     """
 
     module: str
@@ -38,12 +41,18 @@ class Method(NamedTuple):
 METHODS = {
     "ward": Method(
         "isogloss.discovery.ward",
-        "agglomerative, Ward linkage; exact, no seed, every number of concepts from one tree",
+        "agglomerative, Ward linkage; exact, no seed, every number of concepts from one tree; with the option sample "
+        "on a part of the states, by a seed",
         has_tree=True,
     ),
     "kmeans": Method(
         "isogloss.discovery.kmeans",
         "Lloyd's k-means from a greedy k-means++ start; needs a seed",
+        has_tree=False,
+    ),
+    "kmeans_parallel": Method(
+        "isogloss.discovery.kmeans_parallel",
+        "k-means on shards, for more states than one machine should hold; the same bits on any workers; needs a seed",
         has_tree=False,
     ),
 }
@@ -77,10 +86,10 @@ def discover(
     Parameters
     ----------
     states : LayerStates
-        (n, d) states with their tokens, from `States.at`.
+        (n, d) states with their tokens, from `States.at`; with ``mapped=True`` they are never in memory at once.
     n_concepts : int, optional
         Number of concepts, at most the number of distinct states.  Default: `default_n_concepts` of the types.
-    method : {"ward", "kmeans"}
+    method : {"ward", "kmeans", "kmeans_parallel"}
     seed : int
         Seed of methods that draw at random.
     **options
@@ -94,7 +103,7 @@ def discover(
     Raises
     ------
     UsageError
-        For an unknown method or option, or more concepts than distinct states.
+        For an unknown method or option, or more concepts than distinct states, or than a sample has.
     InputError
         If a state is NaN or infinite (the token is named).
     """
@@ -102,9 +111,9 @@ def discover(
     check_finite(states)
     n = len(states.X)
     k = default_n_concepts(states.tokens["word"].n_unique()) if n_concepts is None else n_concepts
-    check_options(method, options)
+    check_options(method, options, n_concepts=k)
     module = import_module(chosen.module)
-    tree = module.linkage(states.X, **options) if chosen.has_tree else None
+    tree = module.linkage(states.X, seed=seed, **options) if chosen.has_tree else None
     concepts = Concepts(
         tokens=states.tokens.select("row", "language", "sentence", "position", "word"),
         labels=np.zeros(n, np.int32),
@@ -125,8 +134,13 @@ def discover(
     return replace(concepts, centroids=centroids(states.X, concepts.labels))
 
 
-def check_options(method: str, options: Mapping[str, Any]) -> None:
-    """Refuse options that a method does not have, naming the nearest it has."""
+def check_options(method: str, options: Mapping[str, Any], *, n_concepts: int = 1) -> None:
+    """Refuse options that a method does not have, naming the nearest it has, and values it cannot work with.
+
+    Raises
+    ------
+    UsageError
+    """
     chosen = find_method(method)
     module = import_module(chosen.module)
     taken = inspect.signature(module.linkage if chosen.has_tree else module.fit).parameters.values()
@@ -134,21 +148,25 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in known:
             raise unknown(f"option of {method}", name, known)
+    if hasattr(module, "check"):
+        module.check(n_concepts, **options)
 
 
-def _count_distinct(X: npt.NDArray[np.floating], *, enough: int) -> int:
+def _count_distinct(X: npt.NDArray[np.floating] | Rows, *, enough: int) -> int:
     """Count distinct rows; where `enough` come soon, as in real states, only about as many are read."""
     seen: set[bytes] = set()
-    for row in X[: 2 * max(enough, 0)]:
-        seen.add((row + 0).tobytes())  # + 0 makes -0.0 equal to 0.0
-        if len(seen) >= enough:
-            return len(seen)
+    for part in parts(min(len(X), 2 * max(enough, 0))):
+        for row in X[part]:
+            seen.add((row + 0).tobytes())  # + 0 makes -0.0 equal to 0.0
+            if len(seen) >= enough:
+                return len(seen)
     return int((survey(X).first == np.arange(len(X))).sum())
 
 
-def centroids(X: npt.NDArray[np.floating], labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-    """Return (k, d) float32 means of the rows of every label, summed in float64."""
-    order = np.argsort(labels, kind="stable")
-    starts = np.searchsorted(labels[order], np.arange(labels.max() + 1))
-    sums = np.add.reduceat(X[order].astype(np.float64), starts, axis=0)
-    return np.asarray(sums / np.bincount(labels)[:, None], dtype=np.float32)
+def centroids(X: npt.NDArray[np.floating] | Rows, labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    """Return (k, d) float32 means of the rows of every label, summed in float64 in the order of the rows."""
+    counts = np.bincount(labels)
+    sums = np.zeros((len(counts), X.shape[1]))
+    for part in parts(len(X)):
+        add(sums, np.ascontiguousarray(X[part], dtype=np.float64), labels[part])
+    return np.asarray(sums / counts[:, None], dtype=np.float32)

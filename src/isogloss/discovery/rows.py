@@ -43,6 +43,13 @@ class Survey(NamedTuple):
     first: Longs
 
 
+class Scale(NamedTuple):
+    """The centre and the exponent of a `Survey`, where copies do not matter."""
+
+    centre: Floats
+    exponent: int
+
+
 def survey(data: Any) -> Survey:
     """Read all rows once, some at a time.
 
@@ -53,28 +60,53 @@ def survey(data: Any) -> Survey:
     InputError
         If a value is NaN or infinite; the row is named.
     """
+    centre = middle(data)
+    hashes = np.empty(len(data), np.uint64)
+    most = 0.0
+    for part in parts(len(data)):
+        rows = _doubles(data, part)
+        largest, bad = _read(rows, centre, hashes[part])
+        if bad >= 0:
+            raise not_finite(part.start + bad, rows[bad])
+        most = max(most, largest)
+    return Survey(centre, exponent_of(most), _first_copies(data, hashes))
+
+
+def middle(data: Any) -> Floats:
+    """Return the (d,) median of some rows of a table; data that are no table are a ``UsageError``."""
     if data.ndim != 2 or 0 in data.shape or data.dtype.kind not in "fiub":
         raise UsageError(
             f"Clustering takes an (n, d) table of real numbers with at least one row and one column; "
             f"got shape {data.shape} of {data.dtype}."
         )
-    n = len(data)
-    sample = _doubles(data, np.unique(np.linspace(0, n - 1, _SAMPLE).astype(np.int64)))
-    middle = (len(sample) - 1) // 2
-    with np.errstate(invalid="ignore"):  # a NaN is reported below
-        centre = np.partition(sample, middle, axis=0)[middle]
-    hashes = np.empty(n, np.uint64)
+    sample = _doubles(data, np.unique(np.linspace(0, len(data) - 1, _SAMPLE).astype(np.int64)))
+    half = (len(sample) - 1) // 2
+    with np.errstate(invalid="ignore"):
+        centre: Floats = np.partition(sample, half, axis=0)[half]
+    return np.where(np.isfinite(centre), centre, 0.0)  # the row is reported by whoever reads all of them
+
+
+def extent(data: Any, centre: Floats) -> tuple[float, int]:
+    """Return the largest distance to the centre on any axis, and the first row that is not finite, or -1."""
     most = 0.0
-    for part in parts(n):
-        rows = _doubles(data, part)
-        largest, bad = _read(rows, centre, hashes[part])
+    for part in parts(len(data)):
+        largest, bad = _extent(_doubles(data, part), centre)
         if bad >= 0:
-            value = rows[bad][~np.isfinite(rows[bad])]
-            what = f"holds {value[0]}" if len(value) else "is beyond the range of float64"
-            raise InputError(f"Row {part.start + bad} of the data {what}; clustering needs finite numbers.")
+            return 0.0, part.start + bad
         most = max(most, largest)
-    exponent = -math.frexp(most)[1] if most else 0
-    return Survey(centre, min(exponent, 1000), _first_copies(data, hashes))
+    return most, -1
+
+
+def exponent_of(most: float) -> int:
+    """Return the exponent of `Survey` for data whose largest distance to the centre on any axis is `most`."""
+    return min(-math.frexp(most)[1] if most else 0, 1000)
+
+
+def not_finite(row: int, values: npt.NDArray[Any]) -> InputError:
+    """Return the error that names a row with a value that is not finite."""
+    bad = values[~np.isfinite(values)]
+    what = f"holds {bad[0]}" if len(bad) else "is beyond the range of float64"
+    return InputError(f"Row {row} of the data {what}; clustering needs finite numbers.")
 
 
 def parts(n: int) -> Iterator[slice]:
@@ -144,6 +176,21 @@ def _read(rows: Floats, centre: Floats, hashes: npt.NDArray[np.uint64]) -> tuple
             return 0.0, r
         most = max(most, largest)
         hashes[r] = code
+    return most, -1
+
+
+@compiled
+def _extent(rows: Floats, centre: Floats) -> tuple[float, int]:
+    """Return the largest distance to the centre on any axis, and the first row that is not finite."""
+    most = 0.0
+    for r in range(rows.shape[0]):
+        whole = True
+        for t in range(rows.shape[1]):
+            x = abs(rows[r, t] - centre[t])
+            whole = whole and x < np.inf
+            most = max(most, x)
+        if not whole:
+            return 0.0, r
     return most, -1
 
 

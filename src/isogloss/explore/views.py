@@ -20,7 +20,7 @@ from isogloss.metrics.colap import overlapping
 from isogloss.plots.look import PALETTE
 from isogloss.plots.rows import start_layer
 from isogloss.results import Figure, wilson
-from isogloss.study.steps import align_concepts, group_theta
+from isogloss.study.measures import align_concepts, group_theta
 
 N_NEIGHBOURS, N_FLOWS = 8, 4
 _PERMUTATIONS = 50  # of the chance level at numbers of concepts that the study did not measure

@@ -156,7 +156,7 @@ def extract(
     if batch_tokens is not None and batch_tokens < 1:
         raise UsageError(f"batch_tokens must be at least 1; got {batch_tokens}.")
     info = models.describe(model, revision=revision)
-    settings = _settings(
+    settings = settings_of(
         corpus,
         info,
         stack=stack,
@@ -171,7 +171,7 @@ def extract(
         condition=condition,
         language_codes=language_codes,
     )
-    key = _key(corpus, info, settings)
+    key = key_of(corpus, info, settings)
     study = Study(Path(out))
     name = name or (Path(model).resolve().name if Path(model).is_dir() else str(model))
     step = study.states_step(name, settings.stack)
@@ -211,11 +211,13 @@ def states_key(corpus: Corpus, model: str | Path, *, revision: str | None = None
         As `extract`.
     """
     info = models.describe(model, revision=revision)
-    return _key(corpus, info, _settings(corpus, info, **settings))  # type: ignore[arg-type]
+    return key_of(corpus, info, settings_of(corpus, info, **settings))  # type: ignore[arg-type]
 
 
-def open_states(study: Study, *, name: str, stack: str) -> States:
-    """Open the finished states of one stack of one model; only the tables are read.
+def open_states(
+    study: Study, *, name: str, stack: str, layer: int | None = None, sentences: bool = True
+) -> States:
+    """Open the finished states of one stack of one model, or of one layer of it; only the tables are read.
 
     Raises
     ------
@@ -233,24 +235,32 @@ def open_states(study: Study, *, name: str, stack: str) -> States:
             "there. Run extract again."
         )
     tokens = read_table(study.tokens, WORD_COLUMNS)
-    return _open(study, tokens, read_table(study.sentences, SENTENCE_COLUMNS), name=name, stack=stack)
+    lines = read_table(study.sentences, SENTENCE_COLUMNS)
+    return _open(study, tokens, lines, name=name, stack=stack, layer=layer, sentences=sentences)
 
 
-def _open(study: Study, tokens: pl.DataFrame, lines: pl.DataFrame, *, name: str, stack: str) -> States:
+def _open(
+    study: Study,
+    tokens: pl.DataFrame,
+    lines: pl.DataFrame,
+    *,
+    name: str,
+    stack: str,
+    layer: int | None = None,
+    sentences: bool = True,
+) -> States:
     record = study.record(study.states_step(name, stack))
     assert record is not None
     info, folder = record["info"], study.states(name, stack)
-    arrays = {int(layer): open_array(layer_file(folder, layer)) for layer in info["layers"]}
+    layers = [int(x) for x in info["layers"] if layer in (None, x)]
+    arrays = {x: open_array(layer_file(folder, x)) for x in layers}
     n_subwords = np.asarray(open_array(n_subwords_file(folder)))
     tokens = tokens.with_columns(pl.Series("n_subwords", n_subwords, dtype=pl.Int16))
     n_text = np.asarray(open_array(n_subwords_file(sentence_folder(folder))))
     lines = lines.with_columns(pl.Series("n_subwords", n_text, dtype=pl.Int32))
     whole = {
-        kind: {
-            int(layer): open_array(layer_file(sentence_folder(folder, kind), layer))
-            for layer in info["layers"]
-        }
-        for kind in info["sentences"]
+        kind: {x: open_array(layer_file(sentence_folder(folder, kind), x)) for x in layers}
+        for kind in (info["sentences"] if sentences else ())
     }
     return States(tokens, arrays, np.flatnonzero(n_subwords > 0), name, stack, lines, whole)
 
@@ -267,7 +277,7 @@ def write_corpus(corpus: Corpus, study: Study) -> None:
 # -- what to do -----------------------------------------------------------------------------------
 
 
-def _settings(
+def settings_of(
     corpus: Corpus,
     info: models.ModelInfo,
     *,
@@ -283,6 +293,7 @@ def _settings(
     condition: Mapping[str, str] | None = None,
     language_codes: Mapping[str, str] | None = None,
 ) -> Settings:
+    """Check the settings of `extract` that decide the states, and fill in what follows from model and corpus."""
     checks: list[tuple[str, str, Any]] = [
         ("pooling", pooling, Pooling),
         ("dtype", dtype, Storage),
@@ -313,7 +324,8 @@ def _settings(
     )
 
 
-def _key(corpus: Corpus, info: models.ModelInfo, settings: Settings) -> str:
+def key_of(corpus: Corpus, info: models.ModelInfo, settings: Settings) -> str:
+    """Return the key of states: the digest of all that decides them."""
     return digest([VERSION, corpus.digest, info.fingerprint, asdict(settings)])
 
 
@@ -364,12 +376,34 @@ def _run(
             write_json(progress, asdict(state))
         run_passes(lines, model, settings, files, state)
     n_subwords = np.asarray(open_array(n_subwords_file(partial_folder(folder))))
-    losses = [*state.notes, *_losses(corpus, model, state, n_subwords)]
-    for loss in losses:
-        log.warning("%s/%s: %s", name, settings.stack, loss)
+    told = facts_of(corpus, settings, state, n_subwords, about_model(model), label=f"{name}/{settings.stack}")
     remove_folder(folder)
     partial_folder(folder).rename(folder)
-    facts = {
+    facts = {**told, "peak_memory_mb": _peak_memory()}
+    arrays = [path for paths in _array_paths(folder, settings).values() for path in array_files(paths)]
+    study.mark_done(study.states_step(name, settings.stack), key, arrays, facts)
+    progress_file(folder).unlink()
+
+
+def about_model(model: models.Loaded) -> dict[str, Any]:
+    """Return what the manifest tells of a loaded model."""
+    return {"final_norm": models.has_final_norm(model), **models.facts(model)}
+
+
+def facts_of(
+    corpus: Corpus,
+    settings: Settings,
+    state: Progress,
+    n_subwords: np.ndarray[Any, Any],
+    model: dict[str, Any],
+    *,
+    label: str,
+) -> dict[str, Any]:
+    """Return what is told of finished states, with what of the text the model did not see; that is logged too."""
+    losses = [*state.notes, *_losses(corpus, model["max_length"], state, n_subwords)]
+    for loss in losses:
+        log.warning("%s: %s", label, loss)
+    return {
         **asdict(settings),
         "text": corpus.digest,
         "n_tokens": corpus.words.height,
@@ -377,15 +411,10 @@ def _run(
         "n_without_state": int((n_subwords == 0).sum()),
         "n_truncated_sentences": state.n_truncated,
         "batch_tokens": state.batch_tokens,
-        "final_norm": models.has_final_norm(model),
         "warnings": losses,
         "wall_seconds": state.seconds,
-        **models.facts(model),
-        "peak_memory_mb": _peak_memory(),
+        **model,
     }
-    arrays = [path for paths in _array_paths(folder, settings).values() for path in array_files(paths)]
-    study.mark_done(study.states_step(name, settings.stack), key, arrays, facts)
-    progress_file(folder).unlink()
 
 
 def _array_paths(folder: Path, settings: Settings) -> dict[object, Path]:
@@ -436,14 +465,14 @@ def _writers(
 
 
 def _losses(
-    corpus: Corpus, model: models.Loaded, state: Progress, n_subwords: np.ndarray[Any, Any]
+    corpus: Corpus, max_length: int | None, state: Progress, n_subwords: np.ndarray[Any, Any]
 ) -> list[str]:
     """Say what of the text the model does not get to see: cut sentences, lost words, unknown subwords."""
     said = []
     if state.n_truncated:
         said.append(
             f"{state.n_truncated} of {corpus.sentences.height} sentences are cut at the limit of "
-            f"{model.max_length} subwords"
+            f"{max_length} subwords"
         )
     lost = np.flatnonzero(n_subwords == 0)
     if len(lost):

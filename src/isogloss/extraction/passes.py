@@ -185,31 +185,40 @@ def run_passes(lines: Lines, model: models.Loaded, settings: Settings, files: Fi
             coming = reader.submit(tokenise, lines, windows[number + 1], model) if more else None
             if state.done == 0:
                 behind(_write_counts, window, lines, files)
-            order, costs = window.order(), window.costs
+            order = window.order()
             share = len(windows[number]) / max(len(order), 1)
             advance(state.done * share)
-            while state.done < len(order):
-                batch = next_batch(order, state.done, costs, state.batch_tokens)
-                try:
-                    rows, pooled = run_batch(batch, window, model, settings)
-                except Exception as error:
-                    if not models.is_out_of_memory(error):
-                        raise
-                    _halve(state, batch, costs, model, error)
-                    continue
-                for layer, one in pooled.items():
-                    check_fits(one.largest, settings.dtype, layer, compute=model.compute)
-                behind(_write_states, window.first + batch, rows, pooled, files)
-                state.done += len(batch)
+            for batch, rows, pooled in passes_of(window, order, model, settings, state):
+                behind(write_states, window.first + batch, rows, pooled, files)
                 state.seconds = round(time.monotonic() - began, 3)
                 unsaved += len(batch)
                 if unsaved >= _SAVE_LINES or time.monotonic() - saved_at >= _SAVE_SECONDS:
                     behind(files.save, asdict(state))
                     saved_at, unsaved = time.monotonic(), 0
                 advance(len(batch) * share)
-            _finish_window(state, window, lines, model)
+            finish_window(state, window, lines, model)
         behind(files.save, asdict(state))
         behind.finish()
+
+
+def passes_of(
+    window: Subwords, order: Ints, model: models.Loaded, settings: Settings, state: Progress
+) -> Iterator[tuple[Ints, Ints, dict[int, Pooled]]]:
+    """Run the lines of `order` from ``state.done`` on, batch by batch; yield lines, token rows and what is kept."""
+    costs = window.costs
+    while state.done < len(order):
+        batch = next_batch(order, state.done, costs, state.batch_tokens)
+        try:
+            rows, pooled = run_batch(batch, window, model, settings)
+        except Exception as error:
+            if not models.is_out_of_memory(error):
+                raise
+            _halve(state, batch, costs, model, error)
+            continue
+        for layer, one in pooled.items():
+            check_fits(one.largest, settings.dtype, layer, compute=model.compute)
+        state.done += len(batch)
+        yield batch, rows, pooled
 
 
 def run_batch(
@@ -238,7 +247,8 @@ def run_batch(
     return pooler.rows, pooled
 
 
-def _write_states(lines: Ints, rows: Ints, pooled: dict[int, Pooled], files: Files) -> None:
+def write_states(lines: Ints, rows: Ints, pooled: dict[int, Pooled], files: Files) -> None:
+    """Write the states of some lines, and of their token rows, which rise."""
     rising = np.argsort(lines)
     for layer, one in pooled.items():
         files.words[layer].write(rows, one.words)
@@ -249,13 +259,22 @@ def _write_states(lines: Ints, rows: Ints, pooled: dict[int, Pooled], files: Fil
 def _write_counts(window: Subwords, lines: Lines, files: Files) -> None:
     stop = window.first + len(window.bounds) - 1
     first, last = int(lines.bounds[window.first]), int(lines.bounds[stop])
+    of_words, of_text = counts_of(window, lines)
+    files.n_subwords.write(np.arange(first, last), of_words)
+    files.n_text.write(np.arange(window.first, stop), of_text)
+
+
+def counts_of(window: Subwords, lines: Lines) -> tuple[Ints, Ints]:
+    """Return the subwords of every token row of a window, and those of every line that are text."""
+    stop = window.first + len(window.bounds) - 1
+    first, last = int(lines.bounds[window.first]), int(lines.bounds[stop])
     counts = np.bincount(window.owners[window.owners >= 0] - first, minlength=last - first)
-    files.n_subwords.write(np.arange(first, last), np.minimum(counts, np.iinfo(np.int16).max))
     text = np.concatenate([[0], np.cumsum(window.text)])[window.bounds]
-    files.n_text.write(np.arange(window.first, stop), np.diff(text))
+    return np.minimum(counts, np.iinfo(np.int16).max), np.diff(text)
 
 
-def _finish_window(state: Progress, window: Subwords, lines: Lines, model: models.Loaded) -> None:
+def finish_window(state: Progress, window: Subwords, lines: Lines, model: models.Loaded) -> None:
+    """Add what a finished window has met to `state`."""
     state.window, state.done = state.window + 1, 0
     state.n_subwords += len(window.ids)
     state.n_truncated += window.n_truncated

@@ -6,11 +6,12 @@ marker, ``.steps/NAME.json``, is written after the outputs, so a kill at any mom
 a finished step or none.
 """
 
-from isogloss.store.arrays import RowWriter, array_files, closing, open_array
+from isogloss.store.arrays import Rows, RowWriter, array_files, closing, open_array
 from isogloss.store.files import (
     atomic,
     digest,
     file_digest,
+    folder_in_one_piece,
     folder_name,
     lock_holder,
     locked,
@@ -27,6 +28,7 @@ from isogloss.store.files import (
     write_text,
     write_with_csv,
 )
+from isogloss.store.remote import Remote
 from isogloss.store.study import (
     LABEL_TABLES,
     MOVEMENT_TABLES,
@@ -36,21 +38,27 @@ from isogloss.store.study import (
     n_subwords_file,
     partial_folder,
     progress_file,
+    row_numbers_file,
     run_name,
     sentence_folder,
+    space_name,
+    state_files,
 )
 
 __all__ = [
     "LABEL_TABLES",
     "MOVEMENT_TABLES",
     "ConceptsFile",
+    "Remote",
     "RowWriter",
+    "Rows",
     "Study",
     "array_files",
     "atomic",
     "closing",
     "digest",
     "file_digest",
+    "folder_in_one_piece",
     "folder_name",
     "layer_file",
     "lock_holder",
@@ -65,8 +73,11 @@ __all__ = [
     "read_table",
     "read_text",
     "remove_folder",
+    "row_numbers_file",
     "run_name",
     "sentence_folder",
+    "space_name",
+    "state_files",
     "sweep",
     "table_digest",
     "write_json",

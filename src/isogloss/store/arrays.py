@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,12 @@ class Pieces:
     ----------
     parts : tuple of numpy.ndarray
         Of equal width; together all rows, in order.
+    path : Path, optional
+        The array's name as one file.
     """
 
     parts: tuple[npt.NDArray[Any], ...]
+    path: Path | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -45,6 +49,10 @@ class Pieces:
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.parts[0].dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -56,7 +64,7 @@ class Pieces:
 
     def __getitem__(self, rows: Any) -> npt.NDArray[Any]:
         """Read rows: a number, a slice, numbers, or a mask; the result is in memory."""
-        wanted = np.arange(len(self))[rows]
+        wanted = _numbers(rows, len(self))
         flat = np.atleast_1d(wanted)
         found = np.empty((len(flat), *self.shape[1:]), dtype=self.dtype)
         begin = 0
@@ -65,6 +73,76 @@ class Pieces:
             found[here] = part[flat[here] - begin]
             begin += len(part)
         return found if wanted.ndim else found[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows of an array file, or all: read when they are asked for, a name and numbers until then.
+
+    The map of the file is opened at the first reading and does not travel: pickled, this is a path and row numbers, and
+    whoever gets it opens the file anew.
+
+    Attributes
+    ----------
+    path : Path
+        The array's name as one file, also where it lies in several.
+    numbers : numpy.ndarray, optional
+        (n,) int64 rows of the file; default: all of them.
+    """
+
+    path: Path
+    numbers: Ints | None = None
+
+    @cached_property
+    def _file(self) -> Any:
+        return open_array(self.path)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        file: tuple[int, ...] = self._file.shape
+        return file if self.numbers is None else (len(self.numbers), *file[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = self._file.dtype
+        return dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> npt.NDArray[Any]:
+        """Read rows: a number, a slice, numbers, or a mask; these alone are read, and the result is in memory."""
+        return np.array(self._file[rows if self.numbers is None else self.numbers[rows]])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Read all rows into memory."""
+        return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "numbers": self.numbers}
+
+    def part(self, begin: int, end: int) -> Rows:
+        """Return rows ``begin`` to ``end`` (less one) of these, with numbers of their own; nothing is read."""
+        share = slice(begin, end)
+        return Rows(self.path, _numbers(share, len(self)) if self.numbers is None else self.numbers[share])
+
+    @classmethod
+    def of(cls, array: Any, numbers: Ints | None = None) -> Rows | None:
+        """Return some rows of a mapped file as a reference to it, or None where `array` is not all of one file."""
+        path = array.path if isinstance(array, Pieces) else getattr(array, "filename", None)
+        if path is None:
+            return None
+        found = cls(Path(path))
+        whole = (
+            found.shape == array.shape and found.dtype == array.dtype
+        )  # a view of a map has the file's name too
+        if not isinstance(array, Pieces):
+            whole = whole and array.flags.c_contiguous and array.mode != "c"  # c: changes stay in memory
+        return cls(found.path, numbers) if whole else None
 
 
 class RowWriter:
@@ -169,7 +247,7 @@ def open_array(path: Path) -> Any:
             raise InputError(
                 f"{one} cannot be read as an array ({error}). Delete it and run again."
             ) from None
-    return parts[0] if len(parts) == 1 else Pieces(tuple(parts))
+    return parts[0] if len(parts) == 1 else Pieces(tuple(parts), path)
 
 
 @contextmanager
@@ -180,6 +258,20 @@ def closing(writers: dict[Any, RowWriter]) -> Iterator[dict[Any, RowWriter]]:
     finally:
         for writer in writers.values():
             writer.close()
+
+
+def _numbers(rows: Any, n: int) -> Ints:
+    """Return the numbers of rows, of n, that an index of the first axis takes; of a single one as a scalar array."""
+    if isinstance(rows, slice):
+        return np.arange(*rows.indices(n), dtype=np.int64)
+    wanted = np.asarray(rows)
+    if wanted.dtype == np.bool_:
+        if wanted.shape != (n,):
+            raise IndexError(f"A mask of {n} rows has shape {(n,)}; got {wanted.shape}.")
+        return np.flatnonzero(wanted)
+    if wanted.size and (wanted.min() < -n or wanted.max() >= n):
+        raise IndexError(f"Rows are numbered 0 to {n - 1}; asked for {wanted.min()} to {wanted.max()}.")
+    return np.where(wanted < 0, wanted + n, wanted).astype(np.int64)
 
 
 def _piece(path: Path, number: int) -> Path:

@@ -225,7 +225,30 @@ def lock_holder(path: Path) -> str | None:
 def sweep(root: Path) -> None:
     """Remove the temporary files that a killed process left; call it with the folder's lock held."""
     for path in root.rglob(".*.tmp"):
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            remove_folder(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_in_one_piece(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path`` whose files go to ``path`` when the block ends well.
+
+    Files of the same names are replaced one by one; readers go by the marker that is written after all of them.
+    """
+    make_folder(path.parent)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    try:
+        yield temporary
+        for file in sorted(one for one in temporary.rglob("*") if one.is_file()):
+            target = path / file.relative_to(temporary)
+            make_folder(target.parent)
+            file.replace(target)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    finally:
+        remove_folder(temporary)
 
 
 def remove_folder(path: Path) -> None:

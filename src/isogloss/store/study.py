@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isogloss.store.files import file_digest, folder_name, sweep, write_json
+from isogloss.errors import InputError
+from isogloss.store.files import digest, file_digest, folder_name, remove_folder, sweep, write_json
 
 log = logging.getLogger(__name__)
 
 MARKER_VERSION = 2
 LABEL_TABLES = ("labels", "scores", "splits")
 MOVEMENT_TABLES = ("flows", "fates", "shared", "concerns")
+_LONGEST_NAME = 160  # bytes; leaves room for what temporary files add
 _HASHED_UP_TO = 64 * 2**20  # larger outputs (states) are read again only if they were written since
 
 
@@ -79,6 +81,13 @@ class Study:
     def states_step(self, model: str, stack: str) -> str:
         return f"states/{folder_name(model)}/{stack}"
 
+    def shard(self, model: str, stack: str, name: str) -> Path:
+        """Return the folder of one shard of states, while they are extracted by several workers."""
+        return self.shards(model, stack) / name
+
+    def shards(self, model: str, stack: str) -> Path:
+        return self.root / "states" / folder_name(model) / f"{stack}.shards"
+
     def step_lock(self, step: str) -> Path:
         return self.root / ".steps" / f"{step}.lock"
 
@@ -92,14 +101,20 @@ class Study:
         self, model: str, stack: str, *, method: str, n_concepts: int, seed: int, layer: int, space: str
     ) -> Path:
         base = self.root / "concepts" / folder_name(model) / stack / run_name(method, n_concepts, seed)
-        return base / f"layer_{layer:02d}" / f"{space}.parquet"
+        return base / f"layer_{layer:02d}" / f"{space_name(space)}.parquet"
 
     def tree(self, model: str, stack: str, *, method: str, seed: int, layer: int, space: str) -> Path:
         base = self.root / "trees" / folder_name(model) / stack / f"{method}-s{seed}"
-        return base / f"layer_{layer:02d}" / f"{space}.parquet"
+        return base / f"layer_{layer:02d}" / f"{space_name(space)}.parquet"
 
-    def metrics(self, model: str, stack: str, run: str, layer: int) -> Path:
-        return self.root / "metrics" / folder_name(model) / stack / run / f"layer_{layer:02d}.parquet"
+    def metrics(self, model: str, stack: str, run: str, layer: int, of: str) -> Path:
+        """Return the file with the figures of a pair (``en-de``) or a group (``en+de+fr``) at one layer."""
+        base = self.root / "metrics" / folder_name(model) / stack / run
+        return base / f"layer_{layer:02d}" / f"{space_name(of)}.parquet"
+
+    def find_figures(self, kind: str) -> list[Path]:
+        """Return all files of figures with their draws: of ``metrics`` or of ``companions``."""
+        return sorted((self.root / kind).rglob("layer_*/*.parquet"))
 
     def find_states(self) -> list[tuple[str, str]]:
         """Return (model, stack) of every finished states folder."""
@@ -109,7 +124,9 @@ class Study:
     def find_concepts(self, space: str, layer: int) -> list[ConceptsFile]:
         """Return every set of concepts of a space at a layer."""
         found = []
-        for path in sorted((self.root / "concepts").glob(f"*/*/*/layer_{layer:02d}/{space}.parquet")):
+        for path in sorted(
+            (self.root / "concepts").glob(f"*/*/*/layer_{layer:02d}/{space_name(space)}.parquet")
+        ):
             model, stack, run = path.parts[-5:-2]
             parts = re.fullmatch(r"(.+)-k(\d+)-s(\d+)", run)
             if parts:
@@ -119,7 +136,9 @@ class Study:
     def find_trees(self, space: str, layer: int) -> list[TreeFile]:
         """Return every tree of a space at a layer."""
         found = []
-        for path in sorted((self.root / "trees").glob(f"*/*/*/layer_{layer:02d}/{space}.parquet")):
+        for path in sorted(
+            (self.root / "trees").glob(f"*/*/*/layer_{layer:02d}/{space_name(space)}.parquet")
+        ):
             model, stack, run = path.parts[-5:-2]
             parts = re.fullmatch(r"(.+)-s(\d+)", run)
             if parts:
@@ -138,8 +157,10 @@ class Study:
     def results_csv(self) -> Path:
         return self.root / "results.csv"
 
-    def companions_of(self, model: str, stack: str, layer: int) -> Path:
-        return self.root / "companions" / folder_name(model) / stack / f"layer_{layer:02d}.parquet"
+    def companions_of(self, model: str, stack: str, layer: int, of: str) -> Path:
+        """Return the file with the companion measures of a pair (``en-de``) at one layer."""
+        base = self.root / "companions" / folder_name(model) / stack
+        return base / f"layer_{layer:02d}" / f"{space_name(of)}.parquet"
 
     @property
     def companions(self) -> Path:
@@ -251,10 +272,19 @@ class Study:
         return True
 
     def mark_done(
-        self, step: str, key: str, outputs: Sequence[Path], info: Mapping[str, object] | None = None
+        self,
+        step: str,
+        key: str,
+        outputs: Sequence[Path],
+        info: Mapping[str, object] | None = None,
+        *,
+        listed: Mapping[str, Mapping[str, object]] | None = None,
     ) -> None:
-        """Write the marker of a finished step: key, sizes and digests of outputs, facts about the run."""
-        listed: dict[str, dict[str, object]] = {}
+        """Write the marker of a finished step: key, sizes and digests of outputs, facts about the run.
+
+        `listed` are outputs as another marker lists them; these are not read again.
+        """
+        listed = dict(listed or {})
         for path in outputs:
             facts = path.stat()
             entry = {"bytes": facts.st_size, "written": facts.st_mtime_ns, "digest": file_digest(path)}
@@ -274,9 +304,41 @@ class Study:
             return None
         return record if whole else None
 
+    def known(self, step: str) -> dict[str, Any]:
+        """Return the marker of a step that must be done.
+
+        Raises
+        ------
+        InputError
+            If it is not.
+        """
+        record = self.record(step)
+        if record is None:
+            raise InputError(f"The step {step} of {self.root} is not done. Run the study again.")
+        return record
+
+    def clear_below(self, step: str) -> None:
+        """Forget the steps whose names begin with that of a step and a slash: its parts."""
+        remove_folder(self.marker(step).with_suffix(""))
+
     def clear(self, step: str) -> None:
         """Forget a step: remove its marker first, so that stale outputs are never taken for done."""
         self.marker(step).unlink(missing_ok=True)
+
+
+def space_name(space: str) -> str:
+    """Return the file name of a space; one of very many languages (file names end at 255 bytes) is shortened."""
+    if len(space.encode()) <= _LONGEST_NAME:
+        return space
+    return f"{space.count('+') + 1}-languages-{digest(space)}"
+
+
+def state_files(folder: Path, layers: Iterable[int], sentences: Iterable[str]) -> list[Path]:
+    """Return the files of a states folder: of words at some layers, of sentences by kinds of pooling, and counts."""
+    layers = list(layers)
+    whole = sentence_folder(folder)
+    files = [n_subwords_file(folder), n_subwords_file(whole), *(layer_file(folder, x) for x in layers)]
+    return files + [layer_file(sentence_folder(folder, kind), x) for kind in sentences for x in layers]
 
 
 def layer_file(folder: Path, layer: int) -> Path:
@@ -292,6 +354,11 @@ def sentence_folder(folder: Path, kind: str = "") -> Path:
 def n_subwords_file(folder: Path) -> Path:
     """Return the file with every token's (in the folder of sentences: every sentence's) number of subwords."""
     return folder / "n_subwords.npy"
+
+
+def row_numbers_file(folder: Path) -> Path:
+    """Return the file that says which rows of the whole array a shard's files hold."""
+    return folder / "rows.npy"
 
 
 def partial_folder(folder: Path) -> Path:

@@ -6,7 +6,7 @@ from isogloss.study.labels import label_study
 from isogloss.study.opened import FinishedStudy, Run, open_study
 from isogloss.study.plan import Plan, make_plan
 from isogloss.study.robustness import robustness
-from isogloss.study.run import preview, run_study, study_status
+from isogloss.study.run import job_script, preview, run_study, study_status
 from isogloss.study.tuning import finetune_study
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Run",
     "compare",
     "finetune_study",
+    "job_script",
     "label_study",
     "make_plan",
     "open_study",

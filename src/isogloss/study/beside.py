@@ -44,7 +44,7 @@ def measure_companions(
     base: str,
     stack: str,
     layer: int,
-    pairs: Sequence[tuple[str, str]],
+    pair: Sequence[str],
     aligner: str,
     measures: Sequence[str],
     n_words: int,
@@ -52,44 +52,42 @@ def measure_companions(
     seed: int,
     facts: dict[str, str],
 ) -> dict[str, Any]:
-    """Write every companion measure of one layer for every pair, with its draws as `measure_layer` has them."""
+    """Write every companion measure of one pair at one layer, with its draws as `measure_pair` has them."""
     study = Study(root)
-    states = open_states(study, name=model, stack=stack)
+    source, target = pair
+    states = open_states(study, name=model, stack=stack, layer=layer)
     resamples = None
-    if n_bootstrap:  # those of measure_layer: the same sentences for every model, layer and measure
+    if n_bootstrap:  # those of measure_pair: the same sentences for every model, layer and measure
         resamples = Resamples.draw(states.tokens["sentence"].unique(), n_bootstrap, seed=seed)
+    place = {"model": model, "stack": stack, "layer": layer, "source": source, "target": target}
     rows, drawn = [], []
-    for source, target in pairs:
-        given = _material(study, states, layer, (source, target), aligner, n_words=n_words, seed=seed)
-        for name in measures:
-            takes = MEASURES[name].takes
-            if takes not in given:  # no links, or no states of sentences
-                continue
-            if takes == "space":
-                found = look_at_space(name, *given[takes], resamples=resamples)
-            else:
-                X, Y, sentences = given[takes]
-                found = compare_rows(name, X, Y, sentences=sentences, resamples=resamples, seed=seed)
-            place = {"model": model, "stack": stack, "layer": layer, "source": source, "target": target}
-            parts = {
-                "isogloss": facts["version"],
-                "measure": name,
-                "states": takes,
-                "pooling": "mean" if takes != "words" else facts["pooling"],
-                "n": found.n,
-                "ci": found.ci,
-                "seed": seed,
-                **{key: place[key] for key in ("model", "stack", "layer")},
-                "corpus": facts["corpus"],
-            }
-            figure = {column: getattr(found, column) for column in _FIGURE}
-            rows.append(
-                place | {"base_model": base, "measure": name, **figure, "signature": signature(parts)}
-            )
-            drawn.append(None if found.draws is None else found.draws.tolist())
+    given = _material(study, states, layer, (source, target), aligner, n_words=n_words, seed=seed)
+    for name in measures:
+        takes = MEASURES[name].takes
+        if takes not in given:  # no links, or no states of sentences
+            continue
+        if takes == "space":
+            found = look_at_space(name, *given[takes], resamples=resamples)
+        else:
+            X, Y, sentences = given[takes]
+            found = compare_rows(name, X, Y, sentences=sentences, resamples=resamples, seed=seed)
+        parts = {
+            "isogloss": facts["version"],
+            "measure": name,
+            "states": takes,
+            "pooling": "mean" if takes != "words" else facts["pooling"],
+            "n": found.n,
+            "ci": found.ci,
+            "seed": seed,
+            **{key: place[key] for key in ("model", "stack", "layer")},
+            "corpus": facts["corpus"],
+        }
+        figure = {column: getattr(found, column) for column in _FIGURE}
+        rows.append(place | {"base_model": base, "measure": name, **figure, "signature": signature(parts)})
+        drawn.append(None if found.draws is None else found.draws.tolist())
     table = pl.DataFrame(rows, schema=COLUMNS)
     draws = pl.Series("draws", drawn, dtype=pl.List(pl.Float32))
-    write_table(study.companions_of(model, stack, layer), table.with_columns(draws))
+    write_table(study.companions_of(model, stack, layer, f"{source}-{target}"), table.with_columns(draws))
     return {"n_figures": table.height}
 
 

@@ -60,12 +60,12 @@ def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
         If the folder has no results.
     """
     study = Study(Path(root).resolve())
-    parts = sorted((study.root / "metrics").rglob("layer_*.parquet"))
+    parts = study.find_figures("metrics")
     if not parts:
         raise InputError(f"{root} has no results to compare. Run the study first.")
     table = pl.concat(
         [read_table(path, [*RESULT_COLUMNS, "draws"]).select(*_READ) for path in parts]
-        + [_companions(path) for path in sorted((study.root / "companions").rglob("layer_*.parquet"))],
+        + [_companions(path) for path in study.find_figures("companions")],
         how="vertical_relaxed",
     )
     models = table["model"].unique().to_list()

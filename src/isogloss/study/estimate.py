@@ -26,6 +26,7 @@ from isogloss.study.plan import Plan
 _SAMPLE = 500  # lines of a language that are tokenised to tell its subwords a word
 _RESERVE = 64 * 2**20  # bytes for tables, figures and the report
 _PASSES = 80  # products of states and centres that k-means takes, measured to convergence
+_BASE = 500 * 2**20  # bytes of a process that has loaded what every step needs
 _START = 1.0  # CPU seconds of a clustering beside its products
 
 
@@ -37,6 +38,12 @@ def with_seconds(plan: Plan, root: Path) -> Plan:
         done = study.is_done(step.name, step.key)
         found.append(step if done else replace(step, seconds=about.seconds(step)))
     return replace(plan, steps=tuple(found))
+
+
+def with_memory(plan: Plan) -> Plan:
+    """Return a plan whose steps say about how many bytes they hold at once, where that is much."""
+    about = _Estimates(plan)
+    return replace(plan, steps=tuple(replace(step, memory=about.memory(step)) for step in plan.steps))
 
 
 def check_space(plan: Plan, root: Path) -> None:
@@ -85,12 +92,28 @@ class _Estimates:
         info = self._info(next(m for m in self._plan.config.models if m.name == step.arguments["model"]))
         if self._speed is None:
             self._speed = models.operations_per_second(info, device="cpu", compute="float32")
+        n = self._n(step)
+        times = n if step.stage == "trees" else step.arguments["n_concepts"] * _PASSES
+        return 2.0 * n * times * info.d / self._speed + _START / (os.cpu_count() or 1)
+
+    def memory(self, step: Step) -> int:
+        """Return bytes: of a model its weights twice (file and memory); of clustered states as in `linkage`."""
+        if step.stage == "states":
+            model = ModelSection.model_validate(step.arguments["model"])
+            stack, info = step.arguments["stack"], self._info(model)
+            work = models.work_per_subword(info, stack, info.check_layers(stack, model.layers))
+            return _BASE + int(work / 2 * 8)
+        if step.stage not in ("trees", "concepts") or "selection" not in step.arguments:
+            return 0
+        d = self._info(next(m for m in self._plan.config.models if m.name == step.arguments["model"])).d
+        n = self._n(step)
+        return _BASE + n * d * 2 + (n * (8 * d + 350) if step.stage == "trees" else 0)
+
+    def _n(self, step: Step) -> int:
         chosen = (step.arguments["selection"], *step.arguments["languages"])
         if chosen not in self._selected:
             self._selected[chosen] = _n_selected(self._plan.corpus, step.arguments)
-        n = self._selected[chosen]
-        times = n if step.stage == "trees" else step.arguments["n_concepts"] * _PASSES
-        return 2.0 * n * times * info.d / self._speed + _START / (os.cpu_count() or 1)
+        return self._selected[chosen]
 
     def _info(self, model: ModelSection) -> models.ModelInfo:
         if model.name not in self._infos:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from isogloss.progress import progress, set_quiet
-from isogloss.store import Study
+from isogloss.store import Study, array_files
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,12 @@ class Step:
         About how long it will take, for the plan; 0 where short or unknown.
     cost : float
         Relative cost within its stage: for progress, and to start the dearest first.
+    reads : tuple of Path
+        Files of other steps that it opens, beside the tables of the corpus: what must be there before it can run.
+    needs : tuple of str
+        Steps whose markers it reads, beside those that write what it reads.
+    memory : int
+        About how many bytes it holds at once, where that is much; 0 where little or unknown.
     """
 
     name: str
@@ -56,18 +62,42 @@ class Step:
     size: int = 0
     seconds: float = 0.0
     cost: float = 1.0
+    reads: tuple[Path, ...] = ()
+    needs: tuple[str, ...] = ()
+    memory: int = 0
+
+
+def edges(steps: Sequence[Step]) -> dict[str, list[str]]:
+    """Return for every step the steps that it waits for: those that write what it reads, and those it names."""
+    makers = {path: step.name for step in steps for path in step.outputs}
+    found: dict[str, list[str]] = {}
+    for step in steps:
+        wanted = dict.fromkeys(step.needs)
+        for path in step.reads:
+            whole = next(
+                (makers[p] for p in path.parents if p in makers), None
+            )  # of a folder: done when all is
+            maker = whole or makers.get(path)
+            if maker is not None and maker != step.name:
+                wanted[maker] = None
+        found[step.name] = [name for name in wanted if name in found]
+    return found
 
 
 def run_step(root: Path, step: Step) -> None:
-    """Run one step in this process and write its marker."""
+    """Run one step in this process and write its marker, unless it writes that itself."""
     study = Study(root)
+    if step.alone:
+        step.call(root, **step.arguments)
+        return
     study.clear(step.name)
     began, cpu = time.perf_counter(), time.process_time()
     facts = step.call(root, **step.arguments)
     facts["wall_seconds"] = round(time.perf_counter() - began, 3)
     facts["cpu_seconds"] = round(time.process_time() - cpu, 3)
     facts["peak_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    study.mark_done(step.name, step.key, step.outputs, facts)
+    written = [file for path in step.outputs for file in array_files(path)]
+    study.mark_done(step.name, step.key, written, facts)
 
 
 def execute(study: Study, steps: Sequence[Step], *, workers: int | None = None) -> list[str]:
@@ -88,7 +118,7 @@ def execute(study: Study, steps: Sequence[Step], *, workers: int | None = None) 
         ran += [step.name for step in todo]
         if any(step.alone for step in todo):
             for step in todo:  # these show their own progress and write their own markers
-                step.call(study.root, **step.arguments)
+                run_step(study.root, step)
         else:
             with progress(stage, sum(step.cost for step in todo)) as advance:
                 _run_side_by_side(study.root, todo, min(workers, len(todo)), advance)
@@ -113,14 +143,14 @@ def _run_side_by_side(
 
 
 def _in_worker(root: Path, step: Step, *, parent: int) -> float:
-    _end_with(parent)
+    end_with(parent)
     set_quiet(True)  # the parent has the bar
     run_step(root, step)
     return step.cost
 
 
 @cache
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """End this worker when its parent is gone: a killed study must not go on working behind its back."""
 
     def watch() -> None:

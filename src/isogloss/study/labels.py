@@ -22,8 +22,9 @@ from isogloss.metrics.word_facts import word_properties
 from isogloss.progress import progress
 from isogloss.results import Overlap
 from isogloss.store import LABEL_TABLES, Study, locked, read_table, run_name, write_table, write_text
+from isogloss.study.measures import align_concepts
 from isogloss.study.opened import open_study
-from isogloss.study.steps import align_concepts, read_concepts
+from isogloss.study.steps import read_concepts
 
 
 def label_layer(

@@ -20,7 +20,8 @@ from isogloss.metrics import colap
 from isogloss.results import Alignment, Overlap, Results
 from isogloss.store import LABEL_TABLES, Study, read_json, read_table
 from isogloss.study.beside import COLUMNS
-from isogloss.study.steps import align_concepts, group_theta, read_concepts
+from isogloss.study.measures import align_concepts, group_theta
+from isogloss.study.steps import read_concepts
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
 import isogloss
 from isogloss.config import LabelsSection, ModelSection, SelectionRule, StudyConfig
 from isogloss.corpus import Corpus
-from isogloss.discovery import METHODS
-from isogloss.store import LABEL_TABLES, MOVEMENT_TABLES, Study, digest, file_digest, run_name
-from isogloss.study import steps as work
+from isogloss.store import LABEL_TABLES, MOVEMENT_TABLES, Study, digest, run_name
 from isogloss.study.beside import gather_companions, measure_companions
 from isogloss.study.compare import write_differences
 from isogloss.study.gather import correlate_measures, gather_results
 from isogloss.study.graph import Step
 from isogloss.study.inputs import Inputs
 from isogloss.study.labels import gather_labels, write_labels
+from isogloss.study.measures import measure_group, measure_pair
 from isogloss.study.movement import gather_movement, write_movement
+from isogloss.study.sources import VERSION, Sources
 from isogloss.study.transfer import explain_transfer
-
-VERSION = 5  # of the steps made here; raise it when a formula or a file changes
 
 
 @dataclass(frozen=True)
@@ -56,25 +55,24 @@ def make_plan(config: StudyConfig, corpus: Corpus, root: Path, *, scores: str = 
     return Plan(config, corpus, tuple(_Maker(given, Study(root), scores).steps()), tuple(given.warnings))
 
 
-class _Maker:
-    """Builds the steps stage by stage; remembers keys of earlier steps."""
+class _Maker(Sources):
+    """Builds the steps stage by stage."""
 
     def __init__(self, given: Inputs, study: Study, scores: str) -> None:
-        self.given, self.study, self.scores_key = given, study, scores
-        self.config, self.corpus, self.pairs = given.config, given.corpus, given.pairs
-        self.link_keys: dict[tuple[str, str], str] = {}
-        self.dictionary_keys: dict[tuple[str, str], str] = {}
-        self.concept_keys: dict[tuple[Any, ...], list[str]] = {}  # model, stack, seed, layer, K
+        super().__init__(given, study)
+        self.scores_key = scores
+        # model, stack, seed, layer, K -> space -> key
+        self.concept_keys: dict[tuple[Any, ...], dict[str, str]] = {}
 
     def steps(self) -> Iterator[Step]:
         by_model = self.config.alignment.aligner == "model"
         if not by_model:
-            yield from self._link_steps()
-        state_steps = list(self._state_steps())
+            yield from self.link_steps()
+        state_steps = list(self.state_steps())
         yield from state_steps
         if by_model:
-            yield from self._link_steps()
-        yield from self._dictionary_steps()
+            yield from self.link_steps()
+        yield from self.dictionary_steps()
         made = [step for states in state_steps for step in self._concepts_and_metrics(states)]
         for stage in ("trees", "concepts", "metrics", "labels"):
             yield from (step for step in made if step.stage == stage)
@@ -82,26 +80,32 @@ class _Maker:
         if labelled:
             tables = [self.study.labels(name) for name in LABEL_TABLES]
             outputs = (*tables, *(path.with_suffix(".csv") for path in tables))
-            yield self._gather("labels", labelled, gather_labels, outputs, stage="label tables")
-        moved = list(self._movement_steps(made))
+            yield self.gather("labels", labelled, gather_labels, outputs, stage="label tables")
+        moved = list(self._movement_steps())
         yield from moved
         if moved:
             tables = [self.study.movement(name) for name in MOVEMENT_TABLES if name != "flows"]
             outputs = (*tables, *(path.with_suffix(".csv") for path in tables))
-            parts = [str(path.relative_to(self.study.root)) for step in moved for path in step.outputs]
+            written = tuple(path for step in moved for path in step.outputs)
+            parts = [str(path.relative_to(self.study.root)) for path in written]
             key = digest([VERSION, [step.key for step in moved]])
-            yield Step("movement", key, gather_movement, {"parts": parts}, outputs, "movement tables")
+            yield Step(
+                "movement", key, gather_movement, {"parts": parts}, outputs, "movement tables", reads=written
+            )
         companions = list(self._companion_steps())
         yield from companions
         measured = [step for step in made if step.stage == "metrics"]
         outputs = (self.study.results, self.study.results_csv)
-        results = self._gather("results", measured, gather_results, outputs, stage="results")
+        results = self.gather("results", measured, gather_results, outputs, stage="results")
         yield results
         bases = {model.name: model.base for model in self.config.models if model.base}
         if bases and self.config.metrics.n_bootstrap:
             key = digest([VERSION, "differences", results.key, bases])
             outputs = (self.study.differences, self.study.differences.with_suffix(".csv"))
-            yield Step("differences", key, write_differences, {"bases": bases}, outputs, "differences")
+            files = tuple(step.outputs[0] for step in (*measured, *companions[:-1]))
+            arguments = {"bases": bases}
+            yield Step("differences", key, write_differences, arguments, outputs, "differences", reads=files)
+        measured_tables = (self.study.results, *([self.study.companions] if companions else []))
         if self.scores_key:
             facts = [results.key, companions[-1].key if companions else None, self.scores_key]
             outputs = (
@@ -116,6 +120,7 @@ class _Maker:
                 arguments={"companions": bool(companions)},
                 outputs=outputs,
                 stage="transfer",
+                reads=measured_tables,
             )
         if companions:
             yield Step(
@@ -125,104 +130,8 @@ class _Maker:
                 arguments={},
                 outputs=(self.study.correlations,),
                 stage="correlations",
+                reads=measured_tables,
             )
-
-    # -- parts of the plan ------------------------------------------------------------------------
-
-    def _link_steps(self) -> Iterator[Step]:
-        section = self.config.alignment
-        aligner = section.aligner
-        needed = self.config.selection.calign.by == "pairs" or self.config.selection.colap.by == "pairs"
-        for source, target in self.pairs:
-            given = {f"{source}-{target}", f"{target}-{source}"} <= set(section.dictionaries)
-            if given and not needed:
-                continue
-            file = section.links.get(f"{source}-{target}")
-            options = {} if file else self.given.aligner_options
-            by_model = aligner == "model" and not file
-            facts = {
-                "file": file_digest(Path(file)) if file else None,
-                "aligner": aligner,
-                "symmetrise": section.symmetrise,
-                "options": options,
-                "states": self.given.states_keys[options["model"], options["stack"]] if by_model else None,
-                "corpus": self.corpus.digest,
-            }
-            key = digest([VERSION, "links", source, target, facts])
-            self.link_keys[source, target] = key
-            path = self.study.links(aligner, source, target)
-            yield Step(
-                name=self.study.step_of(path),
-                key=key,
-                call=work.link_words,
-                arguments={
-                    "source": source,
-                    "target": target,
-                    "aligner": aligner,
-                    "symmetrise": section.symmetrise,
-                    "options": options,
-                    "file": file,
-                },
-                outputs=(path,),
-                stage="word links",
-            )
-
-    def _dictionary_steps(self) -> Iterator[Step]:
-        section, alignment = self.config.dictionary, self.config.alignment
-        for left, right in self.pairs:
-            for source, target in ((left, right), (right, left)):
-                file = alignment.dictionaries.get(f"{source}-{target}")
-                origin = file_digest(Path(file)) if file else self.link_keys[left, right]
-                key = digest([VERSION, "dictionary", source, target, origin, section.model_dump()])
-                self.dictionary_keys[source, target] = key
-                path = self.study.dictionary(source, target)
-                yield Step(
-                    name=self.study.step_of(path),
-                    key=key,
-                    call=work.count_dictionary,
-                    arguments={
-                        "source": source,
-                        "target": target,
-                        "aligner": alignment.aligner,
-                        "backward": source != left,
-                        "top": section.top,
-                        "min_count": section.min_count,
-                        "file": file,
-                    },
-                    outputs=(path,),
-                    stage="dictionaries",
-                )
-
-    def _state_steps(self) -> Iterator[Step]:
-        run = self.config.run
-        for model in self.config.models:
-            n_rows = self.corpus.words.height + self.corpus.sentences.height * len(model.sentences)
-            for stack, layers, width in self.given.stacks[model.name]:
-                yield Step(
-                    name=self.study.states_step(model.name, stack),
-                    key=self.given.states_keys[model.name, stack],
-                    call=work.extract_states,
-                    arguments={
-                        "model": model.model_dump(),
-                        "stack": stack,
-                        "batch_tokens": run.batch_tokens,
-                        "device": run.device,
-                    },
-                    outputs=(self.study.states(model.name, stack),),
-                    stage="states",
-                    alone=True,
-                    size=n_rows * width * len(layers) * (2 if model.dtype == "float16" else 4),
-                )
-
-    def _spaces(self) -> list[tuple[tuple[str, ...], SelectionRule]]:
-        rules = self.config.selection
-        paired = [
-            language for language in self.given.languages if any(language in pair for pair in self.pairs)
-        ]
-        alone = [((language,), rules.calign) for language in paired]
-        joint = [(pair, rules.colap) for pair in self.pairs]
-        group = tuple(self.given.languages)
-        return alone + joint + ([(group, rules.colap)] if group not in self.pairs else [])
 
     def _concepts_and_metrics(self, states: Step) -> Iterator[Step]:
         model = next(m for m in self.config.models if m.name == states.arguments["model"]["name"])
@@ -230,90 +139,47 @@ class _Maker:
         layers = next(layers for name, layers, _ in self.given.stacks[model.name] if name == stack)
         for seed in self.config.discovery.seeds:
             for layer in layers:
-                keys: dict[int, list[str]] = {k: [] for k in self.given.n_concepts}
-                for space, rule in self._spaces():
+                keys: dict[int, dict[str, str]] = {k: {} for k in self.given.n_concepts}
+                for space, rule in self.spaces():
                     place = {"model": model.name, "stack": stack, "layer": layer, "languages": list(space)}
-                    for step in self._concept_steps(place, rule, states_key=states.key, seed=seed):
+                    for step in self.concept_steps(place, rule, states_key=states.key, seed=seed):
                         yield step
                         if step.stage == "concepts":
-                            keys[step.arguments["n_concepts"]].append(step.key)
+                            keys[step.arguments["n_concepts"]]["+".join(space)] = step.key
                 for k in self.given.n_concepts:
                     self.concept_keys[model.name, stack, seed, layer, k] = keys[k]
                     place = {"model": model.name, "stack": stack, "method": self.config.discovery.method}
                     place |= {"n_concepts": k, "seed": seed, "layer": layer}
-                    yield self._metric_step(keys[k], model, place)
+                    yield from self._metric_steps(keys[k], model, place)
                     if self.config.labels is not None:
                         yield self._label_step(self.config.labels, keys[k], place)
 
-    def _concept_steps(
-        self, place: dict[str, Any], rule: SelectionRule, *, states_key: str, seed: int
-    ) -> Iterator[Step]:
-        """One tree and its cuts, or a clustering for every number of concepts."""
-        section, space = self.config.discovery, tuple(place["languages"])
-        inside = [p for p in self.pairs if set(p) <= set(space)]
-        linked = inside or [p for p in self.pairs if set(space) <= set(p)]  # of one language: its pairs
-        by_pairs = rule.by == "pairs"
-        facts = {
-            "states": states_key,
-            "layer": place["layer"],
-            "space": space,
-            "rule": rule.model_dump(),
-            "links": [self.link_keys[p] for p in linked] if by_pairs else None,
-            "method": section.method,
-            "seed": seed,
-            "options": section.options,
-        }
-        common = {"method": section.method, "seed": seed}
-        where = {**common, "layer": place["layer"], "space": "+".join(space)}
-        discovery = {
-            **place,
-            **common,
-            "selection": rule.model_dump_json(),
-            "aligner": self.config.alignment.aligner,
-            "pairs": linked if by_pairs else [],
-            "options": section.options,
-        }
-        paths = {
-            k: self.study.concepts(place["model"], place["stack"], n_concepts=k, **where)
-            for k in self.given.n_concepts
-        }
-        cost = float(len(space))
-        if not METHODS[section.method].has_tree:
-            for k, path in paths.items():
-                key = digest([VERSION, "concepts", facts, k])
-                arguments = discovery | {"n_concepts": k}
-                yield self._step(path, key, work.discover_concepts, arguments, stage="concepts", cost=cost)
-            return
-        tree = self.study.tree(place["model"], place["stack"], **where)
-        tree_key = digest([VERSION, "tree", facts])
-        arguments = discovery | {"n_concepts": max(self.given.n_concepts)}
-        yield self._step(tree, tree_key, work.discover_concepts, arguments, stage="trees", cost=cost)
-        for k, path in paths.items():
-            key = digest([VERSION, "concepts", tree_key, k])
-            arguments = place | common | {"n_concepts": k}
-            yield self._step(path, key, work.cut_concepts, arguments, stage="concepts")
-
-    def _movement_steps(self, made: Sequence[Step]) -> Iterator[Step]:
+    def _movement_steps(self) -> Iterator[Step]:
         """From the base model's concepts and from those of the layer before, for every set of metrics."""
         metrics = self.config.metrics.model_dump()
-        spaces = [list(space) for space, _ in self._spaces()]
-        for step in made:
-            if step.stage != "metrics":
-                continue
-            names = ("model", "base", "stack", "method", "n_concepts", "seed", "layer")
-            place = {name: step.arguments[name] for name in names}
-            model, base, stack, _, k, seed, layer = place.values()
+        spaces = [list(space) for space, _ in self.spaces()]
+        bases = {model.name: model.base or "" for model in self.config.models}
+        for model, stack, seed, layer, k in self.concept_keys:
+            base = bases[model]
+            place = {"model": model, "base": base, "stack": stack, "method": self.config.discovery.method}
+            place |= {"n_concepts": k, "seed": seed, "layer": layer}
             layers = [x[3] for x in self.concept_keys if x[:3] == (model, stack, seed) and x[4] == k]
             earlier = max((x for x in layers if x < layer), default=None)
-            keys = [self.concept_keys[model, stack, seed, layer, k]]
+            sides = [(model, stack, seed, layer, k)]
             if base and (base, stack, seed, layer, k) in self.concept_keys:
-                keys.append(self.concept_keys[base, stack, seed, layer, k])
+                sides.append((base, stack, seed, layer, k))
             else:
                 place["base"] = ""
             if earlier is not None:
-                keys.append(self.concept_keys[model, stack, seed, earlier, k])
-            if len(keys) == 1:  # nothing to compare with
+                sides.append((model, stack, seed, earlier, k))
+            if len(sides) == 1:  # nothing to compare with
                 continue
+            keys = [list(self.concept_keys[side].values()) for side in sides]
+            files = [
+                self._concepts_file({**place, "model": side[0], "layer": side[3]}, space)
+                for side in sides
+                for space in self.concept_keys[side]
+            ]
             arguments = {**place, "earlier": earlier, "spaces": spaces, "metrics": metrics}
             outputs = tuple(
                 self.study.movement_of(model, stack, _run(place), layer, name) for name in MOVEMENT_TABLES
@@ -325,9 +191,11 @@ class _Maker:
                 arguments=arguments,
                 outputs=outputs,
                 stage="movement",
+                reads=tuple(files),
             )
 
     def _companion_steps(self) -> Iterator[Step]:
+        """A step a layer and pair, and at the end the table of all."""
         config, section = self.config, self.config.companions
         if not section.measures:
             return
@@ -344,47 +212,30 @@ class _Maker:
                     "n_bootstrap": config.metrics.n_bootstrap,
                     "seed": config.metrics.seed,
                     "facts": facts,
-                    "pairs": self.pairs,
+                    "aligner": config.alignment.aligner,
                 }
-                links = [self.link_keys.get(pair) for pair in self.pairs]
-                for layer in layers:
+                for layer, pair in product(layers, self.pairs):
                     place = {"model": model.name, "base": model.base or "", "stack": stack, "layer": layer}
+                    place |= {"pair": list(pair)}
+                    links = self.link_keys.get(pair)
                     content = [self.given.states_keys[model.name, stack], links, place, settings]
                     key = digest([VERSION, "companions", content])
-                    arguments = {**place, **settings, "aligner": config.alignment.aligner}
-                    path = self.study.companions_of(model.name, stack, layer)
-                    made.append(self._step(path, key, measure_companions, arguments, stage="companions"))
+                    path = self.study.companions_of(model.name, stack, layer, "-".join(pair))
+                    reads = self.layer_files(model.name, stack, layer, sentences=model.sentences)
+                    if links:
+                        reads = (*reads, self.study.links(config.alignment.aligner, *pair))
+                    arguments = place | settings
+                    made.append(
+                        self.step(path, key, measure_companions, arguments, stage="companions", reads=reads)
+                    )
         yield from made
         outputs = (self.study.companions, self.study.companions_csv)
-        yield self._gather("companions", made, gather_companions, outputs, stage="companion table")
+        yield self.gather("companions", made, gather_companions, outputs, stage="companion table")
 
-    def _gather(
-        self,
-        name: str,
-        steps: Sequence[Step],
-        call: Callable[..., dict[str, Any]],
-        outputs: tuple[Path, ...],
-        *,
-        stage: str,
-    ) -> Step:
-        """Return the step that joins what others have written; `call` is given their first files."""
-        key = digest([VERSION, [step.key for step in steps]])
-        parts = [str(step.outputs[0].relative_to(self.study.root)) for step in steps]
-        return Step(name, key, call, {"parts": parts}, outputs, stage)
-
-    def _step(
-        self,
-        path: Path,
-        key: str,
-        call: Callable[..., dict[str, Any]],
-        arguments: dict[str, Any],
-        *,
-        stage: str,
-        cost: float = 1.0,
-    ) -> Step:
-        return Step(self.study.step_of(path), key, call, arguments, (path,), stage, cost=cost)
-
-    def _metric_step(self, concept_keys: list[str], model: ModelSection, place: dict[str, Any]) -> Step:
+    def _metric_steps(
+        self, concept_keys: dict[str, str], model: ModelSection, place: dict[str, Any]
+    ) -> Iterator[Step]:
+        """Make a step for every pair, and one for the whole group, at one layer of one clustering."""
         config = self.config
         facts = {
             "version": isogloss.__version__,
@@ -396,23 +247,41 @@ class _Maker:
             "pooling": model.pooling,
             "corpus": self.corpus.digest,
         }
-        metrics = config.metrics.model_dump()
-        dictionaries = [self.dictionary_keys[p] for p in sorted(self.dictionary_keys)]
-        base = model.base or ""
-        path = self.study.metrics(model.name, place["stack"], _run(place), place["layer"])
-        key = digest([VERSION, "metrics", concept_keys, dictionaries, metrics, facts, base])
-        settings = {
-            "languages": self.given.languages,
-            "pairs": self.pairs,
-            "metrics": metrics,
-            "facts": facts,
-        }
-        return self._step(path, key, work.measure_layer, {**place, "base": base, **settings}, stage="metrics")
+        settings = {"metrics": config.metrics.model_dump(), "facts": facts, "base": model.base or ""}
+        states = self.layer_files(model.name, place["stack"], place["layer"])
+        alone = list(dict.fromkeys(language for pair in self.pairs for language in pair))
+        matched = alone if "frequency_matched" in config.metrics.variants else []
 
-    def _label_step(self, section: LabelsSection, concept_keys: list[str], place: dict[str, Any]) -> Step:
+        def step(of: str, spaces: Sequence[str], call: Any, files: Sequence[Path], **arguments: Any) -> Step:
+            path = self.study.metrics(model.name, place["stack"], _run(place), place["layer"], of)
+            both = permutations(arguments.get("pair", ()), 2)
+            dictionaries = [self.dictionary_keys[s, t] for s, t in both]
+            used = [concept_keys[space] for space in spaces]
+            key = digest([VERSION, "metrics", used, dictionaries, settings, place, arguments])
+            reads = (*(self._concepts_file(place, space) for space in spaces), *files)
+            return self.step(path, key, call, place | arguments | settings, stage="metrics", reads=reads)
+
+        for pair in self.pairs:
+            spaces = list(dict.fromkeys([*pair, "+".join(pair), *matched]))
+            files = [self.study.dictionary(s, t) for s, t in permutations(pair)]
+            arguments = {"pair": list(pair), "matched": matched}
+            yield step("-".join(pair), spaces, measure_pair, (*states, *files), **arguments)
+        group = "+".join(self.given.languages)
+        yield step(group, [group], measure_group, (), languages=self.given.languages)
+
+    def _concepts_file(self, place: dict[str, Any], space: str) -> Path:
+        names = ("method", "n_concepts", "seed", "layer")
+        where = {name: place[name] for name in names}
+        return self.study.concepts(place["model"], place["stack"], space=space, **where)
+
+    def _label_step(
+        self, section: LabelsSection, concept_keys: dict[str, str], place: dict[str, Any]
+    ) -> Step:
         settings = {"pairs": self.pairs, "metrics": self.config.metrics.model_dump(), **section.model_dump()}
         dictionaries = [self.dictionary_keys[p] for p in sorted(self.dictionary_keys)]
-        content = [self.corpus.file_digest, concept_keys, dictionaries, settings]  # tags are further columns
+        keys = list(concept_keys.values())
+        content = [self.corpus.file_digest, keys, dictionaries, settings]  # tags are further columns
+        files = [self._concepts_file(place, space) for space in concept_keys]
         folder = self.study.labels_of(place["model"], place["stack"], _run(place), place["layer"])
         return Step(
             name=self.study.step_of(folder),
@@ -421,6 +290,7 @@ class _Maker:
             arguments=place | settings,
             outputs=tuple(folder / f"{name}.parquet" for name in LABEL_TABLES),
             stage="labels",
+            reads=(*files, *(self.study.dictionary(*pair) for pair in sorted(self.dictionary_keys))),
         )
 
 

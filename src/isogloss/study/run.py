@@ -9,12 +9,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 import isogloss
-from isogloss.config import StudyConfig, read_config
-from isogloss.errors import InputError
+from isogloss.config import RunSection, StudyConfig, read_config
+from isogloss.errors import InputError, UsageError
 from isogloss.extraction import write_corpus
 from isogloss.results import Results
 from isogloss.store import Study, digest, file_digest, lock_holder, locked, make_folder, read_json, write_json
+from isogloss.study.cluster import need_dask, slurm_script
+from isogloss.study.distributed import execute_on_workers
 from isogloss.study.estimate import check_space, with_seconds
 from isogloss.study.graph import Step, execute
 from isogloss.study.inputs import read_corpus
@@ -27,7 +31,12 @@ _PACKAGES = ("isogloss", "torch", "transformers", "numpy", "scipy", "scikit-lear
 
 
 def run_study(
-    study: str | Path | StudyConfig, *, out: str | Path | None = None, workers: int | None = None
+    study: str | Path | StudyConfig,
+    *,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    storage: str | None = None,
 ) -> Results:
     """Run a study, or go on with one that was interrupted; what is already done is not done again.
 
@@ -42,6 +51,10 @@ def run_study(
     workers : int, optional
         Processes for discovery and metrics; default: ``run.workers`` of the study, or the number of cores.  No result
         depends on it.
+    scheduler : str, optional
+        ``"local"``, or on Dask ``"processes"``, ``"slurm"`` or the address of a scheduler; default: ``run.scheduler``.
+    storage : str, optional
+        URL through which workers exchange files where they share no file system; default: ``run.storage``.
 
     Returns
     -------
@@ -56,6 +69,9 @@ def run_study(
         If another process is working in the folder.
     """
     config = study if isinstance(study, StudyConfig) else read_config(study)
+    config = with_run(config, workers=workers, scheduler=scheduler, storage=storage)
+    if config.run.scheduler != "local":
+        need_dask()
     root = Path(out or config.name).resolve()
     corpus = read_corpus(config.corpus)
     planned = "planned" if config.tasks else ""
@@ -72,12 +88,34 @@ def run_study(
         config.write(folder.config)
         write_corpus(plan.corpus, folder)
         write_json(folder.plan, [[s.name, s.key, s.stage, s.size] for s in plan.steps])
-        ran = execute(folder, plan.steps, workers=workers or config.run.workers)
+        if config.run.scheduler == "local":
+            ran = execute(folder, plan.steps, workers=config.run.workers)
+        else:
+            ran = execute_on_workers(folder, plan, config.run)
         write_json(folder.manifest, manifest(folder, plan))
     log.info("%d steps ran, %d were done before", len(ran), len(plan.steps) - len(ran))
     for warning in plan.warnings:
         log.warning(warning)
     return Results.read(folder.results)
+
+
+def with_run(config: StudyConfig, **given: Any) -> StudyConfig:
+    """Return a study with other settings of its section ``run``, where they are given.
+
+    Raises
+    ------
+    UsageError
+        If they do not fit.
+    """
+    settings = {
+        **config.run.model_dump(),
+        **{name: value for name, value in given.items() if value is not None},
+    }
+    try:
+        run = RunSection.model_validate(settings)
+    except ValidationError as error:
+        raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+    return config.model_copy(update={"run": run})
 
 
 def manifest(folder: Study, plan: Plan) -> dict[str, Any]:
@@ -132,6 +170,18 @@ def preview(study: str | Path, *, out: str | Path | None = None) -> list[dict[st
     plan = make_plan(whole, read_corpus(config.corpus), root, scores=planned)
     check_space(plan, root)
     return tuning_stages(config, root) + _stages(Study(root), with_seconds(plan, root).steps)[0]
+
+
+def job_script(study: str | Path, *, scheduler: str | None = None) -> str:
+    """Return the script of a job where a study runs on SLURM, else nothing.
+
+    Raises
+    ------
+    UsageError, IsoglossError
+        If the scheduler is unknown, or what it needs is not installed.
+    """
+    run = with_run(read_config(study), scheduler=scheduler).run
+    return slurm_script(run.slurm) if run.scheduler == "slurm" else ""
 
 
 def study_status(root: str | Path, *, verify: bool = False) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Exact Ward linkage in O(n d) memory: `linkage`, usable without the rest of isogloss."""
+"""Ward linkage in O(n d) memory, exact or on a sample: `linkage`, usable without the rest of isogloss."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.compiled import compiled
-from isogloss.discovery.rows import Floats, Longs, centred, n_threads, neighbourly, survey
+from isogloss.discovery.rows import Floats, Longs, Survey, centred, n_threads, neighbourly, survey
 from isogloss.discovery.ward.forest import Forest, Ints, merge_rounds, plant
+from isogloss.discovery.ward.sampled import attach, cell_means, check_sample, draw
 from isogloss.discovery.ward.scan import Scanner
 from isogloss.progress import progress
 
@@ -24,11 +25,13 @@ _AT_LEAST = 64
 def linkage(
     X: npt.ArrayLike,
     *,
+    sample: int | None = None,
+    seed: int = 0,
     device: str | None = None,
     threads: int | None = None,
     block: tuple[int, int] | None = None,
 ) -> Floats:
-    """Return the Ward tree of the rows of X, exact as scipy's, in O(n d) memory.
+    """Return the Ward tree of the rows of X, exact as scipy's, in O(n d) memory; or one that begins with a sample.
 
     Ward linkage is reducible: no third cluster is nearer to a merged pair than it was to the nearer of the two
     (Bruynooghe 1978).  So all pairs that are each other's nearest neighbours may be merged at once, and sorting the
@@ -36,10 +39,18 @@ def linkage(
     size: two are apart by ``|A||B| / (|A| + |B|) * ||cA - cB||^2`` (Ward 1963).  Candidates for nearest neighbours come
     from float32 matrix products with a rigorous error bound; float64 distances decide between them.
 
+    With `sample` so many distinct rows are drawn, and every other row is merged, at height 0, with the sampled row that
+    is nearest to it.  Ward linkage goes on from these cells, with their true means and sizes: above them heights are
+    Ward's, and no cut parts a cell.
+
     Parameters
     ----------
     X : array_like
         (n, d) real numbers; read some rows at a time, so that a memory-mapped float16 file is never copied whole.
+    sample : int, optional
+        Rows to begin with; where no more are distinct, the tree is the exact one.  Default: all.
+    seed : int
+        Of the draw; without `sample` there is none.
     device : str, optional
         A torch device for the products, e.g. ``"cuda"``; default: the CPU, by numpy.
     threads : int, optional
@@ -57,14 +68,16 @@ def linkage(
     Raises
     ------
     UsageError
-        If X is not a table of real numbers.
+        If X is not a table of real numbers, or `sample` no number of rows.
     InputError
         If a value is NaN or infinite; its row is named.
 
     Notes
     -----
     Memory: 8 n d bytes for centroids, about 350 n for the rest, and 4 bytes a product of every thread's block.  Time:
-    0.6 to 0.9 times the multiplications of one n x n product on real states, somewhat more without structure.
+    0.6 to 0.9 times the multiplications of one n x n product on real states, somewhat more without structure.  With
+    `sample` = s, s takes the place of n in both, and s x n products on the CPU say who is nearest; of all n rows only
+    some numbers each are kept.
 
     Examples
     --------
@@ -73,16 +86,36 @@ def linkage(
     >>> linkage(np.array([[0.0], [1.0], [5.0]]))[:, 2].round(3).tolist()
     [1.0, 5.196]
     """
-    data = np.asanyarray(X)
+    check_sample(sample, 1)
+    data: Any = X if hasattr(X, "dtype") and hasattr(X, "shape") else np.asanyarray(X)
     known = survey(data)
     n = len(data)
+    slots, owners, centroids = _beginnings(data, known, sample, seed=seed, threads=n_threads(threads))
     merges, heights = np.empty((n - 1, 2), np.int64), np.zeros(n - 1)
-    distinct = neighbourly(data, np.flatnonzero(known.first == np.arange(n)), known)
-    nodes, weights, n_merges = _merge_copies(known.first, distinct, merges)
-    forest = plant(centred(data, distinct, known), weights, distinct, nodes, N_CANDIDATES)
+    nodes, weights, n_merges = _merge_owned(owners, slots, merges)
+    forest = plant(centroids, weights, slots, nodes, N_CANDIDATES)
     with _scanner(forest, device, n_threads(threads), block) as scan:
         _grow(forest, scan, merges, heights, n_merges)
     return _as_scipy(merges, heights, known.exponent)
+
+
+def check(n_concepts: int, *, sample: object = None, **_: object) -> None:
+    """Refuse values of options that no tree, or none with so many concepts, can be grown with."""
+    check_sample(sample, n_concepts)
+
+
+def _beginnings(
+    data: Any, known: Survey, sample: int | None, *, seed: int, threads: int
+) -> tuple[Longs, Longs, Floats]:
+    """Return the rows that clusters begin with, the one of them that owns each row, and the clusters' centroids."""
+    distinct = np.flatnonzero(known.first == np.arange(len(known.first)))
+    if sample is None or sample >= len(distinct):
+        slots = neighbourly(data, distinct, known)
+        return slots, known.first, centred(data, slots, known)
+    chosen = draw(distinct, sample, seed=seed)
+    owners = attach(data, chosen, known, threads=threads)
+    slots = neighbourly(data, chosen, known)
+    return slots, owners, cell_means(data, owners, slots, known)
 
 
 def _scanner(forest: Forest, device: str | None, threads: int, block: tuple[int, int] | None) -> Scanner:
@@ -118,16 +151,16 @@ def _unknown(forest: Forest, active: Ints) -> Ints:
     return np.sort(unknown[order[:n_wanted]])
 
 
-def _merge_copies(first: Longs, distinct: Longs, merges: Longs) -> tuple[Longs, Floats, int]:
-    """Merge equal rows at height 0; return node and weight of every distinct row, and the number of merges."""
-    n = len(first)
+def _merge_owned(owners: Longs, slots: Longs, merges: Longs) -> tuple[Longs, Floats, int]:
+    """Merge every row with its owner at height 0; return node and weight of every owner, and the number of merges."""
+    n = len(owners)
     nodes = np.arange(n)
     n_merges = 0
-    for row in np.flatnonzero(first != np.arange(n)).tolist():
-        merges[n_merges] = nodes[first[row]], row
-        nodes[first[row]] = n + n_merges
+    for row in np.flatnonzero(owners != np.arange(n)).tolist():
+        merges[n_merges] = nodes[owners[row]], row
+        nodes[owners[row]] = n + n_merges
         n_merges += 1
-    return nodes[distinct], np.bincount(first, minlength=n)[distinct].astype(np.float64), n_merges
+    return nodes[slots], np.bincount(owners, minlength=n)[slots].astype(np.float64), n_merges
 
 
 def _as_scipy(merges: Longs, heights: Floats, exponent: int) -> Floats:

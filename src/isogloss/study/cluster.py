@@ -1,0 +1,182 @@
+"""Where steps run when not in this process: workers of a Dask scheduler, on this machine, at an address, on SLURM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from isogloss.config import RunSection, SlurmSection
+from isogloss.errors import IsoglossError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+log = logging.getLogger(__name__)
+
+GPU, MEMORY = "GPU", "MEMORY"  # what workers declare, and steps ask for
+_WAIT = 600.0  # seconds for a scheduler that is gone to come back
+
+
+def need_dask() -> None:
+    """Refuse to go on without Dask, naming the extra."""
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        raise IsoglossError(
+            "This scheduler needs Dask. Install it: pip install 'isogloss[dask]', or use scheduler: local."
+        ) from None
+
+
+@contextmanager
+def connected(run: RunSection) -> Iterator[Client]:
+    """Yield a client of the scheduler that a study names; workers that were started for it end with the block.
+
+    Raises
+    ------
+    IsoglossError
+        If Dask is not installed, or no scheduler answers at the address.
+    """
+    need_dask()
+    from distributed import Client
+
+    if run.scheduler not in ("processes", "slurm"):
+        with _reach(run.scheduler) as client:
+            yield client
+        return
+    n_workers = run.workers or (os.cpu_count() or 1)
+    if run.scheduler == "slurm":
+        cluster = slurm_cluster(run.slurm)
+        cluster.scale(jobs=run.workers or 1)
+        with cluster, Client(cluster) as client:
+            yield client
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="isogloss-workers-") as scratch,
+        _processes(n_workers, scratch) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def _reach(address: str) -> Client:
+    from distributed import Client
+
+    try:
+        return Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise IsoglossError(
+            f"No Dask scheduler answers at {address} ({type(error).__name__}). Start one with `dask scheduler` and "
+            "workers with `dask worker ADDRESS --nthreads 1`, or use scheduler: processes."
+        ) from None
+
+
+def reach_again(address: str) -> Client:
+    """Wait for a scheduler that is gone to come back, for ten minutes at most."""
+    import time
+
+    until = time.monotonic() + _WAIT
+    while True:
+        try:
+            return _reach(address)
+        except IsoglossError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(2)
+
+
+def _processes(n: int, scratch: str) -> Any:
+    """Return a cluster of worker processes on this machine; the first ones have its GPUs, one each."""
+    from dask.utils import parse_bytes
+    from distributed import Nanny, Scheduler, SpecCluster
+    from distributed.system import MEMORY_LIMIT
+
+    share = int(parse_bytes(MEMORY_LIMIT)) // n
+    threads = str(max(1, (os.cpu_count() or 1) // n))
+    gpus = _gpus()
+    workers = {}
+    for i in range(n):
+        has_gpu = i < gpus
+        env = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+        if gpus:
+            env["CUDA_VISIBLE_DEVICES"] = str(i) if has_gpu else ""
+        options = {
+            "nthreads": 1,
+            "memory_limit": 0,  # of maps of files, which count as memory here and are none
+            "resources": {MEMORY: share, **({GPU: 1} if has_gpu else {})},
+            "env": env,
+            "local_directory": scratch,
+            "host": "127.0.0.1",
+        }
+        workers[i] = {"cls": Nanny, "options": options}
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"host": "127.0.0.1", "port": 0, "dashboard": True, "dashboard_address": "127.0.0.1:0"},
+    }
+    try:
+        return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.ERROR)
+    except RuntimeError as error:
+        raise IsoglossError(
+            f"Worker processes did not start: {error} In a script of your own, run_study must stand under "
+            "`if __name__ == '__main__':`, since every process imports the script."
+        ) from None
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+# -- SLURM ----------------------------------------------------------------------------------------
+
+
+def slurm_cluster(section: SlurmSection) -> Any:
+    """Return the cluster of a ``slurm`` section, no job of it started yet.
+
+    A job is one worker with one thread for steps, so that steps do not share its memory; what a step multiplies in
+    parallel uses all its cores.
+
+    Raises
+    ------
+    IsoglossError
+        If dask-jobqueue is not installed.
+    """
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError:
+        raise IsoglossError(
+            "scheduler: slurm needs dask-jobqueue. Install it: pip install 'isogloss[dask]'"
+        ) from None
+    from dask.utils import parse_bytes
+
+    resources = f"{MEMORY}={parse_bytes(section.memory)}" + (f",{GPU}=1" if section.gpus else "")
+    names = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    directives = [f"--gpus={section.gpus}"] if section.gpus else []
+    return SLURMCluster(
+        cores=1,
+        processes=1,
+        memory=section.memory,
+        job_cpu=section.cpus,
+        walltime=section.walltime,
+        queue=section.partition,
+        account=section.account,
+        job_name="isogloss",
+        interface=section.interface,
+        local_directory=section.scratch,
+        log_directory=section.logs,
+        job_extra_directives=[*directives, *section.directives],
+        job_script_prologue=[*section.prologue, *(f"export {name}={section.cpus}" for name in names)],
+        worker_extra_args=["--resources", resources, "--lifetime-stagger", "2m"],
+        scheduler_options={"dashboard_address": ":0"},
+    )
+
+
+def slurm_script(section: SlurmSection) -> str:
+    """Return the job script that starts one worker, as `sbatch` would be given it."""
+    need_dask()
+    with slurm_cluster(section) as cluster:
+        return str(cluster.job_script())
