@@ -20,7 +20,8 @@ def spread(function: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
     Function and items must be picklable, and no result may depend on where or beside what an item is worked on: under
     `spreading` they may go to other processes or machines.
     """
-    return _current.get()(function, items)
+    items = list(items)
+    return _current.get()(function, items) if len(items) > 1 else map(function, items)
 
 
 @contextmanager

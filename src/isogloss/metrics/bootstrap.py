@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 Interval = Literal["bca", "percentile"]
 METHODS: tuple[Interval, ...] = ("bca", "percentile")
 
+_BATCH = 500  # resamples that are scored together
 GROUPS = 20  # of sentences left out one after the other: for the acceleration of BCa, and the jackknife
 
 
@@ -76,6 +77,10 @@ class Resamples:
         place = self._places(sentences)
         shape = (n_rows, len(self.sentences))
         return sp.csr_array((np.ones(len(place), dtype=np.float32), (np.asarray(rows), place)), shape=shape)
+
+    def batches(self) -> list[npt.NDArray[np.float32]]:
+        """Return `weights`, at most 500 rows at a time, for scores that are drawn in parts."""
+        return [self.weights[i : i + _BATCH] for i in range(0, len(self.weights), _BATCH)]
 
     def of_rows(self, sentences: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Return (n + 20, rows): how often every row is drawn, from the sentence (rows,) that each belongs to.

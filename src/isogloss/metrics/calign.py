@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +30,7 @@ from isogloss.metrics.matching import (
     weighted_best_matches,
 )
 from isogloss.results import Alignment, Figure, mean_interval, wilson
+from isogloss.spread import spread
 
 log = logging.getLogger(__name__)
 
@@ -140,8 +142,8 @@ def calign(
         chance = [_shuffled(source, target, dictionary, size_rule, generator) for _ in range(n_permutations)]
     drawn = None
     if resamples is not None:
-        weights = type_weights(source, S, resamples)
-        drawn = weighted_best_matches(S, D, T, size_rule, weights)[:, eligible]
+        draw = partial(_drawn, type_counts(source, S, resamples), S, D, T, size_rule)
+        drawn = np.concatenate(list(spread(draw, resamples.batches())))[:, eligible]
     coverage = coverage_of(S, D)
     facts: dict[str, Any] = {"coverage": coverage, "method": interval}
     figures = tuple(
@@ -263,8 +265,25 @@ def _moved(labels: npt.NDArray[np.int32], generator: np.random.Generator) -> npt
     return moved
 
 
-def type_weights(source: Concepts, S: sp.csr_array, resamples: Resamples) -> npt.NDArray[np.float32]:
-    """Return (S.nnz, n): of every type in every concept, tokens drawn over tokens there."""
+def _drawn(  # noqa: PLR0917
+    counts: sp.csr_array,
+    S: sp.csr_array,
+    D: sp.csr_array,
+    T: sp.csr_array,
+    rule: SizeRule,
+    weights: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]:
+    """Return (n, K_s) best matches under (n, m) weights of sentences."""
+    return weighted_best_matches(S, D, T, rule, drawn_types(counts, weights))
+
+
+def drawn_types(counts: sp.csr_array, weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return (S.nnz, n): of every type in every concept, tokens drawn over tokens there; see `type_counts`."""
+    return np.asarray((counts @ weights.T) / counts.sum(axis=1)[:, None], dtype=np.float32)
+
+
+def type_counts(source: Concepts, S: sp.csr_array, resamples: Resamples) -> sp.csr_array:
+    """Return (S.nnz, m) float32: how many tokens every type in every concept has in every sentence."""
     tokens = source.table()
     words = tokens["word"].unique().sort()
     index = pl.DataFrame({"word": words, "i": np.arange(len(words), dtype=np.int64)})
@@ -274,9 +293,7 @@ def type_weights(source: Concepts, S: sp.csr_array, resamples: Resamples) -> npt
     keys = coo.coords[0].astype(np.int64) * source.n_concepts + coo.coords[1]
     order = np.argsort(keys)  # entries of S, in the order of its data, by key
     place = order[np.searchsorted(keys[order], entry)]
-    counts = resamples.table(place, tokens["sentence"], len(keys))
-    sizes = np.bincount(place, minlength=len(keys)).astype(np.float32)
-    return np.asarray(resamples.of(counts) / sizes[:, None], dtype=np.float32)
+    return resamples.table(place, tokens["sentence"], len(keys))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
-from isogloss.metrics.calign import check_thetas, matrices, type_weights
+from isogloss.metrics.calign import check_thetas, drawn_types, matrices, type_counts
 from isogloss.metrics.matching import (
     Int,
     SizeRule,
@@ -23,6 +24,7 @@ from isogloss.metrics.matching import (
     weighted_matches,
 )
 from isogloss.results import Figure, wilson
+from isogloss.spread import spread
 
 
 def one_to_one(
@@ -80,10 +82,25 @@ def one_to_one(
         p = float((1 + sum(x >= score - 1e-12 for x in scores)) / (1 + len(scores)))
     low, high, draws = *wilson(matched, n), None
     if resamples is not None:
-        drawn = weighted_matches(S, D, T, rule, type_weights(source, S, resamples))
-        draws = np.array([_drawn_share(one, rule.eligible(sizes[0]), theta) for one in drawn], np.float32)
+        draw = partial(_draws, type_counts(source, S, resamples), S, D, T, rule, theta)
+        draws = np.concatenate(list(spread(draw, resamples.batches())))
         low, high = share_interval(score, draws, method=interval)
     return Figure(theta, score, chance, sd, p, low, high, n, coverage, draws)
+
+
+def _draws(  # noqa: PLR0917
+    counts: sp.csr_array,
+    S: sp.csr_array,
+    D: sp.csr_array,
+    T: sp.csr_array,
+    rule: SizeRule,
+    theta: float,
+    weights: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]:
+    """Return (n,): the share of aligned concepts under (n, m) weights of sentences."""
+    eligible = rule.eligible(S.sum(axis=0).astype(np.int32))
+    drawn = weighted_matches(S, D, T, rule, drawn_types(counts, weights))
+    return np.array([_drawn_share(one, eligible, theta) for one in drawn], np.float32)
 
 
 def _drawn_share(match: npt.NDArray[np.float32], eligible: npt.NDArray[np.bool_], theta: float) -> float:
