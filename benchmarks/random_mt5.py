@@ -59,6 +59,11 @@ def main() -> None:
     )
     with torch.no_grad():  # mT5's own scale, 1, begins at a loss of over 100 where embeddings are tied
         model.get_input_embeddings().weight.mul_(given.width**-0.5)
+        # mT5 makes queries eight times smaller than keys, for they are not divided by the root of their width; begun so,
+        # a small model looks nowhere for thousands of steps.  The product's scale is kept, and shared by both.
+        for name, weight in model.named_parameters():
+            if name.endswith((".q.weight", ".k.weight")):
+                weight.normal_(std=(given.width * 64**0.5) ** -0.5)
     model.save_pretrained(given.out)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters: {given.out}")
 

@@ -52,6 +52,10 @@ def run(
     plan: Annotated[
         bool, typer.Option("--plan", help="Print steps, what is done, sizes, times, job script; do nothing.")
     ] = False,
+    graph: Annotated[
+        Path | None,
+        typer.Option(help="With --plan: draw the graph of steps to this file (.svg, .pdf, .png)."),
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -61,7 +65,15 @@ def run(
 
         stages, script = preview(study, out=out), job_script(study, scheduler=scheduler)
         facts = {"stages": stages, **({"job_script": script} if script else {})}
-        tell(as_json, facts, _stage_lines(stages) + (["", *script.splitlines()] if script else []))
+        lines = _stage_lines(stages) + (["", *script.splitlines()] if script else [])
+        if graph is not None:
+            from isogloss.plots import graph_chart, write_chart
+            from isogloss.study import planned_graph
+
+            chart = graph_chart(*planned_graph(study, out=out, scheduler=scheduler))
+            written = write_chart(chart, graph.with_suffix(""), formats=[graph.suffix.lstrip(".")])
+            lines.append(f"Graph: {written[0]}")
+        tell(as_json, facts, lines)
     else:
         given = {"workers": workers, "scheduler": scheduler, "storage": storage}
         tell(as_json, *_run(study, out=out, **given))

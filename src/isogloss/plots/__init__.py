@@ -4,6 +4,7 @@ from isogloss.plots.charts import language_curves, layer_curves
 from isogloss.plots.companions import companion_panels
 from isogloss.plots.concepts import concept_map, depth_curves
 from isogloss.plots.files import FORMATS, VEGA_LITE, WIDTHS, save_charts, width_of, write_chart
+from isogloss.plots.graph import graph_chart
 from isogloss.plots.labels import label_panels, shared_panels
 from isogloss.plots.look import theme
 from isogloss.plots.maps import language_map, language_map_words, language_order, pair_heatmap
@@ -45,6 +46,7 @@ __all__ = [
     "depth_curves",
     "difference_chart",
     "fate_chart",
+    "graph_chart",
     "label_panels",
     "language_curves",
     "language_map",

@@ -6,7 +6,7 @@ from isogloss.study.labels import label_study
 from isogloss.study.opened import FinishedStudy, Run, open_study
 from isogloss.study.plan import Plan, make_plan
 from isogloss.study.robustness import robustness
-from isogloss.study.run import job_script, preview, run_study, study_status
+from isogloss.study.run import job_script, planned_graph, preview, run_study, study_status
 from isogloss.study.tuning import finetune_study
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "label_study",
     "make_plan",
     "open_study",
+    "planned_graph",
     "preview",
     "rank_correlations",
     "robustness",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from isogloss.config import RunSection, SlurmSection
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GPU, MEMORY = "GPU", "MEMORY"  # what workers declare, and steps ask for
-_WAIT = 600.0  # seconds for a scheduler that is gone to come back
+PATIENCE = 600.0  # seconds for a scheduler that is gone to come back
+_ANSWER = 5.0  # seconds for a scheduler to answer
 
 
 def need_dask() -> None:
@@ -32,8 +34,10 @@ def need_dask() -> None:
 
 
 @contextmanager
-def connected(run: RunSection) -> Iterator[Client]:
+def connected(run: RunSection, *, wait: float = 0.0) -> Iterator[Client]:
     """Yield a client of the scheduler that a study names; workers that were started for it end with the block.
+
+    A scheduler at an address is waited for, for so many seconds.
 
     Raises
     ------
@@ -44,8 +48,14 @@ def connected(run: RunSection) -> Iterator[Client]:
     from distributed import Client
 
     if run.scheduler not in ("processes", "slurm"):
-        with _reach(run.scheduler) as client:
+        client = _reach(run.scheduler, wait)
+        try:
             yield client
+        finally:
+            with suppress(
+                OSError, TimeoutError
+            ):  # where the scheduler is gone there is nobody to take leave of
+                client.close(timeout=_ANSWER)
         return
     n_workers = run.workers or (os.cpu_count() or 1)
     if run.scheduler == "slurm":
@@ -62,30 +72,20 @@ def connected(run: RunSection) -> Iterator[Client]:
         yield client
 
 
-def _reach(address: str) -> Client:
+def _reach(address: str, wait: float) -> Client:
     from distributed import Client
 
-    try:
-        return Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise IsoglossError(
-            f"No Dask scheduler answers at {address} ({type(error).__name__}). Start one with `dask scheduler` and "
-            "workers with `dask worker ADDRESS --nthreads 1`, or use scheduler: processes."
-        ) from None
-
-
-def reach_again(address: str) -> Client:
-    """Wait for a scheduler that is gone to come back, for ten minutes at most."""
-    import time
-
-    until = time.monotonic() + _WAIT
+    until = time.monotonic() + wait
     while True:
         try:
-            return _reach(address)
-        except IsoglossError:
+            return Client(address, timeout=_ANSWER)
+        except (OSError, ValueError) as error:
             if time.monotonic() > until:
-                raise
-            time.sleep(2)
+                raise IsoglossError(
+                    f"No Dask scheduler answers at {address} ({type(error).__name__}). Start one with "
+                    "`dask scheduler` and workers with `dask worker ADDRESS --nthreads 1`, or use scheduler: processes."
+                ) from None
+            time.sleep(1)
 
 
 def _processes(n: int, scratch: str) -> Any:

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss.config import RunSection
-from isogloss.errors import InputError, IsoglossError
+from isogloss.errors import IsoglossError
 from isogloss.extraction import forget_shards
 from isogloss.progress import progress, set_quiet
 from isogloss.spread import spreading
 from isogloss.store import Remote, Study, digest
-from isogloss.study.cluster import GPU, MEMORY, connected, reach_again
+from isogloss.study.cluster import GPU, MEMORY, PATIENCE, connected
 from isogloss.study.estimate import with_memory
 from isogloss.study.graph import Step, edges, end_with, run_step
 from isogloss.study.plan import Plan
-from isogloss.study.shards import in_shards
+from isogloss.study.shards import sharded
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 log = logging.getLogger(__name__)
 
-_ROUNDS = 5  # in which what was lost is made again
+_ROUNDS = 5  # in a row that may bring nothing
 _CORPUS = "corpus"  # the step of the corpus's tables
 
 
@@ -41,33 +43,13 @@ def execute_on_workers(study: Study, plan: Plan, run: RunSection) -> list[str]:
     IsoglossError
         If the scheduler cannot be reached, workers do not see the files, or workers die of a step again and again.
     """
-    steps = _steps(plan, study)
+    steps = sharded(with_memory(plan), study)
     remote = Remote(run.storage) if run.storage else None
     if remote is not None:
         remote.send(study, _CORPUS)
         if study.task_scores.is_file():
             remote.put(study, study.task_scores)
-    ran: list[str] = []
-    with connected(run) as client:
-        for _ in range(_ROUNDS):
-            todo = _todo(steps, study, remote)
-            if not todo:
-                break
-            ran += [step.name for step in todo if step.name not in ran]
-            _look(client, study, plan, remote)
-            try:
-                whole = _submit(client, study, steps, todo, run)
-            except _SchedulerLostError as lost:
-                if run.scheduler in ("processes", "slurm"):
-                    raise IsoglossError(f"The scheduler ended ({lost}). Run again to go on.") from None
-                log.warning("the scheduler at %s is gone; waiting for it to come back", run.scheduler)
-                client = reach_again(run.scheduler)  # noqa: PLW2901
-                continue
-            if whole:
-                break
-            log.warning("files of finished steps were lost; the steps run again")
-        else:
-            raise IsoglossError("Files of finished steps were lost again and again. Is the disk sound?")
+    ran = _in_rounds(study, plan, steps, run, remote)
     for step in plan.steps:
         if step.alone:
             name, stack = step.arguments["model"]["name"], step.arguments["stack"]
@@ -79,21 +61,32 @@ def execute_on_workers(study: Study, plan: Plan, run: RunSection) -> list[str]:
     return [name for name in ran if name in {step.name for step in plan.steps}]
 
 
-def _steps(plan: Plan, study: Study) -> list[Step]:
-    """Return the steps of a plan, those of states in shards."""
-    layers: dict[tuple[str, str], set[int]] = {}
-    for step in plan.steps:
-        if "layer" in step.arguments and "stack" in step.arguments:
-            place = step.arguments["model"], step.arguments["stack"]
-            layers.setdefault(place, set()).add(step.arguments["layer"])
-    found: list[Step] = []
-    for step in with_memory(plan).steps:
-        if step.alone:
-            place = step.arguments["model"]["name"], step.arguments["stack"]
-            found += in_shards(step, plan.corpus, study, tuple(sorted(layers[place])))
-        else:
-            found.append(step)
-    return found
+def _in_rounds(
+    study: Study, plan: Plan, steps: Sequence[Step], run: RunSection, remote: Remote | None
+) -> list[str]:
+    """Run what is not done until all is; return the names of the steps that ran.  Where all is done nothing starts."""
+    ran: dict[str, None] = {}
+    fewest, in_vain, wait = len(steps) + 1, 0, 0.0
+    while todo := _todo(steps, study, remote):
+        in_vain = 0 if len(todo) < fewest else in_vain + 1
+        fewest = min(fewest, len(todo))
+        if in_vain == _ROUNDS:
+            raise IsoglossError(
+                "The scheduler or files of finished steps were lost again and again. Are the scheduler's memory and "
+                "the disk sound? Run again to go on."
+            )
+        ran |= dict.fromkeys(step.name for step in todo)
+        try:
+            with connected(run, wait=wait) as client:
+                _look(client, study, plan, remote)
+                if not _submit(client, study, steps, todo, run):
+                    log.warning("files of finished steps were lost; the steps run again")
+        except _SchedulerLostError as lost:
+            if run.scheduler in ("processes", "slurm"):
+                raise IsoglossError(f"The scheduler ended ({lost}). Run again to go on.") from None
+            log.warning("the scheduler at %s is gone (%s); waiting for it to come back", run.scheduler, lost)
+            wait = PATIENCE
+    return list(ran)
 
 
 def _todo(steps: Sequence[Step], study: Study, remote: Remote | None) -> list[Step]:
@@ -115,6 +108,17 @@ class _SchedulerLostError(Exception):
     """The scheduler does not answer any more."""
 
 
+@contextmanager
+def _noticing_loss() -> Iterator[None]:
+    """Tell what a client raises when its scheduler does not answer from errors of steps."""
+    from distributed.client import ClosedClientError
+
+    try:
+        yield
+    except (OSError, TimeoutError, CancelledError, ClosedClientError) as error:
+        raise _SchedulerLostError(type(error).__name__) from None
+
+
 def _look(client: Client, study: Study, plan: Plan, remote: Remote | None) -> None:
     """Check that the workers that are there see the study folder, or else the storage, and the models' folders."""
     needed = [Path(model.path) for model in plan.config.models if Path(model.path).is_dir()]
@@ -122,8 +126,14 @@ def _look(client: Client, study: Study, plan: Plan, remote: Remote | None) -> No
     needed += [Path(x) for x in plan.config.alignment.dictionaries.values()]
     if remote is None:
         needed.append(study.tokens)
-    client.wait_for_workers(1)
-    for worker, missing in client.run(_missing, [str(path) for path in needed]).items():
+    with _noticing_loss():
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            log.info("waiting for the first worker")
+        client.wait_for_workers(1)
+        seen = client.run(
+            _missing, [str(path) for path in needed], on_error="ignore"
+        )  # one that dies: another
+    for worker, missing in seen.items():
         if missing:
             raise IsoglossError(
                 f"The worker {worker} does not see {missing[0]}. Put it on a file system that all machines share"
@@ -143,52 +153,59 @@ def _submit(
     client: Client, study: Study, steps: Sequence[Step], todo: Sequence[Step], run: RunSection
 ) -> bool:
     """Run steps as tasks; return whether all is done, or something that was there before has to be made again."""
-    from distributed import as_completed
-
-    ask = _resources(client, todo)
     sources = edges(steps)
-    parent = os.getpid() if run.scheduler == "processes" else None
     futures: dict[str, Future] = {}
-    before: dict[str, list[str]] = {}
-    for place, step in enumerate(todo):
-        before[step.name] = [name for name in sources[step.name] if name in futures]
-        futures[step.name] = client.submit(
-            _work,
-            step,
-            str(study.root),
-            run.storage,
-            sources[step.name],
-            parent,
-            [futures[name] for name in before[step.name]],
-            key=f"{step.stage.replace(' ', '_')}-{digest([step.name, step.key, os.urandom(8).hex()])}",
-            resources=ask(step),
-            priority=-place,
-            pure=False,
-        )
-    names = {future.key: name for name, future in futures.items()}
-    costs = {step.name: step.cost for step in todo}
+    with _noticing_loss():
+        ask = _resources(client, todo)
+        parent = os.getpid() if run.scheduler == "processes" else None
+        for place, step in enumerate(todo):
+            before = [futures[name] for name in sources[step.name] if name in futures]
+            futures[step.name] = client.submit(
+                _work,
+                step,
+                str(study.root),
+                run.storage,
+                sources[step.name],
+                parent,
+                before,
+                key=f"{step.stage.replace(' ', '_')}-{digest([step.name, step.key, os.urandom(8).hex()])}",
+                resources=ask(step),
+                priority=-place,
+                pure=False,
+            )
     title = f"{len(todo)} steps, dashboard {client.dashboard_link}"
     log.info("%s", title)
-    lost = False
-    with progress(title, sum(costs.values())) as advance:
-        try:
-            for future in as_completed(list(futures.values())):
-                name = names[future.key]
-                if future.status == "finished":
-                    advance(costs[name])
-                elif future.status == "error":
-                    if any(futures[one].status == "error" for one in before[name]):
-                        continue  # not its own error
-                    _judge(future.exception(), name, sources[name], steps, study, run)
-                    lost = True
+    whole = True
+    try:
+        with progress(title, sum(step.cost for step in todo)) as advance:
+            for step, error in _finished(todo, futures, sources):
+                if error is None:
+                    advance(step.cost)
                 else:
-                    raise _SchedulerLostError(future.status)
-        except (OSError, RuntimeError, TimeoutError) as error:
-            raise _SchedulerLostError(type(error).__name__) from None
-        finally:
-            if client.status == "running":
-                client.cancel([f for f in futures.values() if not f.done()], force=True)
-    return not lost
+                    _judge(error, step.name, sources[step.name], steps, study, run)
+                    whole = False
+    finally:
+        if client.status == "running":
+            with suppress(_SchedulerLostError), _noticing_loss():
+                client.cancel([future for future in futures.values() if not future.done()], force=True)
+    return whole
+
+
+def _finished(
+    todo: Sequence[Step], futures: Mapping[str, Future], sources: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[Step, BaseException | None]]:
+    """Yield steps as they end, those that failed with their error, but none that failed with one it waited for."""
+    from distributed import as_completed
+
+    ended = {futures[step.name].key: step for step in todo}
+    for future in as_completed(list(futures.values())):
+        step = ended[future.key]
+        if future.status == "finished":
+            yield step, None
+        elif future.status != "error":  # so end all tasks when the connection breaks
+            raise _SchedulerLostError(f"tasks were {future.status}")
+        elif all(futures[name].status != "error" for name in sources[step.name] if name in futures):
+            yield step, future.exception()
 
 
 def _judge(  # noqa: PLR0917
@@ -207,11 +224,10 @@ def _judge(  # noqa: PLR0917
             f"Workers died again and again in the step {name}, most likely for want of memory. Give workers more of "
             "it (fewer workers on a machine), or make the step smaller (max_count, fewer layers, sample)."
         ) from None
-    if isinstance(error, InputError):
-        known = Remote(run.storage) if run.storage else study
-        if not all(known.is_done(step.name, step.key) for step in steps if step.name in sources):
-            log.warning("%s: %s", name, error)
-            return
+    known = Remote(run.storage) if run.storage else study
+    if not all(known.is_done(step.name, step.key) for step in steps if step.name in sources):
+        log.warning("%s: %s", name, error)
+        return
     raise error if error is not None else IsoglossError(f"The step {name} failed.")
 
 

@@ -84,6 +84,31 @@ def edges(steps: Sequence[Step]) -> dict[str, list[str]]:
     return found
 
 
+def stage_graph(steps: Sequence[Step]) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """Return the stages of some steps (``stage, steps, depth``; depth 0 waits for nothing) and which wait for which.
+
+    Of two ways from one stage to another only the longer is among the links.
+    """
+    before = edges(steps)
+    stage_of = {step.name: step.stage for step in steps}
+    waits: dict[str, set[str]] = {step.stage: set() for step in steps}
+    for name, others in before.items():
+        waits[stage_of[name]] |= {stage_of[other] for other in others} - {stage_of[name]}
+    depth: dict[str, int] = {}
+    reach: dict[str, set[str]] = {}
+    for stage, earlier in waits.items():  # steps stand in an order in which they can run
+        depth[stage] = 1 + max((depth[x] for x in earlier), default=-1)
+        reach[stage] = set().union(*(reach[x] | {x} for x in earlier))
+    sizes = {stage: sum(step.stage == stage for step in steps) for stage in waits}
+    links = [
+        (x, stage)
+        for stage in waits
+        for x in sorted(waits[stage])
+        if not any(x in reach[y] for y in waits[stage] if y != x)
+    ]
+    return [{"stage": x, "steps": sizes[x], "depth": depth[x]} for x in waits], links
+
+
 def run_step(root: Path, step: Step) -> None:
     """Run one step in this process and write its marker, unless it writes that itself."""
     study = Study(root)

@@ -20,9 +20,10 @@ from isogloss.store import Study, digest, file_digest, lock_holder, locked, make
 from isogloss.study.cluster import need_dask, slurm_script
 from isogloss.study.distributed import execute_on_workers
 from isogloss.study.estimate import check_space, with_seconds
-from isogloss.study.graph import Step, execute
+from isogloss.study.graph import Step, execute, stage_graph
 from isogloss.study.inputs import read_corpus
 from isogloss.study.plan import Plan, make_plan
+from isogloss.study.shards import sharded
 from isogloss.study.tuning import fine_tune, tuning_stages, with_tuned
 
 log = logging.getLogger(__name__)
@@ -170,6 +171,24 @@ def preview(study: str | Path, *, out: str | Path | None = None) -> list[dict[st
     plan = make_plan(whole, read_corpus(config.corpus), root, scores=planned)
     check_space(plan, root)
     return tuning_stages(config, root) + _stages(Study(root), with_seconds(plan, root).steps)[0]
+
+
+def planned_graph(
+    study: str | Path, *, out: str | Path | None = None, scheduler: str | None = None
+) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """Return the stages of a study and which reads from which, as `stage_graph` does; on Dask with states in shards.
+
+    Raises
+    ------
+    UsageError, InputError
+        As `run_study`.
+    """
+    config = with_run(read_config(study), scheduler=scheduler)
+    root = Path(out or config.name).resolve()
+    whole, planned = with_tuned(config, root, stand_in=True), "planned" if config.tasks else ""
+    plan = make_plan(whole, read_corpus(config.corpus), root, scores=planned)
+    local = config.run.scheduler == "local"
+    return stage_graph(plan.steps if local else sharded(plan, Study(root)))
 
 
 def job_script(study: str | Path, *, scheduler: str | None = None) -> str:

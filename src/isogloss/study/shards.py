@@ -7,6 +7,24 @@ from isogloss.extraction import shard_files, shards_of
 from isogloss.store import Study, digest, state_files
 from isogloss.study import steps as work
 from isogloss.study.graph import Step
+from isogloss.study.plan import Plan
+
+
+def sharded(plan: Plan, study: Study) -> list[Step]:
+    """Return the steps of a plan, those of states in shards."""
+    layers: dict[tuple[str, str], set[int]] = {}
+    for step in plan.steps:
+        if "layer" in step.arguments and "stack" in step.arguments:
+            place = step.arguments["model"], step.arguments["stack"]
+            layers.setdefault(place, set()).add(step.arguments["layer"])
+    found: list[Step] = []
+    for step in plan.steps:
+        if step.alone:
+            place = step.arguments["model"]["name"], step.arguments["stack"]
+            found += in_shards(step, plan.corpus, study, tuple(sorted(layers[place])))
+        else:
+            found.append(step)
+    return found
 
 
 def in_shards(step: Step, corpus: Corpus, study: Study, layers: tuple[int, ...]) -> list[Step]:
@@ -22,7 +40,7 @@ def in_shards(step: Step, corpus: Corpus, study: Study, layers: tuple[int, ...])
             call=work.extract_shard_of_states,
             arguments={**step.arguments, "shard": [shard.window, shard.part, shard.n_parts]},
             outputs=tuple(shard_files(study.shard(name, stack, shard.name), layers, kinds)),
-            stage="states",
+            stage="shards of states",
             size=step.size // len(shards),
             seconds=step.seconds / len(shards),
             cost=step.cost / len(shards),
