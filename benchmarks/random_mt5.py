@@ -59,7 +59,7 @@ def main() -> None:
     )
     with torch.no_grad():  # mT5's own scale, 1, begins at a loss of over 100 where embeddings are tied
         model.get_input_embeddings().weight.mul_(given.width**-0.5)
-        # mT5 makes queries eight times smaller than keys, for they are not divided by the root of their width; begun so,
+        # mT5 makes queries eight times smaller than keys, for it does not divide products by eight; begun so,
         # a small model looks nowhere for thousands of steps.  The product's scale is kept, and shared by both.
         for name, weight in model.named_parameters():
             if name.endswith((".q.weight", ".k.weight")):

@@ -1,0 +1,342 @@
+"""Studies on Dask: workers of this machine, of an address, of SLURM, with and without a common file system."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import isogloss as ig
+from cluster import (
+    Machines,
+    assert_same,
+    content,
+    free_port,
+    machines_in,
+    markers,
+    reference_study,  # noqa: F401  fixture
+    write_study,
+)
+from isogloss.config import RunSection, SlurmSection, read_config
+from isogloss.errors import IsoglossError, UsageError
+from isogloss.store import Remote, Study
+from isogloss.study import cluster, distributed, run_study, study_status
+from isogloss.study.graph import Step, edges, run_step
+from isogloss.study.inputs import read_corpus
+from isogloss.study.plan import make_plan
+from isogloss.study.shards import sharded
+
+pytest.importorskip("distributed")
+
+Reference = tuple[Path, Path]
+
+
+@dataclass
+class Store:
+    """A local object store."""
+
+    env: dict[str, str]
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of all objects of a study."""
+        from fsspec.core import url_to_fs
+
+        files, base = url_to_fs("s3://bucket", use_listings_cache=False)
+        return sorted(str(name).removeprefix(f"{base}/{prefix}/") for name in files.find(f"{base}/{prefix}"))
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    server = pytest.importorskip("moto.server")
+    pytest.importorskip("s3fs")
+    port = free_port()
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    env = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    env["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+    running.start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in env.items():
+            patch.setenv(name, value)
+        from fsspec.core import url_to_fs
+
+        files, _ = url_to_fs("s3://bucket", use_listings_cache=False)
+        files.mkdir("bucket")
+        yield Store(env)
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory, store: Store) -> Iterator[Machines]:
+    """A scheduler and two workers for all tests that kill none of them; they know the object store."""
+    with machines_in(tmp_path_factory.mktemp("machines"), **store.env) as found:
+        yield found
+
+
+# -- where steps run changes nothing ------------------------------------------------------------------
+
+
+def steps_of(study: Path, out: Path) -> list[Step]:
+    config = read_config(study)
+    plan = make_plan(config, read_corpus(config.corpus), out)
+    return sharded(plan, Study(out))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_processes_write_the_same_files(reference: Reference, tmp_path: Path, workers: int) -> None:
+    study, expected = reference
+    assert sum("shard-" in step.name for step in steps_of(study, tmp_path)) > 1
+    table = run_study(study, out=tmp_path, scheduler="processes", workers=workers).table
+    assert_same(tmp_path, expected)
+    assert table.height == ig.Results.read(expected / "results.parquet").table.height
+    assert not list(tmp_path.rglob("*.shards"))
+    assert not list(tmp_path.rglob("*.tmp"))
+    status = study_status(tmp_path)
+    assert status["missing"] == []
+    assert all(stage["done"] == stage["steps"] for stage in status["stages"])
+
+
+def test_where_all_is_done_no_worker_starts(reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, out = reference
+
+    def never(*_: object) -> None:
+        raise AssertionError("workers were started")
+
+    monkeypatch.setattr(cluster, "_processes", never)
+    before = markers(out)
+    run_study(study, out=out, scheduler="processes", workers=2)
+    assert {name: at for name, at in markers(out).items() if name not in ("plan", "corpus")} == {
+        name: at for name, at in before.items() if name not in ("plan", "corpus")
+    }
+
+
+@pytest.mark.slow
+def test_workers_at_an_address_write_the_same_files(
+    reference: Reference, machines: Machines, tmp_path: Path
+) -> None:
+    study, expected = reference
+    run_study(study, out=tmp_path, scheduler=machines.address)
+    assert_same(tmp_path, expected)
+
+
+@pytest.mark.slow
+def test_files_behind_a_url(
+    reference: Reference, machines: Machines, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, expected = reference
+    where = {"scheduler": machines.address, "storage": "s3://bucket/study"}
+    run_study(study, out=tmp_path / "one", **where)
+    assert_same(tmp_path / "one", expected, without=("states/",))
+    assert not (tmp_path / "one/states").exists()
+    kept = store.names("study")
+    assert not [name for name in kept if "shard" in name]
+    assert "states/starter/encoder/layer_04.npy" in kept
+    before = markers(tmp_path / "one")
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("workers were asked for")
+
+    monkeypatch.setattr(distributed, "connected", never)
+    run_study(study, out=tmp_path / "one", **where)
+    run_study(study, out=tmp_path / "other", **where)  # a folder that is new only brings
+    assert_same(tmp_path / "other", expected, without=("states/",))
+    assert set(markers(tmp_path / "one")) == set(before)
+    assert store.names("study") == kept
+
+
+# -- the order of steps -------------------------------------------------------------------------------
+
+
+def latest_first(steps: list[Step]) -> Iterator[Step]:
+    """Yield steps in an order that their edges allow and that a plan would never take: the last one that may run."""
+    waits, done = edges(steps), set[str]()
+    while len(done) < len(steps):
+        step = next(s for s in reversed(steps) if s.name not in done and done.issuperset(waits[s.name]))
+        done.add(step.name)
+        yield step
+
+
+def needed_first(steps: list[Step]) -> Iterator[Step]:
+    """Yield every step as soon as its own edges allow, before anything else that comes before it in the plan."""
+    waits, by_name, done = edges(steps), {step.name: step for step in steps}, set[str]()
+
+    def up_to(step: Step) -> Iterator[Step]:
+        if step.name not in done:
+            done.add(step.name)
+            for name in waits[step.name]:
+                yield from up_to(by_name[name])
+            yield step
+
+    for step in reversed(steps):
+        yield from up_to(step)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [latest_first, needed_first])
+def test_edges_of_a_plan_are_all_that_steps_wait_for(
+    reference: Reference, tmp_path: Path, order: Any
+) -> None:
+    study, expected = reference
+    config = read_config(study)
+    plan = make_plan(config, read_corpus(config.corpus), tmp_path)
+    folder = Study(tmp_path)
+    from isogloss.extraction import forget_shards, write_corpus
+
+    write_corpus(plan.corpus, folder)
+    for step in order(sharded(plan, folder)):
+        run_step(tmp_path, step)
+        assert folder.is_done(step.name, step.key)
+    forget_shards(folder, name="starter", stack="encoder")
+    assert content(tmp_path) == content(expected)
+
+
+# -- errors -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_an_error_of_a_step_is_the_same_line_as_in_a_local_run(machines: Machines, tmp_path: Path) -> None:
+    study = write_study(tmp_path / "input", discovery={"n_concepts": 9000})
+    said = []
+    for number, where in enumerate(({"workers": 1}, {"scheduler": machines.address})):
+        with pytest.raises(IsoglossError) as caught:
+            run_study(study, out=tmp_path / str(number), **where)
+        said.append((type(caught.value), str(caught.value)))
+    assert said[0] == said[1]
+    assert not (tmp_path / "1/results.parquet").exists()
+    assert Study(tmp_path / "1").lock.exists()
+
+
+def test_nobody_at_an_address(reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_ANSWER", 0.5)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with pytest.raises(IsoglossError, match=rf"No Dask scheduler answers at {address} .*`dask scheduler"):
+        run_study(reference[0], out=tmp_path, scheduler=address)
+    with pytest.raises(IsoglossError, match="No Dask scheduler answers at what://"):
+        run_study(reference[0], out=tmp_path, scheduler="what://there:1")
+
+
+def test_settings_that_do_not_fit(reference: Reference, tmp_path: Path) -> None:
+    study = reference[0]
+    with pytest.raises(UsageError, match=r"unknown scheduler 'proceses'. Did you mean 'processes'"):
+        run_study(study, out=tmp_path, scheduler="proceses")
+    with pytest.raises(UsageError, match="storage is for workers of Dask"):
+        run_study(study, out=tmp_path, storage="s3://bucket/study")
+    with pytest.raises(IsoglossError, match=r"The storage what://x cannot be used: .*what"):
+        run_study(study, out=tmp_path, scheduler="processes", storage="what://x")
+    assert not (tmp_path / "states").exists()
+
+
+def test_without_dask_the_extra_is_named(
+    reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(IsoglossError, match=r"needs Dask.*isogloss\[dask\]"):
+        run_study(reference[0], out=tmp_path / "out", scheduler="processes")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    with pytest.raises(IsoglossError, match=r"dask-jobqueue.*isogloss\[dask\]"):
+        cluster.slurm_cluster(SlurmSection())
+
+
+class Seen:
+    """A client whose only worker sees nothing."""
+
+    def scheduler_info(self, **_: object) -> dict[str, Any]:
+        return {"workers": {}}
+
+    def wait_for_workers(self, n: int) -> None:
+        assert n == 1
+
+    def run(self, function: Any, paths: list[str], **_: object) -> dict[str, list[str]]:
+        assert function(["/no/such/file", str(Path(__file__))]) == ["/no/such/file"]
+        return {"tcp://far:1": paths[-1:]}
+
+
+def test_workers_that_do_not_see_the_files_are_refused(reference: Reference, tmp_path: Path) -> None:
+    config = read_config(reference[0])
+    plan = make_plan(config, read_corpus(config.corpus), tmp_path)
+    client: Any = Seen()
+    with pytest.raises(IsoglossError, match=r"tcp://far:1 does not see .*tokens\.parquet.*--storage URL"):
+        distributed._look(client, Study(tmp_path), plan, None)
+    with pytest.raises(IsoglossError, match=r"does not see .*model\. Put it on a file system") as caught:
+        distributed._look(client, Study(tmp_path), plan, Remote("memory://study"))
+    assert "--storage" not in str(caught.value)
+
+
+# -- SLURM --------------------------------------------------------------------------------------------
+
+SBATCH = """#!{python}
+import pathlib, subprocess, sys
+here = pathlib.Path(__file__).parent
+with (here / "log").open("ab") as log:
+    job = subprocess.Popen(["bash", sys.argv[-1]], stdout=log, stderr=log, start_new_session=True)
+with (here / "jobs").open("a") as jobs:
+    jobs.write(f"{{job.pid}}\\n")
+with (here / "scripts").open("a") as scripts:
+    scripts.write(pathlib.Path(sys.argv[-1]).read_text())
+print("Submitted batch job", job.pid)
+"""
+SCANCEL = """#!/bin/bash
+for job in "$@"; do kill -TERM -- -"$job" 2>/dev/null; done; true
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Commands of SLURM that run jobs as processes of this machine; all are gone after the test."""
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    for name, text in {"sbatch": SBATCH.format(python=sys.executable), "scancel": SCANCEL}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(Path(ig.__file__).parents[1]))
+    yield folder
+    jobs = (folder / "jobs").read_text().split() if (folder / "jobs").exists() else []
+    for job in jobs:
+        try:
+            os.killpg(int(job), 9)
+        except ProcessLookupError:
+            continue
+
+
+@pytest.mark.slow
+def test_jobs_of_slurm_write_the_same_files(reference: Reference, slurm: Path, tmp_path: Path) -> None:
+    pytest.importorskip("dask_jobqueue")
+    config = read_config(reference[0])
+    section = {"scheduler": "slurm", "workers": 1, "slurm": {"cpus": 1, "memory": "2 GB", "gpus": 0}}
+    config = config.model_copy(update={"run": RunSection.model_validate(section)})
+    run_study(config, out=tmp_path / "out")
+    assert_same(tmp_path / "out", reference[1])
+    assert len((slurm / "jobs").read_text().split()) == 1
+    assert "--resources MEMORY=2000000000" in (slurm / "scripts").read_text()
+
+
+def test_plan_prints_the_job_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("dask_jobqueue")
+    from isogloss.study import job_script
+
+    section = {"cpus": 3, "memory": "7 GB", "gpus": 1, "walltime": "01:30:00", "partition": "long"}
+    section |= {"account": "words", "prologue": ["module load python"], "directives": ["--exclusive"]}
+    study = write_study(tmp_path, run={"slurm": section})
+    assert job_script(study) == ""
+    script = job_script(study, scheduler="slurm")
+    lines = script.splitlines()
+    for wanted in ("--cpus-per-task=3", "-n 1", "--mem=7G", "-t 01:30:00", "-p long", "-A words", "--gpus=1"):
+        assert f"#SBATCH {wanted}" in lines, script
+    assert "#SBATCH --exclusive" in lines
+    assert lines.index("module load python") < lines.index("export OMP_NUM_THREADS=3")
+    assert "--resources MEMORY=7000000000,GPU=1" in lines[-1]
+    assert "--nthreads 1" in lines[-1]
+    from isogloss.study import preview
+
+    assert json.dumps(preview(study, out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    assert content(tmp_path / "out") == {}
