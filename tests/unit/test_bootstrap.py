@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import sys
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from isogloss.metrics.bootstrap import (
 from isogloss.metrics.colap import chance_deviation, chance_overlap, overlapping
 from isogloss.metrics.matching import SizeRule, best_matches, incidence, match_counts, weighted_best_matches
 from isogloss.metrics.planted import plant
+from isogloss.spread import spreading
 
 # -- resamples ------------------------------------------------------------------------------------
 
@@ -310,3 +312,28 @@ def test_p_values_of_differences_are_small_by_chance_as_often_as_they_say() -> N
         p.append(paired_difference(before.mean(), after.mean(), draws).p_value)
     assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.09
     assert min(p) < 0.02 and np.mean(p) == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("measure", [calign, one_to_one])
+def test_resamples_in_batches_elsewhere_give_the_same_draws(measure, monkeypatch):
+    truth = plant(0.5, n_concepts=12, n_types=120, n_sentences=60, seed=3)
+    resamples = Resamples.draw(truth.source.tokens["sentence"], 40, seed=0)
+    options = {"theta_align": 0.8, "min_types": 2, "n_permutations": 5, "resamples": resamples}
+    whole = measure(truth.source, truth.target, truth.dictionary, **options)
+    sent = []
+
+    def elsewhere(function, items):
+        found = {}
+        for i, item in reversed(list(enumerate(items))):  # in another order, by what travels alone
+            do, one = pickle.loads(pickle.dumps((function, item)))
+            found[i] = do(one)
+            sent.append(len(one))
+        return [found[i] for i in sorted(found)]
+
+    monkeypatch.setattr("isogloss.metrics.bootstrap._BATCH", 7)
+    with spreading(elsewhere):
+        parts = measure(truth.source, truth.target, truth.dictionary, **options)
+    one, two = (getattr(x, "soft", x) for x in (whole, parts))
+    assert sent == [4, *[7] * 8]
+    assert np.array_equal(one.draws, two.draws)
+    assert (one.ci_low, one.ci_high) == (two.ci_low, two.ci_high)
