@@ -268,7 +268,7 @@ def finish_states(
     revision: str | None = None,
     **settings: Any,
 ) -> None:
-    """Mark states as done whose shards have been joined, and forget the shards.
+    """Mark states as done whose shards have been joined.
 
     Parameters
     ----------

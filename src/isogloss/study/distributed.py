@@ -56,6 +56,7 @@ def execute_on_workers(study: Study, plan: Plan, run: RunSection) -> list[str]:
             if remote is not None:
                 remote.remove(study, study.shards(name, stack), study.marker(step.name).with_suffix(""))
             forget_shards(study, name=name, stack=stack)
+    study.sweep()  # what workers that were killed left behind
     if remote is not None:
         remote.bring(study.root, [step.name for step in plan.steps if not step.alone])
     return [name for name in ran if name in {step.name for step in plan.steps}]

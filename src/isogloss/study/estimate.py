@@ -93,8 +93,13 @@ class _Estimates:
         if self._speed is None:
             self._speed = models.operations_per_second(info, device="cpu", compute="float32")
         n = self._n(step)
-        times = n if step.stage == "trees" else step.arguments["n_concepts"] * _PASSES
-        return 2.0 * n * times * info.d / self._speed + _START / (os.cpu_count() or 1)
+        products = float(n * step.arguments["n_concepts"] * _PASSES)
+        if step.stage == "trees":
+            kept = min(n, step.arguments["options"].get("sample") or n)
+            products = kept * kept + (
+                n * kept if kept < n else 0
+            )  # a tree of the sample, and the rows beside it
+        return 2.0 * products * info.d / self._speed + _START / (os.cpu_count() or 1)
 
     def memory(self, step: Step) -> int:
         """Return bytes: of a model its weights twice (file and memory); of clustered states as in `linkage`."""
@@ -107,7 +112,13 @@ class _Estimates:
             return 0
         d = self._info(next(m for m in self._plan.config.models if m.name == step.arguments["model"])).d
         n = self._n(step)
-        return _BASE + n * d * 2 + (n * (8 * d + 350) if step.stage == "trees" else 0)
+        sample = step.arguments["options"].get("sample")
+        if step.arguments["method"] == "kmeans_parallel":
+            return _BASE + n * 12
+        if step.stage == "concepts":
+            return _BASE + n * d * 2
+        kept = min(n, sample or n)
+        return _BASE + (0 if sample else n * d * 2) + kept * 8 * d + n * 350
 
     def _n(self, step: Step) -> int:
         chosen = (step.arguments["selection"], *step.arguments["languages"])

@@ -100,7 +100,7 @@ class Inputs:
         }
         self.aligner_options = self._aligner_options()
         self.n_concepts = self._n_concepts()
-        check_options(config.discovery.method, config.discovery.options)
+        check_options(config.discovery.method, config.discovery.options, n_concepts=self.n_concepts[-1])
         self._check_files()
 
     def _stacks(self, model: ModelSection) -> list[tuple[str, tuple[int, ...], int]]:

@@ -63,7 +63,8 @@ def linkage(
     numpy.ndarray
         (n - 1, 4) float64: two nodes, height, size, as `scipy.cluster.hierarchy.linkage` with ``"ward"``; heights rise.
         The same bits come out for any device, number of threads and block, also where distances are tied: a cluster is
-        known by its smallest row, and of equally near neighbours the one with the smaller row is taken.
+        known by its smallest row (with `sample`, of the sampled ones), and of equally near neighbours the one with the
+        smaller row is taken.
 
     Raises
     ------
