@@ -147,6 +147,16 @@ def kill(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
     process.wait()
 
 
+def alive(process: int) -> bool:
+    """Tell whether a process runs; one that only waits for its parent to look does not."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{process}/stat")
+    return not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
 @contextmanager
 def machines_in(folder: Path, *, workers: int = 2, **env: str) -> Iterator[Machines]:
     """Yield a scheduler and workers that end with the block, whatever happens in it."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,18 @@ import pytest
 import isogloss as ig
 from cluster import (
     Machines,
+    alive,
     assert_same,
     content,
+    done_steps,
     free_port,
     machines_in,
     markers,
     reference_study,  # noqa: F401  fixture
+    wait_until,
     write_study,
 )
+from isogloss import cli
 from isogloss.config import RunSection, SlurmSection, read_config
 from isogloss.errors import IsoglossError, UsageError
 from isogloss.store import Remote, Study
@@ -243,6 +248,15 @@ def test_settings_that_do_not_fit(reference: Reference, tmp_path: Path) -> None:
     assert not (tmp_path / "states").exists()
 
 
+def test_a_storage_that_is_not_there(reference: Reference, store: Store, tmp_path: Path) -> None:
+    assert store.env
+    with pytest.raises(
+        IsoglossError, match=r"The storage s3://nobody/study cannot be used: .*bucket"
+    ) as caught:
+        run_study(reference[0], out=tmp_path, scheduler="processes", storage="s3://nobody/study")
+    assert "\n" not in str(caught.value)
+
+
 def test_without_dask_the_extra_is_named(
     reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +299,8 @@ def test_workers_that_do_not_see_the_files_are_refused(reference: Reference, tmp
 SBATCH = """#!{python}
 import pathlib, subprocess, sys
 here = pathlib.Path(__file__).parent
+if "--test-only" in sys.argv:
+    sys.exit()
 with (here / "log").open("ab") as log:
     job = subprocess.Popen(["bash", sys.argv[-1]], stdout=log, stderr=log, start_new_session=True)
 with (here / "jobs").open("a") as jobs:
@@ -318,18 +334,53 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_jobs_of_slurm_write_the_same_files(reference: Reference, slurm: Path, tmp_path: Path) -> None:
+def test_jobs_of_slurm_write_the_same_files(
+    reference: Reference, slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when a job ends in the middle: another is submitted in its place, and none is left at the end."""
     pytest.importorskip("dask_jobqueue")
+    import dask
+
     config = read_config(reference[0])
     section = {"scheduler": "slurm", "workers": 1, "slurm": {"cpus": 1, "memory": "2 GB", "gpus": 0}}
     config = config.model_copy(update={"run": RunSection.model_validate(section)})
-    run_study(config, out=tmp_path / "out")
+    monkeypatch.setattr(cluster, "_RENEWAL", 1.0)
+
+    def end_of_walltime() -> None:
+        wait_until(done_steps(tmp_path / "out", 7), "some steps")
+        os.killpg(int((slurm / "jobs").read_text()), 9)
+
+    ending = threading.Thread(target=end_of_walltime)
+    ending.start()
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}):
+        run_study(config, out=tmp_path / "out")
+    ending.join()
     assert_same(tmp_path / "out", reference[1])
-    assert len((slurm / "jobs").read_text().split()) == 1
+    jobs = (slurm / "jobs").read_text().split()
+    assert len(jobs) == 2
+    wait_until(lambda: not any(alive(int(job)) for job in jobs), "the end of the jobs", seconds=20)
     assert "--resources MEMORY=2000000000" in (slurm / "scripts").read_text()
 
 
-def test_plan_prints_the_job_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("refused", [True, False])
+def test_without_slurm_no_study_waits(
+    reference: Reference, slurm: Path, tmp_path: Path, refused: bool
+) -> None:
+    pytest.importorskip("dask_jobqueue")
+    text = "#!/bin/bash\necho 'sbatch: error: invalid partition: longer' >&2; exit 1\n"
+    (slurm / "sbatch").write_text(text if refused else "")
+    if not refused:
+        (slurm / "sbatch").unlink()
+    with pytest.raises(
+        IsoglossError, match=r"SLURM takes no job: .*(invalid partition: longer|sbatch)"
+    ) as caught:
+        run_study(reference[0], out=tmp_path / "out", scheduler="slurm", workers=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_plan_prints_the_job_script(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("dask_jobqueue")
     from isogloss.study import job_script
 
@@ -345,8 +396,11 @@ def test_plan_prints_the_job_script(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert lines.index("module load python") < lines.index("export OMP_NUM_THREADS=3")
     assert "--resources MEMORY=7000000000,GPU=1" in lines[-1]
     assert "--nthreads 1" in lines[-1]
-    from isogloss.study import preview
-
-    assert json.dumps(preview(study, out=tmp_path / "out"))
+    assert lines[-1].rindex("--memory-limit 0") > lines[-1].index("--memory-limit")
+    words = ["run", str(study), "--out", str(tmp_path / "out"), "--scheduler", "slurm", "--plan"]
+    monkeypatch.setattr(sys, "argv", ["isogloss", *words])
+    with suppress(SystemExit):
+        cli.main()
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in lines[:-1] if line not in printed] == []  # the last has the scheduler's port
     assert not (tmp_path / "out").exists()
-    assert content(tmp_path / "out") == {}

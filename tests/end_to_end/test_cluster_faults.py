@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 
 from cluster import (
     Machines,
+    alive,
     assert_same,
     done_steps,
     finish,
@@ -149,7 +149,7 @@ def test_a_client_that_is_killed_takes_its_workers_along_and_goes_on(
         assert children
     finally:
         kill(run)
-    wait_until(lambda: not any(_alive(child) for child in children), "the end of the workers", seconds=20)
+    wait_until(lambda: not any(alive(child) for child in children), "the end of the workers", seconds=20)
     before = markers(tmp_path)
     run_study(study, out=tmp_path, scheduler="processes", workers=1)
     assert_same(tmp_path, expected)
@@ -165,12 +165,3 @@ def _descendants(process: int) -> list[int]:
     for one in found:
         found += [child for child, parent in parents.items() if parent == one]
     return found[1:]
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    state = Path(f"/proc/{process}/stat")
-    return not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] != "Z"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class Remote:
             path = root / name
             if only is not None and name not in only:
                 continue
-            if not path.is_file() or path.stat().st_size != entry["bytes"]:
+            if known is None or not path.is_file() or path.stat().st_size != entry["bytes"]:
                 self.get(study, path)
         marker = study.marker(step)
         make_folder(marker.parent)
@@ -97,7 +98,8 @@ class Remote:
 
     def _get(self, name: str, path: Path) -> None:
         try:
-            self._files.get_file(f"{self._base}/{name}", str(path))
+            with self._reached(missing=FileNotFoundError):
+                self._files.get_file(f"{self._base}/{name}", str(path))
         except FileNotFoundError:
             path.unlink(missing_ok=True)
             raise InputError(f"There is no file {self.url}/{name}. Run the study again.") from None
@@ -110,7 +112,8 @@ class Remote:
 
     def put(self, study: Study, path: Path) -> None:
         """Copy one file of a study folder to the storage."""
-        self._files.put_file(str(path), f"{self._base}/{path.relative_to(study.root).as_posix()}")
+        with self._reached():
+            self._files.put_file(str(path), f"{self._base}/{path.relative_to(study.root).as_posix()}")
 
     def get(self, study: Study, path: Path) -> None:
         """Copy one file from the storage to its place in a study folder."""
@@ -121,17 +124,31 @@ class Remote:
         """Remove folders, if they are there."""
         for path in paths:
             place = f"{self._base}/{path.relative_to(study.root).as_posix()}"
-            if self._files.exists(place):
-                self._files.rm(place, recursive=True)
+            with self._reached():
+                if self._files.exists(place):
+                    self._files.rm(place, recursive=True)
+
+    @contextmanager
+    def _reached(self, *, missing: type[Exception] | None = None) -> Iterator[None]:
+        """Make one clear line of what a store answers (every kind has errors of its own), but for a missing file."""
+        try:
+            yield
+        except Exception as error:
+            if missing is not None and isinstance(error, missing):
+                raise
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise IsoglossError(f"The storage {self.url} cannot be used: {reason}") from None
 
     def _text(self, name: str) -> str | None:
         try:
-            return bytes(self._files.cat_file(f"{self._base}/{name}")).decode()
+            with self._reached(missing=FileNotFoundError):
+                return bytes(self._files.cat_file(f"{self._base}/{name}")).decode()
         except FileNotFoundError:
             return None
 
     def _size(self, name: str) -> int | None:
         try:
-            return int(self._files.info(f"{self._base}/{name}")["size"])
+            with self._reached(missing=FileNotFoundError):
+                return int(self._files.info(f"{self._base}/{name}")["size"])
         except FileNotFoundError:
             return None

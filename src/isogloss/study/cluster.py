@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +23,7 @@ log = logging.getLogger(__name__)
 GPU, MEMORY = "GPU", "MEMORY"  # what workers declare, and steps ask for
 PATIENCE = 600.0  # seconds for a scheduler that is gone to come back
 _ANSWER = 5.0  # seconds for a scheduler to answer
+_RENEWAL = 30.0  # seconds between looks at whether jobs have ended
 
 
 def need_dask() -> None:
@@ -59,9 +62,7 @@ def connected(run: RunSection, *, wait: float = 0.0) -> Iterator[Client]:
         return
     n_workers = run.workers or (os.cpu_count() or 1)
     if run.scheduler == "slurm":
-        cluster = slurm_cluster(run.slurm)
-        cluster.scale(jobs=run.workers or 1)
-        with cluster, Client(cluster) as client:
+        with slurm_cluster(run.slurm) as cluster, _jobs(cluster, run.workers or 1), Client(cluster) as client:
             yield client
         return
     with (
@@ -109,6 +110,7 @@ def _processes(n: int, scratch: str) -> Any:
             "resources": {MEMORY: share, **({GPU: 1} if has_gpu else {})},
             "env": env,
             "local_directory": scratch,
+            "silence_logs": logging.CRITICAL,  # errors of steps come back by themselves
             "host": "127.0.0.1",
         }
         workers[i] = {"cls": Nanny, "options": options}
@@ -170,9 +172,58 @@ def slurm_cluster(section: SlurmSection) -> Any:
         log_directory=section.logs,
         job_extra_directives=[*directives, *section.directives],
         job_script_prologue=[*section.prologue, *(f"export {name}={section.cpus}" for name in names)],
-        worker_extra_args=["--resources", resources, "--lifetime-stagger", "2m"],
+        worker_extra_args=[
+            "--resources",
+            resources,
+            "--memory-limit",
+            "0",
+        ],  # as for processes; SLURM has its own
         scheduler_options={"dashboard_address": ":0"},
     )
+
+
+@contextmanager
+def _jobs(cluster: Any, n: int) -> Iterator[None]:
+    """Keep so many jobs: one that ends, at its walltime or with its node, is followed by another.
+
+    Raises
+    ------
+    IsoglossError
+        If SLURM takes no job.
+    """
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(_RENEWAL):
+            cluster.scale(jobs=n)  # adds to those that are there what lacks
+
+    _check_job(cluster)
+    cluster.scale(jobs=n)
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _check_job(cluster: Any) -> None:
+    """Ask SLURM whether it would take a job: when it refuses one later on, a study would wait for it."""
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
+        file.write(cluster.job_script())
+        file.flush()
+        try:
+            command = ["sbatch", "--test-only", file.name]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            status, said = done.returncode, done.stderr
+        except OSError as error:
+            status, said = 1, f"sbatch: {error.strerror}"
+    if status:
+        reason = " ".join(said.split())
+        raise IsoglossError(
+            f"SLURM takes no job: {reason}. Look at the job script with --plan, and at the section run: slurm."
+        )
 
 
 def slurm_script(section: SlurmSection) -> str:
