@@ -386,3 +386,11 @@ def test_pretrain_makes_models_a_study_can_read(tmp_path: Path, capsys: pytest.C
     status, _, errors = call(capsys, "pretrain", study)
     assert status == 2
     assert "unknown key in study 'corpus'" in errors
+
+
+def test_a_plan_with_hours_of_trees_offers_a_sample():
+    from isogloss.cli.studies import _stage_lines
+
+    stage = {"stage": "trees", "steps": 4, "done": 0, "bytes": 0, "seconds": 3000.0}
+    assert len(_stage_lines([stage])) == 2
+    assert "sample: 50000" in _stage_lines([{**stage, "seconds": 9000.0}])[-1]

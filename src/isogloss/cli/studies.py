@@ -12,6 +12,8 @@ from isogloss.cli.app import Json, Quiet, StudyDir, app, tell
 
 log = logging.getLogger(__name__)
 
+_LONG = 3600.0  # seconds of exact trees from which a sample is offered
+
 
 @app.command()
 def demo(
@@ -112,6 +114,8 @@ def _stage_lines(stages: list[dict[str, Any]]) -> list[str]:
         lines.append(
             f"{s['stage']:14} {s['steps']:6d} {s['done']:6d} {size:>12} {_duration(s['seconds']):>12}"
         )
+    if any(s["stage"] == "trees" and s["seconds"] > _LONG for s in stages):
+        lines.append("Trees of a sample take less: discovery.options {sample: 50000}, see docs/discovery.md.")
     return [line.rstrip() for line in lines]
 
 
