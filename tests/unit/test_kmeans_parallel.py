@@ -99,7 +99,7 @@ def test_a_mapped_file_travels_as_its_name(data, whole, file):
         return map(function, items)
 
     with spreading(weighed):
-        found = kmeans_parallel.fit(np.load(file, mmap_mode="r"), K, seed=3, shard_rows=N)
+        found = kmeans_parallel.fit(np.load(file, mmap_mode="r"), K, seed=3, shard_rows=N // 2)
     assert (found == whole).all()
     assert max(sizes) < 20 * N + 1000 < data.nbytes  # number, distance and nearest candidate of a row
 
