@@ -1,7 +1,7 @@
 """k-means on shards beside our k-means, scikit-learn's and dask-ml's: inertia, cost, and whether parting matters.
 
-    python3 -m venv /tmp/daskml && /tmp/daskml/bin/pip install dask-ml
-    python benchmarks/kmeans_parallel.py STUDY --n 50000 --k 300 --seeds 2 --peer-python /tmp/daskml/bin/python
+    python3 -m venv daskml && daskml/bin/pip install dask-ml
+    python benchmarks/kmeans_parallel.py STUDY --n 50000 --k 300 --seeds 2 --peer-python daskml/bin/python
 
 The data are the states of a finished study, some layers joined, in random order.  Every measurement has a process of
 its own; dask-ml runs in an environment of its own, with a thread a core and one BLAS thread in each, on the same file;

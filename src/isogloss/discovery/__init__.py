@@ -134,6 +134,11 @@ def discover(
     return replace(concepts, centroids=centroids(states.X, concepts.labels))
 
 
+def reads_in_parts(method: str, options: Mapping[str, Any]) -> bool:
+    """Tell whether a method goes over the states so seldom that they may stay in their file."""
+    return method == "kmeans_parallel" or bool(options.get("sample"))
+
+
 def check_options(method: str, options: Mapping[str, Any], *, n_concepts: int = 1) -> None:
     """Refuse options that a method does not have, naming the nearest it has, and values it cannot work with.
 

@@ -14,16 +14,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from isogloss import models
 from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
-from isogloss.errors import InputError, UsageError, unknown
+from isogloss.errors import InputError, UsageError
 from isogloss.extraction.passes import Files, Progress, Settings, run_passes
 from isogloss.extraction.pooling import Pooling, Sentences, Storage
+from isogloss.extraction.settings import Layers, key_of, settings_of
 from isogloss.extraction.subwords import lines_of
 from isogloss.states import States
 from isogloss.store import (
@@ -31,7 +32,6 @@ from isogloss.store import (
     Study,
     array_files,
     closing,
-    digest,
     layer_file,
     locked,
     n_subwords_file,
@@ -42,14 +42,12 @@ from isogloss.store import (
     read_table,
     remove_folder,
     sentence_folder,
+    state_files,
     write_json,
 )
 
 log = logging.getLogger(__name__)
 
-Layers = str | Sequence[int]  # "all", or numbers
-
-VERSION = 2  # raise it when the same settings give other states
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}  # measured on CPUs; on a GPU small batches leave it idle
 _CORPUS = "corpus"  # the step of a corpus's tables
 _MANY_UNKNOWN = 0.05  # share of a language's words from which unknown subwords are reported
@@ -274,78 +272,6 @@ def write_corpus(corpus: Corpus, study: Study) -> None:
         study.mark_done(_CORPUS, key, [study.sentences, study.tokens], {"text": corpus.digest})
 
 
-# -- what to do -----------------------------------------------------------------------------------
-
-
-def settings_of(
-    corpus: Corpus,
-    info: models.ModelInfo,
-    *,
-    stack: str | None = None,
-    layers: Layers = "all",
-    pooling: Pooling = "mean",
-    sentences: Sequence[Sentences] = ("mean",),
-    dtype: Storage = "float16",
-    compute: models.Compute = "auto",
-    last_layer: models.LastLayer = "normed",
-    prefix: str = "",
-    weights: models.Weights = "pretrained",
-    condition: Mapping[str, str] | None = None,
-    language_codes: Mapping[str, str] | None = None,
-) -> Settings:
-    """Check the settings of `extract` that decide the states, and fill in what follows from model and corpus."""
-    checks: list[tuple[str, str, Any]] = [
-        ("pooling", pooling, Pooling),
-        ("dtype", dtype, Storage),
-        ("compute", compute, models.Compute),
-        ("last_layer", last_layer, models.LastLayer),
-        ("weights", weights, models.Weights),
-        *(("sentences", one, Sentences) for one in sentences),
-    ]
-    for kind, given, known in checks:
-        if given not in get_args(known):
-            raise unknown(kind, given, get_args(known))
-    stack = info.check_stack(stack)
-    for language in language_codes or ():
-        if language not in corpus.languages:
-            raise unknown("language", language, corpus.languages, where="language_codes")
-    return Settings(
-        stack,
-        info.check_layers(stack, layers),
-        pooling,
-        tuple(dict.fromkeys(sentences)),
-        dtype,
-        compute,
-        last_layer,
-        prefix,
-        weights,
-        _condition(corpus, info, stack, condition),
-        dict(language_codes or {}),
-    )
-
-
-def key_of(corpus: Corpus, info: models.ModelInfo, settings: Settings) -> str:
-    """Return the key of states: the digest of all that decides them."""
-    return digest([VERSION, corpus.digest, info.fingerprint, asdict(settings)])
-
-
-def _condition(
-    corpus: Corpus, info: models.ModelInfo, stack: str, given: Mapping[str, str] | None
-) -> dict[str, str]:
-    if not (stack == "decoder" and len(info.stacks) == 2):
-        if given:
-            raise UsageError(
-                f"condition is for the decoder of an encoder-decoder; '{info.name}' is read with its {stack}."
-            )
-        return {}
-    first, *others = corpus.languages
-    chosen = {first: others[0] if others else first} | dict.fromkeys(others, first) | dict(given or {})
-    for language in (*chosen, *chosen.values()):
-        if language not in corpus.languages:
-            raise unknown("language", language, corpus.languages, where="condition")
-    return chosen
-
-
 # -- doing it -------------------------------------------------------------------------------------
 
 
@@ -365,22 +291,21 @@ def _run(
     folder = study.states(name, settings.stack)
     budget = batch_tokens or BATCH_TOKENS["cpu" if model.device == "cpu" else "cuda"]
     state = _open_work(folder, Progress(key, model.compute, budget))
-    with closing(_writers(folder, settings, len(lines), corpus.words.height, model.d)) as writers:
-        words = {layer: writers[layer] for layer in settings.layers}
-        whole: dict[tuple[str, int], RowWriter] = {
-            (kind, layer): writers[kind, layer] for kind in settings.sentences for layer in settings.layers
-        }
-        progress = progress_file(partial_folder(folder))
-        files = Files(words, whole, writers["n_subwords"], writers["n_text"], progress)
-        if not progress.exists():
+    work, n_tokens = partial_folder(folder), corpus.words.height
+    progress = progress_file(work)
+    resume = progress.exists()
+    made = state_writers(work, settings, n_tokens=n_tokens, n_lines=len(lines), d=model.d, resume=resume)
+    with closing(made) as writers:
+        if not resume:
             write_json(progress, asdict(state))
-        run_passes(lines, model, settings, files, state)
+        run_passes(lines, model, settings, files_of(writers, settings, progress), state)
     n_subwords = np.asarray(open_array(n_subwords_file(partial_folder(folder))))
     told = facts_of(corpus, settings, state, n_subwords, about_model(model), label=f"{name}/{settings.stack}")
     remove_folder(folder)
     partial_folder(folder).rename(folder)
     facts = {**told, "peak_memory_mb": _peak_memory()}
-    arrays = [path for paths in _array_paths(folder, settings).values() for path in array_files(paths)]
+    files = state_files(folder, settings.layers, settings.sentences)
+    arrays = [path for file in files for path in array_files(file)]
     study.mark_done(study.states_step(name, settings.stack), key, arrays, facts)
     progress_file(folder).unlink()
 
@@ -417,16 +342,6 @@ def facts_of(
     }
 
 
-def _array_paths(folder: Path, settings: Settings) -> dict[object, Path]:
-    whole = sentence_folder(folder)
-    paths: dict[object, Path] = {"n_subwords": n_subwords_file(folder), "n_text": n_subwords_file(whole)}
-    paths |= {layer: layer_file(folder, layer) for layer in settings.layers}
-    for kind in settings.sentences:
-        own = sentence_folder(folder, kind)
-        paths |= {(kind, layer): layer_file(own, layer) for layer in settings.layers}
-    return paths
-
-
 def _open_work(folder: Path, fresh: Progress) -> Progress:
     """Return how far an earlier run with the same key and number type has come; else clear the way."""
     work = partial_folder(folder)
@@ -441,27 +356,42 @@ def _open_work(folder: Path, fresh: Progress) -> Progress:
     return fresh
 
 
-def _writers(
-    folder: Path, settings: Settings, n_lines: int, n_tokens: int, d: int
+def state_writers(
+    folder: Path, settings: Settings, *, n_tokens: int, n_lines: int, d: int, resume: bool = False
 ) -> dict[object, RowWriter]:
-    """Open all files for writing, new ones if nothing was begun."""
-    work = partial_folder(folder)
-    resume = progress_file(work).exists()
+    """Open the files of states for writing: of words by layer, of sentences by kind and layer, and both counts.
+
+    Where that fails, a folder that is not resumed is removed, to give back what was reserved on a full disk.
+    """
+    whole = sentence_folder(folder)
+    wanted: dict[object, tuple[Path, tuple[int, ...], str]] = {
+        "n_subwords": (n_subwords_file(folder), (n_tokens,), "int16"),
+        "n_text": (n_subwords_file(whole), (n_lines,), "int32"),
+    }
+    for layer in settings.layers:
+        wanted[layer] = (layer_file(folder, layer), (n_tokens, d), settings.dtype)
+        for kind in settings.sentences:
+            path = layer_file(sentence_folder(folder, kind), layer)
+            wanted[kind, layer] = (path, (n_lines, d), settings.dtype)
     made: dict[object, RowWriter] = {}
     try:
-        for what, path in _array_paths(work, settings).items():
-            if what in ("n_subwords", "n_text"):
-                n, number = (n_tokens, "int16") if what == "n_subwords" else (n_lines, "int32")
-                made[what] = RowWriter(path, (n,), number, resume=resume)
-            else:
-                n = n_lines if isinstance(what, tuple) else n_tokens
-                made[what] = RowWriter(path, (n, d), settings.dtype, resume=resume)
+        for what, (path, shape, number) in wanted.items():
+            made[what] = RowWriter(path, shape, number, resume=resume)
     except InputError:
         with closing(made):
-            if not resume:  # a full disk: give back what was reserved
-                remove_folder(work)
+            if not resume:
+                remove_folder(folder)
         raise
     return made
+
+
+def files_of(writers: Mapping[object, Any], settings: Settings, progress: Path) -> Files:
+    """Return writers, named as by `state_writers`, as the passes take them."""
+    words = {layer: writers[layer] for layer in settings.layers}
+    whole: dict[tuple[str, int], Any] = {
+        (kind, layer): writers[kind, layer] for kind in settings.sentences for layer in settings.layers
+    }
+    return Files(words, whole, writers["n_subwords"], writers["n_text"], progress)
 
 
 def _losses(

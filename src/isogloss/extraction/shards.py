@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,18 +19,23 @@ import numpy as np
 from isogloss import models
 from isogloss.corpus import Corpus
 from isogloss.errors import UsageError
-from isogloss.extraction.engine import BATCH_TOKENS, about_model, facts_of, key_of, settings_of
+from isogloss.extraction.engine import (
+    BATCH_TOKENS,
+    about_model,
+    facts_of,
+    files_of,
+    state_writers,
+)
 from isogloss.extraction.passes import (
     WINDOW,
-    Files,
     Progress,
-    Settings,
     counts_of,
     finish_window,
     passes_of,
     sensible_threads,
     write_states,
 )
+from isogloss.extraction.settings import key_of, settings_of
 from isogloss.extraction.subwords import Ints, batches, lines_of, tokenise
 from isogloss.store import (
     RowWriter,
@@ -130,13 +135,21 @@ def extract_shard(
         of_words, of_text = counts_of(window, lines)
         with (
             folder_in_one_piece(study.shard(name, chosen.stack, shard.name)) as folder,
-            closing(_writers(folder, chosen, rows, numbers, loaded.d)) as writers,
+            closing(
+                state_writers(folder, chosen, n_tokens=len(rows), n_lines=len(numbers), d=loaded.d)
+            ) as writers,
         ):
-            writers["rows"].write(np.arange(len(rows)), rows)
-            writers["lines"].write(np.arange(len(numbers)), numbers)
+            places = (row_numbers_file(folder), rows), (row_numbers_file(sentence_folder(folder)), numbers)
+            for path, found in places:
+                writers[path] = RowWriter(path, found.shape, "int64")
+                writers[path].write(np.arange(len(found)), found)
             writers["n_subwords"].write(np.arange(len(rows)), of_words[rows - lines.bounds[begin]])
             writers["n_text"].write(np.arange(len(numbers)), of_text[numbers - begin])
-            files = _files(writers, chosen, rows, numbers)
+            placed = {
+                what: _Placed(writer, numbers if isinstance(what, tuple) else rows)
+                for what, writer in writers.items()
+            }
+            files = files_of(placed, chosen, Path())
             for batch, kept, pooled in passes_of(window, order[:stop], loaded, chosen, state):
                 write_states(begin + batch, kept, pooled, files)
     state.n_subwords = 0
@@ -185,32 +198,6 @@ class _Placed:
 
     def write(self, rows: Ints, values: Any) -> None:
         self._writer.write(np.searchsorted(self._rows, rows), values)
-
-
-def _writers(folder: Path, settings: Settings, rows: Ints, lines: Ints, d: int) -> dict[object, RowWriter]:
-    whole = sentence_folder(folder)
-    made: dict[object, RowWriter] = {
-        "rows": RowWriter(row_numbers_file(folder), (len(rows),), "int64"),
-        "lines": RowWriter(row_numbers_file(whole), (len(lines),), "int64"),
-        "n_subwords": RowWriter(n_subwords_file(folder), (len(rows),), "int16"),
-        "n_text": RowWriter(n_subwords_file(whole), (len(lines),), "int32"),
-    }
-    for layer in settings.layers:
-        made[layer] = RowWriter(layer_file(folder, layer), (len(rows), d), settings.dtype)
-        for kind in settings.sentences:
-            path = layer_file(sentence_folder(folder, kind), layer)
-            made[kind, layer] = RowWriter(path, (len(lines), d), settings.dtype)
-    return made
-
-
-def _files(writers: Mapping[object, RowWriter], settings: Settings, rows: Ints, lines: Ints) -> Files:
-    words: dict[int, Any] = {layer: _Placed(writers[layer], rows) for layer in settings.layers}
-    whole: dict[tuple[str, int], Any] = {
-        (kind, layer): _Placed(writers[kind, layer], lines)
-        for kind in settings.sentences
-        for layer in settings.layers
-    }
-    return Files(words, whole, writers["n_subwords"], writers["n_text"], Path())
 
 
 def shard_files(folder: Path, layers: Sequence[int], kinds: Sequence[str]) -> list[Path]:

@@ -155,6 +155,7 @@ def _submit(
 ) -> bool:
     """Run steps as tasks; return whether all is done, or something that was there before has to be made again."""
     sources = edges(steps)
+    known = Remote(run.storage) if run.storage else study
     futures: dict[str, Future] = {}
     with _noticing_loss():
         ask = _resources(client, todo)
@@ -183,7 +184,7 @@ def _submit(
                 if error is None:
                     advance(step.cost)
                 else:
-                    _judge(error, step.name, sources[step.name], steps, study, run)
+                    _judge(error, step, [one for one in steps if one.name in sources[step.name]], known)
                     whole = False
     finally:
         if client.status == "running":
@@ -206,30 +207,21 @@ def _finished(
         elif future.status != "error":  # so end all tasks when the connection breaks
             raise _SchedulerLostError(f"tasks were {future.status}")
         elif all(futures[name].status != "error" for name in sources[step.name] if name in futures):
-            yield step, future.exception()
+            yield step, future.exception() or IsoglossError(f"The step {step.name} failed.")
 
 
-def _judge(  # noqa: PLR0917
-    error: BaseException | None,
-    name: str,
-    sources: Sequence[str],
-    steps: Sequence[Step],
-    study: Study,
-    run: RunSection,
-) -> None:
-    """Raise the error of a step, unless it failed because what another one has written is gone."""
+def _judge(error: BaseException, step: Step, sources: Sequence[Step], known: Study | Remote) -> None:
+    """Raise the error of a step, unless it failed because what another one, of `sources`, has written is gone."""
     from distributed import KilledWorker
 
     if isinstance(error, KilledWorker):
         raise IsoglossError(
-            f"Workers died again and again in the step {name}, most likely for want of memory. Give workers more of "
-            "it (fewer workers on a machine), or make the step smaller (max_count, fewer layers, sample)."
+            f"Workers died again and again in the step {step.name}, most likely for want of memory. Give workers more "
+            "of it (fewer workers on a machine), or make the step smaller (max_count, fewer layers, sample)."
         ) from None
-    known = Remote(run.storage) if run.storage else study
-    if not all(known.is_done(step.name, step.key) for step in steps if step.name in sources):
-        log.warning("%s: %s", name, error)
-        return
-    raise error if error is not None else IsoglossError(f"The step {name} failed.")
+    if all(known.is_done(one.name, one.key) for one in sources):
+        raise error
+    log.warning("%s: %s", step.name, error)
 
 
 def _resources(client: Client, todo: Sequence[Step]) -> Callable[[Step], dict[str, float]]:
@@ -268,12 +260,11 @@ def _work(
     if parent is not None:
         end_with(parent)
     set_quiet(True)
-    with spreading(_on_workers):
-        if storage is None:
-            if not Study(Path(root)).is_done(step.name, step.key):
-                run_step(Path(root), step)
-        else:
-            _work_apart(step, Path(root), sources, Remote(storage))
+    if storage is not None:  # parts of a step stay with it: they name files that only this worker has brought
+        _work_apart(step, Path(root), sources, Remote(storage))
+    elif not Study(Path(root)).is_done(step.name, step.key):
+        with spreading(_on_workers):
+            run_step(Path(root), step)
     return step.name
 
 

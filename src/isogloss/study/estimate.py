@@ -18,6 +18,7 @@ import polars as pl
 from isogloss import models
 from isogloss.config import ModelSection, SelectionRule
 from isogloss.corpus import Corpus
+from isogloss.discovery import reads_in_parts
 from isogloss.errors import InputError
 from isogloss.store import Study, partial_folder
 from isogloss.study.graph import Step
@@ -112,13 +113,11 @@ class _Estimates:
             return 0
         d = self._info(next(m for m in self._plan.config.models if m.name == step.arguments["model"])).d
         n = self._n(step)
-        sample = step.arguments["options"].get("sample")
-        if step.arguments["method"] == "kmeans_parallel":
-            return _BASE + n * 12
+        options = step.arguments["options"]
+        states = 0 if reads_in_parts(step.arguments["method"], options) else n * d * 2
         if step.stage == "concepts":
-            return _BASE + n * d * 2
-        kept = min(n, sample or n)
-        return _BASE + (0 if sample else n * d * 2) + kept * 8 * d + n * 350
+            return _BASE + states + n * 12
+        return _BASE + states + min(n, options.get("sample") or n) * 8 * d + n * 350
 
     def _n(self, step: Step) -> int:
         chosen = (step.arguments["selection"], *step.arguments["languages"])

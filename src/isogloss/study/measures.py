@@ -38,26 +38,12 @@ def group_theta(theta: float, n_languages: int) -> float:
     return theta * 2 / n_languages
 
 
-def measure_pair(
-    root: Path,
-    *,
-    pair: Sequence[str],
-    matched: Sequence[str],
-    model: str,
-    stack: str,
-    method: str,
-    n_concepts: int,
-    seed: int,
-    layer: int,
-    base: str,
-    metrics: dict[str, Any],
-    facts: dict[str, str],
-) -> dict[str, Any]:
+def measure_pair(root: Path, *, pair: Sequence[str], matched: Sequence[str], **where: Any) -> dict[str, Any]:
     """Write every figure of one pair at one layer: CALIGN both ways and their mean, COLAP and what goes with it.
 
-    `matched` are the languages whose frequencies are matched for the variant of that name.
+    `matched` are the languages whose frequencies are matched for the variant of that name; the rest is of `_Sheet`.
     """
-    sheet = _Sheet(Study(root), model, stack, method, n_concepts, seed, layer, base, facts, metrics)
+    sheet = _Sheet(root, **where)
     settings, resamples = sheet.settings, sheet.resamples
     alone = {language: sheet.concepts((language,)) for language in (*pair, *matched)}
     alike = match_frequencies(alone, seed=settings.seed) if matched else {}
@@ -65,7 +51,9 @@ def measure_pair(
     found = {}
     for s, t in permutations(pair):
         path = sheet.study.dictionary(s, t)
-        dictionary = TranslationDictionary.read(path, source=s, target=t, induced_by=facts["dictionary"])
+        dictionary = TranslationDictionary.read(
+            path, source=s, target=t, induced_by=sheet.facts["dictionary"]
+        )
         found[s] = align_concepts(alone[s], alone[t], dictionary, settings, resamples=resamples)
         for figure in found[s].figures:
             sheet.add("calign", s, t, figure)
@@ -84,27 +72,13 @@ def measure_pair(
     resampled = None if resamples is None else drawn_counts(together, overlap.languages, resamples)
     for name, figure in mixing(overlap.counts, drawn=resampled, interval=settings.interval).items():
         sheet.add(name, left, right, figure)
-    states = open_states(sheet.study, name=model, stack=stack, layer=layer, sentences=False).arrays[layer]
-    sheet.add("silhouette", left, right, _silhouette(together, states, settings, resamples))
+    sheet.add("silhouette", left, right, _silhouette(together, sheet.states(), settings, resamples))
     return sheet.write("-".join(pair))
 
 
-def measure_group(
-    root: Path,
-    *,
-    languages: Sequence[str],
-    model: str,
-    stack: str,
-    method: str,
-    n_concepts: int,
-    seed: int,
-    layer: int,
-    base: str,
-    metrics: dict[str, Any],
-    facts: dict[str, str],
-) -> dict[str, Any]:
+def measure_group(root: Path, *, languages: Sequence[str], **where: Any) -> dict[str, Any]:
     """Write the overlap of all languages together at one layer."""
-    sheet = _Sheet(Study(root), model, stack, method, n_concepts, seed, layer, base, facts, metrics)
+    sheet = _Sheet(root, **where)
     space = "+".join(languages)
     thetas = [group_theta(theta, len(languages)) for theta in sheet.settings.theta_overlap]
     for figure in sheet.overlap(sheet.concepts(languages), thetas).figures:
@@ -115,24 +89,13 @@ def measure_group(
 class _Sheet:
     """The figures of one layer of one clustering that a step writes, and what their formulas are given."""
 
-    def __init__(  # noqa: PLR0917
-        self,
-        study: Study,
-        model: str,
-        stack: str,
-        method: str,
-        n_concepts: int,
-        seed: int,
-        layer: int,
-        base: str,
-        facts: dict[str, str],
-        metrics: dict[str, Any],
+    def __init__(
+        self, root: Path, *, base: str, facts: dict[str, str], metrics: dict[str, Any], **run: Any
     ) -> None:
-        self.study, self.base, self.facts = study, base, facts
+        self.study, self.base, self.facts = Study(root), base, facts
         self.settings = MetricsSection.model_validate(metrics)
-        self.tokens = Corpus.open(study).words
-        self.run: dict[str, Any] = {"model": model, "stack": stack, "layer": layer}
-        self.run |= {"method": method, "n_concepts": n_concepts, "seed": seed}
+        self.tokens = Corpus.open(self.study).words
+        self.run = run  # model, stack, method, n_concepts, seed, layer
         self.resamples = None
         if (
             self.settings.n_bootstrap
@@ -144,6 +107,12 @@ class _Sheet:
 
     def concepts(self, space: Sequence[str]) -> Concepts:
         return read_concepts(self.study, self.tokens, **self.run, space="+".join(space))
+
+    def states(self) -> npt.NDArray[np.floating]:
+        """Return the states of the layer, a row for every token."""
+        layer = self.run["layer"]
+        where = {"name": self.run["model"], "stack": self.run["stack"], "layer": layer, "sentences": False}
+        return open_states(self.study, **where).arrays[layer]
 
     def overlap(self, concepts: Concepts, thetas: Sequence[float]) -> Overlap:
         settings = self.settings

@@ -74,15 +74,12 @@ def run_study(
     if config.run.scheduler != "local":
         need_dask()
     root = Path(out or config.name).resolve()
-    corpus = read_corpus(config.corpus)
-    planned = "planned" if config.tasks else ""
-    # every check of the input, before anything is written
-    plan = make_plan(with_tuned(config, root, stand_in=True), corpus, root, scores=planned)
+    plan = _planned(config, root)  # every check of the input, before anything is written
     check_space(plan, root)
     if config.tasks:
         fine_tune(config, root)
         scores = file_digest(Study(root).task_scores)
-        plan = make_plan(with_tuned(config, root), corpus, root, scores=scores)
+        plan = make_plan(with_tuned(config, root), plan.corpus, root, scores=scores)
     folder = Study(make_folder(root))
     with locked(folder.lock):
         folder.sweep()
@@ -98,6 +95,12 @@ def run_study(
     for warning in plan.warnings:
         log.warning(warning)
     return Results.read(folder.results)
+
+
+def _planned(config: StudyConfig, root: Path) -> Plan:
+    """Return the plan of a study before its tasks are trained: with the bases for models that are not there yet."""
+    scores = "planned" if config.tasks else ""
+    return make_plan(with_tuned(config, root, stand_in=True), read_corpus(config.corpus), root, scores=scores)
 
 
 def with_run(config: StudyConfig, **given: Any) -> StudyConfig:
@@ -167,8 +170,7 @@ def preview(study: str | Path, *, out: str | Path | None = None) -> list[dict[st
     """
     config = read_config(study)
     root = Path(out or config.name).resolve()
-    whole, planned = with_tuned(config, root, stand_in=True), "planned" if config.tasks else ""
-    plan = make_plan(whole, read_corpus(config.corpus), root, scores=planned)
+    plan = _planned(config, root)
     check_space(plan, root)
     return tuning_stages(config, root) + _stages(Study(root), with_seconds(plan, root).steps)[0]
 
@@ -185,8 +187,7 @@ def planned_graph(
     """
     config = with_run(read_config(study), scheduler=scheduler)
     root = Path(out or config.name).resolve()
-    whole, planned = with_tuned(config, root, stand_in=True), "planned" if config.tasks else ""
-    plan = make_plan(whole, read_corpus(config.corpus), root, scores=planned)
+    plan = _planned(config, root)
     local = config.run.scheduler == "local"
     return stage_graph(plan.steps if local else sharded(plan, Study(root)))
 

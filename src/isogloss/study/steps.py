@@ -13,7 +13,7 @@ from isogloss.concepts import Concepts
 from isogloss.config import ModelSection, SelectionRule
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary, WordLinks
-from isogloss.discovery import METHODS, discover
+from isogloss.discovery import METHODS, discover, reads_in_parts
 from isogloss.extraction import Shard, extract, extract_shard, finish_states, join_shards, open_states
 from isogloss.store import Study
 
@@ -170,9 +170,8 @@ def discover_concepts(
         drop=rule.drop,
         languages=languages,
     )
-    mapped = method == "kmeans_parallel" or "sample" in options  # for spaces larger than memory
     found = discover(
-        states.at(layer, language=languages, mapped=mapped),
+        states.at(layer, language=languages, mapped=reads_in_parts(method, options)),
         n_concepts=n_concepts,
         method=method,
         seed=seed,
