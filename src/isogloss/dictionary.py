@@ -7,16 +7,14 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
+from isogloss.arguments import Count, PositiveShare, Translations, checked
+from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError
 from isogloss.html import card, grid, word, words
 from isogloss.store import atomic, read_lines, read_table, write_table
-
-if TYPE_CHECKING:
-    from isogloss.corpus import Corpus
 
 LINK_COLUMNS = {
     "sentence": pl.Int32,
@@ -34,6 +32,7 @@ DICTIONARY_COLUMNS = {
 _SHOWN = 8  # rows in a notebook
 
 
+@checked
 @dataclass(frozen=True)
 class WordLinks:
     """Links between word positions of parallel sentences.
@@ -55,6 +54,7 @@ class WordLinks:
     aligner: str = "file"
 
     @classmethod
+    @checked
     def from_pairs(
         cls,
         pairs: Mapping[int, Iterable[tuple[int, int]]],
@@ -92,6 +92,7 @@ class WordLinks:
         return cls(source, target, table, aligner)
 
     @classmethod
+    @checked
     def read_pharaoh(cls, path: str | Path, corpus: Corpus, *, source: str, target: str) -> WordLinks:
         """Read Pharaoh lines: ``0-0 1-2``, 0-based; line n + 1 belongs to sentence number n.
 
@@ -110,7 +111,8 @@ class WordLinks:
             pairs[n - 1] = links
         return cls.from_pairs(pairs, corpus, source=source, target=target)
 
-    def write_pharaoh(self, path: str | Path, *, n_sentences: int) -> None:
+    @checked
+    def write_pharaoh(self, path: str | Path, *, n_sentences: Count) -> None:
         """Write one line of ``i-j`` links per sentence number 0 .. n_sentences - 1."""
         lines: list[list[str]] = [[] for _ in range(n_sentences)]
         columns = ("sentence", "source_position", "target_position")
@@ -120,10 +122,12 @@ class WordLinks:
             f.write("".join(" ".join(line) + "\n" for line in lines).encode())
 
     @classmethod
+    @checked
     def read(cls, path: str | Path, *, source: str, target: str, aligner: str) -> WordLinks:
         """Read the Parquet table of a study folder."""
         return cls(source, target, read_table(path, LINK_COLUMNS), aligner)
 
+    @checked
     def write(self, path: Path) -> None:
         """Write the Parquet table of a study folder."""
         write_table(path, self.table)
@@ -140,7 +144,8 @@ class WordLinks:
         table = table.sort("sentence", "source_position", "target_position")
         return WordLinks(self.target, self.source, table, self.aligner)
 
-    def dictionary(self, *, top: int | None = None, min_count: int = 1) -> TranslationDictionary:
+    @checked
+    def dictionary(self, *, top: Translations | None = None, min_count: Count = 1) -> TranslationDictionary:
         """Count the links into a dictionary: probability = count(source, target) / count(source)."""
         counts = self.table.group_by("source_word", "target_word").agg(pl.len().cast(pl.Int64).alias("count"))
         counts = counts.rename({"source_word": "source", "target_word": "target"})
@@ -169,6 +174,7 @@ class WordLinks:
         return card("WordLinks", facts, grid((self.source, self.target, "links"), rows))
 
 
+@checked
 @dataclass(frozen=True)
 class TranslationDictionary:
     """Translations of source types, best first.
@@ -197,6 +203,7 @@ class TranslationDictionary:
             table = table.sort("source", "probability", "target", descending=[False, True, False])
         object.__setattr__(self, "table", table)
 
+    @checked
     def top(self, n: int) -> TranslationDictionary:
         """Return the dictionary with at most the `n` best translations of every source type."""
         if n < 1:
@@ -204,7 +211,8 @@ class TranslationDictionary:
         table = self.table.filter(pl.int_range(pl.len()).over("source") < n)
         return TranslationDictionary(self.source, self.target, table, self.induced_by, self.file_order)
 
-    def without_cognates(self, *, similarity: float = 0.5) -> TranslationDictionary:
+    @checked
+    def without_cognates(self, *, similarity: PositiveShare = 0.5) -> TranslationDictionary:
         """Return the dictionary without translations spelt alike: the score that is left is not owed to their spelling.
 
         Alike are words whose `difflib` ratio, twice the shared characters over all, lower-cased and without accents, is
@@ -225,6 +233,7 @@ class TranslationDictionary:
         return TranslationDictionary(self.source, self.target, table, self.induced_by, self.file_order)
 
     @classmethod
+    @checked
     def read_muse(cls, path: str | Path, *, source: str, target: str) -> TranslationDictionary:
         """Read a MUSE-style list: source and target separated by a tab or one space, a pair a line.
 
@@ -247,6 +256,7 @@ class TranslationDictionary:
         )
         return cls(source, target, table)
 
+    @checked
     def write_muse(self, path: str | Path) -> None:
         """Write ``source TAB target`` lines, best first."""
         with atomic(Path(path)) as f:
@@ -254,10 +264,12 @@ class TranslationDictionary:
                 f.write(f"{source}\t{target}\n".encode())
 
     @classmethod
+    @checked
     def read(cls, path: str | Path, *, source: str, target: str, induced_by: str) -> TranslationDictionary:
         """Read the Parquet table of a study folder."""
         return cls(source, target, read_table(path, DICTIONARY_COLUMNS), induced_by)
 
+    @checked
     def write(self, path: Path) -> None:
         """Write the Parquet table of a study folder."""
         write_table(path, self.table)

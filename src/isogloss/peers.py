@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from isogloss.arguments import checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import DICTIONARY_COLUMNS, TranslationDictionary
 from isogloss.errors import InputError, UsageError
@@ -40,6 +41,7 @@ _PLACE_COLUMNS = {"sentence": pl.Int32, "position": pl.Int16, "word": pl.String}
 _ENTRY = re.compile(r"(.*)->(.*): Probability = (.*), Count = (.*)")
 
 
+@checked
 def read_clusters(
     path: str | Path,
     *,
@@ -110,6 +112,7 @@ def read_clusters(
     return Concepts(tokens, np.array(labels, np.int32), len(numbers)), tuple(numbers)
 
 
+@checked
 def read_dictionary(path: str | Path, *, source: str, target: str) -> TranslationDictionary:
     """Read a dictionary of lines ``source -> target: Probability = p, Count = c``.
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from isogloss.arguments import Count, checked
 from isogloss.dictionary import WordLinks
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid
@@ -22,6 +23,7 @@ DROPS: tuple[Drop, ...] = ("punctuation", "digits", "identical")
 _BLOCK = 2048  # states looked at at once
 
 
+@checked
 @dataclass(frozen=True)
 class LayerStates:
     """The states of some tokens at one layer: what `discover` takes.
@@ -47,6 +49,7 @@ class LayerStates:
         return tuple(self.tokens["language"].unique(maintain_order=True).to_list())
 
 
+@checked
 @dataclass(frozen=True)
 class SentenceStates:
     """The states of some sentences at one layer.
@@ -68,6 +71,7 @@ class SentenceStates:
     layer: int
 
 
+@checked
 @dataclass(frozen=True)
 class States:
     """The states of a corpus in one stack of one model.
@@ -106,13 +110,14 @@ class States:
     def languages(self) -> tuple[str, ...]:
         return tuple(self.tokens["language"].unique(maintain_order=True).to_list())
 
+    @checked
     def select(
         self,
         *,
         links: WordLinks | Sequence[WordLinks] | None = None,
-        min_count: int = 1,
-        max_count: int | None = None,
-        drop_above: int | None = None,
+        min_count: Count = 1,
+        max_count: Count | None = None,
+        drop_above: Count | None = None,
         drop: Sequence[Drop] = (),
         languages: Sequence[str] | None = None,
     ) -> States:
@@ -128,6 +133,7 @@ class States:
         )
         return replace(self, rows=rows)
 
+    @checked
     def at(
         self, layer: int, *, language: str | Sequence[str] | None = None, mapped: bool = False
     ) -> LayerStates:
@@ -166,6 +172,7 @@ class States:
         X = array[rows] if left is None else left
         return LayerStates(X, self.tokens[rows], self.model, self.stack, layer)
 
+    @checked
     def sentences_at(
         self, layer: int, *, language: str | None = None, pooling: str = "mean"
     ) -> SentenceStates:
@@ -215,13 +222,14 @@ class States:
         return card("States", facts, grid(head, rows))
 
 
+@checked
 def select_rows(
     tokens: pl.DataFrame,
     *,
     links: WordLinks | Sequence[WordLinks] | None = None,
-    min_count: int = 1,
-    max_count: int | None = None,
-    drop_above: int | None = None,
+    min_count: Count = 1,
+    max_count: Count | None = None,
+    drop_above: Count | None = None,
     drop: Sequence[Drop] = (),
     languages: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int64]:

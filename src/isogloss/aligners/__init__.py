@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from isogloss.aligners.protocol import METHODS, Aligner, Bitext, Directions, Links
+from isogloss.arguments import checked
 from isogloss.corpus import Corpus
 from isogloss.dictionary import LINK_COLUMNS, WordLinks
 from isogloss.errors import InputError, UsageError, unknown
@@ -57,6 +58,7 @@ ALIGNERS: Mapping[str, AlignerInfo] = MappingProxyType(
 )
 
 
+@checked
 def align_words(
     corpus: Corpus,
     *,

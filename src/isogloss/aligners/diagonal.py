@@ -29,6 +29,7 @@ import numpy.typing as npt
 from scipy.special import digamma
 
 from isogloss.aligners.protocol import Bitext, Directions, Links
+from isogloss.arguments import Count, checked
 from isogloss.compiled import compiled
 from isogloss.errors import UsageError
 from isogloss.progress import progress
@@ -37,6 +38,7 @@ Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
 
 
+@checked
 @dataclass(frozen=True)
 class Diagonal:
     """fast_align's model, in both directions; deterministic.
@@ -61,7 +63,7 @@ class Diagonal:
     """
 
     lowercase: bool = True
-    iterations: int = 5
+    iterations: Count = 5
     p_null: float = 0.12
     tension: float = 4.0
     alpha: float = 0.03

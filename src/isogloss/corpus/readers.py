@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from isogloss.arguments import Words, checked
 from isogloss.corpus.conll import read_conll, read_conllu
 from isogloss.corpus.formats import read_jsonl, read_text, read_tsv
 from isogloss.corpus.hub import read_datasets
@@ -76,11 +77,12 @@ FORMATS = {
 _NOT_TEXT = (".json", ".csv", ".parquet", ".arrow", ".xml", ".zip", ".xlsx", ".pdf", ".docx")
 
 
+@checked
 def read(
     files: Mapping[str, str | Path] | str | Path,
     *,
     format: str = "auto",
-    max_words: int = 300,
+    max_words: Words = 300,
     parallel: bool = True,
     segmented: bool = False,
     languages: Sequence[str] | None = None,
@@ -153,11 +155,12 @@ def read(
     return assemble(raws, parallel=parallel, segmented=segmented, max_words=max_words)
 
 
+@checked
 def from_texts(
     texts: Mapping[str, Sequence[str]],
     *,
     segmented: bool = False,
-    max_words: int = 300,
+    max_words: Words = 300,
     parallel: bool = True,
 ) -> Corpus:
     """Make a corpus from sentences in memory; checks and drops as `read` does.

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import NConcepts, Seed, checked
 from isogloss.concepts import Concepts, check_n_concepts
 from isogloss.discovery.lloyd import add
 from isogloss.discovery.rows import parts, survey
@@ -58,6 +59,7 @@ METHODS = {
 }
 
 
+@checked
 def find_method(name: str) -> Method:
     """Return a method by name; an unknown one is a ``UsageError`` that names the nearest."""
     if name not in METHODS:
@@ -65,17 +67,19 @@ def find_method(name: str) -> Method:
     return METHODS[name]
 
 
+@checked
 def default_n_concepts(n_types: int) -> int:
     """Return the default number of concepts: 600, but never more than a fifth of the types (and at least 2)."""
     return max(2, min(DEFAULT_CONCEPTS, n_types // TYPES_PER_CONCEPT))
 
 
+@checked
 def discover(
     states: LayerStates,
     *,
-    n_concepts: int | None = None,
+    n_concepts: NConcepts | None = None,
     method: str = "ward",
-    seed: int = 0,
+    seed: Seed = 0,
     **options: Any,
 ) -> Concepts:
     """Cluster states into latent concepts (Dalvi et al. 2022; Mousi et al. 2024).
@@ -139,7 +143,8 @@ def reads_in_parts(method: str, options: Mapping[str, Any]) -> bool:
     return method == "kmeans_parallel" or bool(options.get("sample"))
 
 
-def check_options(method: str, options: Mapping[str, Any], *, n_concepts: int = 1) -> None:
+@checked
+def check_options(method: str, options: Mapping[str, Any], *, n_concepts: NConcepts = 1) -> None:
     """Refuse options that a method does not have, naming the nearest it has, and values it cannot work with.
 
     Raises
@@ -168,6 +173,7 @@ def _count_distinct(X: npt.NDArray[np.floating] | Rows, *, enough: int) -> int:
     return int((survey(X).first == np.arange(len(X))).sum())
 
 
+@checked
 def centroids(X: npt.NDArray[np.floating] | Rows, labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
     """Return (k, d) float32 means of the rows of every label, summed in float64 in the order of the rows."""
     counts = np.bincount(labels)

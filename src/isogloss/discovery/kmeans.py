@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import Count, NConcepts, Seed, Workers, checked
 from isogloss.discovery.lloyd import TOLERANCE, Labels, Reader, add, assign, facts, plus_plus
 from isogloss.discovery.rows import Floats, Longs, n_threads, survey
 
@@ -15,14 +16,15 @@ _PER_CONCEPT = 20  # at least so many a concept, take part in the start
 _WARM_UP = 10  # iterations on these rows
 
 
+@checked
 def fit(
     X: npt.NDArray[np.floating],
-    n_concepts: int,
+    n_concepts: NConcepts,
     *,
-    seed: int,
-    n_starts: int = 1,
-    max_iterations: int = 100,
-    threads: int | None = None,
+    seed: Seed,
+    n_starts: Count = 1,
+    max_iterations: Count = 100,
+    threads: Workers | None = None,
 ) -> Labels:
     """Cluster (n, d) rows by Lloyd's (1982) iterations; the best of `n_starts` starts by inertia.
 

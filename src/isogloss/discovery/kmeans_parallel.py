@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import Count, NConcepts, Seed, Workers, checked
 from isogloss.discovery.exact import add_fixed, bits_for, exact_sum, fixed, means, rounded, uniform
 from isogloss.discovery.lloyd import TOLERANCE, Labels, Reader, Singles, assign, facts, plus_plus, prepared
 from isogloss.discovery.rows import Floats, Longs, Scale, exponent_of, extent, middle, n_threads, not_finite
@@ -20,16 +21,17 @@ SHARD_ROWS = 65_536  # at d = 768 and K = 600 about a second of one core, agains
 _WARM_UP = 10  # iterations on the candidates
 
 
+@checked
 def fit(
     X: npt.NDArray[np.floating] | Rows,
-    n_concepts: int,
+    n_concepts: NConcepts,
     *,
-    seed: int,
-    n_rounds: int = 5,
+    seed: Seed,
+    n_rounds: Count = 5,
     oversampling: float = 2.0,
-    max_iterations: int = 100,
-    shard_rows: int = SHARD_ROWS,
-    threads: int | None = None,
+    max_iterations: Count = 100,
+    shard_rows: Count = SHARD_ROWS,
+    threads: Workers | None = None,
 ) -> Labels:
     """Cluster (n, d) rows by Lloyd's (1982) iterations on shards, from a k-means|| start.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from isogloss.arguments import checked
 from isogloss.errors import UsageError
 
 Link = tuple[int, int, int]
 
 
+@checked
 def alignment_error_rate(
     links: Iterable[Link], sure: Iterable[Link], *, possible: Iterable[Link] = ()
 ) -> float:

@@ -7,11 +7,13 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import checked
 from isogloss.metrics.inputs import Floats, Vectors, centred, paired
 
 _ROUNDING = 1e-12  # a variance of less than this part of the whole column's is none
 
 
+@checked
 def anc(X: Vectors, Y: Vectors, *, signed: bool = True) -> float:
     """Return the mean over dimensions of the correlation of X's column with Y's.
 
@@ -57,6 +59,7 @@ def anc(X: Vectors, Y: Vectors, *, signed: bool = True) -> float:
     return float(correlations.mean() if signed else np.abs(correlations).mean())
 
 
+@checked
 def anc_draws(X: Vectors, Y: Vectors, *, weights: npt.NDArray[np.floating], signed: bool = True) -> Floats:
     """Return `anc` with its rows weighted, once for every line of `weights`.
 

@@ -16,6 +16,7 @@ import polars as pl
 import scipy.sparse as sp
 from scipy.stats import norm, t
 
+from isogloss.arguments import Seed, checked
 from isogloss.errors import InputError, UsageError, unknown
 
 Floats = npt.NDArray[np.float64]
@@ -26,6 +27,7 @@ _BATCH = 500  # resamples that are scored together
 GROUPS = 20  # of sentences left out one after the other: for the acceleration of BCa, and the jackknife
 
 
+@checked
 @dataclass(frozen=True)
 class Resamples:
     """How often every sentence is drawn in every resample; the same for all metrics that are to be compared.
@@ -43,7 +45,8 @@ class Resamples:
     weights: npt.NDArray[np.float32]
 
     @classmethod
-    def draw(cls, sentences: npt.ArrayLike, n: int, *, seed: int = 0) -> Resamples:
+    @checked
+    def draw(cls, sentences: npt.ArrayLike, n: int, *, seed: Seed = 0) -> Resamples:
         """Draw `n` resamples of the distinct numbers in `sentences`.
 
         Raises
@@ -102,6 +105,7 @@ class Resamples:
         return place
 
 
+@checked
 def interval(
     score: float, draws: npt.ArrayLike, *, method: Interval = "bca", level: float = 0.95
 ) -> tuple[float, float]:
@@ -153,6 +157,7 @@ def interval(
     return float(low), float(high)
 
 
+@checked
 def share_interval(
     score: float, draws: npt.ArrayLike, *, method: Interval = "bca", level: float = 0.95
 ) -> tuple[float, float]:
@@ -161,6 +166,7 @@ def share_interval(
     return float(low), float(high)
 
 
+@checked
 def jackknife_interval(score: float, left_out: npt.ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
     """Return the interval of a score from its values with one group of sentences left out, group by group.
 
@@ -218,6 +224,7 @@ class Difference:
     p_value: float
 
 
+@checked
 def paired_difference(
     first: float,
     second: float,
@@ -249,6 +256,7 @@ def paired_difference(
     return Difference(difference, low, high, p)
 
 
+@checked
 def false_discovery(p_values: npt.ArrayLike, *, n_tests: int | None = None) -> Floats:
     """Return q-values: the smallest false-discovery rate at which each test would be called significant.
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 import scipy.sparse as sp
 
+from isogloss.arguments import Draws, NTypes, PositiveShare, Seed, Share, checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError, unknown
@@ -41,20 +42,21 @@ NULLS: tuple[Null, ...] = ("targets", "labels")
 Nulls = list[npt.NDArray[np.float32]]  # best matches of the eligible concepts, an array a permutation
 
 
+@checked
 def calign(
     source: Concepts,
     target: Concepts,
     dictionary: TranslationDictionary,
     *,
-    theta_align: float | Sequence[float] = 0.8,
-    min_types: float = 5,
-    min_size_ratio: float = 0.4,
+    theta_align: PositiveShare | Sequence[PositiveShare] = 0.8,
+    min_types: NTypes = 5,
+    min_size_ratio: Share = 0.4,
     rule: Rule = "symmetric",
-    n_permutations: int = 200,
+    n_permutations: Draws = 200,
     null: Null = "targets",
     resamples: Resamples | None = None,
     interval: Interval = "bca",
-    seed: int = 0,
+    seed: Seed = 0,
     words: bool = True,
     covered_only: bool = False,
 ) -> Alignment:
@@ -158,6 +160,7 @@ def calign(
     )
 
 
+@checked
 def mean_alignment(forward: Figure, backward: Figure) -> Figure:
     """Return the mean of both directions; its interval adds the two half widths in quadrature."""
 

@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 
+from isogloss.arguments import PositiveShare, checked
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.inputs import Floats, Vectors, centred, paired
 
 
-def svcca(X: Vectors, Y: Vectors, *, variance: float = 0.99) -> float:
+@checked
+def svcca(X: Vectors, Y: Vectors, *, variance: PositiveShare = 0.99) -> float:
     """Return the mean canonical correlation of the main directions of X and Y.
 
     Parameters
@@ -61,6 +63,7 @@ def svcca(X: Vectors, Y: Vectors, *, variance: float = 0.99) -> float:
     return float(np.linalg.svd(q.T @ r, compute_uv=False).clip(0, 1).mean())
 
 
+@checked
 def pwcca(X: Vectors, Y: Vectors) -> float:
     """Return the mean canonical correlation of X and Y, weighted by what each direction accounts for in X.
 

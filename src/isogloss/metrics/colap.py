@@ -13,6 +13,7 @@ import polars as pl
 from scipy.signal import fftconvolve
 from scipy.special import gammaln
 
+from isogloss.arguments import Share, checked
 from isogloss.concepts import Concepts
 from isogloss.errors import UsageError, unknown
 from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
@@ -24,10 +25,11 @@ Counts = npt.NDArray[np.int64]
 _N_SIZES = 20  # different sizes of concepts up to which all covariances are computed
 
 
+@checked
 def colap(
     concepts: Concepts,
     *,
-    theta_overlap: float | Sequence[float] = 0.3,
+    theta_overlap: Share | Sequence[Share] = 0.3,
     languages: Sequence[str] | None = None,
     rule: Rule = "symmetric",
     resamples: Resamples | None = None,
@@ -90,6 +92,7 @@ def colap(
     return Overlap(group, figures, counts, rule)
 
 
+@checked
 def language_counts(concepts: Concepts, languages: Sequence[str]) -> Counts:
     """Return (n_concepts, n_languages) int64: the tokens of every language in every concept."""
     flat, _ = _cells(concepts, languages)
@@ -114,7 +117,8 @@ def _cells(concepts: Concepts, languages: Sequence[str]) -> tuple[Counts, pl.Ser
     return table["concept"].to_numpy().astype(np.int64) * len(languages) + columns, table["sentence"]
 
 
-def overlapping(counts: npt.NDArray[Any], theta: float, *, strict: bool = False) -> npt.NDArray[np.bool_]:
+@checked
+def overlapping(counts: npt.NDArray[Any], theta: Share, *, strict: bool = False) -> npt.NDArray[np.bool_]:
     """Return (..., n_concepts) bool of (..., n_concepts, n_languages): every language's share reaches theta.
 
     ``strict``: exceeds it, in percent.
@@ -130,8 +134,9 @@ def _percent(theta: float) -> float:
     return float(Decimal(repr(float(theta))).scaleb(2))
 
 
+@checked
 def chance_overlap(
-    sizes: Counts, totals: Counts, theta: float, *, strict: bool = False
+    sizes: Counts, totals: Counts, theta: Share, *, strict: bool = False
 ) -> npt.NDArray[np.float64]:
     """Return for every concept the exact probability to overlap when tokens are dealt out at random.
 
@@ -186,7 +191,8 @@ def _log_choose(n: int, k: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
 
 
-def chance_deviation(sizes: Counts, totals: Counts, theta: float, *, strict: bool = False) -> float:
+@checked
+def chance_deviation(sizes: Counts, totals: Counts, theta: Share, *, strict: bool = False) -> float:
     """Return the standard deviation of COLAP when tokens are dealt out at random.
 
     ``Var = (sum_i p_i (1 - p_i) + sum_{i != j} (p_ij - p_i p_j)) / K^2``, p_ij the probability that concepts i and j

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import Seed, checked
 from isogloss.errors import InputError
 from isogloss.metrics.anc import anc, anc_draws
 from isogloss.metrics.bootstrap import GROUPS, Resamples, interval, jackknife_interval
@@ -198,6 +199,7 @@ class Companion:
     draws: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
 
+@checked
 def compare_rows(
     name: str,
     X: Vectors,
@@ -205,7 +207,7 @@ def compare_rows(
     *,
     sentences: npt.ArrayLike | None = None,
     resamples: Resamples | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Companion:
     """Return a measure of row-aligned states.
 
@@ -239,6 +241,7 @@ def compare_rows(
     return _judged(measure, (X, Y), of_rows, resamples, chance=chance)
 
 
+@checked
 def look_at_space(
     name: str,
     X: Vectors,

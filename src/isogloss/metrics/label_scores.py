@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from isogloss.arguments import Share, checked
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics.colap import chance_overlap, overlapping
 from isogloss.metrics.labels import ALL, Bool, ConceptLabels, Float, groups_of, tally
@@ -15,6 +16,7 @@ from isogloss.metrics.matching import SizeRule
 from isogloss.results import Alignment, Overlap, wilson
 
 
+@checked
 def label_set_scores(labels: ConceptLabels) -> pl.DataFrame:
     """Return how many concepts the label set explains and how much of it they use, for every kind and over all.
 
@@ -70,12 +72,13 @@ def label_set_scores(labels: ConceptLabels) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
+@checked
 def split_alignment(
     alignment: Alignment,
     labels: ConceptLabels,
     *,
     kinds: Sequence[str] | None = None,
-    theta: float | None = None,
+    theta: Share | None = None,
     significant: bool = True,
     chance: Float | None = None,
 ) -> pl.DataFrame:
@@ -119,12 +122,13 @@ def split_alignment(
     return _split(labels, kinds, labels.eligible & known, hit, chance, significant=significant)
 
 
+@checked
 def split_overlap(
     overlap: Overlap,
     labels: ConceptLabels,
     *,
     kinds: Sequence[str] | None = None,
-    theta: float | None = None,
+    theta: Share | None = None,
     significant: bool = True,
 ) -> pl.DataFrame:
     """Return COLAP by label: which share of the concepts with each label overlaps.

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.special import gammaln
 
+from isogloss.arguments import Draws, Seed, Share, checked
 from isogloss.concepts import Concepts
 from isogloss.errors import UsageError, unknown
 from isogloss.metrics.bootstrap import false_discovery
@@ -27,6 +28,7 @@ Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
 
+@checked
 @dataclass(frozen=True)
 class ConceptLabels:
     """The labels of the concepts of one space, and what chance would give: the result of `label_concepts`.
@@ -54,10 +56,10 @@ class ConceptLabels:
     values: pl.DataFrame
     n_types: Int
     null: pl.DataFrame
-    threshold: float
+    threshold: Share
     q: float
     min_types: int
-    n_permutations: int
+    n_permutations: Draws
     by: By
 
     @property
@@ -71,6 +73,7 @@ class ConceptLabels:
         groups = groups_of(self.values["kind"])["group"].unique().sort()
         return tuple(group for group in groups.to_list() if group != ALL)
 
+    @checked
     def of(self, kind: str, *, significant: bool = True) -> pl.DataFrame:
         """Return the labels of one kind or family, only those beyond chance unless told otherwise.
 
@@ -91,16 +94,17 @@ class ConceptLabels:
         )
 
 
+@checked
 def label_concepts(
     concepts: Concepts,
     properties: pl.DataFrame,
     *,
-    threshold: float = 0.9,
+    threshold: Share = 0.9,
     min_types: int = 5,
     by: By = "types",
     q: float = 0.05,
-    n_permutations: int = 100,
-    seed: int = 0,
+    n_permutations: Draws = 100,
+    seed: Seed = 0,
 ) -> ConceptLabels:
     """Label concepts with what at least `threshold` of their types share, and say which labels chance explains.
 

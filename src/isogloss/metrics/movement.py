@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from isogloss.arguments import Draws, NConcepts, Seed, Share, checked
 from isogloss.errors import InputError, UsageError
 
 Int = npt.NDArray[np.int64]
@@ -51,7 +52,8 @@ class Movement:
         }
 
 
-def movement(before: npt.ArrayLike, after: npt.ArrayLike, *, theta: float = 0.5) -> Movement:
+@checked
+def movement(before: npt.ArrayLike, after: npt.ArrayLike, *, theta: Share = 0.5) -> Movement:
     """Match the concepts of two clusterings by the tokens they share.
 
     With a the share of a concept's tokens that goes to another one and b the share of that one's tokens that comes from
@@ -151,13 +153,14 @@ def _named(
     return sizes.select("concept", pl.col("n").cast(pl.Int64), name.alias(column))
 
 
+@checked
 def chance_shares(
     before: npt.ArrayLike,
     after: npt.ArrayLike,
     *,
-    theta: float = 0.5,
-    n_permutations: int = 20,
-    seed: int = 0,
+    theta: Share = 0.5,
+    n_permutations: Draws = 20,
+    seed: Seed = 0,
 ) -> dict[str, float]:
     """Return the mean `Movement.shares` when the concepts after are dealt to the tokens at random."""
     first, second = (np.asarray(x, dtype=np.int64) for x in (before, after))
@@ -170,6 +173,7 @@ def chance_shares(
     return {name: float(np.mean([one[name] for one in drawn])) for name in drawn[0]}
 
 
+@checked
 def newly_shared(
     flows: pl.DataFrame, shared_before: npt.ArrayLike, shared_after: npt.ArrayLike
 ) -> pl.DataFrame:
@@ -204,7 +208,8 @@ def newly_shared(
     )
 
 
-def label_agreement(labels: npt.ArrayLike, concepts: npt.ArrayLike, n_concepts: int) -> Floats:
+@checked
+def label_agreement(labels: npt.ArrayLike, concepts: npt.ArrayLike, n_concepts: NConcepts) -> Floats:
     """Return, for every concept, the probability that two of its members, drawn without putting back, agree.
 
     ``sum over labels of n_l (n_l - 1) / (n (n - 1))`` (Simpson, *Measurement of Diversity*, Nature 163, 1949): without
@@ -229,8 +234,9 @@ def label_agreement(labels: npt.ArrayLike, concepts: npt.ArrayLike, n_concepts: 
         return np.where(n > 1, (counts * (counts - 1)).sum(axis=1) / (n * (n - 1)), np.nan)
 
 
+@checked
 def difference_of_groups(
-    values: npt.ArrayLike, chosen: npt.ArrayLike, *, n_permutations: int = 2000, seed: int = 0
+    values: npt.ArrayLike, chosen: npt.ArrayLike, *, n_permutations: Draws = 2000, seed: Seed = 0
 ) -> tuple[float, float, float]:
     """Return the means of the chosen values and of the others, and a two-sided permutation p-value.
 

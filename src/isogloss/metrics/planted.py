@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from isogloss.arguments import Count, NConcepts, Seed, Share, checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError
@@ -33,20 +34,21 @@ class Planted:
     dictionary: TranslationDictionary
 
 
+@checked
 def plant(
     alignment: float,
     *,
-    n_concepts: int = 60,
+    n_concepts: NConcepts = 60,
     n_types: int = 1200,
-    n_sentences: int = 800,
-    n_words: int = 12,
-    noise: float = 0.0,
+    n_sentences: Count = 800,
+    n_words: Count = 12,
+    noise: Share = 0.0,
     zipf: float = 0.8,
     unevenness: float = 0.0,
-    coverage: float = 1.0,
+    coverage: Share = 1.0,
     n_wrong: int = 0,
-    seed: int = 0,
-    text_seed: int | None = None,
+    seed: Seed = 0,
+    text_seed: Seed | None = None,
 ) -> Planted:
     """Make two languages of which a share `alignment` of the concepts is the same.
 

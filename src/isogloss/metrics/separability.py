@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import Count, Seed, checked
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.inputs import Floats, Vectors, matrix, unit
 from isogloss.metrics.partition import Codes, Labels, codes
@@ -12,6 +13,7 @@ from isogloss.metrics.partition import Codes, Labels, codes
 _BLOCK = 512  # rows compared with all others at a time
 
 
+@checked
 def language_probe(
     X: Vectors,
     languages: Labels,
@@ -19,7 +21,7 @@ def language_probe(
     remove_means: bool = False,
     axes: int = 0,
     folds: int = 5,
-    seed: int = 0,
+    seed: Seed = 0,
     groups: Labels | None = None,
 ) -> Floats:
     """Return, for every row, whether a ridge probe reads its language off the vector; the mean is the accuracy.
@@ -105,7 +107,8 @@ def language_probe(
     return np.asarray(recognised / (share * indicators.shape[1]))
 
 
-def knn_mixing(X: Vectors, languages: Labels, *, k: int = 10) -> Floats:
+@checked
+def knn_mixing(X: Vectors, languages: Labels, *, k: Count = 10) -> Floats:
     """Return, for every row, how nearest neighbours mix languages because of it; the mean is 1 for random mixing.
 
     Parameters

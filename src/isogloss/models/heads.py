@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from isogloss.arguments import checked
 from isogloss.errors import InputError, MissingExtraError, UsageError
 from isogloss.models.languages import language_codes
 from isogloss.models.loading import Loaded, assemble, describe, load, load_tokenizer, read_config, where
@@ -24,6 +25,7 @@ _WHAT = {
 }
 
 
+@checked
 @dataclass(frozen=True)
 class Lora:
     """Low-rank adapters instead of all weights (Hu et al., *LoRA*, 2021); merged into the weights at the end.

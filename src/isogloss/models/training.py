@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from isogloss.arguments import Count, checked
 from isogloss.errors import InputError, MissingExtraError
 from isogloss.models.loading import Loaded
 from isogloss.models.sources import quiet_transformers
@@ -31,6 +32,7 @@ CURVE = {
 }
 
 
+@checked
 @dataclass(frozen=True)
 class Training:
     """How long and how.
@@ -57,11 +59,11 @@ class Training:
 
     epochs: float = 3.0
     rate: float = 5e-5
-    batch_size: int = 32
+    batch_size: Count = 32
     warmup: float = 0.1
     weight_decay: float = 0.01
-    evaluations: int = 6
-    patience: int = 3
+    evaluations: Count = 6
+    patience: Count = 3
     max_length: int = 128
     precision: Literal["float32", "bfloat16"] = "float32"
 

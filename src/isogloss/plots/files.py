@@ -13,6 +13,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from isogloss.arguments import checked
 from isogloss.errors import UsageError, unknown
 from isogloss.store import atomic
 
@@ -28,6 +29,7 @@ _PANEL, _GAP = 95, 40  # pixels: the narrowest panel, and what stands between tw
 _BREAK = ": |, | · "  # where the name of a panel may go on in the next line
 
 
+@checked
 def width_of(text: str) -> float:
     """Read a width: ``column``, ``page`` or a number of millimetres; return millimetres.
 
@@ -51,6 +53,7 @@ def width_of(text: str) -> float:
     return float(found[1])
 
 
+@checked
 def save_charts(
     charts: Mapping[str, Any], folder: str | Path, *, formats: Sequence[str] = ("png", "svg"), **look: Any
 ) -> list[Path]:
@@ -61,6 +64,7 @@ def save_charts(
     return [path for paths in made for path in paths]
 
 
+@checked
 def write_chart(
     chart: alt.TopLevelMixin,
     stem: Path,

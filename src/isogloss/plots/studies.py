@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
+from isogloss.arguments import checked
 from isogloss.errors import unknown
 from isogloss.plots.charts import language_curves, layer_curves
 from isogloss.plots.companions import companion_panels
@@ -20,13 +20,12 @@ from isogloss.plots.rows import RUN, languages, run_labels, start_layer
 from isogloss.plots.tuning import curve_chart, difference_chart, fate_chart, score_chart, transfer_chart
 from isogloss.results import Results
 from isogloss.store import Study, folder_name
-
-if TYPE_CHECKING:
-    from isogloss.study import FinishedStudy, Run
+from isogloss.study import FinishedStudy, Run
 
 _CURVES = {"calign": "calign_mean", "colap": "colap"}
 
 
+@checked
 def run_charts(
     results: Results, *, thetas: Mapping[str, float] | None = None, layer: int | None = None
 ) -> dict[str, Chart]:
@@ -59,6 +58,7 @@ def run_charts(
     return found
 
 
+@checked
 def side_by_side(results: Results, *, thetas: Mapping[str, float] | None = None) -> dict[str, Chart]:
     """Return the curves of several runs in one figure, ``calign_runs`` and ``colap_runs``; none of a single run."""
     if run_labels(results.table).height < 2:
@@ -73,6 +73,7 @@ def side_by_side(results: Results, *, thetas: Mapping[str, float] | None = None)
     }
 
 
+@checked
 def results_charts(results: Results, *, thetas: Mapping[str, float] | None = None) -> dict[str, Chart]:
     """Return the charts of `run_charts` for every run, ``WHAT_MODEL_STACK``, and those of `side_by_side`."""
     found: dict[str, Chart] = {}
@@ -140,6 +141,7 @@ def whole_charts(study: FinishedStudy) -> dict[str, Chart]:
     return found | tuning_charts(study.root, thetas=main_thetas(study))
 
 
+@checked
 def study_charts(study: FinishedStudy) -> dict[str, Chart]:
     """Return every chart of a finished study by name, as far as its tables are in the folder.
 
@@ -156,6 +158,7 @@ def study_charts(study: FinishedStudy) -> dict[str, Chart]:
     return found | whole_charts(study)
 
 
+@checked
 def chosen_charts(study: FinishedStudy, names: Sequence[str]) -> dict[str, Chart]:
     """Return some charts of `study_charts`: a name in full, or without its run for all runs; all where none is named.
 
@@ -179,11 +182,13 @@ def chosen_charts(study: FinishedStudy, names: Sequence[str]) -> dict[str, Chart
     return found if names else there
 
 
+@checked
 def save_study_figures(study: FinishedStudy) -> list[Path]:
     """Write every figure of a finished study as PNG and SVG into its folder ``figures``; return the paths."""
     return save_charts(study_charts(study), Study(study.root).figures)
 
 
+@checked
 def save_task_figures(root: str | Path) -> list[Path]:
     """Write the figures of `tuning_charts` that need no results: scores by language, and training curves."""
     charts = tuning_charts(root, thetas={})

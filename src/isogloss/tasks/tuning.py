@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from isogloss.arguments import Draws, Seed, checked
 from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.extraction.passes import sensible_threads
@@ -49,6 +50,7 @@ SCORES = {
 }
 
 
+@checked
 @dataclass(frozen=True)
 class FineTuned:
     """A model trained for a task.
@@ -93,6 +95,7 @@ class FineTuned:
         return read_table(self.folder / "curve.parquet", CURVE)
 
     @classmethod
+    @checked
     def open(cls, folder: str | Path) -> FineTuned:
         """Open a folder that `finetune` has filled.
 
@@ -123,6 +126,7 @@ class FineTuned:
         return card("FineTuned", facts, grid(columns, curve.select(columns).iter_rows()))
 
 
+@checked
 def finetune(
     model: str | Path,
     task: str,
@@ -137,7 +141,7 @@ def finetune(
     weights: Literal["pretrained", "random"] = "pretrained",
     codes: Mapping[str, str] | None = None,
     revision: str | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     device: str = "auto",
 ) -> FineTuned:
     """Fine-tune a model on one or several languages; an interrupted run goes on from its last evaluation.
@@ -285,8 +289,9 @@ def finetune(
     return FineTuned.open(folder)
 
 
+@checked
 def evaluate(
-    tuned: FineTuned, corpus: Corpus, *, n_bootstrap: int = 1000, device: str = "auto"
+    tuned: FineTuned, corpus: Corpus, *, n_bootstrap: Draws = 1000, device: str = "auto"
 ) -> pl.DataFrame:
     """Return the scores of a fine-tuned model, language by language.
 
