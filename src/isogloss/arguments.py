@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import math
 import numbers
 import os
 import types
@@ -42,11 +43,12 @@ _MADE_BY = {
 
 
 class Want(NamedTuple):
-    """What an argument has to be: in words, as a test, and the names there are to choose from."""
+    """What an argument has to be: in words, as a test, the names there are to choose from, and several of it."""
 
     text: str
     fits: Callable[[Any], bool]
     names: tuple[str, ...] = ()
+    many: str = ""
 
 
 class Rule:
@@ -57,7 +59,8 @@ class Rule:
 
     def narrow(self, want: Want) -> Want:
         """Return a want of only those values that keep the rule."""
-        return Want(f"{want.text}{self}", lambda value: want.fits(value) and value in self)
+        many = want.many and f"{want.many}{self}"
+        return Want(f"{want.text}{self}", lambda value: want.fits(value) and value in self, want.names, many)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         """Let the study file keep the same rule."""
@@ -80,7 +83,7 @@ class Within(Rule):
 
     Attributes
     ----------
-    low, high : float
+    low, high : int or float
         Both belong to the range, unless `above` or `below` is set.
     why : str
         The reason for its ends.
@@ -88,8 +91,8 @@ class Within(Rule):
         Whether the lower, the upper end is outside.
     """
 
-    low: float
-    high: float
+    low: int | float
+    high: int | float
     why: str = ""
     above: bool = False
     below: bool = False
@@ -122,22 +125,29 @@ class Distinct(Rule):
 
 @dataclass(frozen=True)
 class Dimensions(Rule):
-    """An array of so many dimensions."""
+    """An array, or what becomes one, of `n` dimensions; its `entries` are numbers, whole numbers, or anything."""
 
     n: int
+    entries: Literal["numbers", "whole numbers", "entries"] = "numbers"
 
     def __contains__(self, value: Any) -> bool:
-        return np.ndim(value) == self.n
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError):  # ragged
+            return False
+        kinds = {"numbers": "biuf", "whole numbers": "biu", "entries": "biufUTOSM"}[self.entries]
+        # an empty list has no kind
+        return array.ndim == self.n and (array.dtype.kind in kinds or array.size == 0)
 
     def __str__(self) -> str:
-        return f" of {self.n} dimension{'s' if self.n > 1 else ''}"
+        return f" of {self.entries} in {self.n} dimension{'s' if self.n > 1 else ''}"
 
 
 @dataclass(frozen=True)
 class Columns(Rule):
     """A table with these columns, and maybe others."""
 
-    names: Collection[str]
+    names: tuple[str, ...]
 
     def __contains__(self, value: Any) -> bool:
         return set(self.names) <= set(value.columns)
@@ -146,29 +156,43 @@ class Columns(Rule):
         return f" with the columns {', '.join(self.names)}"
 
 
-_GENERATORS = "what every generator of random numbers takes"
-_MANY = (
-    "each costs a whole count and is held in memory; the error of 10,000 is below a hundredth of their spread"
-)
+_ROWS = "tables number their rows in 32 bits"
+_DRAWS = "each costs a whole count and is held in memory; what more than 10,000 add is below a hundredth of the spread"
 
-Seed = Annotated[int, Within(0, 2**32 - 1, why=_GENERATORS)]
-Count = Annotated[int, Within(1, 2**31 - 1, why="tables number their rows in 32 bits")]
-Index = Annotated[int, Within(0, 2**31 - 1, why="tables number their rows in 32 bits")]
-NConcepts = Annotated[int, Within(1, 2**31 - 1, why="one concept or more; tables number them in 32 bits")]
+Seed = Annotated[int, Within(0, 2**32 - 1, why="what every generator of random numbers takes")]
+Count = Annotated[int, Within(1, 2**31 - 1, why=_ROWS)]
+Index = Annotated[int, Within(0, 2**31 - 1, why=_ROWS)]
+NConcepts = Annotated[int, Within(1, 2**31 - 1, why=_ROWS)]
 Layer = Annotated[int, Within(0, 10_000, why="0 is the embedding output")]
 Share = Annotated[float, Within(0, 1)]
 PositiveShare = Annotated[float, Within(0, 1, above=True)]
 PartShare = Annotated[float, Within(0, 1, below=True)]
-Half = Annotated[float, Within(0, 0.5, above=True, why="two languages cannot both own more than a half")]
-Draws = Annotated[int, Within(0, 10_000, why=_MANY)]
-SomeDraws = Annotated[int, Within(1, 10_000, why=_MANY)]
-NTypes = Annotated[float, Within(0, 1e6, why="no concept has more types")]
+Inside = Annotated[float, Within(0, 1, above=True, below=True)]
+Draws = Annotated[int, Within(0, 10_000, why=_DRAWS)]
+SomeDraws = Annotated[int, Within(1, 10_000, why=_DRAWS)]
+NTypes = Annotated[float, Within(0, 1_000_000, why="no concept has more types")]
 Translations = Annotated[int, Within(1, 10_000, why="no word has more translations")]
 Words = Annotated[int, Within(1, 32_767, why="positions in a sentence are numbers of 16 bits")]
-Workers = Annotated[int, Within(1, 1_000, why="processes; more than the cores gain nothing")]
-BatchTokens = Annotated[
-    int, Within(1, 1_000_000, why="subwords in one forward pass, whose memory grows with them")
-]
+Rounds = Annotated[int, Within(1, 100_000, why="what has not settled by then never does")]
+Folds = Annotated[int, Within(2, 1_000, why="every fold is a fit of its own")]
+Workers = Annotated[int, Within(1, 1_000, why="processes or threads; more than the cores gain nothing")]
+BatchTokens = Annotated[int, Within(1, 1_000_000, why="subwords of one pass, whose memory grows with them")]
+Height = Annotated[float, Within(0, math.inf)]
+Port = Annotated[int, Within(0, 65_535, why="0 is any free one")]
+
+Numbers = Annotated[npt.ArrayLike, Dimensions(1)]
+WholeNumbers = Annotated[npt.ArrayLike, Dimensions(1, "whole numbers")]
+Entries = Annotated[npt.ArrayLike, Dimensions(1, "entries")]
+
+# Of training.
+Epochs = Annotated[float, Within(0, 1_000, above=True, why="how often the text is read")]
+Rate = Annotated[float, Within(0, 1, above=True, why="a step as long as that leads nowhere")]
+BatchSize = Annotated[int, Within(1, 10_000, why="sentences in one step, whose memory grows with them")]
+Decay = Annotated[float, Within(0, 10)]
+Evaluations = Annotated[int, Within(1, 1_000, why="each goes over the development data")]
+Length = Annotated[int, Within(8, 100_000, why="subwords; memory grows with their square")]
+Rank = Annotated[int, Within(1, 10_000, why="an adapter is smaller than the layer it stands beside")]
+Scale = Annotated[float, Within(0, 1_000_000, above=True)]
 
 
 def checked(target: F) -> F:
@@ -180,58 +204,81 @@ def checked(target: F) -> F:
         From the function, for a value that does not fit: names function and argument, what was given and is wanted.
     """
     if isinstance(target, type):
-        target.__init__ = _guarded(target.__init__, target)  # type: ignore[misc]
+        target.__init__ = _guarded(target.__init__, _Door(target.__init__, target))  # type: ignore[misc]
         return target
-    return typing.cast(F, _guarded(target, None))
+    return typing.cast(F, _guarded(target, _Door(target, target)))
+
+
+def check_given(target: Callable[..., Any], options: Mapping[str, Any], *, of: str) -> None:
+    """Check options that a `checked` function or data class will be given, long before it is called.
+
+    Raises
+    ------
+    UsageError
+        As from the function; named is `of`.
+    """
+    door: _Door = getattr(target.__init__ if isinstance(target, type) else target, "door")  # noqa: B009
+    door.check((), options, called=of)
 
 
 class _Argument(NamedTuple):
     name: str
-    want: Want | None
-    default: Any
+    want: Want | None = None
+    default: Any = None
 
 
-def _guarded(function: Callable[..., Any], owner: type | None) -> Callable[..., Any]:
-    called = owner.__name__ if owner else function.__qualname__
-    arguments: dict[str, _Argument] = {}
-    by_position: list[_Argument] = []
+class _Door:
+    """Where the arguments of one function are looked at."""
 
-    def learn() -> None:
+    def __init__(self, function: Callable[..., Any], owner: Any) -> None:
+        self._function, self._owner = function, owner
+        self._arguments: dict[str, _Argument] = {}
+        self._in_order: list[_Argument] = []
+
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any], *, called: str = "") -> None:
+        if not self._arguments:
+            self._learn()
+        for argument, value in zip(self._in_order, args, strict=False):
+            if argument.want is not None and not argument.want.fits(value):
+                raise _refused(called or self._owner.__qualname__, argument, value)
+        for name, value in kwargs.items():
+            argument = self._arguments.get(name, _ANY)
+            if argument.want is not None and not argument.want.fits(value):
+                raise _refused(called or self._owner.__qualname__, argument, value)
+
+    def _learn(self) -> None:
         # At the first call: by then names that are imported late can be read, and importing stays cheap.
-        hints = typing.get_type_hints(owner or function, include_extras=True)
-        for parameter in inspect.signature(function).parameters.values():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                continue
-            want = want_of(hints[parameter.name]) if parameter.name in hints else None
-            arguments[parameter.name] = _Argument(parameter.name, want, parameter.default)
-            if parameter.kind is not parameter.KEYWORD_ONLY:
-                by_position.append(arguments[parameter.name])
+        hints = typing.get_type_hints(self._owner, include_extras=True)
+        for p in inspect.signature(self._function).parameters.values():
+            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+                want = want_of(hints[p.name]) if p.name in hints else None
+                self._arguments[p.name] = _Argument(p.name, want, p.default)
+                if p.kind is not p.KEYWORD_ONLY:
+                    self._in_order.append(self._arguments[p.name])
 
+
+_ANY = _Argument("")
+
+
+def _guarded(function: Callable[..., Any], door: _Door) -> Callable[..., Any]:
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        if not arguments:
-            learn()
-        for argument, value in zip(by_position, args, strict=False):
-            if argument.want is not None and not argument.want.fits(value):
-                raise _refused(called, argument, value)
-        for name, value in kwargs.items():
-            argument = arguments.get(name, _ANY)
-            if argument.want is not None and not argument.want.fits(value):
-                raise _refused(called, argument, value)
+        door.check(args, kwargs)
         return function(*args, **kwargs)
 
+    guarded.door = door  # type: ignore[attr-defined]
     return guarded
-
-
-_ANY = _Argument("", None, None)
 
 
 def _refused(called: str, argument: _Argument, value: Any) -> UsageError:
     assert argument.want is not None
     text = f"{called}: {argument.name} must be {argument.want.text}; got {shown(value)}."
-    near = difflib.get_close_matches(str(value), argument.want.names, n=1, cutoff=0.5)
-    if near:
-        return UsageError(f"{text} Did you mean '{near[0]}'?")
+    names = argument.want.names
+    for given in value if isinstance(value, list | tuple) else [value]:
+        wrong = isinstance(given, str) and given not in names
+        near = difflib.get_close_matches(given, names, n=1, cutoff=0.5) if wrong else []
+        if near:
+            return UsageError(f"{text} Did you mean '{near[0]}'?")
     default = argument.default
     if isinstance(default, int | float | str) and default not in ("", None):
         text += f" Example: {argument.name}={default!r}."
@@ -261,14 +308,19 @@ def want_of(hint: Any) -> Want | None:
 
 
 def _is_int(value: Any) -> bool:
-    return type(value) is int or (isinstance(value, numbers.Integral) and not isinstance(value, bool))
+    whole = type(value) is int or (isinstance(value, numbers.Integral) and not isinstance(value, bool))
+    return whole and -(2**63) <= value < 2**63  # what an array can hold
 
 
 def _is_float(value: Any) -> bool:
-    return type(value) is float or (isinstance(value, numbers.Real) and not isinstance(value, bool))
+    return (
+        type(value) is float
+        or _is_int(value)
+        or (isinstance(value, numbers.Real) and type(value) is not int and not isinstance(value, bool))
+    )
 
 
-def _is_text(value: Any) -> bool:
+def _is_path_name(value: Any) -> bool:
     return isinstance(value, str) and "\0" not in value
 
 
@@ -287,7 +339,9 @@ def _annotated(parts: Sequence[Any]) -> Want | None:
 
 
 def _either(parts: Sequence[Any]) -> Want | None:
-    wants = [want for want in map(want_of, parts) if want is not None]
+    path = Want("a path as text", _is_path_name)
+    found = [path if part is str and Path in parts else want_of(part) for part in parts]
+    wants = [want for want in found if want is not None]
     if len(wants) < len(parts):
         return None
     text = " or ".join(want.text for want in wants)
@@ -297,7 +351,7 @@ def _either(parts: Sequence[Any]) -> Want | None:
 
 def _literal(parts: Sequence[Any]) -> Want:
     text = " or ".join(map(repr, parts))
-    return Want(text, lambda value: isinstance(value, str) and value in parts, tuple(map(str, parts)))
+    return Want(text, lambda value: isinstance(value, str) and value in parts, tuple(parts), text)
 
 
 def _tuple(parts: Sequence[Any]) -> Want:
@@ -338,12 +392,19 @@ def _list(parts: Sequence[Any]) -> Want:
             return False
         return items is None or all(map(items.fits, value))
 
-    return Want("a list" + (f", each {items.text}" if items else ""), fits)
+    if items is None:
+        return Want("a list", fits)
+    return Want(f"a list of {items.many}" if items.many else f"a list, each {items.text}", fits, items.names)
 
 
-def _iterable(_parts: Sequence[Any]) -> Want:
-    # Not looked into: that would use it up.
-    return Want("a list", lambda value: isinstance(value, Iterable) and not isinstance(value, str | bytes))
+def _iterable(parts: Sequence[Any]) -> Want:
+    some = _list(parts)
+
+    def fits(value: Any) -> bool:
+        # A generator is not looked into: that would use it up.
+        return some.fits(value) if hasattr(value, "__len__") else isinstance(value, Iterable)
+
+    return Want(some.text, fits, some.names)
 
 
 def _array(_parts: Sequence[Any]) -> Want:
@@ -371,11 +432,11 @@ def _text(want: Want | None) -> str:
 _SIMPLE: dict[Any, Want | None] = {
     Any: None,
     object: None,
-    int: Want("a whole number", _is_int),
-    float: Want("a number", _is_float),
+    int: Want("a whole number", _is_int, many="whole numbers"),
+    float: Want("a number", _is_float, many="numbers"),
     bool: Want("True or False", lambda value: isinstance(value, bool | np.bool_)),
-    str: Want("text", _is_text),
-    Path: Want("a path", lambda value: isinstance(value, os.PathLike) and "\0" not in str(value)),
+    str: Want("text", lambda value: isinstance(value, str), many="texts"),
+    Path: Want("a Path", lambda value: isinstance(value, os.PathLike) and "\0" not in str(value)),
     type(None): Want("None", lambda value: value is None),
     npt.ArrayLike: Want("a list or an array", _is_array_like),
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from isogloss.arguments import Count, NConcepts, Seed, checked
+from isogloss.arguments import Count, Dimensions, Height, Index, NConcepts, Seed, checked
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid, words
 from isogloss.store import atomic, read_table, write_table, write_text
@@ -43,8 +44,8 @@ class Concepts:
     """
 
     tokens: pl.DataFrame
-    labels: npt.NDArray[np.int32]
-    n_concepts: NConcepts
+    labels: Annotated[npt.NDArray[np.int32], Dimensions(1, "whole numbers")]
+    n_concepts: Index
     centroids: npt.NDArray[np.float32] | None = None
     tree: npt.NDArray[np.float64] | None = None
     model: str = ""
@@ -96,7 +97,12 @@ class Concepts:
         return self.tokens.filter(pl.Series(self.labels == concept))
 
     @checked
-    def cut(self, *, n_concepts: NConcepts | None = None, height: float | None = None) -> Concepts:
+    def cut(
+        self,
+        *,
+        n_concepts: NConcepts | None = None,
+        height: Height | None = None,
+    ) -> Concepts:
         """Return the same tokens in another number of concepts, from the tree that was grown once.
 
         Parameters
@@ -194,7 +200,7 @@ class Concepts:
 
     @classmethod
     @checked
-    def read(cls, path: Path, tokens: pl.DataFrame, *, n_concepts: NConcepts, **facts: object) -> Concepts:
+    def read(cls, path: Path, tokens: pl.DataFrame, *, n_concepts: Index, **facts: object) -> Concepts:
         """Read a file of `write`; `tokens` is the whole token table of the study."""
         table = read_table(path, COLUMNS)
         kept = _tokens_of(path, table["row"].to_numpy(), tokens)

@@ -7,10 +7,11 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import polars as pl
 
-from isogloss.arguments import Count, PositiveShare, Translations, checked
+from isogloss.arguments import Columns, Count, PositiveShare, Translations, checked
 from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError
 from isogloss.html import card, grid, word, words
@@ -50,7 +51,7 @@ class WordLinks:
 
     source: str
     target: str
-    table: pl.DataFrame
+    table: Annotated[pl.DataFrame, Columns(tuple(LINK_COLUMNS))]
     aligner: str = "file"
 
     @classmethod
@@ -193,7 +194,7 @@ class TranslationDictionary:
 
     source: str
     target: str
-    table: pl.DataFrame
+    table: Annotated[pl.DataFrame, Columns(tuple(DICTIONARY_COLUMNS))]
     induced_by: str = "file"
     file_order: bool = False
 

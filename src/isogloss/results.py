@@ -7,13 +7,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from isogloss.arguments import Share, checked
+from isogloss.arguments import Columns, Share, checked
 from isogloss.errors import unknown
 from isogloss.html import Markup, card, grid, word
 from isogloss.store import atomic, read_table, write_table
@@ -97,7 +97,6 @@ class Figure:
         )
 
 
-@checked
 def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
     """Return the Wilson score interval of a share (Wilson 1927); (NaN, NaN) when n is 0.
 
@@ -118,7 +117,6 @@ def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[floa
     return low, 1.0 if successes == n else (centre + spread) / scale
 
 
-@checked
 def mean_interval(values: npt.NDArray[np.floating], z: float = 1.959963984540054) -> tuple[float, float]:
     """Return the normal interval of a mean, mean +- z s / root(n); (NaN, NaN) below two values."""
     if len(values) < 2:
@@ -342,7 +340,7 @@ class Results:
     theta.
     """
 
-    table: pl.DataFrame
+    table: Annotated[pl.DataFrame, Columns(tuple(RESULT_COLUMNS))]
 
     @property
     def plot(self) -> Plots:
@@ -359,7 +357,7 @@ class Results:
     @checked
     def concat(cls, parts: Sequence[Results]) -> Results:
         """Join tables, in a fixed order of rows."""
-        table = pl.concat([part.table for part in parts])
+        table = pl.concat([cls.from_rows([]).table, *(part.table for part in parts)])
         order = ["model", "stack", "method", "n_concepts", "seed", "layer", "metric", "theta"]
         return cls(table.sort(order, maintain_order=True))
 

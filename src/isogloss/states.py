@@ -5,13 +5,13 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from isogloss.arguments import Count, checked
+from isogloss.arguments import Count, Dimensions, checked
 from isogloss.dictionary import WordLinks
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid
@@ -38,7 +38,7 @@ class LayerStates:
     layer : int
     """
 
-    X: npt.NDArray[np.floating] | Rows
+    X: Annotated[npt.NDArray[np.floating], Dimensions(2)] | Rows
     tokens: pl.DataFrame
     model: str
     stack: str
@@ -64,7 +64,7 @@ class SentenceStates:
     layer : int
     """
 
-    X: npt.NDArray[np.floating]
+    X: Annotated[npt.NDArray[np.floating], Dimensions(2)]
     sentences: pl.DataFrame
     model: str
     stack: str

@@ -22,14 +22,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import digamma
 
 from isogloss.aligners.protocol import Bitext, Directions, Links
-from isogloss.arguments import Count, checked
+from isogloss.arguments import Inside, Rounds, Scale, Within, checked
 from isogloss.compiled import compiled
 from isogloss.errors import UsageError
 from isogloss.progress import progress
@@ -63,10 +63,10 @@ class Diagonal:
     """
 
     lowercase: bool = True
-    iterations: Count = 5
-    p_null: float = 0.12
-    tension: float = 4.0
-    alpha: float = 0.03
+    iterations: Rounds = 5
+    p_null: Inside = 0.12
+    tension: Annotated[float, Within(0, 100)] = 4.0
+    alpha: Scale = 0.03
 
     name = "diagonal"
 

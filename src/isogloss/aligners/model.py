@@ -117,7 +117,6 @@ class Model:
         return found
 
 
-@checked
 def itermax(similarity: Matrix) -> tuple[Rows, Rows]:
     """Link mutually best pairs, then look again among the words with fewer links (SimAlign, algorithm 1).
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.arguments import NConcepts, Seed, checked
+from isogloss.arguments import Index, NConcepts, Seed, check_given, checked
 from isogloss.concepts import Concepts, check_n_concepts
 from isogloss.discovery.lloyd import add
 from isogloss.discovery.rows import parts, survey
@@ -68,7 +68,7 @@ def find_method(name: str) -> Method:
 
 
 @checked
-def default_n_concepts(n_types: int) -> int:
+def default_n_concepts(n_types: Index) -> int:
     """Return the default number of concepts: 600, but never more than a fifth of the types (and at least 2)."""
     return max(2, min(DEFAULT_CONCEPTS, n_types // TYPES_PER_CONCEPT))
 
@@ -153,11 +153,13 @@ def check_options(method: str, options: Mapping[str, Any], *, n_concepts: NConce
     """
     chosen = find_method(method)
     module = import_module(chosen.module)
-    taken = inspect.signature(module.linkage if chosen.has_tree else module.fit).parameters.values()
+    function = module.linkage if chosen.has_tree else module.fit
+    taken = inspect.signature(function).parameters.values()
     known = [p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.name != "seed"]
     for name in options:
         if name not in known:
             raise unknown(f"option of {method}", name, known)
+    check_given(function, options, of=f"options of {method}")
     if hasattr(module, "check"):
         module.check(n_concepts, **options)
 
@@ -173,7 +175,6 @@ def _count_distinct(X: npt.NDArray[np.floating] | Rows, *, enough: int) -> int:
     return int((survey(X).first == np.arange(len(X))).sum())
 
 
-@checked
 def centroids(X: npt.NDArray[np.floating] | Rows, labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
     """Return (k, d) float32 means of the rows of every label, summed in float64 in the order of the rows."""
     counts = np.bincount(labels)

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.arguments import Count, NConcepts, Seed, Workers, checked
+from isogloss.arguments import NConcepts, Rounds, Seed, Workers, checked
 from isogloss.discovery.lloyd import TOLERANCE, Labels, Reader, add, assign, facts, plus_plus
 from isogloss.discovery.rows import Floats, Longs, n_threads, survey
 
@@ -22,8 +22,8 @@ def fit(
     n_concepts: NConcepts,
     *,
     seed: Seed,
-    n_starts: Count = 1,
-    max_iterations: Count = 100,
+    n_starts: Rounds = 1,
+    max_iterations: Rounds = 100,
     threads: Workers | None = None,
 ) -> Labels:
     """Cluster (n, d) rows by Lloyd's (1982) iterations; the best of `n_starts` starts by inertia.

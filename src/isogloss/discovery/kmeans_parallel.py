@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.arguments import Count, NConcepts, Seed, Workers, checked
+from isogloss.arguments import Count, NConcepts, Rounds, Seed, Within, Workers, checked
 from isogloss.discovery.exact import add_fixed, bits_for, exact_sum, fixed, means, rounded, uniform
 from isogloss.discovery.lloyd import TOLERANCE, Labels, Reader, Singles, assign, facts, plus_plus, prepared
 from isogloss.discovery.rows import Floats, Longs, Scale, exponent_of, extent, middle, n_threads, not_finite
@@ -27,9 +27,9 @@ def fit(
     n_concepts: NConcepts,
     *,
     seed: Seed,
-    n_rounds: Count = 5,
-    oversampling: float = 2.0,
-    max_iterations: Count = 100,
+    n_rounds: Annotated[int, Within(0, 100)] = 5,
+    oversampling: Annotated[float, Within(0.1, 100)] = 2.0,
+    max_iterations: Rounds = 100,
     shard_rows: Count = SHARD_ROWS,
     threads: Workers | None = None,
 ) -> Labels:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from isogloss.arguments import checked
+from isogloss.arguments import Port, checked
 from isogloss.errors import IsoglossError, UsageError, unknown
 from isogloss.explore.views import Views
 from isogloss.plots import concept_map, depth_curves, theme
@@ -89,7 +89,7 @@ class Explorer:
 
 
 @checked
-def explore(folder: str | Path, *, port: int = 0, browser: bool = True) -> None:
+def explore(folder: str | Path, *, port: Port = 0, browser: bool = True) -> None:
     """Show a finished study as a local page until interrupted.
 
     Parameters
@@ -116,7 +116,7 @@ def explore(folder: str | Path, *, port: int = 0, browser: bool = True) -> None:
 
 
 @checked
-def open_explorer(folder: str | Path, *, port: int = 0) -> Explorer:
+def open_explorer(folder: str | Path, *, port: Port = 0) -> Explorer:
     """Return the server of a study, listening and not yet answering."""
     from isogloss.study import open_study
 

@@ -59,7 +59,6 @@ def anc(X: Vectors, Y: Vectors, *, signed: bool = True) -> float:
     return float(correlations.mean() if signed else np.abs(correlations).mean())
 
 
-@checked
 def anc_draws(X: Vectors, Y: Vectors, *, weights: npt.NDArray[np.floating], signed: bool = True) -> Floats:
     """Return `anc` with its rows weighted, once for every line of `weights`.
 

@@ -16,7 +16,7 @@ import polars as pl
 import scipy.sparse as sp
 from scipy.stats import norm, t
 
-from isogloss.arguments import Seed, checked
+from isogloss.arguments import Count, Inside, Numbers, Seed, SomeDraws, WholeNumbers, checked
 from isogloss.errors import InputError, UsageError, unknown
 
 Floats = npt.NDArray[np.float64]
@@ -46,7 +46,7 @@ class Resamples:
 
     @classmethod
     @checked
-    def draw(cls, sentences: npt.ArrayLike, n: int, *, seed: Seed = 0) -> Resamples:
+    def draw(cls, sentences: WholeNumbers, n: SomeDraws, *, seed: Seed = 0) -> Resamples:
         """Draw `n` resamples of the distinct numbers in `sentences`.
 
         Raises
@@ -107,7 +107,7 @@ class Resamples:
 
 @checked
 def interval(
-    score: float, draws: npt.ArrayLike, *, method: Interval = "bca", level: float = 0.95
+    score: float, draws: Numbers, *, method: Interval = "bca", level: Inside = 0.95
 ) -> tuple[float, float]:
     """Return the bootstrap interval of a score.
 
@@ -159,7 +159,7 @@ def interval(
 
 @checked
 def share_interval(
-    score: float, draws: npt.ArrayLike, *, method: Interval = "bca", level: float = 0.95
+    score: float, draws: Numbers, *, method: Interval = "bca", level: Inside = 0.95
 ) -> tuple[float, float]:
     """Return `interval` of a share: no end lies outside 0 .. 1, where the moved resamples may lie."""
     low, high = np.clip(interval(score, draws, method=method, level=level), 0.0, 1.0)
@@ -167,7 +167,7 @@ def share_interval(
 
 
 @checked
-def jackknife_interval(score: float, left_out: npt.ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
+def jackknife_interval(score: float, left_out: Numbers, *, level: Inside = 0.95) -> tuple[float, float]:
     """Return the interval of a score from its values with one group of sentences left out, group by group.
 
     ``score +- t_{G-1} sd`` with ``sd^2 = (G - 1) / G * sum((x_g - mean(x))^2)`` over G groups of like size, t the
@@ -228,10 +228,10 @@ class Difference:
 def paired_difference(
     first: float,
     second: float,
-    draws: tuple[npt.ArrayLike, npt.ArrayLike],
+    draws: tuple[Numbers, Numbers],
     *,
     method: Interval = "bca",
-    level: float = 0.95,
+    level: Inside = 0.95,
 ) -> Difference:
     """Return second - first with its interval, from the same resamples of both; see `interval`.
 
@@ -257,7 +257,7 @@ def paired_difference(
 
 
 @checked
-def false_discovery(p_values: npt.ArrayLike, *, n_tests: int | None = None) -> Floats:
+def false_discovery(p_values: Numbers, *, n_tests: Count | None = None) -> Floats:
     """Return q-values: the smallest false-discovery rate at which each test would be called significant.
 
     Benjamini and Hochberg, *Controlling the False Discovery Rate*, JRSS B 57, 1995: ``q_(i) = min over j >= i of

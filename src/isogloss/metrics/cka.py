@@ -83,7 +83,6 @@ def linear_cka(X: Vectors, Y: Vectors, *, debiased: bool = True, batch_size: Cou
     return _quotient(*(float(s) for s in sums))
 
 
-@checked
 def cka_draws(X: Vectors, Y: Vectors, *, weights: npt.NDArray[np.floating]) -> Floats:
     """Return debiased `linear_cka` with its rows weighted, once for every line of `weights`.
 

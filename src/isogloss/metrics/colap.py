@@ -92,7 +92,6 @@ def colap(
     return Overlap(group, figures, counts, rule)
 
 
-@checked
 def language_counts(concepts: Concepts, languages: Sequence[str]) -> Counts:
     """Return (n_concepts, n_languages) int64: the tokens of every language in every concept."""
     flat, _ = _cells(concepts, languages)
@@ -117,8 +116,7 @@ def _cells(concepts: Concepts, languages: Sequence[str]) -> tuple[Counts, pl.Ser
     return table["concept"].to_numpy().astype(np.int64) * len(languages) + columns, table["sentence"]
 
 
-@checked
-def overlapping(counts: npt.NDArray[Any], theta: Share, *, strict: bool = False) -> npt.NDArray[np.bool_]:
+def overlapping(counts: npt.NDArray[Any], theta: float, *, strict: bool = False) -> npt.NDArray[np.bool_]:
     """Return (..., n_concepts) bool of (..., n_concepts, n_languages): every language's share reaches theta.
 
     ``strict``: exceeds it, in percent.
@@ -134,9 +132,8 @@ def _percent(theta: float) -> float:
     return float(Decimal(repr(float(theta))).scaleb(2))
 
 
-@checked
 def chance_overlap(
-    sizes: Counts, totals: Counts, theta: Share, *, strict: bool = False
+    sizes: Counts, totals: Counts, theta: float, *, strict: bool = False
 ) -> npt.NDArray[np.float64]:
     """Return for every concept the exact probability to overlap when tokens are dealt out at random.
 
@@ -191,8 +188,7 @@ def _log_choose(n: int, k: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
 
 
-@checked
-def chance_deviation(sizes: Counts, totals: Counts, theta: Share, *, strict: bool = False) -> float:
+def chance_deviation(sizes: Counts, totals: Counts, theta: float, *, strict: bool = False) -> float:
     """Return the standard deviation of COLAP when tokens are dealt out at random.
 
     ``Var = (sum_i p_i (1 - p_i) + sum_{i != j} (p_ij - p_i p_j)) / K^2``, p_ij the probability that concepts i and j

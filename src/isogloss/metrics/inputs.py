@@ -33,6 +33,14 @@ def paired(X: Any, Y: Any, *, what: str, least: int = 1, same_width: bool = Fals
     return matrix(x, what=what, least=least), matrix(y, what=what, least=least)
 
 
+def same_rows(what: str, **columns: npt.ArrayLike) -> None:
+    """Refuse columns of different lengths: row r of each is about the same thing."""
+    lengths = {name: len(np.atleast_1d(column)) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{n} in {name}" for name, n in lengths.items())
+        raise InputError(f"{what} needs a row for the same things in each of its columns; got {told}.")
+
+
 def unit(x: Floats) -> Floats:
     """Return the rows scaled to length 1; rows of length 0 stay."""
     lengths = np.linalg.norm(x, axis=1, keepdims=True)

@@ -46,7 +46,6 @@ def mean_cosine(X: Vectors) -> float:
     return float((total @ total - (rows**2).sum()) / (n * (n - 1)))
 
 
-@checked
 def mean_cosine_draws(X: Vectors, weights: npt.NDArray[np.floating]) -> Floats:
     """Return `mean_cosine` with its rows weighted, once for every line of `weights`.
 

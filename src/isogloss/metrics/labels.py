@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.special import gammaln
 
-from isogloss.arguments import Draws, Seed, Share, checked
+from isogloss.arguments import Count, Draws, PositiveShare, Seed, Share, checked
 from isogloss.concepts import Concepts
 from isogloss.errors import UsageError, unknown
 from isogloss.metrics.bootstrap import false_discovery
@@ -100,9 +100,9 @@ def label_concepts(
     properties: pl.DataFrame,
     *,
     threshold: Share = 0.9,
-    min_types: int = 5,
+    min_types: Count = 5,
     by: By = "types",
-    q: float = 0.05,
+    q: PositiveShare = 0.05,
     n_permutations: Draws = 100,
     seed: Seed = 0,
 ) -> ConceptLabels:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.arguments import Draws, Seed, checked
 from isogloss.metrics.bootstrap import Interval
 from isogloss.metrics.bootstrap import interval as bootstrap_interval
 from isogloss.results import Figure
@@ -17,14 +16,13 @@ Counts = npt.NDArray[Any]  # (..., n_concepts, n_languages): tokens of every lan
 Floats = npt.NDArray[np.float64]
 
 
-@checked
 def mixing(
     counts: npt.NDArray[np.int64],
     *,
     drawn: npt.NDArray[np.floating] | None = None,
     interval: Interval = "bca",
-    n_permutations: Draws = 20,
-    seed: Seed = 0,
+    n_permutations: int = 20,
+    seed: int = 0,
 ) -> dict[str, Figure]:
     """Return how languages mix in the concepts of a joint space, beside COLAP and without its threshold.
 

@@ -223,7 +223,6 @@ def sample_of(labels: Labels, sample: int = 2000, *, seed: int = 0, n: int | Non
     return rows.astype(np.int64)
 
 
-@checked
 def silhouette_figure(
     X: Vectors,
     labels: Labels,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from isogloss.arguments import Count, NConcepts, Seed, Share, checked
+from isogloss.arguments import Count, Index, NConcepts, Seed, Share, Within, checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError
@@ -36,17 +37,17 @@ class Planted:
 
 @checked
 def plant(
-    alignment: float,
+    alignment: Share,
     *,
     n_concepts: NConcepts = 60,
-    n_types: int = 1200,
+    n_types: Count = 1200,
     n_sentences: Count = 800,
     n_words: Count = 12,
     noise: Share = 0.0,
-    zipf: float = 0.8,
-    unevenness: float = 0.0,
+    zipf: Annotated[float, Within(0, 10)] = 0.8,
+    unevenness: Annotated[float, Within(0, 5)] = 0.0,
     coverage: Share = 1.0,
-    n_wrong: int = 0,
+    n_wrong: Index = 0,
     seed: Seed = 0,
     text_seed: Seed | None = None,
 ) -> Planted:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from isogloss.arguments import Count, Seed, checked
+from isogloss.arguments import Count, Folds, Seed, checked
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.inputs import Floats, Vectors, centred, paired
 from isogloss.metrics.retrieval import retrieval
@@ -57,7 +57,7 @@ def procrustes(X: Vectors, Y: Vectors) -> float:
 
 @checked
 def procrustes_retrieval(
-    X: Vectors, Y: Vectors, *, folds: int = 5, seed: Seed = 0, csls: Count | None = None
+    X: Vectors, Y: Vectors, *, folds: Folds = 5, seed: Seed = 0, csls: Count | None = None
 ) -> Floats:
     """Return, for every row, whether retrieval finds its translation after a rotation learnt on other rows.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.arguments import Count, Seed, checked
+from isogloss.arguments import Count, Folds, Index, Seed, checked
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.inputs import Floats, Vectors, matrix, unit
 from isogloss.metrics.partition import Codes, Labels, codes
@@ -19,8 +19,8 @@ def language_probe(
     languages: Labels,
     *,
     remove_means: bool = False,
-    axes: int = 0,
-    folds: int = 5,
+    axes: Index = 0,
+    folds: Folds = 5,
     seed: Seed = 0,
     groups: Labels | None = None,
 ) -> Floats:

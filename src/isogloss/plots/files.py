@@ -8,12 +8,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import altair as alt
 import vl_convert
 
-from isogloss.arguments import checked
+from isogloss.arguments import Within, checked
 from isogloss.errors import UsageError, unknown
 from isogloss.store import atomic
 
@@ -70,7 +70,7 @@ def write_chart(
     stem: Path,
     *,
     formats: Sequence[str] = ("png", "svg"),
-    width: float | None = None,
+    width: Annotated[float, Within(40, 1000)] | None = None,
     title: bool = True,
 ) -> list[Path]:
     """Write one chart as ``STEM.png``, ``STEM.svg`` or ``STEM.pdf``, each atomically; return the paths.

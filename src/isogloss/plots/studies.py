@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -20,7 +21,9 @@ from isogloss.plots.rows import RUN, languages, run_labels, start_layer
 from isogloss.plots.tuning import curve_chart, difference_chart, fate_chart, score_chart, transfer_chart
 from isogloss.results import Results
 from isogloss.store import Study, folder_name
-from isogloss.study import FinishedStudy, Run
+
+if TYPE_CHECKING:
+    from isogloss.study import FinishedStudy, Run
 
 _CURVES = {"calign": "calign_mean", "colap": "colap"}
 
@@ -141,7 +144,6 @@ def whole_charts(study: FinishedStudy) -> dict[str, Chart]:
     return found | tuning_charts(study.root, thetas=main_thetas(study))
 
 
-@checked
 def study_charts(study: FinishedStudy) -> dict[str, Chart]:
     """Return every chart of a finished study by name, as far as its tables are in the folder.
 
@@ -158,7 +160,6 @@ def study_charts(study: FinishedStudy) -> dict[str, Chart]:
     return found | whole_charts(study)
 
 
-@checked
 def chosen_charts(study: FinishedStudy, names: Sequence[str]) -> dict[str, Chart]:
     """Return some charts of `study_charts`: a name in full, or without its run for all runs; all where none is named.
 
@@ -182,7 +183,6 @@ def chosen_charts(study: FinishedStudy, names: Sequence[str]) -> dict[str, Chart
     return found if names else there
 
 
-@checked
 def save_study_figures(study: FinishedStudy) -> list[Path]:
     """Write every figure of a finished study as PNG and SVG into its folder ``figures``; return the paths."""
     return save_charts(study_charts(study), Study(study.root).figures)
@@ -192,7 +192,8 @@ def save_study_figures(study: FinishedStudy) -> list[Path]:
 def save_task_figures(root: str | Path) -> list[Path]:
     """Write the figures of `tuning_charts` that need no results: scores by language, and training curves."""
     charts = tuning_charts(root, thetas={})
-    return save_charts({name: charts[name] for name in ("tasks", "training")}, Study(Path(root)).figures)
+    chosen = {name: charts[name] for name in ("tasks", "training") if name in charts}
+    return save_charts(chosen, Study(Path(root)).figures)
 
 
 def main_thetas(study: FinishedStudy) -> dict[str, float]:
