@@ -125,22 +125,26 @@ class Distinct(Rule):
 
 @dataclass(frozen=True)
 class Dimensions(Rule):
-    """An array, or what becomes one, of `n` dimensions; its `entries` are numbers, whole numbers, or anything."""
+    """An array, or what becomes one, of `n` dimensions and maybe of a fixed width."""
 
     n: int
     entries: Literal["numbers", "whole numbers", "entries"] = "numbers"
+    width: int | None = None
 
     def __contains__(self, value: Any) -> bool:
         try:
             array = np.asarray(value)
         except (TypeError, ValueError):  # ragged
             return False
+        if self.width is not None and array.shape[-1:] != (self.width,):
+            return False
         kinds = {"numbers": "biuf", "whole numbers": "biu", "entries": "biufUTOSM"}[self.entries]
         # an empty list has no kind
         return array.ndim == self.n and (array.dtype.kind in kinds or array.size == 0)
 
     def __str__(self) -> str:
-        return f" of {self.entries} in {self.n} dimension{'s' if self.n > 1 else ''}"
+        width = f", {self.width} wide" if self.width else ""
+        return f" of {self.entries} in {self.n} dimension{'s' if self.n > 1 else ''}{width}"
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,8 @@ class Columns(Rule):
     def __str__(self) -> str:
         return f" with the columns {', '.join(self.names)}"
 
+
+INSIDE = "checked inside"  # in an annotation: the function looks at this argument by itself
 
 _ROWS = "tables number their rows in 32 bits"
 _DRAWS = "each costs a whole count and is held in memory; what more than 10,000 add is below a hundredth of the spread"
@@ -217,7 +223,7 @@ def check_given(target: Callable[..., Any], options: Mapping[str, Any], *, of: s
     UsageError
         As from the function; named is `of`.
     """
-    door: _Door = getattr(target.__init__ if isinstance(target, type) else target, "door")  # noqa: B009
+    door: _Door = vars(vars(target)["__init__"] if isinstance(target, type) else target)["door"]
     door.check((), options, called=of)
 
 
@@ -313,11 +319,9 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_float(value: Any) -> bool:
-    return (
-        type(value) is float
-        or _is_int(value)
-        or (isinstance(value, numbers.Real) and type(value) is not int and not isinstance(value, bool))
-    )
+    if isinstance(value, numbers.Integral):
+        return _is_int(value)
+    return type(value) is float or isinstance(value, numbers.Real)
 
 
 def _is_path_name(value: Any) -> bool:
@@ -331,6 +335,8 @@ def _is_array_like(value: Any) -> bool:
 
 
 def _annotated(parts: Sequence[Any]) -> Want | None:
+    if INSIDE in parts:
+        return None
     want = want_of(parts[0])
     for rule in parts[1:]:
         if want is not None and isinstance(rule, Rule):

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from isogloss.arguments import Count, Dimensions, checked
+from isogloss.arguments import Columns, Count, Dimensions, checked
 from isogloss.dictionary import WordLinks
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid
@@ -19,6 +19,8 @@ from isogloss.store import Rows
 
 Drop = Literal["punctuation", "digits", "identical"]
 DROPS: tuple[Drop, ...] = ("punctuation", "digits", "identical")
+
+TOKEN_COLUMNS = ("row", "language", "sentence", "position", "word", "n_subwords")
 
 _BLOCK = 2048  # states looked at at once
 
@@ -94,7 +96,7 @@ class States:
         row r of `sentences`.
     """
 
-    tokens: pl.DataFrame
+    tokens: Annotated[pl.DataFrame, Columns(TOKEN_COLUMNS[:-1])]
     arrays: Mapping[int, npt.NDArray[np.floating]]
     rows: npt.NDArray[np.int64]
     model: str
@@ -224,7 +226,7 @@ class States:
 
 @checked
 def select_rows(
-    tokens: pl.DataFrame,
+    tokens: Annotated[pl.DataFrame, Columns(TOKEN_COLUMNS)],
     *,
     links: WordLinks | Sequence[WordLinks] | None = None,
     min_count: Count = 1,

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.arguments import Count, Dimensions, Height, checked
+from isogloss.arguments import Count, Dimensions, checked
 from isogloss.compiled import compiled
 from isogloss.errors import UsageError
 
-Tree = Annotated[npt.NDArray[np.float64], Dimensions(2)]  # scipy's linkage matrix
+Tree = Annotated[npt.NDArray[np.float64], Dimensions(2, width=4)]  # scipy's linkage matrix
 Column = npt.NDArray[np.float64]
 
 
@@ -26,7 +26,7 @@ def cut(
     tree: Tree,
     *,
     n_clusters: Count | None = None,
-    height: Height | None = None,
+    height: float | None = None,
 ) -> npt.NDArray[np.int32]:
     """Return the partition of a tree's leaves into a number of clusters, or into all that are joined up to a height.
 

@@ -6,6 +6,8 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
+from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 
 import isogloss
 import synthetic
-from isogloss.aligners.protocol import Bitext, Directions
+from isogloss.aligners.protocol import Directions
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
 from isogloss.discovery import discover
@@ -25,6 +27,7 @@ from isogloss.metrics.bootstrap import Resamples
 from isogloss.metrics.labels import label_concepts
 from isogloss.metrics.word_facts import word_properties
 from isogloss.states import States
+from isogloss.store import Study
 
 WRONG = (None, "x", "", 0, -1, 2.7, 10**30, float("nan"), True, [], [None], {}, {"x": None}, object(), b"x")
 WRONG_ARRAYS = (np.array(1), np.zeros(3), np.zeros((2, 0)), np.zeros((2, 2, 2)), np.array([["a"], ["b"]]))
@@ -86,80 +89,63 @@ class Made:
         self.labels = label_concepts(self.joint, word_properties(self.joint.tokens), n_permutations=2)
         self.results = synthetic.SyntheticStudy(folder).results
         self.folder = folder
+        (folder / "en").write_text("a b\n")
 
     def value(self, function: str, name: str) -> Any:
         """Return a right value of an argument without a default."""
-        short = function.rsplit(".", 1)[-1]
-        n = len(self.X)
-        own = {
-            ("metrics", "sentences"): np.arange(n) % 6,
-            ("metrics", "languages"): np.arange(n) % 2,
-            ("metrics", "labels"): np.arange(n) % 3,
-            ("corpus", "texts"): {"en": ["a"]},
-            ("dictionary", "table"): self.dictionary.table if "Translation" in function else self.links.table,
-            ("dictionary", "pairs"): {0: [(0, 0)]},
-            ("results", "labels"): self.joint.labels,
-            ("states", "tokens"): self.states.tokens,
-            ("states", "sentences"): self.states.sentences,
-            ("concepts", "tokens"): self.joint.tokens,
-            ("discovery", "labels"): self.joint.labels,
-            ("trees", "names"): [str(i) for i in range(n)],
-        }
-        room = function.split(".", 1)[0]
-        if (room, name) in own:
-            return own[room, name]
-        if room == "metrics" and name in ("source", "target") and short in ("retrieval",):
-            return self.X
-        if room in ("metrics", "aligners", "corpus", "dictionary") and name in ("source", "target"):
-            concepts = room == "metrics"
-            language = "en" if name == "source" else "de"
-            return self.concepts[language] if concepts else language
-        values = {
+        short = ".".join(part for part in function.split(".")[-2:] if not part.islower()) or function
+        short = function.rsplit(".", 1)[-1] if short == function else short
+        for key in (f"{function}({name})", f"{short}({name})", name):
+            if key in self.values:
+                return self.values[key]
+        return self.folder / f"{short}-{name}"
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        n, joint, figure = len(self.X), self.joint, self.alignment.figures[0]
+        english, german = self.concepts.values()
+        study = Study(self.folder)
+        tree, links = joint.tree, {(0, 0, 0)}
+        return {
             "X": self.X,
             "Y": self.X,
-            "y": self.X,
-            "Z": self.X,
-            "concepts": self.joint.labels if short == "label_agreement" else self.joint,
-            "labels": self.labels if "label_" in function or "split" in short else self.joint.labels,
+            "tree": tree,
+            "labels": joint.labels,
+            "concepts": joint,
             "corpus": self.corpus,
             "train": self.corpus,
+            "links": self.links,
             "dictionary": self.dictionary,
-            "states": self.states.at(1) if short == "discover" else self.states,
-            "links": {(0, 0, 0)} if short == "alignment_error_rate" else self.links,
-            "sure": {(0, 0)},
-            "alone": self.concepts,
-            "alignment": self.alignment,
-            "overlap": self.overlap,
+            "source": "en",
+            "target": "de",
+            "language": "en",
+            "study": study,
+            "theta": 0.3,
+            "seed": 0,
+            "model": "nowhere/there",
+            "stack": "encoder",
+            "layer": 1,
             "results": self.results,
-            "tree": self.joint.tree,
-            "tokens": self.joint.tokens,
-            "properties": word_properties(self.joint.tokens),
-            "forward": self.alignment.figures[0],
-            "backward": self.alignment.figures[0],
-            "bitext": Bitext("en", "de", np.arange(1), [["a"]], [["b"]]),
-            "directions": Directions(np.zeros((1, 3), np.int32), np.zeros((1, 3), np.int32)),
-            "weights": np.ones((3, n), np.float32),
+            "n": 5,
+            "n_concepts": 4,
+            "n_sentences": 6,
+            "n_clusters": 3,
+            "coverage": 0.5,
+            "task": "ner",
+            "n_types": 9,
+            "kind": "concepts",
+            "options": {},
+            "method": "ward",
+            "text": "a b",
+            "name": "tiny",
+            "before": joint.labels,
+            "after": joint.labels,
+            "values": np.arange(4.0),
+            "chosen": np.arange(4) > 1,
             "draws": np.linspace(0, 1, 30),
             "left_out": np.linspace(0, 1, 20),
             "p_values": [0.1, 0.2],
             "score": 0.5,
-            "first": 0.5,
-            "second": 0.6,
-            "before": self.joint.labels,
-            "after": self.joint.labels,
-            "values": np.arange(4.0),
-            "chosen": np.arange(4) > 1,
-            "shared_before": np.ones(4, bool),
-            "shared_after": np.ones(4, bool),
-            "counts": np.ones((3, 2), np.int64),
-            "sizes": np.full(3, 4),
-            "totals": np.array([6, 6]),
-            "theta": 0.3,
-            "n": 5,
-            "n_concepts": 4,
-            "seed": 0,
-            "layer": 1,
-            "alignment_": 0.5,
             "gold": [["O", "B-PER"]],
             "predicted": [["O", "B-PER"]],
             "tags": ["O", "B-PER"],
@@ -167,38 +153,82 @@ class Made:
             "translations": ["a"],
             "sources": ["b"],
             "measure": np.arange(6.0),
-            "source": "en",
-            "target": "de",
-            "language": "en",
-            "method": "ward",
-            "options": {},
-            "name": "mean_cosine" if short == "look_at_space" else "cka",
-            "matching": "itermax",
-            "text": "a b",
-            "texts": {"en": ["a"]},
+            "forward": figure,
+            "backward": figure,
+            "alone": self.concepts,
+            "alignment": self.alignment,
+            "overlap": self.overlap,
+            "states": self.states,
             "metric": "calign_mean",
-            "companions": pl.DataFrame(),
-            "model": "nowhere/there",
-            "task": "ner",
-            "concept": 0,
-            "kind": "concepts",
-            "weights_": None,
-            "similarity": self.X,
+            "texts": {"en": ["a"]},
+            "charts": {},
             "rows": [],
             "parts": [self.results],
-            "flows": pl.DataFrame(),
+            "induced_by": "file",
+            "properties": word_properties(joint.tokens),
+            "concept": 0,
+            "aligner": "diagonal",
+            "first": "a",
+            "second": "b",
+            "languages": np.arange(n) % 2,
+            "sentences": np.arange(n) % 6,
             "formats": ["svg"],
-            "n_types": 9,
-            "sentence": 0,
-            "successes": 1.0,
+            "files": {"en": self.folder / "en"},
+            "path": self.folder / "en",
+            "discover(states)": self.states.at(1),
+            "retrieval(source)": self.X,
+            "retrieval(target)": self.X,
+            **{f"metrics.{f}.{f}(source)": english for f in ("calign", "one_to_one")},
+            **{f"metrics.{f}.{f}(target)": german for f in ("calign", "one_to_one")},
+            "other_sentences(source)": english,
+            "other_sentences(target)": german,
+            "label_agreement(concepts)": joint.labels,
+            "tokens": joint.tokens,
+            "names": [str(i) for i in range(n)],
+            "plant(alignment)": 0.5,
+            "association(score)": np.arange(6.0),
+            "alignment_error_rate(links)": links,
+            "alignment_error_rate(sure)": links,
+            "as_links(pairs)": [(0, 0, 0)],
+            "label_set_scores(labels)": self.labels,
+            "split_alignment(labels)": self.labels,
+            "split_overlap(labels)": self.labels,
+            "score_classes(gold)": ["a"],
+            "score_classes(predicted)": ["a"],
+            "paired_difference(first)": 0.5,
+            "paired_difference(second)": 0.6,
+            "find_method(name)": "ward",
+            "FineTuned(labels)": ("a",),
+            "paired_difference(draws)": (np.linspace(0, 1, 30), np.linspace(0, 1, 30)),
+            "width_of(text)": "column",
+            "look_at_space(name)": "mean_cosine",
+            "compare_rows(name)": "cka",
+            "ConceptLabels.of(kind)": "casing",
+            "WordLinks(table)": self.links.table,
+            "TranslationDictionary(table)": self.dictionary.table,
+            "WordLinks.from_pairs(pairs)": {i: [(0, 0)] for i in range(6)},
+            "Results(table)": self.results.table,
+            "Corpus(sentences)": self.corpus.sentences,
+            "Corpus(words)": self.corpus.words,
+            "Corpus(languages)": ("en", "de"),
+            "LayerStates(tokens)": self.states.tokens,
+            "SentenceStates(sentences)": self.states.sentences,
+            "select_rows(tokens)": self.states.tokens,
+            "States(tokens)": self.states.tokens,
+            "States(arrays)": self.states.arrays,
+            "States(rows)": self.states.rows,
+            "symmetrise(directions)": Directions(np.zeros((1, 3), np.int32), np.zeros((1, 3), np.int32)),
+            "Directions(forward)": np.zeros((1, 3), np.int32),
+            "Directions(backward)": np.zeros((1, 3), np.int32),
+            "Bitext(sentences)": np.arange(1),
+            "Bitext(source_words)": [["a"]],
+            "Bitext(target_words)": [["b"]],
+            **{f"Figure({one.name})": getattr(figure, one.name) for one in fields(figure)},
+            **{f"Alignment({one.name})": getattr(self.alignment, one.name) for one in fields(self.alignment)},
+            **{f"Overlap({one.name})": getattr(self.overlap, one.name) for one in fields(self.overlap)},
+            **{f"ConceptLabels({one.name})": getattr(self.labels, one.name) for one in fields(self.labels)},
+            **{f"Resamples({one.name})": getattr(self.resamples, one.name) for one in fields(self.resamples)},
         }
-        if short == "as_links":
-            return [(0, 0, 0)]
-        if short == "plant":
-            return 0.5
-        if name in values:
-            return values[name]
-        return self.folder / "nothing"
 
 
 @pytest.fixture(scope="module")

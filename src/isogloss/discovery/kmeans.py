@@ -10,6 +10,7 @@ import numpy.typing as npt
 from isogloss.arguments import NConcepts, Rounds, Seed, Workers, checked
 from isogloss.discovery.lloyd import TOLERANCE, Labels, Reader, add, assign, facts, plus_plus
 from isogloss.discovery.rows import Floats, Longs, n_threads, survey
+from isogloss.store import Rows
 
 _SAMPLE = 8  # one row in so many, but
 _PER_CONCEPT = 20  # at least so many a concept, take part in the start
@@ -18,7 +19,7 @@ _WARM_UP = 10  # iterations on these rows
 
 @checked
 def fit(
-    X: npt.NDArray[np.floating],
+    X: npt.NDArray[np.floating] | Rows,
     n_concepts: NConcepts,
     *,
     seed: Seed,

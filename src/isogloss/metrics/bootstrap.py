@@ -16,7 +16,7 @@ import polars as pl
 import scipy.sparse as sp
 from scipy.stats import norm, t
 
-from isogloss.arguments import Count, Inside, Numbers, Seed, SomeDraws, WholeNumbers, checked
+from isogloss.arguments import Index, Inside, Numbers, Seed, SomeDraws, WholeNumbers, checked
 from isogloss.errors import InputError, UsageError, unknown
 
 Floats = npt.NDArray[np.float64]
@@ -257,7 +257,7 @@ def paired_difference(
 
 
 @checked
-def false_discovery(p_values: Numbers, *, n_tests: Count | None = None) -> Floats:
+def false_discovery(p_values: Numbers, *, n_tests: Index | None = None) -> Floats:
     """Return q-values: the smallest false-discovery rate at which each test would be called significant.
 
     Benjamini and Hochberg, *Controlling the False Discovery Rate*, JRSS B 57, 1995: ``q_(i) = min over j >= i of

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import INSIDE
 from isogloss.errors import InputError
 
-Vectors = npt.NDArray[np.floating]
+Vectors = Annotated[npt.NDArray[np.floating], INSIDE]  # by `matrix` and `paired`
 Floats = npt.NDArray[np.float64]
 
 

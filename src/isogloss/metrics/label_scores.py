@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from isogloss.arguments import Share, checked
+from isogloss.arguments import Dimensions, Share, checked
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics.colap import chance_overlap, overlapping
-from isogloss.metrics.labels import ALL, Bool, ConceptLabels, Float, groups_of, tally
+from isogloss.metrics.labels import ALL, Bool, ConceptLabels, groups_of, tally
 from isogloss.metrics.matching import SizeRule
 from isogloss.results import Alignment, Overlap, wilson
 
@@ -80,7 +82,7 @@ def split_alignment(
     kinds: Sequence[str] | None = None,
     theta: Share | None = None,
     significant: bool = True,
-    chance: Float | None = None,
+    chance: Annotated[npt.NDArray[np.float64], Dimensions(1)] | None = None,
 ) -> pl.DataFrame:
     """Return CALIGN by label: which share of the source concepts with each label is aligned.
 
@@ -180,7 +182,7 @@ def _split(
     kinds: Sequence[str] | None,
     eligible: Bool,
     hit: Bool,
-    chance: Float | None,
+    chance: npt.NDArray[np.float64] | None,
     *,
     significant: bool,
 ) -> pl.DataFrame:

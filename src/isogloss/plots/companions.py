@@ -7,7 +7,6 @@ import math
 import altair as alt
 import polars as pl
 
-from isogloss.arguments import checked
 from isogloss.plots.look import BLUE, MEAN, count, finish, numbers, shown, span
 from isogloss.study.beside import first_clustering
 
@@ -19,7 +18,6 @@ _CLUSTERED = {
 _COLUMNS = ("measure", "layer", "pair", "score", "chance")
 
 
-@checked
 def companion_panels(results: pl.DataFrame, companions: pl.DataFrame) -> alt.FacetChart:
     """Draw every measure over the layers, a panel each: pairs in grey, their mean, chance dashed.
 

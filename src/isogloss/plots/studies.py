@@ -192,8 +192,8 @@ def save_study_figures(study: FinishedStudy) -> list[Path]:
 def save_task_figures(root: str | Path) -> list[Path]:
     """Write the figures of `tuning_charts` that need no results: scores by language, and training curves."""
     charts = tuning_charts(root, thetas={})
-    chosen = {name: charts[name] for name in ("tasks", "training") if name in charts}
-    return save_charts(chosen, Study(Path(root)).figures)
+    shown = ("tasks", "training")
+    return save_charts({n: chart for n, chart in charts.items() if n in shown}, Study(Path(root)).figures)
 
 
 def main_thetas(study: FinishedStudy) -> dict[str, float]:
