@@ -162,13 +162,12 @@ class Columns(Rule):
 
 INSIDE = "checked inside"  # in an annotation: the function looks at this argument by itself
 
-_ROWS = "tables number their rows in 32 bits"
 _DRAWS = "each costs a whole count and is held in memory; what more than 10,000 add is below a hundredth of the spread"
 
 Seed = Annotated[int, Within(0, 2**32 - 1, why="what every generator of random numbers takes")]
-Count = Annotated[int, Within(1, 2**31 - 1, why=_ROWS)]
-Index = Annotated[int, Within(0, 2**31 - 1, why=_ROWS)]
-NConcepts = Annotated[int, Within(1, 2**31 - 1, why=_ROWS)]
+Count = Annotated[int, Within(1, 2**31 - 1)]
+Index = Annotated[int, Within(0, 2**31 - 1)]
+NConcepts = Annotated[int, Within(1, 2**31 - 1)]
 Layer = Annotated[int, Within(0, 10_000, why="0 is the embedding output")]
 Share = Annotated[float, Within(0, 1)]
 PositiveShare = Annotated[float, Within(0, 1, above=True)]
@@ -300,7 +299,7 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, bool | int | float | str | list | tuple | dict | Path):
         text = repr(value)
         return text if len(text) <= 60 else f"{text[:57]}... ({type(value).__name__})"
-    return f"a {type(value).__name__}"
+    return _a(type(value).__name__)
 
 
 def want_of(hint: Any) -> Want | None:
@@ -427,8 +426,12 @@ def _instance(kind: Any) -> Want | None:
     if not isinstance(kind, type) or not told:
         return None
     made = _MADE_BY.get(kind.__name__)
-    text = f"{kind.__name__}, as of {made}" if made else f"a {kind.__name__}"
+    text = f"{kind.__name__}, as of {made}" if made else _a(kind.__name__)
     return Want(text, lambda value: isinstance(value, kind))
+
+
+def _a(name: str) -> str:
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def _text(want: Want | None) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.arguments import Count, Dimensions, checked
+from isogloss.arguments import Dimensions, checked
 from isogloss.compiled import compiled
 from isogloss.errors import UsageError
 
@@ -25,7 +25,7 @@ Column = npt.NDArray[np.float64]
 def cut(
     tree: Tree,
     *,
-    n_clusters: Count | None = None,
+    n_clusters: int | None = None,
     height: float | None = None,
 ) -> npt.NDArray[np.int32]:
     """Return the partition of a tree's leaves into a number of clusters, or into all that are joined up to a height.
@@ -89,7 +89,7 @@ def by_first(labels: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
 
 
 @checked
-def top(tree: Tree, n_clusters: Count) -> tuple[Tree, npt.NDArray[np.int32]]:
+def top(tree: Tree, n_clusters: int) -> tuple[Tree, npt.NDArray[np.int32]]:
     """Return the tree above a cut, whose leaves are the clusters, and the cut's labels.
 
     Returns

@@ -184,7 +184,7 @@ def test_wrong_calls(write, monkeypatch, files, options, message):
 def test_from_texts_wants_lists_of_strings():
     with pytest.raises(UsageError, match="texts must be a mapping from text to a list of texts"):
         Corpus.from_texts({"en": "One sentence."})
-    with pytest.raises(UsageError, match=r"must be a string; got False.*in quotes"):
+    with pytest.raises(UsageError, match=r"a mapping from text to a list of texts; got \{False"):
         Corpus.from_texts({False: ["Norsk"]})  # what YAML makes of an unquoted no
     with pytest.raises(InputError, match=r"texts\['en'\] \(en\) has 1, texts\['de'\] \(de\) has 2"):
         Corpus.from_texts({"en": ["a"], "de": ["b", "c"]})

@@ -166,10 +166,6 @@ def make_aligner(aligner: str | Aligner, options: Mapping[str, Any]) -> Aligner:
         If a name or option is unknown, or a value cannot be.
     """
     if not isinstance(aligner, str):
-        if not isinstance(aligner, Aligner):
-            raise UsageError(
-                f"An aligner needs a name and an align method; {type(aligner).__name__} has not both."
-            )
         if options:
             raise UsageError(
                 f"Options are for aligners given by name; got {', '.join(options)} together with an aligner "

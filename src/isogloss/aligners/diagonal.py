@@ -31,7 +31,6 @@ from scipy.special import digamma
 from isogloss.aligners.protocol import Bitext, Directions, Links
 from isogloss.arguments import Inside, Rounds, Scale, Within, checked
 from isogloss.compiled import compiled
-from isogloss.errors import UsageError
 from isogloss.progress import progress
 
 Ints = npt.NDArray[np.integer]
@@ -69,15 +68,6 @@ class Diagonal:
     alpha: Scale = 0.03
 
     name = "diagonal"
-
-    def __post_init__(self) -> None:
-        rounds = isinstance(self.iterations, int) and self.iterations >= 1
-        if not rounds or not 0 < self.p_null < 1 or not 0 <= self.tension <= 100 or self.alpha <= 0:
-            raise UsageError(
-                "Aligner 'diagonal' needs whole iterations >= 1, 0 < p_null < 1, 0 <= tension <= 100 and alpha > 0; "
-                f"got iterations={self.iterations}, p_null={self.p_null}, tension={self.tension}, "
-                f"alpha={self.alpha}."
-            )
 
     def align(self, bitext: Bitext) -> Directions:
         """Train on the bitext and link it, once with each side as the generated one."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.arguments import Index, NConcepts, Seed, check_given, checked
+from isogloss.arguments import Index, Seed, check_given, checked
 from isogloss.concepts import Concepts, check_n_concepts
 from isogloss.discovery.lloyd import add
 from isogloss.discovery.rows import parts, survey
@@ -77,7 +77,7 @@ def default_n_concepts(n_types: Index) -> int:
 def discover(
     states: LayerStates,
     *,
-    n_concepts: NConcepts | None = None,
+    n_concepts: int | None = None,
     method: str = "ward",
     seed: Seed = 0,
     **options: Any,
@@ -144,7 +144,7 @@ def reads_in_parts(method: str, options: Mapping[str, Any]) -> bool:
 
 
 @checked
-def check_options(method: str, options: Mapping[str, Any], *, n_concepts: NConcepts = 1) -> None:
+def check_options(method: str, options: Mapping[str, Any], *, n_concepts: int = 1) -> None:
     """Refuse options that a method does not have, naming the nearest it has, and values it cannot work with.
 
     Raises

@@ -77,16 +77,6 @@ def fit(
     InputError
         If a value is NaN or infinite; its row is named.
     """
-    for name, value, least in (
-        ("n_concepts", n_concepts, 1),
-        ("n_rounds", n_rounds, 0),
-        ("max_iterations", max_iterations, 1),
-        ("shard_rows", shard_rows, 1),
-    ):
-        if value < least:
-            raise UsageError(f"{name} must be at least {least}; got {value}.")
-    if oversampling <= 0:
-        raise UsageError(f"oversampling must be above 0; got {oversampling}.")
     left = Rows.of(X)
     table = _surveyed(X if left is None else left, shard_rows, threads)
     if n_concepts > table.n:

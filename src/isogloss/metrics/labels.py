@@ -14,9 +14,9 @@ import numpy.typing as npt
 import polars as pl
 from scipy.special import gammaln
 
-from isogloss.arguments import Count, Draws, PositiveShare, Seed, Share, checked
+from isogloss.arguments import Count, Draws, Inside, PositiveShare, Seed, Share, checked
 from isogloss.concepts import Concepts
-from isogloss.errors import UsageError, unknown
+from isogloss.errors import unknown
 from isogloss.metrics.bootstrap import false_discovery
 from isogloss.metrics.word_facts import BYS, By, Units, check_properties, least_carrying, units_of
 
@@ -99,10 +99,10 @@ def label_concepts(
     concepts: Concepts,
     properties: pl.DataFrame,
     *,
-    threshold: Share = 0.9,
+    threshold: PositiveShare = 0.9,
     min_types: Count = 5,
     by: By = "types",
-    q: PositiveShare = 0.05,
+    q: Inside = 0.05,
     n_permutations: Draws = 100,
     seed: Seed = 0,
 ) -> ConceptLabels:
@@ -163,7 +163,6 @@ def label_concepts(
     >>> label_concepts(concepts, tags).table.select("concept", "value", "share", "p_value").row(0)
     (0, 'NOUN', 1.0, 0.003968253968253968)
     """
-    _check(threshold, min_types, q, n_permutations)
     if by not in BYS:
         raise unknown("unit of labels", by, BYS)
     check_properties(properties, reserved=ALL)
@@ -232,17 +231,6 @@ def hypergeometric_tail(least: Int, n: Int, carrying: Int, total: int) -> Float:
     K, drawn = carrying[item], n[item]
     logs = choose(K, k) + choose(total - K, drawn - k) - choose(np.full_like(K, total), drawn)
     return np.minimum(np.bincount(item, np.exp(logs), len(terms)), 1.0)
-
-
-def _check(threshold: float, min_types: int, q: float, n_permutations: int) -> None:
-    if not 0 < threshold <= 1:
-        raise UsageError(f"threshold is a share and must lie in (0, 1]; got {threshold}.")
-    if min_types < 1:
-        raise UsageError(f"min_types must be at least 1; got {min_types}.")
-    if not 0 < q < 1:
-        raise UsageError(f"q is a false discovery rate and must lie in (0, 1); got {q}.")
-    if n_permutations < 0:
-        raise UsageError(f"n_permutations must not be negative; got {n_permutations}.")
 
 
 def _best(reached: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:

@@ -12,7 +12,6 @@ import polars as pl
 from isogloss.arguments import Count, Index, NConcepts, Seed, Share, Within, checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
-from isogloss.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -86,9 +85,6 @@ def plant(
     UsageError
         If a share is outside [0, 1].
     """
-    for name, share in (("alignment", alignment), ("noise", noise), ("coverage", coverage)):
-        if not 0 <= share <= 1:
-            raise UsageError(f"{name} must lie in [0, 1]; got {share}.")
     rng = np.random.default_rng(seed)
     sizes = np.exp(rng.normal(0, unevenness, n_concepts))
     concept_a = rng.permutation(

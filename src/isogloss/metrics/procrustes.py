@@ -100,8 +100,6 @@ def procrustes_retrieval(
     """
     x, y = paired(X, Y, what="Procrustes retrieval", same_width=True)
     n = len(x)
-    if folds < 2:
-        raise UsageError(f"folds must be 2 or more; got {folds}.")
     if n < 2 * folds:
         raise InputError(
             f"Procrustes retrieval needs at least two rows a fold, {2 * folds} for {folds} folds; got {n}: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isogloss.arguments import Count, checked
+from isogloss.arguments import checked
 from isogloss.errors import UsageError
 from isogloss.metrics.inputs import Floats, Vectors, paired, unit
 
@@ -14,7 +14,7 @@ _BLOCK = 512  # rows sorted at a time
 
 @checked
 def retrieval(
-    source: Vectors, target: Vectors, *, csls: Count | None = None, margin: Count | None = None
+    source: Vectors, target: Vectors, *, csls: int | None = None, margin: int | None = None
 ) -> Floats:
     """Return, for every source sentence, whether its nearest target sentence is its translation; the mean is P@1.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.arguments import Count, Folds, Index, Seed, checked
+from isogloss.arguments import Folds, Index, Seed, checked
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.inputs import Floats, Vectors, matrix, unit
 from isogloss.metrics.partition import Codes, Labels, codes
@@ -108,7 +108,7 @@ def language_probe(
 
 
 @checked
-def knn_mixing(X: Vectors, languages: Labels, *, k: Count = 10) -> Floats:
+def knn_mixing(X: Vectors, languages: Labels, *, k: int = 10) -> Floats:
     """Return, for every row, how nearest neighbours mix languages because of it; the mean is 1 for random mixing.
 
     Parameters
@@ -180,8 +180,6 @@ def _deal(
     language: Codes, groups: Labels | None, folds: int, generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
     """Return the fold of every row."""
-    if folds < 2:
-        raise UsageError(f"folds must be 2 or more; got {folds}.")
     if groups is None:
         fold = np.empty(len(language), np.int64)
         for code in range(language.max() + 1):
