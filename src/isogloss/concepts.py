@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from isogloss.arguments import Count, Dimensions, Index, NConcepts, Seed, checked
+from isogloss.arguments import Count, Dimensions, Index, Seed, checked
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid, words
 from isogloss.store import atomic, read_table, write_table, write_text
@@ -100,7 +100,7 @@ class Concepts:
     def cut(
         self,
         *,
-        n_concepts: NConcepts | None = None,
+        n_concepts: int | None = None,
         height: float | None = None,
     ) -> Concepts:
         """Return the same tokens in another number of concepts, from the tree that was grown once.

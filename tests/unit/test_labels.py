@@ -371,7 +371,7 @@ def test_wrong_options_are_refused() -> None:
         ({"threshold": 0}, "threshold must be a number above 0 and at most 1"),
         ({"threshold": 1.1}, "threshold must be a number above 0 and at most 1"),
         ({"min_types": 0}, "min_types must be a whole number from 1"),
-        ({"by": "words"}, "unknown unit of labels 'words'"),
+        ({"by": "words"}, "by must be 'types' or 'tokens'; got 'words'"),
         ({"q": 1}, "false discovery rate"),
         ({"n_permutations": -1}, "must not be negative"),
     ):
@@ -730,7 +730,7 @@ def test_splits_refuse_other_concepts_thresholds_and_kinds() -> None:
     with pytest.raises(UsageError, match="unknown kind of label 'ner'"):
         split_alignment(alignment, labels, kinds=["ner"])
     for theta in (0, 1.5):
-        with pytest.raises(UsageError, match="theta (is a share|must be a number from 0 to 1)"):
+        with pytest.raises(UsageError, match=r"theta (is a share|must be a number from 0 to 1)"):
             split_alignment(alignment, labels, kinds=["upos"], theta=theta)
 
 
