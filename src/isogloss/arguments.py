@@ -12,6 +12,7 @@ import inspect
 import math
 import numbers
 import os
+import re
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -124,6 +125,36 @@ class Distinct(Rule):
 
 
 @dataclass(frozen=True)
+class Like(Rule):
+    """Text of one form, of which there is an example."""
+
+    pattern: str
+    example: str
+
+    def __contains__(self, value: Any) -> bool:
+        return re.fullmatch(self.pattern, value) is not None
+
+    def __str__(self) -> str:
+        return f" such as '{self.example}'"
+
+
+@dataclass(frozen=True)
+class OneOf(Rule):
+    """A name out of some."""
+
+    names: tuple[str, ...]
+
+    def __contains__(self, value: Any) -> bool:
+        return value in self.names
+
+    def __str__(self) -> str:
+        return f" out of {', '.join(self.names)}"
+
+    def narrow(self, want: Want) -> Want:
+        return super().narrow(want)._replace(text=f"one of {', '.join(self.names)}", names=self.names)
+
+
+@dataclass(frozen=True)
 class Dimensions(Rule):
     """An array, or what becomes one, of `n` dimensions and maybe of a fixed width."""
 
@@ -166,10 +197,14 @@ _DRAWS = "each costs a whole count and is held in memory; what more than 10,000 
 
 Seed = Annotated[int, Within(0, 2**32 - 1, why="what every generator of random numbers takes")]
 Count = Annotated[int, Within(1, 2**31 - 1)]
+Several = Annotated[int, Within(2, 2**31 - 1)]
 Index = Annotated[int, Within(0, 2**31 - 1)]
 NConcepts = Annotated[int, Within(1, 2**31 - 1)]
 Layer = Annotated[int, Within(0, 10_000, why="0 is the embedding output")]
 Share = Annotated[float, Within(0, 1)]
+Half = Annotated[
+    float, Within(0, 0.5, why="beyond a half no two languages can both own so much of a concept")
+]
 PositiveShare = Annotated[float, Within(0, 1, above=True)]
 PartShare = Annotated[float, Within(0, 1, below=True)]
 Inside = Annotated[float, Within(0, 1, above=True, below=True)]
@@ -184,6 +219,9 @@ Workers = Annotated[int, Within(1, 1_000, why="processes or threads; more than t
 BatchTokens = Annotated[int, Within(1, 1_000_000, why="subwords of one pass, whose memory grows with them")]
 Height = Annotated[float, Within(0, math.inf)]
 Port = Annotated[int, Within(0, 65_535, why="0 is any free one")]
+
+Text = Annotated[str, Like(r".*\S.*", "news")]
+Name = Annotated[str, Like(r"[^/\\]*[^./\\][^/\\]*", "news")]  # of a folder that is made here
 
 Numbers = Annotated[npt.ArrayLike, Dimensions(1)]
 WholeNumbers = Annotated[npt.ArrayLike, Dimensions(1, "whole numbers")]
@@ -277,17 +315,22 @@ def _guarded(function: Callable[..., Any], door: _Door) -> Callable[..., Any]:
 
 def _refused(called: str, argument: _Argument, value: Any) -> UsageError:
     assert argument.want is not None
-    text = f"{called}: {argument.name} must be {argument.want.text}; got {shown(value)}."
-    names = argument.want.names
-    for given in value if isinstance(value, list | tuple) else [value]:
-        wrong = isinstance(given, str) and given not in names
-        near = difflib.get_close_matches(given, names, n=1, cutoff=0.5) if wrong else []
-        if near:
-            return UsageError(f"{text} Did you mean '{near[0]}'?")
+    text = f"{called}: {argument.name} {refusal(argument.want, value)}"
     default = argument.default
-    if isinstance(default, int | float | str) and default not in ("", None):
+    if isinstance(default, int | float | str) and default != "" and "Did you mean" not in text:
         text += f" Example: {argument.name}={default!r}."
     return UsageError(text)
+
+
+def refusal(want: Want, value: Any) -> str:
+    """Return what is said of a value that does not fit: what is wanted, what was given, and the nearest name."""
+    text = f"must be {want.text}; got {shown(value)}."
+    for given in value if isinstance(value, list | tuple) else [value]:
+        wrong = isinstance(given, str) and given not in want.names
+        near = difflib.get_close_matches(given, want.names, n=1, cutoff=0.5) if wrong else []
+        if near:
+            return f"{text} Did you mean '{near[0]}'?"
+    return text
 
 
 def shown(value: Any) -> str:

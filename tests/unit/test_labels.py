@@ -372,7 +372,7 @@ def test_wrong_options_are_refused() -> None:
         ({"threshold": 1.1}, "threshold must be a number above 0 and at most 1"),
         ({"min_types": 0}, "min_types must be a whole number from 1"),
         ({"by": "words"}, "by must be 'types' or 'tokens'; got 'words'"),
-        ({"q": 1}, "false discovery rate"),
+        ({"q": 1}, "q must be a number above 0 and below 1"),
         ({"n_permutations": -1}, "must not be negative"),
     ):
         with pytest.raises(UsageError, match=message):

@@ -18,7 +18,7 @@ from isogloss.arguments import Count, Draws, Inside, PositiveShare, Seed, Share,
 from isogloss.concepts import Concepts
 from isogloss.errors import unknown
 from isogloss.metrics.bootstrap import false_discovery
-from isogloss.metrics.word_facts import BYS, By, Units, check_properties, least_carrying, units_of
+from isogloss.metrics.word_facts import By, Units, check_properties, least_carrying, units_of
 
 ALL = "all"
 FAMILY = "^([^:]*):"  # "feats" of "feats:Case"
@@ -163,8 +163,6 @@ def label_concepts(
     >>> label_concepts(concepts, tags).table.select("concept", "value", "share", "p_value").row(0)
     (0, 'NOUN', 1.0, 0.003968253968253968)
     """
-    if by not in BYS:
-        raise unknown("unit of labels", by, BYS)
     check_properties(properties, reserved=ALL)
     at_least = least_carrying(np.array([min_types]), threshold)[0]
     units, values = units_of(concepts, properties, int(at_least), by=by)
