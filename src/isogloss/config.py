@@ -55,7 +55,9 @@ from isogloss.store import folder_name, write_text
 class CorpusSection(Section):
     """Where the text is."""
 
-    files: dict[Text, Text] | Text = Field(description="language -> file, or one multi-parallel file")
+    files: Annotated[dict[Text, Text], Distinct(1)] | Text = Field(
+        description="language -> file, or one multi-parallel file"
+    )
     format: Annotated[str, OneOf(("auto", *FORMATS))] = "auto"
     languages: Annotated[list[Text], Distinct(1)] | None = None
     max_words: Words = 300
@@ -327,7 +329,7 @@ class RunSection(Section):
     batch_tokens: BatchTokens | None = Field(
         default=None, description="padded subwords in a batch; default: 2048 on a CPU, 16384 on a GPU"
     )
-    device: str = "auto"
+    device: Annotated[str, Like(r"auto|cpu|(cuda|mps|xpu)(:\d+)?", "cuda")] = "auto"
 
     @field_validator("scheduler")
     @classmethod

@@ -52,8 +52,28 @@ def read_yaml(path: str | Path, form: type[Form]) -> Form:
         return form.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        said = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{place.told(first['loc'])}: {said}; got {first['input']!r:.80}.") from None
+        raise UsageError(f"{place.told(first['loc'])}: {_said(first)}; got {first['input']!r:.80}.") from None
+
+
+def validated(data: Mapping[str, Any], form: type[Form], *, of: str) -> Form:
+    """Return a section made of settings that are not from a file.
+
+    Raises
+    ------
+    UsageError
+        If a value is wrong.
+    """
+    try:
+        return form.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{'.'.join([of, *map(str, first['loc'])])}: {_said(first)}.") from None
+
+
+def _said(error: Any) -> str:
+    if error["type"] == "model_type":
+        return "must be keys with values; for the defaults, leave it out"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _parsed(path: Path) -> tuple[yaml.Node, Any]:
@@ -72,12 +92,15 @@ def _parsed(path: Path) -> tuple[yaml.Node, Any]:
     try:
         node = yaml.compose(text, Loader=_Loader)
         return node, yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # also a number of 5,000 digits, brackets in brackets
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{where}: not YAML ({getattr(error, 'problem', None) or error}).") from None
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets in brackets
-        raise InputError(f"{path}: cannot be read as YAML ({error}).") from None
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise InputError(f"{path}{where}: not YAML ({reason}).") from None
 
 
 class _Loader(yaml.SafeLoader):

@@ -240,6 +240,8 @@ def robustness(
     given = {"theta_align": theta, "n_concepts": n_concepts, "top": top, "min_types": min_types}
     table = sweep(folder, workers=workers, **{k: v for k, v in given.items() if v})  # type: ignore[arg-type]
     lines = [f"{table.height} combinations: {Study(folder).robustness_csv}"]
+    if all(table[f"rho_{of}"].null_count() == table.height for of in ("layers", "pairs", "models")):
+        lines.append("ordering: nothing to order, as there are fewer than three layers, pairs and models")
     for name, what in (("rho_layers", "layers"), ("rho_pairs", "pairs"), ("rho_models", "models")):
         found = sorted(table[name].drop_nulls().to_list())
         if found:
