@@ -76,17 +76,18 @@ def _said(error: Any) -> str:
     return str(error["msg"]).removeprefix("Value error, ")
 
 
-def _parsed(path: Path) -> tuple[yaml.Node, Any]:
+def _parsed(path: Path) -> tuple[yaml.Node | None, Any]:
     """Return the tree of a file, with its lines, and what it says."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LONGEST + 1)  # no more: it may be a text of gigabytes, given by mistake
     except FileNotFoundError:
         raise InputError(f"There is no study file {path}.") from None
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a NUL
         raise InputError(f"Cannot read the study file {path}: {error}.") from None
     if len(text) > _LONGEST:
         raise InputError(
-            f"{path} has {len(text):,} characters; a study file has a few thousand. Is it the text itself? "
+            f"{path} has more than {_LONGEST:,} characters; a study file has a few thousand. Is it the text itself? "
             "Name that in a study file, under corpus.files."
         )
     try:

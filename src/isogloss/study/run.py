@@ -110,9 +110,8 @@ def run_study(
 
 def _planned(config: StudyConfig, root: Path) -> Plan:
     """Return the plan of a study before its tasks are trained: with the bases for models that are not there yet."""
-    for name in [
-        part.name for part in (*config.models, *config.tasks) if folder_name(part.name) != part.name
-    ]:
+    names = [*(model.name for model in config.models), *(task.name for task in config.tasks)]
+    for name in (name for name in names if folder_name(name) != name):
         log.info("files of '%s' are called '%s' in the study folder", name, folder_name(name))
     scores = "planned" if config.tasks else ""
     return make_plan(with_tuned(config, root, stand_in=True), read_corpus(config.corpus), root, scores=scores)
