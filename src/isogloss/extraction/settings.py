@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from isogloss import models
+from isogloss.arguments import Layer
 from isogloss.corpus import Corpus
 from isogloss.errors import UsageError, unknown
 from isogloss.extraction.passes import Settings
@@ -14,7 +15,7 @@ from isogloss.extraction.pooling import Pooling, Sentences, Storage
 from isogloss.store import digest
 
 VERSION = 2  # raise it when the same settings give other states
-Layers = str | Sequence[int]  # "all", or numbers
+Layers = Literal["all"] | Sequence[Layer]
 
 
 def settings_of(
