@@ -194,10 +194,10 @@ def test_float16_holds_the_same_states_and_refuses_what_does_not_fit(tiny_model,
         ({"layers": []}, r"got \[\]"),
         ({"layers": "last"}, "got 'last'"),
         ({"stack": "decoder"}, "unknown stack 'decoder'"),
-        ({"pooling": "max"}, "unknown pooling 'max'"),
-        ({"dtype": "float8"}, "unknown dtype 'float8'.*Known: float16, float32"),
+        ({"pooling": "max"}, "pooling must be 'mean' or 'last' or 'first'; got 'max'"),
+        ({"dtype": "float8"}, "dtype must be 'float16' or 'float32'; got 'float8'"),
         ({"condition": {"en": "de"}}, "condition is for the decoder"),
-        ({"batch_tokens": 0}, "batch_tokens must be at least 1"),
+        ({"batch_tokens": 0}, "batch_tokens must be a whole number from 1"),
     ],
 )
 def test_wrong_use(tiny_model, tmp_path, options, message):

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any, Literal, get_args
 
 from isogloss import models
-from isogloss.arguments import Layer
 from isogloss.corpus import Corpus
 from isogloss.errors import UsageError, unknown
 from isogloss.extraction.passes import Settings
@@ -15,7 +14,7 @@ from isogloss.extraction.pooling import Pooling, Sentences, Storage
 from isogloss.store import digest
 
 VERSION = 2  # raise it when the same settings give other states
-Layers = Literal["all"] | Sequence[Layer]
+Layers = Literal["all"] | Sequence[int]  # numbers are looked at beside the layers that the model has
 
 
 def settings_of(
