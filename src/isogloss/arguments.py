@@ -164,14 +164,15 @@ class Dimensions(Rule):
 
     def __contains__(self, value: Any) -> bool:
         try:
-            array = np.asarray(value)
+            # What lies in a file has a shape and a type, and is not read for this.
+            array = value if _is_array(value) else np.asarray(value)
         except (TypeError, ValueError):  # ragged
             return False
         if self.width is not None and array.shape[-1:] != (self.width,):
             return False
         kinds = {"numbers": "biuf", "whole numbers": "biu", "entries": "biufUTOSM"}[self.entries]
         # an empty list has no kind
-        return array.ndim == self.n and (array.dtype.kind in kinds or array.size == 0)
+        return len(array.shape) == self.n and (array.dtype.kind in kinds or 0 in array.shape)
 
     def __str__(self) -> str:
         width = f", {self.width} wide" if self.width else ""
@@ -382,6 +383,10 @@ def _is_path_name(value: Any) -> bool:
     return isinstance(value, str) and "\0" not in value
 
 
+def _is_array(value: Any) -> bool:
+    return isinstance(getattr(value, "dtype", None), np.dtype) and len(value.shape) > 0
+
+
 def _is_array_like(value: Any) -> bool:
     if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__len__"):
         return False
@@ -469,7 +474,7 @@ def _iterable(parts: Sequence[Any]) -> Want:
 
 
 def _array(_parts: Sequence[Any]) -> Want:
-    return Want("an array", lambda value: isinstance(value, np.ndarray))
+    return Want("an array", _is_array)
 
 
 def _function(_parts: Sequence[Any]) -> Want:
