@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ DICTIONARY_COLUMNS = {
     "count": pl.Int64,
     "probability": pl.Float64,
 }
+_LINK = re.compile(r"([0-9]{1,9})[-p]([0-9]{1,9})")
 _SHOWN = 8  # rows in a notebook
 
 
@@ -101,12 +103,12 @@ class WordLinks:
         for n, line in enumerate(read_lines(path), 1):
             links = []
             for item in line.split():
-                i, separator, j = item.replace("p", "-").partition("-")
-                if not (separator and i.isdecimal() and j.isdecimal()):
+                match = _LINK.fullmatch(item)
+                if match is None:
                     raise InputError(
-                        f"{path}, line {n}: '{item}' is not a link. Write links as 0-0 1-2 (0-based)."
+                        f"{path}, line {n}: '{item[:60]}' is not a link. Write links as 0-0 1-2 (0-based)."
                     )
-                links.append((int(i), int(j)))
+                links.append((int(match[1]), int(match[2])))
             pairs[n - 1] = links
         return cls.from_pairs(pairs, corpus, source=source, target=target)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -186,6 +187,12 @@ def test_what_does_not_fit_is_refused_before_training(tiny, data, tmp_path) -> N
         finetune(tiny("bert"), "nerr", train=data["en"], out=out)
     with pytest.raises(InputError, match="no entity tags"):
         finetune(tiny("bert"), "ner", train=plain, out=out)
+    other = pl.Series(
+        "ner", ["O", "B-PER", "E-PER", "O"]
+    )  # a corpus made by hand: readers would have made IOB2
+    by_hand = replace(plain, words=plain.words.with_columns(other))
+    with pytest.raises(InputError, match=r"tag 'E-PER' of 'house' \(en, sentence 0\) is not IOB2"):
+        finetune(tiny("bert"), "ner", train=by_hand, out=out)
     with pytest.raises(InputError, match="There are no labels"):
         finetune(tiny("bert"), "sentiment", train=plain, out=out)
     with pytest.raises(UsageError, match="needs a target"):
@@ -195,6 +202,27 @@ def test_what_does_not_fit_is_refused_before_training(tiny, data, tmp_path) -> N
     with pytest.raises(InputError, match="no head for translation"):
         finetune(tiny("bert"), "translation", train=data["both"], target="de", out=out)
     assert not (out / "model").exists()
+
+
+def test_the_scheme_of_the_tags_changes_nothing(tiny, data, tmp_path) -> None:
+    settings = Training(epochs=2, rate=3e-3, batch_size=8, evaluations=1, max_length=40)
+    rows = data["en"].words.group_by("sentence", maintain_order=True).agg("word", "ner")
+    keys, found = set(), []
+    for name, mark in (("iob2", "B-LOC"), ("bioes", "S-LOC"), ("bilou", "U-LOC"), ("suffix", "LOC_B")):
+        lines = [
+            json.dumps(
+                {"tokens": words, "ner_tags": [mark if tag == "B-LOC" else tag for tag in tags], "label": "x"}
+            )
+            for words, tags in rows.select("word", "ner").iter_rows()
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        corpus = Corpus.read({"en": tmp_path / f"{name}.jsonl"})
+        tuned = finetune(
+            tiny("bert"), "ner", train=corpus, out=tmp_path / name, settings=settings, device="cpu"
+        )
+        keys.add(tuned.key)
+        found.append(evaluate(tuned, corpus, n_bootstrap=0, device="cpu")["score"][0])
+    assert len(keys) == 1 and len(set(found)) == 1 and tuned.labels == ("O", "B-LOC", "I-LOC")
 
 
 def test_labels_never_trained_on_are_named(tiny, data, tmp_path) -> None:

@@ -26,7 +26,7 @@ def read_datasets(
 
     One multi-parallel data set: the languages are the keys of its ``translation`` column, or of `columns`.
     One data set a language (a mapping): rows with `text_field`, or ``tokens`` and ``ner_tags``.  Class labels
-    are given by name.
+    are given by name; entity tags become IOB2, and numbers without names are refused.
 
     Parameters
     ----------
@@ -114,5 +114,9 @@ def _rows(data: Any) -> list[dict[str, Any]]:
             names = dict(enumerate(inner.names))  # -1, the mark of unlabelled rows, becomes None
             for row in rows:
                 value = row[column]
-                row[column] = [names.get(v) for v in value] if isinstance(value, list) else names.get(value)
+                if isinstance(value, list):
+                    named = [names.get(v) for v in value]
+                    row[column] = named if not named or any(named) else None  # a row that nobody annotated
+                else:
+                    row[column] = names.get(value)
     return rows

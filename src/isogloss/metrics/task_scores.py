@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.corpus.tags import is_iob2, spans
 from isogloss.errors import InputError, MissingExtraError
 from isogloss.metrics.bootstrap import GROUPS, Resamples, interval
 
@@ -49,21 +50,23 @@ def entities(tags: Sequence[str]) -> list[Span]:
     As conlleval (Tjong Kim Sang and De Meulder, *Introduction to the CoNLL-2003 Shared Task*, 2003): an entity begins
     at B-, or at an I- that continues no entity of its type.
 
+    Raises
+    ------
+    InputError
+        If a tag is not IOB2: its entity would be lost without a word.
+
     Examples
     --------
     >>> entities(["B-PER", "I-PER", "O", "I-LOC", "B-LOC"])
     [('PER', 0, 2), ('LOC', 3, 4), ('LOC', 4, 5)]
     """
-    found: list[Span] = []
-    kind, begin = "", 0
-    for i, tag in enumerate([*tags, "O"]):
-        mark, _, name = tag.partition("-")
-        if kind and (mark != "I" or name != kind):
-            found.append((kind, begin, i))
-            kind = ""
-        if mark in ("B", "I") and not kind:
-            kind, begin = name, i
-    return found
+    for tag in tags:
+        if not is_iob2(tag):
+            raise InputError(
+                f"The entity tag '{tag}' is not IOB2: O, B-PER and I-PER. Other schemes become IOB2 when they are read "
+                "by Corpus.read, or by isogloss.corpus.tags.to_iob2."
+            )
+    return spans((tag[0], tag[2:]) for tag in tags)
 
 
 def score_entities(
@@ -86,7 +89,7 @@ def score_entities(
     Raises
     ------
     InputError
-        If the two differ in length.
+        If the two differ in length, or a tag is not IOB2.
     """
     _check(len(gold), len(predicted))
     counts = np.zeros((len(gold), 3))

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from isogloss.corpus import Corpus
+from isogloss.corpus.tags import is_iob2
 from isogloss.errors import InputError
 from isogloss.extraction.subwords import lines_of, tokenise
 from isogloss.metrics.task_scores import TaskScore, score_entities
@@ -46,7 +47,7 @@ class Ner:
         return cls(("O", *(f"{mark}-{kind}" for kind in kinds for mark in "BI")))
 
     def check(self, corpus: Corpus) -> None:
-        """Refuse a corpus without tags."""
+        """Refuse a corpus without tags, or with others than IOB2."""
         check_tags(corpus)
 
     def languages(self, corpus: Corpus) -> tuple[str, ...]:
@@ -123,8 +124,18 @@ class Ner:
 
 
 def check_tags(corpus: Corpus) -> None:
-    """Refuse a corpus without tags."""
+    """Refuse a corpus without tags, or with others than IOB2, which readers make of every scheme they know."""
     if "ner" not in corpus.words.columns:
         raise InputError(
             "There are no entity tags. Give CoNLL columns with a column 'ner', or JSONL with 'tokens' and 'ner_tags'."
+        )
+    tags = corpus.words["ner"].drop_nulls()
+    odd = [tag for tag in tags.unique(maintain_order=True) if not is_iob2(str(tag))]
+    if odd:
+        word, language, sentence = (
+            corpus.words.filter(pl.col("ner") == odd[0]).select("word", "language", "sentence").row(0)
+        )
+        raise InputError(
+            f"The entity tag '{odd[0]}' of '{word}' ({language}, sentence {sentence}) is not IOB2: O, B-PER and I-PER. "
+            "Corpus.read makes IOB2 of other schemes; read the files again if it was made before that."
         )
