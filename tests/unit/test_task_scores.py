@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from isogloss.corpus import Corpus
 from isogloss.errors import InputError
 from isogloss.metrics.task_scores import entities, score_classes, score_entities, score_translations
+from isogloss.tasks.ner import Ner
 
 
 def random_tags(generator: np.random.Generator, n: int) -> list[str]:
@@ -93,3 +95,12 @@ def test_predictions_must_match() -> None:
         score_entities([["O", "O"]], [["O"]])
     with pytest.raises(InputError, match="no sentence"):
         score_entities([], [])
+
+
+def test_shuffled_tags_stay_in_the_sentences_that_are_annotated(tmp_path) -> None:
+    rows = ['{"tokens": ["a", "b"]}', *['{"tokens": ["c", "d", "e"], "ner_tags": ["B-X", "I-X", "O"]}'] * 9]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    corpus = Corpus.read({"en": tmp_path / "a.jsonl"})
+    dealt = Ner.of(corpus).shuffled(corpus, np.random.default_rng(0)).words["ner"].to_list()
+    given = corpus.words["ner"].to_list()
+    assert dealt[:2] == [None, None] and sorted(dealt[2:]) == sorted(given[2:]) and dealt != given

@@ -18,6 +18,7 @@ from isogloss.errors import InputError, unknown
 log = logging.getLogger(__name__)
 
 NOT_LANGUAGES = ("id", "label")  # fields beside the languages of a multi-parallel object or table
+_SHOWN = 10  # names in a message
 _MOST_LACK = 0.5  # a field that a larger share of the objects lacks may be no language
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of half a character beyond U+FFFF
 _ADVICE = "Leave 'ner_tags' out to read the words alone."
@@ -60,14 +61,19 @@ def read_tsv(path: str, *, languages: Sequence[str] | None = None) -> dict[str, 
     first = 2 if has_header else 1
     rows = rows[first - 1 :]
     if len(set(names)) < len(names):
-        raise InputError(f"{path}, line 1: a column is named twice: {', '.join(names)}.")
+        raise InputError(f"{path}, line 1: a column is named twice: {', '.join(names)[:300]}.")
     for n, row in enumerate(rows, first):
         if len(row) != len(names):
             raise InputError(
-                f"{path}, line {n}: {len(row)} columns, but {len(names)} expected ({', '.join(names)}). "
+                f"{path}, line {n}: {len(row)} columns, but {len(names)} expected ({', '.join(names)[:300]}). "
                 "Columns are separated by one tab each."
             )
     kept = languages if languages is not None else [name for name in names if name not in NOT_LANGUAGES]
+    if not kept:
+        raise InputError(
+            f"{path}, line 1: no languages among the columns {', '.join(names)[:300]}. The first row names them, e.g. "
+            "en, de, label, with tabs between them."
+        )
     for language in kept:
         if language not in names:
             raise unknown("language", language, names, where=path)
@@ -158,7 +164,7 @@ def from_parallel(
         languages = _languages(records, path)
     if not languages:
         raise InputError(
-            f"{path}, line {lines[0]}: no languages among the fields {', '.join(records[0])}. For one file a "
+            f"{path}, line {lines[0]}: no languages among the fields {', '.join(records[0])[:300]}. For one file a "
             "language give a mapping, e.g. {'en': 'en.jsonl', 'de': 'de.jsonl'}."
         )
     labels = _labels(records, path, lines)
@@ -180,8 +186,8 @@ def _languages(records: Sequence[Mapping[str, Any]], path: str) -> list[str]:
     for name, n in counts.items():
         if n < _MOST_LACK * len(records):
             raise InputError(
-                f"{path}: the field '{name}' has a text in only {n} of {len(records)} objects. Is it a language? "
-                f"Name the languages, e.g. languages=[{', '.join(repr(other) for other in counts if other != name)}]."
+                f"{path}: the field {name[:60]!r} has a text in only {n} of {len(records)} objects. Is it a language? "
+                f"Name the languages, e.g. languages={[other for other in counts if other != name][:_SHOWN]}."
             )
     return list(counts)
 
@@ -258,7 +264,7 @@ def _strings(record: Mapping[str, Any], name: str, where: str) -> list[str]:
     if not isinstance(values, list) or not all(
         isinstance(value, str | int) and not isinstance(value, bool) for value in values
     ):
-        raise InputError(f"{where}: '{name}' must be a list of strings; got {str(values)[:60]}.")
+        raise InputError(f"{where}: '{name}' must be a list of strings; got {repr(values)[:60]}.")
     return [str(value) for value in values]
 
 
@@ -270,7 +276,7 @@ def _texts(records: Sequence[Mapping[str, Any]], name: str, path: str, lines: Se
     for n, record in zip(lines, records, strict=True):
         value = record.get(name)
         if value is not None and not isinstance(value, str):
-            raise InputError(f"{path}, line {n}: '{name}' must be a string; got {str(value)[:60]}.")
+            raise InputError(f"{path}, line {n}: '{name}' must be a string; got {repr(value)[:60]}.")
         texts.append("" if value is None else nfc(value))
     return texts
 
@@ -286,7 +292,7 @@ def _labels(
         odd = isinstance(value, float) and not math.isfinite(value)
         if odd or not (value is None or isinstance(value, str | int | float)):
             raise InputError(
-                f"{path}, line {n}: 'label' must be a string, a number, or null; got {str(value)[:60]}."
+                f"{path}, line {n}: 'label' must be a string, a number, or null; got {repr(value)[:60]}."
             )
         labels.append(None if value is None else str(value))
     return {"label": labels}

@@ -63,13 +63,19 @@ def read_datasets(
         languages = list(columns) if languages is None else languages
     elif "translation" in data.column_names:
         texts = [row["translation"] for row in rows]
+        odd = next((n for n, text in enumerate(texts, 1) if not isinstance(text, Mapping | None)), None)
+        if odd is not None:
+            raise InputError(
+                f"{files}, row {odd}: 'translation' must hold a text for each language, e.g. {{'en': '...'}}; got "
+                f"{repr(texts[odd - 1])[:60]}."
+            )
     else:
         raise UsageError(
             f"{files} has the columns {', '.join(data.column_names)} and no 'translation'. Say which hold "
             "sentences, e.g. columns={'en': 'sentence_en', 'de': 'sentence_de'}."
         )
     labels = ({"label": row["label"]} if "label" in row else {} for row in rows)
-    rows = [{**text, **label} for text, label in zip(texts, labels, strict=True)]
+    rows = [{**(text or {}), **label} for text, label in zip(texts, labels, strict=True)]
     return from_parallel(rows, range(1, len(rows) + 1), files, languages=languages)
 
 

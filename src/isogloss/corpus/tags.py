@@ -21,6 +21,7 @@ _SCHEMES = {
     "BMES": {"B": "B", "M": "I", "E": "E", "S": "S"},
     "BMEWO": {"B": "B", "M": "I", "E": "E", "W": "S"},
 }
+_LONGEST = 60  # characters of a tag in a message
 _ONLY_KIND = "ENT"  # of tags that are marks alone: B, I, O
 _IOB2 = re.compile(r"O|[BI]-.+")
 _KIND = r"[^\s|()*,;]*[^\W_][^\s|()*,;]*"  # brackets and bars belong to nested tags
@@ -87,8 +88,8 @@ def to_iob2(
     numbers = [tag for tag in named if re.fullmatch(r"[-+]?\d+", tag)]
     if numbers:
         raise InputError(
-            f"{where(*places[numbers[0]])}: the entity tag '{numbers[0]}' is a number, and nothing says what it stands "
-            f"for. Write names, e.g. B-PER; a Hugging Face data set whose column has class names is read by "
+            f"{where(*places[numbers[0]])}: the entity tag {_shown(numbers[0])} is a number, and nothing says what it "
+            f"stands for. Write names, e.g. B-PER; a Hugging Face data set whose column has class names is read by "
             f"format='datasets'. {advice}"
         )
     marks = _read(named, has_outside=len(named) < len(places)) if named else {}
@@ -133,11 +134,11 @@ def _misfit(tags: Sequence[str], places: dict[str, str], advice: str) -> str:
     odd = [tag for tag in tags if not usual.fullmatch(tag)]
     if odd:
         others = [tag for tag in tags if tag not in odd]
-        beside = f" beside '{others[0]}' ({places[others[0]]})" if others else ""
-        what = f"the entity tag '{odd[0]}'{beside} is in no scheme that is known"
+        beside = f" beside {_shown(others[0])} ({places[others[0]]})" if others else ""
+        what = f"the entity tag {_shown(odd[0])}{beside} is in no scheme that is known"
         return f"{places[odd[0]]}: {what}. {_WANTED}. {advice}"
     if usual is _BARE:
-        what = f"the entity tag '{tags[0]}' has no mark, and no word of the file is O"
+        what = f"the entity tag {_shown(tags[0])} has no mark, and no word of the file is O"
         return f"{places[tags[0]]}: {what}. {_WANTED}. {advice}"
     letters: dict[str, str] = {}
     for tag in tags:
@@ -146,8 +147,12 @@ def _misfit(tags: Sequence[str], places: dict[str, str], advice: str) -> str:
             letters.setdefault(part["mark"].upper(), tag)
             if not any(set(letters) <= set(meaning) for meaning in _SCHEMES.values()):
                 break
-    what = f"the marks {', '.join(letters)} of the entity tags up to '{tag}' belong to no one scheme"
+    what = f"the marks {', '.join(letters)} of the entity tags up to {_shown(tag)} belong to no one scheme"
     return f"{places[tag]}: {what}. {_WANTED}. {advice}"
+
+
+def _shown(tag: str) -> str:
+    return repr(tag if len(tag) <= _LONGEST else tag[:_LONGEST] + "...")
 
 
 def _warn_of_broken(sentences: Sequence[Sequence[str] | None], marks: dict[str, Mark], where: Where) -> None:

@@ -118,9 +118,13 @@ class Ner:
         return score_entities([x["tags"] for x in examples], predicted, n_bootstrap=n_bootstrap)
 
     def shuffled(self, corpus: Corpus, generator: np.random.Generator) -> Corpus:
-        """Return the corpus with its tags dealt to words of any sentence: a control that teaches no entity."""
-        tags = corpus.words["ner"].to_numpy()
-        return replace(corpus, words=corpus.words.with_columns(pl.Series("ner", generator.permutation(tags))))
+        """Return the corpus with its tags dealt to any annotated words: a control that teaches no entity."""
+        tags = corpus.words["ner"].to_numpy().copy()
+        annotated = corpus.words["ner"].is_not_null().to_numpy()
+        tags[annotated] = generator.permutation(tags[annotated])
+        return replace(
+            corpus, words=corpus.words.with_columns(pl.Series("ner", tags.tolist(), dtype=pl.String))
+        )
 
 
 def check_tags(corpus: Corpus) -> None:
