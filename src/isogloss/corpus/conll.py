@@ -66,7 +66,8 @@ def _conll(path: str, columns: Mapping[str, int], comment: str | None, *, guesse
     sentences = _words_of(path, comment)
     if guessed:
         _refuse_numbers(path, sentences)
-    raw = Raw(path, [], [block[0][0] for block in sentences], [], {n: [] for n in columns if n != "word"})
+    starts = [block[0][0] for block in sentences]
+    raw = Raw(path, [], starts, spans := [], {name: [] for name in columns if name != "word"})
     numbers = [[n for n, _ in block] for block in sentences]
     width = (0, 0)  # of the first line, and its number
     for block in sentences:
@@ -83,8 +84,7 @@ def _conll(path: str, columns: Mapping[str, int], comment: str | None, *, guesse
             rows.append(_chosen(cells, columns, f"{path}, line {n}", guessed=guessed))
         text, found = join([nfc(row["word"]) for row in rows])
         raw.texts.append(text)
-        assert raw.spans is not None
-        raw.spans.append(found)
+        spans.append(found)
         for name, values in raw.word_columns.items():
             values.append([row[name] for row in rows])
     if "ner" in columns:

@@ -91,7 +91,7 @@ def _named(line: str, where: str) -> list[str]:
     if columns[:1] != ["ID"] or "FORM" not in columns or len(set(columns)) < len(columns):
         raise InputError(
             f"{where}: the columns of CoNLL-U Plus begin with ID, have FORM, and none twice; got "
-            f"'{' '.join(columns)}'."
+            f"'{' '.join(columns)[:300]}'."
         )
     return columns
 
