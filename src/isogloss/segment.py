@@ -254,6 +254,10 @@ def _jieba() -> Cutter:
         raise MissingExtraError("jieba", "zh", "Segmenting Chinese") from None
     jieba.setLogLevel(logging.WARNING)
     tokenizer = jieba.Tokenizer()
+    # Its `initialize` believes a file of a fixed name in the temporary folder that all users of a machine share,
+    # whoever wrote it.  The dictionary is read in the same time.
+    tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(tokenizer.get_dict_file())
+    tokenizer.initialized = True
     return lambda text: (start for _, start, _ in tokenizer.tokenize(text))
 
 

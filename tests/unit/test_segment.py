@@ -1,7 +1,9 @@
 """Word segmentation: the rules of `segment`, and properties that hold for any text."""
 
 import logging
+import marshal
 import sys
+import tempfile
 import unicodedata
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,6 +82,16 @@ def test_chinese_japanese_thai():
     assert words("昨日、東京で\u3000買った。", "ja") == ["昨日", "、", "東京", "で", "買っ", "た", "。"]
     assert words("ab\x00東京です", "ja") == ["ab", "東京", "です"]
     assert words("ฉันซื้อ iPhone 1,200.50 บาท", "th") == ["ฉัน", "ซื้อ", "iPhone", "1,200.50", "บาท"]
+
+
+def test_chinese_reads_and_writes_nothing_in_the_temporary_folder(tmp_path, monkeypatch):
+    """The package alone would take its dictionary from this file, which another user may have put there."""
+    planted = tmp_path / "jieba.cache"
+    planted.write_bytes(marshal.dumps(({"我昨": 10**9, "我": 1, "昨": 1}, 10**9)))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    segmenter.cache_clear()
+    assert words("我昨天在北京", "zh") == ["我", "昨天", "在", "北京"]
+    assert [path.name for path in tmp_path.iterdir()] == ["jieba.cache"]
 
 
 def test_a_missing_package_names_its_extra(monkeypatch):
