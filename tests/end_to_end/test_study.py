@@ -465,7 +465,10 @@ def test_lists_in_small_letters_meet_the_words_of_the_corpus(study_file: StudyFi
         ig.run_study(path, out=tmp_path / "study", workers=1)
         table = ig.Results.read(tmp_path / "study/results.parquet").table
         mine = table.filter(
-            pl.col("metric") == "calign", pl.col("theta") == 0.5, pl.col("layer") == 4, pl.col("target") == "de"
+            pl.col("metric") == "calign",
+            pl.col("theta") == 0.5,
+            pl.col("layer") == 4,
+            pl.col("target") == "de",
         )
         assert f"dictionary:file-{case}" in mine["signature"][0]
         scores[case] = mine.select("score", "coverage").mean().row(0)

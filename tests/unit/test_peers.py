@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from isogloss.errors import InputError, UsageError
@@ -130,3 +132,33 @@ def test_a_malformed_dictionary_line_is_named(tmp_path, bad):
 def test_either_one_language_or_two_with_their_boundary(tmp_path, given):
     with pytest.raises(UsageError, match="takes language='en'"):
         read_clusters(file(tmp_path, EN), **given)
+
+
+@pytest.mark.parametrize(
+    "boundary", ["10.5", "10", 10.5, 1.0, True, [1], (1,), math.nan, b"1", np.float64(1), {}, ""]
+)
+def test_a_boundary_is_a_whole_number(tmp_path, boundary):
+    with pytest.raises(UsageError, match=r"boundary is the number .* such as 999; got"):
+        read_clusters(file(tmp_path, BOTH), languages=("en", "de"), boundary=boundary)
+
+
+@pytest.mark.parametrize("boundary", [np.int16(1), np.uint8(1)])
+def test_whole_numbers_of_numpy_are_boundaries(tmp_path, boundary):
+    concepts, _ = read_clusters(file(tmp_path, BOTH), languages=("en", "de"), boundary=boundary)
+    assert concepts.tokens["language"].to_list() == ["en", "de", "en", "en"]
+
+
+def test_a_boundary_beyond_any_sentence(tmp_path):
+    for boundary, language in ((10**30, "en"), (-(10**30), "de")):
+        concepts, _ = read_clusters(file(tmp_path, BOTH), languages=("en", "de"), boundary=boundary)
+        assert set(concepts.tokens["language"]) == {language}
+
+
+@pytest.mark.parametrize(
+    "languages", ["ende", ("en",), ("en", "de", "fr"), ("en", 1), ("en", "en"), 3, {"en", "de"}]
+)
+def test_languages_are_two_names(tmp_path, languages):
+    with pytest.raises(UsageError, match="languages are two different names"):
+        read_clusters(file(tmp_path, BOTH), languages=languages, boundary=1)
+    with pytest.raises(UsageError, match="language is a name"):
+        read_clusters(file(tmp_path, EN), language=3)

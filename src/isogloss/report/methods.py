@@ -97,7 +97,8 @@ def coverage(study: FinishedStudy) -> str:
     inside = table(("source", "target", "least", "most"), lines)
     low, high = min(found["least"].to_list()), max(found["most"].to_list())
     return (
-        f"<p>{low:.0%} to {high:.0%} of the clustered word forms have a translation among those of the other language.</p>"
+        f"<p>{low:.0%} to {high:.0%} of the clustered word forms have a translation among those of the other "
+        "language.</p>"
         f"<details><summary>Coverage of every direction</summary>{inside}</details>"
     )
 
