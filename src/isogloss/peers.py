@@ -87,15 +87,7 @@ def read_clusters(
             "read_clusters takes language='en' for the clusters of one language, or languages=('en', 'de') "
             f"and boundary=999 for those of two together; got {language=}, {languages=}, {boundary=}."
         )
-    if languages is not None and not _two_names(languages):
-        raise UsageError(f"languages are two different names, e.g. ('en', 'de'); got {languages!r}.")
-    if language is not None and not isinstance(language, str):
-        raise UsageError(f"language is a name, e.g. 'en'; got {language!r}.")
-    if boundary is not None and (isinstance(boundary, bool) or not isinstance(boundary, Integral)):
-        raise UsageError(
-            "boundary is the number of the first language's last sentence, a whole number such as 999; "
-            f"got {boundary!r}."
-        )
+    _check_types(language, languages, boundary)
     rows: list[tuple[int, int, str]] = []
     numbers: dict[int, int] = {}
     labels: list[int] = []
@@ -120,9 +112,18 @@ def read_clusters(
     return Concepts(tokens, np.array(labels, np.int32), len(numbers)), tuple(numbers)
 
 
-def _two_names(given: object) -> bool:
-    is_pair = isinstance(given, list | tuple) and len(given) == 2 and all(isinstance(x, str) for x in given)
-    return is_pair and given[0] != given[1]  # type: ignore[index]
+def _check_types(language: object, languages: object, boundary: object) -> None:
+    if language is not None and not isinstance(language, str):
+        raise UsageError(f"language is a name, e.g. 'en'; got {language!r}.")
+    if languages is not None:
+        names = list(languages) if isinstance(languages, list | tuple) else []
+        if len(names) != 2 or not all(isinstance(name, str) for name in names) or names[0] == names[1]:
+            raise UsageError(f"languages are two different names, e.g. ('en', 'de'); got {languages!r}.")
+    if boundary is not None and (isinstance(boundary, bool) or not isinstance(boundary, Integral)):
+        raise UsageError(
+            "boundary is the number of the first language's last sentence, a whole number such as 999; "
+            f"got {boundary!r}."
+        )
 
 
 def read_dictionary(path: str | Path, *, source: str, target: str) -> TranslationDictionary:

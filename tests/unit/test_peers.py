@@ -6,11 +6,15 @@ import math
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from isogloss.corpus import Corpus
+from isogloss.dictionary import WordLinks
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign, colap
 from isogloss.peers import read_clusters, read_dictionary
+from isogloss.states import select_rows
 
 EN = "dog|||1|||0|||1|||12\ncat|||1|||1|||1|||12\nthe|||1|||0|||0|||-3\n"
 DE = "Hund|||1|||0|||1|||7\nKatze|||1|||1|||1|||7\n"
@@ -162,3 +166,21 @@ def test_languages_are_two_names(tmp_path, languages):
         read_clusters(file(tmp_path, BOTH), languages=languages, boundary=1)
     with pytest.raises(UsageError, match="language is a name"):
         read_clusters(file(tmp_path, EN), language=3)
+
+
+def test_the_filters_keep_one_of_what_occurs_twice_as_theirs_do():
+    """Run once with their programs: ``--minimum-frequency 2 --maximum-frequency 1``."""
+    corpus = Corpus.from_texts(
+        {"s": ["a b a c", "b a d a", "c a e"], "t": ["A B A C", "B A D A", "C A E"]}, segmented=True
+    )
+    tokens = corpus.words.with_columns(pl.lit(1, pl.Int16).alias("n_subwords"))
+    mine = tokens.filter(pl.col("language") == "s")
+    assert select_rows(mine, min_count=2, max_count=1).tolist() == [0, 1, 3]
+    assert select_rows(mine, min_count=5, max_count=2).tolist() == [0, 2]
+
+    lines = {"s": ["a b", "a b", "a c"], "t": ["A B", "A B", "A C"]}
+    corpus = Corpus.from_texts(lines, segmented=True)
+    tokens = corpus.words.with_columns(pl.lit(1, pl.Int16).alias("n_subwords"))
+    links = WordLinks.from_pairs({i: [(0, 0), (1, 1)] for i in range(3)}, corpus, source="s", target="t")
+    kept = tokens[select_rows(tokens, links=links, min_count=2, max_count=1)]
+    assert kept.select("language", "sentence", "position").rows() == [(x, 0, i) for x in "st" for i in (0, 1)]
