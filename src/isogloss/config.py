@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from isogloss.aligners import ALIGNERS
+from isogloss.dictionary import Case
 from isogloss.discovery import find_method
 from isogloss.errors import UsageError, unknown
 from isogloss.metrics.bootstrap import Interval
@@ -109,6 +110,7 @@ class AlignmentSection(Section):
     dictionaries: dict[str, str] = Field(
         default_factory=dict, description="en-de -> MUSE-style file; replaces the counted dictionary"
     )
+    case: Case = Field(default="folded", description="how words of such a file are found in the corpus")
 
     @field_validator("aligner")
     @classmethod

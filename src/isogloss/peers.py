@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ def read_clusters(
     Raises
     ------
     UsageError
-        If neither a language nor a pair with its boundary is given, or both are.
+        If neither a language nor a pair with its boundary is given, or both are, or one is of another type.
     InputError
         If the file is missing or a line has another form (the line is named).
     """
@@ -86,6 +87,7 @@ def read_clusters(
             "read_clusters takes language='en' for the clusters of one language, or languages=('en', 'de') "
             f"and boundary=999 for those of two together; got {language=}, {languages=}, {boundary=}."
         )
+    _check_types(language, languages, boundary)
     rows: list[tuple[int, int, str]] = []
     numbers: dict[int, int] = {}
     labels: list[int] = []
@@ -100,14 +102,28 @@ def read_clusters(
             ) from None
         rows.append((sentence, position, fields[0].strip()))
         labels.append(numbers.setdefault(cluster, len(numbers)))
-    later = pl.col("sentence") > boundary if boundary is not None else pl.lit(value=False)
     first, second = languages or (language, language)
+    names = [second if boundary is not None and sentence > boundary else first for sentence, _, _ in rows]
     tokens = pl.DataFrame(rows, schema=_PLACE_COLUMNS, orient="row").select(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("row"),
-        pl.when(later).then(pl.lit(second)).otherwise(pl.lit(first)).alias("language"),
+        pl.Series("language", names, dtype=pl.String),
         *_PLACE_COLUMNS,
     )
     return Concepts(tokens, np.array(labels, np.int32), len(numbers)), tuple(numbers)
+
+
+def _check_types(language: object, languages: object, boundary: object) -> None:
+    if language is not None and not isinstance(language, str):
+        raise UsageError(f"language is a name, e.g. 'en'; got {language!r}.")
+    if languages is not None:
+        names = list(languages) if isinstance(languages, list | tuple) else []
+        if len(names) != 2 or not all(isinstance(name, str) for name in names) or names[0] == names[1]:
+            raise UsageError(f"languages are two different names, e.g. ('en', 'de'); got {languages!r}.")
+    if boundary is not None and (isinstance(boundary, bool) or not isinstance(boundary, Integral)):
+        raise UsageError(
+            "boundary is the number of the first language's last sentence, a whole number such as 999; "
+            f"got {boundary!r}."
+        )
 
 
 def read_dictionary(path: str | Path, *, source: str, target: str) -> TranslationDictionary:

@@ -65,8 +65,8 @@ class Figure:
     n : int
         Number of concepts the share is taken over.
     coverage : float
-        Share of the source types that the dictionary translates (CALIGN), or of the tokens that belong to a
-        concept (COLAP).
+        Share of the clustered source types with a translation among the clustered target types (CALIGN), or of the
+        tokens that belong to a concept (COLAP).
     draws : numpy.ndarray or None
         The score in every resample of sentences (see `isogloss.metrics.bootstrap`), float32.
     """

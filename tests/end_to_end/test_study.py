@@ -447,3 +447,33 @@ def test_labels_say_which_kinds_of_concepts_are_shared(finished: Path) -> None:
             assert chance == pytest.approx(whole["chance"][0], abs=0.05)
     with pytest.raises(UsageError, match=r"has the layers \[0, 4\]; got 3"):
         label_study(finished, layers=[3])
+
+
+def test_lists_in_small_letters_meet_the_words_of_the_corpus(study_file: StudyFile, tmp_path: Path) -> None:
+    ig.run_study(study_file(), out=tmp_path / "counted", workers=1)
+    counted = open_study(tmp_path / "counted")
+    (tmp_path / "input").mkdir(exist_ok=True)
+    given = {}
+    for s, t in permutations(LANGUAGES, 2):
+        rows = counted.dictionary(s, t).table.select("source", "target").rows()
+        lines = dict.fromkeys(f"{a.lower()}\t{b.lower()}\n" for a, b in rows)
+        (tmp_path / f"input/{s}-{t}.tsv").write_text("".join(lines), encoding="utf-8")
+        given[f"{s}-{t}"] = f"{s}-{t}.tsv"
+    scores, done = {}, {}
+    for case in ("exact", "folded"):
+        path = study_file(alignment={"dictionaries": given, "case": case})
+        ig.run_study(path, out=tmp_path / "study", workers=1)
+        table = ig.Results.read(tmp_path / "study/results.parquet").table
+        mine = table.filter(
+            pl.col("metric") == "calign",
+            pl.col("theta") == 0.5,
+            pl.col("layer") == 4,
+            pl.col("target") == "de",
+        )
+        assert f"dictionary:file-{case}" in mine["signature"][0]
+        scores[case] = mine.select("score", "coverage").mean().row(0)
+        done[case] = markers(tmp_path / "study")
+    assert scores["folded"][0] > scores["exact"][0]
+    assert scores["folded"][1] > scores["exact"][1] + 0.2
+    again = {name for name in done["folded"] if done["folded"][name] != done["exact"][name]}
+    assert not any(name.startswith(("states", "trees", "concepts", "links")) for name in again)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from isogloss.corpus.tags import is_iob2, spans
 from isogloss.errors import InputError, MissingExtraError
+from isogloss.languages import mainly_unspaced, read_language
 from isogloss.metrics.bootstrap import GROUPS, Resamples, interval
 
 Floats = npt.NDArray[np.float64]
@@ -143,7 +144,7 @@ def score_translations(
     references, translations, sources : sequences of str
         One a sentence; the sources are scored as translations for the baseline.
     language : str
-        Of the references: ``zh``, ``ja`` and ``ko`` have tokenisers of their own, the others have 13a.
+        Label of the references; it chooses the words of BLEU, see `bleu_tokenizer`.
     n_bootstrap : int
         0: no interval.
 
@@ -161,9 +162,9 @@ def score_translations(
         raise MissingExtraError("sacrebleu", "finetune", "BLEU and chrF") from None
     _check(len(references), len(translations))
     _check(len(references), len(sources))
-    own = {"zh": "zh", "ja": "char", "ko": "char"}.get(language.partition("-")[0], "13a")
     found = []
-    for metric, judge in (("bleu", BLEU(tokenize=own)), ("chrf", CHRF())):
+    tokenizer = bleu_tokenizer(language, references)
+    for metric, judge in (("bleu", BLEU(tokenize=tokenizer)), ("chrf", CHRF())):
         refs = [list(references)]
         score = judge.corpus_score(list(translations), refs).score / 100
         baseline = judge.corpus_score(list(sources), refs).score / 100
@@ -177,6 +178,26 @@ def score_translations(
             low, high = interval(score, draws)
         found.append(TaskScore(metric, score, max(low, 0.0), min(high, 1.0), baseline, len(references)))
     return found
+
+
+def bleu_tokenizer(language: str, references: Sequence[str]) -> str:
+    """Return the name of sacreBLEU's tokeniser for references under a label.
+
+    ``zh`` for Han characters, ``char`` for Korean and every other script without spaces, else ``13a``.  The script
+    is the label's; where it has spaces or the label is no language, that of most letters of the references.
+
+    Examples
+    --------
+    >>> [bleu_tokenizer(x, []) for x in ("zho_Hans", "ja_XX", "kor", "th", "pt-BR")]
+    ['zh', 'char', 'char', 'char', '13a']
+    >>> bleu_tokenizer("subtitles", ["我们在北京"])
+    'zh'
+    """
+    known = read_language(language)
+    if known and known.script == "Kore":
+        return "char"
+    script = (known.unspaced if known else "") or mainly_unspaced("".join(references))
+    return {"": "13a", "Hani": "zh"}.get(script, "char")
 
 
 def _accuracy(gold: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_]) -> Callable[[Floats], Floats]:

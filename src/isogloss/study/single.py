@@ -43,7 +43,7 @@ def align_words(
         dictionaries = []
         for s, t in ((source, target), (target, source)):
             arguments = {**common, "source": s, "target": t, "backward": s != source}
-            arguments |= {"top": top, "min_count": 1, "file": None}
+            arguments |= {"top": top, "min_count": 1, "file": None, "case": "exact"}
             dictionaries.append(study.dictionary(s, t))
             _run(study, work.count_dictionary, arguments, dictionaries[-1])
     n_links = pl.scan_parquet(path).select(pl.len()).collect().item()

@@ -12,7 +12,7 @@ from isogloss.aligners import align_words
 from isogloss.concepts import Concepts
 from isogloss.config import ModelSection, SelectionRule
 from isogloss.corpus import Corpus
-from isogloss.dictionary import TranslationDictionary, WordLinks
+from isogloss.dictionary import Case, TranslationDictionary, WordLinks
 from isogloss.discovery import METHODS, discover, reads_in_parts
 from isogloss.extraction import Shard, extract, extract_shard, finish_states, join_shards, open_states
 from isogloss.store import Study
@@ -55,11 +55,13 @@ def count_dictionary(
     top: int,
     min_count: int,
     file: str | None,
+    case: Case,
 ) -> dict[str, Any]:
     """Write the dictionary source -> target: from the user's file, or counted from the links of the pair."""
     study = Study(root)
     if file:
-        found = TranslationDictionary.read_muse(file, source=source, target=target).top(top)
+        given = TranslationDictionary.read_muse(file, source=source, target=target)
+        found = given.top(top).for_corpus(Corpus.open(study), case=case)
     else:
         left, right = (target, source) if backward else (source, target)
         links = WordLinks.read(study.links(aligner, left, right), source=left, target=right, aligner=aligner)
