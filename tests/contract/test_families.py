@@ -13,7 +13,6 @@ import torch
 from isogloss import models
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction import extract
-from isogloss.models import forward
 from isogloss.store import Study
 from tiny_models import CODES, ENCODERS, FAMILIES, LINES, SEQ2SEQ, WIDTH, corpus_of, naive_owner
 
@@ -107,8 +106,7 @@ def test_layers_asked_for_are_all_that_is_computed(tiny_model, family, stack):
     source = {"source_ids": ids, "source_mask": torch.ones_like(ids)} if loaded.conditioned else {}
     everything = models.hidden_states(loaded, ids, torch.ones_like(ids), torch.clone, **source)
     assert list(everything) == list(range(loaded.n_layers + 1))
-    stack_module = loaded.module.get_decoder() if loaded.conditioned else loaded.module
-    blocks = forward.blocks_of(stack_module, loaded.n_layers)
+    blocks = loaded.reading.blocks
     assert (blocks is None) == (family == "albert")
     calls = []
     for number, block in enumerate(blocks or []):

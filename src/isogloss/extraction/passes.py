@@ -248,7 +248,10 @@ def run_batch(
 
 
 def write_states(lines: Ints, rows: Ints, pooled: dict[int, Pooled], files: Files) -> None:
-    """Write the states of some lines, and of their token rows, which rise."""
+    """Write the states of some lines, and of their token rows, which rise; of all layers, or none."""
+    lacking = sorted(files.words.keys() - pooled.keys())
+    if lacking:  # rows that are not written would be read as zeros
+        raise InputError(f"A pass did not return the states of layers {lacking}.")
     rising = np.argsort(lines)
     for layer, one in pooled.items():
         files.words[layer].write(rows, one.words)

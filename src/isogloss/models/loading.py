@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.models.adapters import merge_adapter
 from isogloss.models.languages import language_codes
-from isogloss.models.sources import Source, check_complete, find_source, load_part
+from isogloss.models.sources import Source, check_complete, find_source, load_part, quiet_transformers
+from isogloss.models.trial import Reading, try_out
 
 if TYPE_CHECKING:
     import torch
@@ -62,15 +65,19 @@ class ModelInfo:
     def check_layers(self, stack: str, layers: str | Sequence[int]) -> tuple[int, ...]:
         """Return the layers to use, rising: those given, or all of the stack for "all"."""
         last = self.n_layers[stack]
-        if layers == "all":
-            return tuple(range(last + 1))
-        numbers = [] if isinstance(layers, str) else sorted(set(layers))
-        if not numbers or numbers[0] < 0 or numbers[-1] > last:
+        if isinstance(layers, str):
+            if layers == "all":
+                return tuple(range(last + 1))
+            numbers = []
+        else:
+            numbers = list(layers) if isinstance(layers, Iterable) else []
+        whole = all(isinstance(x, Integral) and not isinstance(x, bool) and 0 <= x <= last for x in numbers)
+        if not numbers or not whole:
             raise UsageError(
                 f"The {stack} of '{self.name}' has layers 0 (embeddings) .. {last}; got {layers!r}. "
                 "Give 'all' or a list of these numbers."
             )
-        return tuple(int(layer) for layer in numbers)
+        return tuple(sorted({int(layer) for layer in numbers}))
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,16 @@ class Loaded:
     @property
     def fingerprint(self) -> str:
         return self.info.fingerprint
+
+    @property
+    def kind(self) -> str:
+        """The type in the model's configuration, such as ``bert``."""
+        return str(self.module.config.model_type)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """Where its layers are to be had, and which lines may share a batch; found by trying it, once."""
+        return try_out(self)
 
     @property
     def conditioned(self) -> bool:
@@ -244,9 +261,12 @@ def load(
             module = merge_adapter(module, source.adapter)
     used = module.get_encoder() if len(info.stacks) == 2 and stack == "encoder" else module
     used.config.get_text_config().use_cache = False  # a cache of keys and values only costs memory here
-    return assemble(
+    loaded = assemble(
         info, used, stack=stack, whole=module, tokenizer=tokenizer, place=(place, number), codes=found
     )
+    with quiet_transformers():
+        log.debug("%s: %s", name, loaded.reading)  # a model that cannot be read is refused here
+    return loaded
 
 
 def assemble(
@@ -366,9 +386,16 @@ def _stacks(config: Any) -> tuple[str, ...]:
     if config.is_encoder_decoder:
         return ("encoder", "decoder")
     # BERT-like types are in both tables: they can be run as decoders, and say so in the configuration
-    masked = config.model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    causal = config.model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    reads_left = getattr(config, "is_decoder", False) or (causal and not masked)
+    text = config.get_text_config()
+    kinds = {config.model_type, text.model_type}
+    masked = kinds & set(modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
+    causal = kinds & set(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    # beside images or sound, text is read by a language model that goes on writing
+    writes = config.model_type in {
+        *modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        *modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+    }
+    reads_left = getattr(text, "is_decoder", False) or ((causal or writes) and not masked)
     return ("decoder",) if reads_left else ("encoder",)
 
 
