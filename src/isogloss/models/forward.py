@@ -69,8 +69,8 @@ def hidden_states(
     raw = last_layer == "raw" and end == model.n_layers
     if raw and reading.final_norm is None:
         raise UsageError(
-            f"The last layer of '{model.name}' before its final norm cannot be had: this kind of model ('{model.kind}') "
-            "keeps it to itself. Use last_layer normed, or leave the last layer out."
+            f"The last layer of '{model.name}' (type '{model.kind}') before its final norm cannot be had. "
+            "Use last_layer normed, or leave the last layer out."
         )
     inputs = inputs_of(model, ids, mask, source_ids, source_mask)
     found: dict[int, T] = {}
@@ -78,8 +78,8 @@ def hidden_states(
     def keep(layer: int, state: Any) -> None:
         if layer in found:
             raise InputError(
-                f"Layer {layer} of the {model.stack} of '{model.name}' came twice in one pass. This kind of model is not "
-                "supported."
+                f"Layer {layer} of the {model.stack} of '{model.name}' came twice in one pass. "
+                "This kind of model is not supported."
             )
         found[layer] = take(fitting(state, ids, model, layer, cut=reading.cut))
 

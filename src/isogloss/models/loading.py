@@ -170,7 +170,17 @@ def describe(name: str | Path, *, revision: str | None = None) -> ModelInfo:
         If a `revision` is given for a folder.
     """
     source = find_source(name, revision)
-    config = _config(source, name)
+    return ModelInfo(str(name), *shape_of(_config(source, name), name), source)
+
+
+def shape_of(config: Any, name: object) -> tuple[tuple[str, ...], dict[str, int], int]:
+    """Return stacks, layers of each and width, as a configuration tells them.
+
+    Raises
+    ------
+    InputError
+        If it is not of a text model with layers.
+    """
     stacks = _stacks(config)
     try:
         n_layers = {stack: _depth(config, stack) for stack in stacks}
@@ -180,7 +190,7 @@ def describe(name: str | Path, *, revision: str | None = None) -> ModelInfo:
             f"The model '{name}' (type '{config.model_type}') is not a text model with layers. "
             "Give another one."
         ) from None
-    return ModelInfo(str(name), stacks, n_layers, d, source)
+    return stacks, n_layers, d
 
 
 def _config(source: Source, name: object) -> Any:
@@ -259,14 +269,22 @@ def load(
         check_complete(name, report["missing_keys"], encoder_only=part)
         if source.adapter is not None:
             module = merge_adapter(module, source.adapter)
-    used = module.get_encoder() if len(info.stacks) == 2 and stack == "encoder" else module
-    used.config.get_text_config().use_cache = False  # a cache of keys and values only costs memory here
+    used = part_of(module, info, stack)
     loaded = assemble(
         info, used, stack=stack, whole=module, tokenizer=tokenizer, place=(place, number), codes=found
     )
     with quiet_transformers():
         log.debug("%s: %s", name, loaded.reading)  # a model that cannot be read is refused here
     return loaded
+
+
+def part_of(whole: Any, info: ModelInfo, stack: str) -> Any:
+    """Return the module to run for a stack: the encoder alone, or the whole."""
+    used = whole.get_encoder() if len(info.stacks) == 2 and stack == "encoder" else whole
+    if not hasattr(used, "config"):  # FSMT's encoder
+        used.config = whole.config
+    used.config.get_text_config().use_cache = False  # a cache of keys and values only costs memory here
+    return used
 
 
 def assemble(
@@ -295,8 +313,14 @@ def assemble(
     codes : mapping of str to str
     """
     config = whole.config
+    _read_in_full(module)
     pad = next(
-        (x for x in (config.get_text_config().pad_token_id, tokenizer.pad_token_id) if x is not None), 0
+        (
+            x
+            for x in (getattr(config.get_text_config(), "pad_token_id", None), tokenizer.pad_token_id)
+            if x is not None
+        ),
+        0,
     )
     start = getattr(config, "decoder_start_token_id", None)
     return Loaded(
@@ -375,6 +399,16 @@ def facts(model: Loaded) -> dict[str, object]:
         "transformers": transformers.__version__,
         "torch": torch.__version__,
     }
+
+
+def _read_in_full(module: Any) -> None:
+    """Switch sparse attention off where a model would switch by itself (BigBird).
+
+    It reads sparsely until it meets a short batch, and in full from then on: states would depend on what came before.
+    """
+    for part in module.modules():
+        if hasattr(part, "set_attention_type") and getattr(part, "attention_type", None) == "block_sparse":
+            part.set_attention_type("original_full")
 
 
 # -- what kind of model it is ---------------------------------------------------------------------
