@@ -46,7 +46,7 @@ _SIZES: tuple[tuple[int, str], ...] = (
     (8, "head_dim d_kv global_head_dim qk_rope_head_dim qk_nope_head_dim v_head_dim rotary_dim kv_channels"),
     (16, "q_lora_rank kv_lora_rank"),
     (4, "num_experts num_local_experts n_routed_experts moe_num_experts"),
-    (2, "num_experts_per_tok moe_k num_experts_per_token"),
+    (2, "num_experts_per_tok moe_k num_experts_per_token top_k_experts"),
     (1, "n_group topk_group"),
     (VOCABULARY, "vocab_size vocab_size_per_layer_input entity_vocab_size src_vocab_size tgt_vocab_size"),
     (
@@ -57,6 +57,8 @@ _SIZES: tuple[tuple[int, str], ...] = (
     (8, "patch_size"),
 )
 SMALL = {name: size for size, names in _SIZES for name in names.split()}
+_SECTIONS = [2, 1, 1]  # of half a head: time, height and width
+_ROTARY = {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": _SECTIONS}}
 # What a few kinds ask for beside small numbers.
 OWN: dict[str, dict[str, Any]] = {
     "xmod": {"languages": ("en_XX", "de_DE")},
@@ -81,7 +83,39 @@ OWN: dict[str, dict[str, Any]] = {
     "layoutlmv3": {"coordinate_size": 5, "shape_size": 6},
     "lilt": {"hidden_size": 48, "num_attention_heads": 4},
     "mllama_text_model": {"num_hidden_layers": 3, "cross_attention_layers": [1]},
-    "glm4v_moe_text": {"mrope_section": [1, 1, 0]},
+    **dict.fromkeys(
+        [
+            "qwen2_vl_text",
+            "qwen2_5_vl_text",
+            "glm4v_text",
+            "glm_ocr_text",
+            "paddleocr_vl_text",
+            "qwen2_5_omni_text",
+        ],
+        _ROTARY,
+    ),
+    "glm4v_moe_text": {"rope_parameters": {**_ROTARY["rope_parameters"], "mrope_section": [1, 1, 0]}},
+    "hunyuan_vl_text": _ROTARY,
+    "mimo_v2_flash": {"num_key_value_heads": 2, "head_dim": 32, "v_head_dim": 16},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "zamba": {"num_hidden_layers": 4, "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"]},
+    "qwen2_5_omni_thinker": {"vision_start_token_id": 101, "vision_end_token_id": 102},
+    "zamba2": {
+        "hybrid_layer_ids": [1, 3],
+        "num_mem_blocks": 1,
+        "num_hidden_layers": 4,
+        "layer_types": ["mamba", "hybrid", "mamba", "hybrid"],
+    },
+    "gemma4_text": {"layer_types": ["sliding_attention", "full_attention"], "num_kv_shared_layers": 0},
+    "gemma3n_text": {
+        "layer_types": ["sliding_attention", "full_attention"],
+        "num_kv_shared_layers": 0,
+        "activation_sparsity_pattern": [0.0, 0.0],
+        "hidden_size_per_layer_input": 8,
+        "laurel_rank": 4,
+    },
+    "dots1": {"n_shared_experts": 1},
+    "step3p5": {"sliding_window": 8},
     "zaya": {"num_experts_per_tok": 1},
     "inkling2_vision": {"text_hidden_size": WIDTH},
     "omniasr": {"vocab_size": 40},
@@ -115,11 +149,11 @@ def small(kind: str, cls: Any = None, depth: int = 0) -> Any:
     names = {field.name for field in dataclasses.fields(cls)}
     given: dict[str, Any] = {}
     for name in names & SMALL.keys():
-        if not isinstance(getattr(usual, name, None), (list, tuple, dict)):
+        if not isinstance(_read(usual, name), (list, tuple, dict)):
             given[name] = SMALL[name]
     marks = 0
     for name in sorted(names):
-        value = getattr(usual, name, None)
+        value = _read(usual, name)
         if (
             name.endswith(("_token_id", "_token_index"))
             and isinstance(value, int)
@@ -128,18 +162,22 @@ def small(kind: str, cls: Any = None, depth: int = 0) -> Any:
             marks += 1
             given[name] = VOCABULARY - marks
     rotary = getattr(usual, "rope_parameters", None)
-    if (
-        isinstance(rotary, dict) and "mrope_section" in rotary
-    ):  # shares of half a head, for time, height and width
-        sections = OWN.get(kind, {}).get("mrope_section", [2, 1, 1])
-        given["rope_parameters"] = {**rotary, "mrope_section": sections}
+    if isinstance(rotary, dict) and "mrope_section" in rotary:
+        given["rope_parameters"] = {**rotary, "mrope_section": _SECTIONS}
     if depth < 3:
         for name in getattr(cls, "sub_configs", None) or {}:
-            part = getattr(usual, name, None)
+            part = _read(usual, name)
             if part is not None and not isinstance(part, dict):
                 given[name] = small(part.model_type, type(part), depth + 1)
-    own = {name: value for name, value in OWN.get(kind, {}).items() if name != "mrope_section"}
-    return cls(**{**given, **own})
+    return cls(**{**given, **OWN.get(kind, {})})
+
+
+def _read(config: Any, name: str) -> Any:
+    """Return an attribute, or None where a configuration has it for every layer apart."""
+    try:
+        return getattr(config, name, None)
+    except Exception:
+        return None
 
 
 def build(kind: str) -> Any:
@@ -273,19 +311,68 @@ def outcome(kind: str) -> dict[str, str]:
     return said
 
 
+def lists(outcomes: dict[str, dict[str, str]]) -> str:
+    """Return what came out as the lists of a page."""
+    import transformers
+
+    works, equal, refused, left = [], [], [], []
+    for kind, found in outcomes.items():
+        if "not built" in found:
+            left.append(f"`{kind}`")
+            continue
+        good = [stack for stack, said in found.items() if said == "works"]
+        name = f"`{kind}`" + (f" ({', '.join(good)})" if len(good) < len(found) else "")
+        works += [name] if good else []
+        equal += [f"`{kind}`"] if "equal lengths" in found.values() else []
+        for stack, said in found.items():
+            if said.startswith("refused: "):
+                reason = said.removeprefix("refused: ").replace(f" of '{kind}'", "").replace(f"'{kind}' ", "")
+                reason = reason.replace(f"(type '{kind}') ", "").replace(
+                    " This kind of model is not supported.", ""
+                )
+                refused.append(f"| `{kind}` | {stack} | {reason.replace('|', '/')} |")
+    return "\n".join(
+        [
+            f"With transformers {transformers.__version__}, of {len(outcomes)} types:",
+            "",
+            f"**Works** ({len(works)}): {', '.join(works)}.",
+            "",
+            f"**Works in batches of lines of one length** ({len(equal)}): {', '.join(equal)}.",
+            "",
+            "**Refused**:",
+            "",
+            "| type | stack | reason |",
+            "|---|---|---|",
+            *refused,
+            "",
+            f"**Not tried** ({len(left)}), as no model of so few weights can be built, or another package is needed: "
+            f"{', '.join(left)}.",
+        ]
+    )
+
+
+BEGIN, END = "<!-- lists: begin -->\n", "\n<!-- lists: end -->"
+
+
 def main() -> None:
     import torch
     import transformers
 
     parser = argparse.ArgumentParser()
     parser.add_argument("kinds", nargs="*")
+    parser.add_argument("--page", type=Path, help="write the lists into this page")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     transformers.logging.set_verbosity_error()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     torch.set_num_threads(1)
-    json.dump({kind: outcome(kind) for kind in asked.kinds or kinds()}, sys.stdout, indent=1)
+    outcomes = {kind: outcome(kind) for kind in asked.kinds or kinds()}
+    json.dump(outcomes, sys.stdout, indent=1)
+    if asked.page:
+        page = asked.page.read_text()
+        before, after = page.split(BEGIN)[0], page.split(END)[1]
+        asked.page.write_text(before + BEGIN + lists(outcomes) + END + after)
 
 
 if __name__ == "__main__":

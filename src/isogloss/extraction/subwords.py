@@ -88,7 +88,7 @@ class Subwords:
 
     @property
     def shapes(self) -> Ints:
-        """(n_lines,) int64, a number for every pair of lengths: of the line, and of what the encoder reads beside it."""
+        """(n_lines,) int64, a number for every pair of lengths: of a line, and of what the encoder reads."""
         lengths = np.diff(self.bounds)
         return lengths + (self.costs - lengths) * (int(lengths.max(initial=0)) + 1)
 

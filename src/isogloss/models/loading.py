@@ -65,14 +65,12 @@ class ModelInfo:
     def check_layers(self, stack: str, layers: str | Sequence[int]) -> tuple[int, ...]:
         """Return the layers to use, rising: those given, or all of the stack for "all"."""
         last = self.n_layers[stack]
-        if isinstance(layers, str):
-            if layers == "all":
-                return tuple(range(last + 1))
-            numbers = []
-        else:
-            numbers = list(layers) if isinstance(layers, Iterable) else []
-        whole = all(isinstance(x, Integral) and not isinstance(x, bool) and 0 <= x <= last for x in numbers)
-        if not numbers or not whole:
+        if isinstance(layers, str) and layers == "all":
+            return tuple(range(last + 1))
+        numbers: list[Any] = list(layers) if isinstance(layers, Iterable) else []
+        if not numbers or not all(
+            isinstance(x, Integral) and not isinstance(x, bool) and 0 <= x <= last for x in numbers
+        ):
             raise UsageError(
                 f"The {stack} of '{self.name}' has layers 0 (embeddings) .. {last}; got {layers!r}. "
                 "Give 'all' or a list of these numbers."
@@ -139,7 +137,8 @@ class Loaded:
     @property
     def kind(self) -> str:
         """The type in the model's configuration, such as ``bert``."""
-        return str(self.module.config.model_type)
+        config: Any = self.module.config
+        return str(config.model_type)
 
     @cached_property
     def reading(self) -> Reading:

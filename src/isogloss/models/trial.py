@@ -63,10 +63,16 @@ def try_out(model: Loaded) -> Reading:
     """
     import torch
 
+    adapted = getattr(model.module.config, "languages", None)
+    if adapted and hasattr(model.module.config, "default_language"):  # X-MOD reads all lines with one of them
+        raise InputError(
+            f"'{model.name}' (type '{model.kind}') has weights of its own for each of {len(adapted)} languages, and "
+            "would read every line with those of one. This kind of model is not supported."
+        )
     with torch.inference_mode():
         batches = [_batch(model, lengths) for lengths in _LENGTHS]
         truths = [collected(model, batch) for batch in batches]
-        reading = _hooked(model, batches, truths) or _collected_only(model, batches, truths)
+        reading = _hooked(model, batches, truths) or _collected_only(model, batches)
         for batch, truth in zip(batches, truths, strict=True):
             if _changed(model, batch, truth):
                 return _apart(model, reading)
@@ -142,7 +148,7 @@ def collected(model: Loaded, inputs: Mapping[str, Any], *, cut: bool = True) -> 
 
 def _cannot_run(model: Loaded, error: Exception) -> NoReturn:
     lines = [line.strip() for line in str(error).split("\n") if line.strip()]
-    reason = lines[0] if lines else type(error).__name__
+    reason = type(error).__name__ if not lines or isinstance(error, KeyError) else lines[0]
     raise InputError(f"'{model.name}' (type '{model.kind}') cannot be run on text alone: {reason}") from error
 
 
@@ -175,7 +181,7 @@ def _batch(model: Loaded, lengths: Sequence[int]) -> dict[str, Any]:
 
 def _plain_subwords(model: Loaded) -> list[int]:
     """Return the ids of subwords of text: none that stands for padding, an image or a mask."""
-    config = model.module.config
+    config: Any = model.module.config
     text = config.get_text_config()
     marks = {model.pad_id, *getattr(model.tokenizer, "all_special_ids", ())}
     marks.update(getattr(model.tokenizer, "added_tokens_decoder", ()))
@@ -225,7 +231,8 @@ def _hooked(model: Loaded, batches: Sequence[Mapping[str, Any]], truths: Sequenc
 
 def text_stack(model: Loaded) -> Any:
     """Return the module in which the blocks of the stack lie."""
-    return model.module.get_decoder() if model.conditioned else model.module
+    whole: Any = model.module
+    return whole.get_decoder() if model.conditioned else whole
 
 
 def state_in(positional: Sequence[Any], named: Mapping[str, Any]) -> Any:
@@ -296,7 +303,7 @@ def _removed_afterwards(hooks: Sequence[Any]) -> Iterator[None]:
             hook.remove()
 
 
-def _collected_only(model: Loaded, batches: Sequence[Mapping[str, Any]], truths: Sequence[Layers]) -> Reading:
+def _collected_only(model: Loaded, batches: Sequence[Mapping[str, Any]]) -> Reading:
     cut = any(_is_wider(model, batch) for batch in batches)
     final = None if _has_maker_of_its_own(model) else False
     return Reading(None, cut=cut, equal_lengths=False, final_norm=final)
