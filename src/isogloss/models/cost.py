@@ -33,7 +33,8 @@ def work_per_subword(info: ModelInfo, stack: str, layers: Sequence[int]) -> floa
     except (ValueError, ImportError) as error:
         reason = str(error).split("\n", 1)[0]
         raise InputError(f"The model '{info.name}' cannot be built: {reason}") from None
-    parts = [(whole, max(layers))]
+    # of a model that sees or hears too, the part that reads text
+    parts = [(whole.get_decoder() if stack == "decoder" else whole, max(layers))]
     if len(info.stacks) == 2:
         parts = [(whole.get_encoder(), info.n_layers["encoder"] if stack == "decoder" else max(layers))]
         if stack == "decoder":

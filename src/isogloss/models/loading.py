@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -69,7 +68,7 @@ class ModelInfo:
             return tuple(range(last + 1))
         numbers: list[Any] = list(layers) if isinstance(layers, Iterable) else []
         if not numbers or not all(
-            isinstance(x, Integral) and not isinstance(x, bool) and 0 <= x <= last for x in numbers
+            hasattr(x, "__index__") and not isinstance(x, bool) and 0 <= x <= last for x in numbers
         ):
             raise UsageError(
                 f"The {stack} of '{self.name}' has layers 0 (embeddings) .. {last}; got {layers!r}. "

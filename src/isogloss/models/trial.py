@@ -373,20 +373,18 @@ def _apart(model: Loaded, reading: Reading) -> Reading:
     """
     for length in _LENGTHS[0]:
         batch = _batch(model, (length, length))
-        together = collected(model, batch)
-        again = collected(model, batch)
-        if any(not _same(again[layer], state, model) for layer, state in together.items()):
-            raise InputError(
-                f"The states of '{model.name}' (type '{model.kind}') change by chance from one pass to the next. "
-                "This kind of model is not supported."
-            )
-        if _changed(model, batch, together):
-            if model.compute != "float32":
-                return reading
-            raise InputError(
-                f"The states of a line in '{model.name}' (type '{model.kind}') depend on the other lines of its "
-                "batch, even where all are of one length. This kind of model is not supported."
-            )
+        together, again = collected(model, batch), collected(model, batch)
+        by_chance = any(not _same(again[layer], state, model) for layer, state in together.items())
+        if not by_chance and not _changed(model, batch, together):
+            continue
+        if model.compute != "float32":
+            return reading
+        why = "change by chance from one pass to the next"
+        if not by_chance:
+            why = "depend on the other lines of a batch, even where all are of one length"
+        raise InputError(
+            f"The states of '{model.name}' (type '{model.kind}') {why}. This kind of model is not supported."
+        )
     return replace(reading, equal_lengths=True)
 
 
