@@ -19,7 +19,7 @@ import isogloss as ig
 from isogloss import models
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.companions import DEFAULT
-from isogloss.models import forward
+from isogloss.models.trial import block_lists
 from isogloss.results import RESULT_COLUMNS
 from isogloss.starter import model_folder
 from isogloss.store import Study
@@ -355,8 +355,9 @@ def test_work_is_that_of_the_weights_up_to_the_last_layer(tiny_model, family):
     one, two = (models.work_per_subword(info, stack, [0, n]) for n in (1, 2))
     module = models.load(tiny_model(family), stack=stack).module
     both = len(info.stacks) == 2
-    blocks = forward.blocks_of(module.get_decoder() if both else module, info.n_layers[stack]) or [module] * 2
-    before = forward.blocks_of(module.get_encoder(), info.n_layers["encoder"]) if both else []
+    part = module.get_decoder() if both else module
+    blocks = next(iter(block_lists(part, info.n_layers[stack])), [module] * 2)
+    before = block_lists(module.get_encoder(), info.n_layers["encoder"])[0] if both else []
     weights = [sum(p.numel() for p in block.parameters()) for block in (*before, *blocks[:2])]
     assert (one, two) == (2 * sum(weights[:-1]), 2 * sum(weights))
 

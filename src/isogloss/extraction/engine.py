@@ -312,7 +312,8 @@ def _run(
 
 def about_model(model: models.Loaded) -> dict[str, Any]:
     """Return what the manifest tells of a loaded model."""
-    return {"final_norm": models.has_final_norm(model), **models.facts(model)}
+    batches = "lines of equal length" if model.reading.equal_lengths else "any lines"
+    return {"final_norm": model.reading.final_norm is not False, "batches": batches, **models.facts(model)}
 
 
 def facts_of(

@@ -185,7 +185,7 @@ def run_passes(lines: Lines, model: models.Loaded, settings: Settings, files: Fi
             coming = reader.submit(tokenise, lines, windows[number + 1], model) if more else None
             if state.done == 0:
                 behind(_write_counts, window, lines, files)
-            order = window.order()
+            order = window.order(equal_lengths=model.reading.equal_lengths)
             share = len(windows[number]) / max(len(order), 1)
             advance(state.done * share)
             for batch, rows, pooled in passes_of(window, order, model, settings, state):
@@ -205,9 +205,9 @@ def passes_of(
     window: Subwords, order: Ints, model: models.Loaded, settings: Settings, state: Progress
 ) -> Iterator[tuple[Ints, Ints, dict[int, Pooled]]]:
     """Run the lines of `order` from ``state.done`` on, batch by batch; yield lines, token rows and what is kept."""
-    costs = window.costs
+    costs, shapes = window.costs, window.shapes if model.reading.equal_lengths else None
     while state.done < len(order):
-        batch = next_batch(order, state.done, costs, state.batch_tokens)
+        batch = next_batch(order, state.done, costs, state.batch_tokens, shapes=shapes)
         try:
             rows, pooled = run_batch(batch, window, model, settings)
         except Exception as error:
@@ -248,7 +248,10 @@ def run_batch(
 
 
 def write_states(lines: Ints, rows: Ints, pooled: dict[int, Pooled], files: Files) -> None:
-    """Write the states of some lines, and of their token rows, which rise."""
+    """Write the states of some lines, and of their token rows, which rise; of all layers, or none."""
+    lacking = sorted(files.words.keys() - pooled.keys())
+    if lacking:  # rows that are not written would be read as zeros
+        raise InputError(f"A pass did not return the states of layers {lacking}.")
     rising = np.argsort(lines)
     for layer, one in pooled.items():
         files.words[layer].write(rows, one.words)

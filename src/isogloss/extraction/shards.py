@@ -127,8 +127,9 @@ def extract_shard(
         window = tokenise(lines, range(begin, min(begin + WINDOW, len(lines))), loaded)
         budget = batch_tokens or BATCH_TOKENS["cpu" if loaded.device == "cpu" else "cuda"]
         state = Progress(key_of(corpus, info, chosen), loaded.compute, budget)
-        order = window.order()
-        state.done, stop = _bounds(order, window.costs, budget, shard)
+        equal = loaded.reading.equal_lengths
+        order = window.order(equal_lengths=equal)
+        state.done, stop = _bounds(order, window.costs, budget, shard, window.shapes if equal else None)
         numbers = np.sort(begin + order[state.done : stop])
         runs = [np.arange(lines.bounds[i], lines.bounds[i + 1]) for i in numbers]
         rows = np.concatenate([np.empty(0, np.int64), *runs])
@@ -182,9 +183,9 @@ def _loaded(  # noqa: PLR0917
     )
 
 
-def _bounds(order: Ints, costs: Ints, budget: int, shard: Shard) -> tuple[int, int]:
+def _bounds(order: Ints, costs: Ints, budget: int, shard: Shard, shapes: Ints | None) -> tuple[int, int]:
     """Return where a shard's batches begin and end in the order of its window."""
-    ends = np.cumsum([0, *(len(batch) for batch in batches(order, costs, budget))])
+    ends = np.cumsum([0, *(len(batch) for batch in batches(order, costs, budget, shapes=shapes))])
     n = len(ends) - 1
     low, high = (n * part // shard.n_parts for part in (shard.part, shard.part + 1))
     return int(ends[low]), int(ends[high])

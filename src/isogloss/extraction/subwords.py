@@ -86,25 +86,39 @@ class Subwords:
         lengths = np.diff(self.bounds)
         return lengths + np.diff(self.source_bounds) if len(self.source_bounds) else lengths
 
-    def order(self) -> Ints:
-        """Return the lines with text in them, longest first (a stable order)."""
+    @property
+    def shapes(self) -> Ints:
+        """(n_lines,) int64, a number for every pair of lengths: of a line, and of what the encoder reads."""
+        lengths = np.diff(self.bounds)
+        return lengths + (self.costs - lengths) * (int(lengths.max(initial=0)) + 1)
+
+    def order(self, *, equal_lengths: bool = False) -> Ints:
+        """Return the lines with text in them, longest first (a stable order); those of one shape together if asked."""
         useful = np.unique(np.searchsorted(self.bounds, np.flatnonzero(self.text), side="right") - 1)
-        return useful[np.argsort(-self.costs[useful], kind="stable")]
+        keys = (self.shapes[useful], -self.costs[useful]) if equal_lengths else (-self.costs[useful],)
+        return useful[np.lexsort(keys)]
 
 
-def next_batch(order: Ints, begin: int, costs: Ints, batch_tokens: int) -> Ints:
+def next_batch(
+    order: Ints, begin: int, costs: Ints, batch_tokens: int, *, shapes: Ints | None = None
+) -> Ints:
     """Return the lines from `begin` on, longest first, whose padded size stays within the budget; at least one.
 
-    It depends on nothing before it: from the end of any batch on, the same batches follow.
+    With `shapes`, only lines of the same shape.  It depends on nothing before it: from the end of any batch on, the
+    same batches follow.
     """
-    return order[begin : begin + max(1, batch_tokens // int(costs[order[begin]]))]
+    batch = order[begin : begin + max(1, batch_tokens // int(costs[order[begin]]))]
+    if shapes is not None:
+        other = np.flatnonzero(shapes[batch] != shapes[batch[0]])
+        batch = batch[: other[0]] if len(other) else batch
+    return batch
 
 
-def batches(order: Ints, costs: Ints, batch_tokens: int) -> Iterator[Ints]:
+def batches(order: Ints, costs: Ints, batch_tokens: int, *, shapes: Ints | None = None) -> Iterator[Ints]:
     """Cut lines, longest first, into batches."""
     begin = 0
     while begin < len(order):
-        batch = next_batch(order, begin, costs, batch_tokens)
+        batch = next_batch(order, begin, costs, batch_tokens, shapes=shapes)
         yield batch
         begin += len(batch)
 

@@ -5,7 +5,7 @@ no language-model head is ever computed.  Importing this room imports neither to
 """
 
 from isogloss.models.cost import operations_per_second, work_per_subword
-from isogloss.models.forward import LastLayer, has_final_norm, hidden_states, is_out_of_memory
+from isogloss.models.forward import LastLayer, hidden_states, is_out_of_memory
 from isogloss.models.heads import Lora, load_head, save_head
 from isogloss.models.loading import (
     Compute,
@@ -34,7 +34,6 @@ __all__ = [
     "describe",
     "encode",
     "facts",
-    "has_final_norm",
     "hidden_states",
     "is_out_of_memory",
     "load",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.models.adapters import merge_adapter
 from isogloss.models.languages import language_codes
-from isogloss.models.sources import Source, check_complete, find_source, load_part
+from isogloss.models.sources import Source, check_complete, find_source, load_part, quiet_transformers
+from isogloss.models.trial import Reading, try_out
 
 if TYPE_CHECKING:
     import torch
@@ -62,15 +64,17 @@ class ModelInfo:
     def check_layers(self, stack: str, layers: str | Sequence[int]) -> tuple[int, ...]:
         """Return the layers to use, rising: those given, or all of the stack for "all"."""
         last = self.n_layers[stack]
-        if layers == "all":
+        if isinstance(layers, str) and layers == "all":
             return tuple(range(last + 1))
-        numbers = [] if isinstance(layers, str) else sorted(set(layers))
-        if not numbers or numbers[0] < 0 or numbers[-1] > last:
+        numbers: list[Any] = list(layers) if isinstance(layers, Iterable) else []
+        if not numbers or not all(
+            hasattr(x, "__index__") and not isinstance(x, bool) and 0 <= x <= last for x in numbers
+        ):
             raise UsageError(
                 f"The {stack} of '{self.name}' has layers 0 (embeddings) .. {last}; got {layers!r}. "
                 "Give 'all' or a list of these numbers."
             )
-        return tuple(int(layer) for layer in numbers)
+        return tuple(sorted({int(layer) for layer in numbers}))
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,17 @@ class Loaded:
         return self.info.fingerprint
 
     @property
+    def kind(self) -> str:
+        """The type in the model's configuration, such as ``bert``."""
+        config: Any = self.module.config
+        return str(config.model_type)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """Where its layers are to be had, and which lines may share a batch; found by trying it, once."""
+        return try_out(self)
+
+    @property
     def conditioned(self) -> bool:
         """True if the stack reads another line through an encoder."""
         return self.stack == "decoder" and len(self.stacks) == 2
@@ -153,7 +168,17 @@ def describe(name: str | Path, *, revision: str | None = None) -> ModelInfo:
         If a `revision` is given for a folder.
     """
     source = find_source(name, revision)
-    config = _config(source, name)
+    return ModelInfo(str(name), *shape_of(_config(source, name), name), source)
+
+
+def shape_of(config: Any, name: object) -> tuple[tuple[str, ...], dict[str, int], int]:
+    """Return stacks, layers of each and width, as a configuration tells them.
+
+    Raises
+    ------
+    InputError
+        If it is not of a text model with layers.
+    """
     stacks = _stacks(config)
     try:
         n_layers = {stack: _depth(config, stack) for stack in stacks}
@@ -163,7 +188,7 @@ def describe(name: str | Path, *, revision: str | None = None) -> ModelInfo:
             f"The model '{name}' (type '{config.model_type}') is not a text model with layers. "
             "Give another one."
         ) from None
-    return ModelInfo(str(name), stacks, n_layers, d, source)
+    return stacks, n_layers, d
 
 
 def _config(source: Source, name: object) -> Any:
@@ -242,11 +267,22 @@ def load(
         check_complete(name, report["missing_keys"], encoder_only=part)
         if source.adapter is not None:
             module = merge_adapter(module, source.adapter)
-    used = module.get_encoder() if len(info.stacks) == 2 and stack == "encoder" else module
-    used.config.get_text_config().use_cache = False  # a cache of keys and values only costs memory here
-    return assemble(
+    used = part_of(module, info, stack)
+    loaded = assemble(
         info, used, stack=stack, whole=module, tokenizer=tokenizer, place=(place, number), codes=found
     )
+    with quiet_transformers():
+        log.debug("%s: %s", name, loaded.reading)  # a model that cannot be read is refused here
+    return loaded
+
+
+def part_of(whole: Any, info: ModelInfo, stack: str) -> Any:
+    """Return the module to run for a stack: the encoder alone, or the whole."""
+    used = whole.get_encoder() if len(info.stacks) == 2 and stack == "encoder" else whole
+    if not hasattr(used, "config"):  # FSMT's encoder
+        used.config = whole.config
+    used.config.get_text_config().use_cache = False  # a cache of keys and values only costs memory here
+    return used
 
 
 def assemble(
@@ -275,8 +311,14 @@ def assemble(
     codes : mapping of str to str
     """
     config = whole.config
+    _read_in_full(module)
     pad = next(
-        (x for x in (config.get_text_config().pad_token_id, tokenizer.pad_token_id) if x is not None), 0
+        (
+            x
+            for x in (getattr(config.get_text_config(), "pad_token_id", None), tokenizer.pad_token_id)
+            if x is not None
+        ),
+        0,
     )
     start = getattr(config, "decoder_start_token_id", None)
     return Loaded(
@@ -357,6 +399,16 @@ def facts(model: Loaded) -> dict[str, object]:
     }
 
 
+def _read_in_full(module: Any) -> None:
+    """Switch sparse attention off where a model would switch by itself (BigBird).
+
+    It reads sparsely until it meets a short batch, and in full from then on: states would depend on what came before.
+    """
+    for part in module.modules():
+        if hasattr(part, "set_attention_type") and getattr(part, "attention_type", None) == "block_sparse":
+            part.set_attention_type("original_full")
+
+
 # -- what kind of model it is ---------------------------------------------------------------------
 
 
@@ -366,9 +418,16 @@ def _stacks(config: Any) -> tuple[str, ...]:
     if config.is_encoder_decoder:
         return ("encoder", "decoder")
     # BERT-like types are in both tables: they can be run as decoders, and say so in the configuration
-    masked = config.model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    causal = config.model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    reads_left = getattr(config, "is_decoder", False) or (causal and not masked)
+    text = config.get_text_config()
+    kinds = {config.model_type, text.model_type}
+    masked = kinds & set(modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
+    causal = kinds & set(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    # beside images or sound, text is read by a language model that goes on writing
+    writes = config.model_type in {
+        *modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        *modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+    }
+    reads_left = getattr(text, "is_decoder", False) or ((causal or writes) and not masked)
     return ("decoder",) if reads_left else ("encoder",)
 
 
