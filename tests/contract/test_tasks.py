@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -223,6 +224,76 @@ def test_the_scheme_of_the_tags_changes_nothing(tiny, data, tmp_path) -> None:
         keys.add(tuned.key)
         found.append(evaluate(tuned, corpus, n_bootstrap=0, device="cpu")["score"][0])
     assert len(keys) == 1 and len(set(found)) == 1 and tuned.labels == ("O", "B-LOC", "I-LOC")
+
+
+def test_marks_alone_are_trained_on_and_scored(tiny, tmp_path) -> None:
+    row = {"tokens": ["the", "old", "city", "river"], "ner_tags": ["O", "B", "I", "O"]}
+    (tmp_path / "a.jsonl").write_text((json.dumps(row) + "\n") * 8, encoding="utf-8")
+    corpus = Corpus.read({"en": tmp_path / "a.jsonl"})
+    call = {"train": corpus, "dev": corpus, "settings": SHORT, "device": "cpu"}
+    tuned = finetune(tiny("bert"), "ner", out=tmp_path / "ner", **call)
+    assert tuned.labels == ("O", "B-ENT", "I-ENT")
+    assert evaluate(tuned, corpus, n_bootstrap=0, device="cpu")["score"][0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("task", "family", "lost"),
+    [
+        ("ner", "bert", "48 of their words got no subword and count as O"),
+        ("sentiment", "bert", "the rest is not read"),
+        ("translation", "mbart", "the rest is not read"),
+    ],
+)
+def test_sentences_beyond_the_models_window_are_counted(task, family, lost, tiny, tmp_path, caplog) -> None:
+    short = [{"tokens": ["the", "river"], "ner_tags": ["O", "B-LOC"], "label": x} for x in ("a", "b") * 3]
+    long = [{"tokens": ["the"] * 62, "ner_tags": ["O"] * 62, "label": "a"}] * 2
+    for name, rows in (("short", short), ("long", short + long)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        (tmp_path / f"{name}2.jsonl").write_text(
+            "\n".join(map(json.dumps, short + rows[6:])), encoding="utf-8"
+        )
+    files = {
+        name: Corpus.read({"en": tmp_path / f"{name}.jsonl", "de": tmp_path / f"{name}2.jsonl"})
+        for name in ("short", "long")
+    }
+    target = "de" if task == "translation" else None
+    aside = " (or their lines in de)" if target else ""
+    call = {"target": target, "device": "cpu"}
+    settings = Training(epochs=1, batch_size=8, evaluations=1)
+    with caplog.at_level(logging.WARNING, logger="isogloss.tasks"):
+        tuned = finetune(
+            tiny(family),
+            task,
+            train=files["short"],
+            dev=files["short"],
+            out=tmp_path / "a",
+            settings=settings,
+            **call,
+        )
+        evaluate(tuned, files["short"], n_bootstrap=0, device="cpu")
+        assert not caplog.records
+        evaluate(tuned, files["long"], n_bootstrap=0, device="cpu")
+        assert [record.getMessage() for record in caplog.records] == [
+            f"2 of 8 test sentences of {language}{aside} are longer than the model's 40 subwords; {lost}. Split them, "
+            "or use a model that reads more."
+            for language in (("en",) if target else ("en", "de"))
+        ]
+        caplog.clear()
+        settings = replace(settings, max_length=30)
+        finetune(
+            tiny(family),
+            task,
+            train=files["long"],
+            dev=files["short"],
+            out=tmp_path / "b",
+            settings=settings,
+            **call,
+        )
+        message = caplog.records[0].getMessage()
+    assert (
+        f"2 of 14 training and development sentences of en{aside} are longer than the 30 subwords" in message
+    )
+    assert message.endswith("Split them, or raise max_length.")
 
 
 def test_labels_never_trained_on_are_named(tiny, data, tmp_path) -> None:

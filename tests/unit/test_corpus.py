@@ -409,6 +409,31 @@ def test_conll_comments_are_no_words_and_hashes_are(write):
     assert words.word_lists("en") == [["a", "b"]] and "ner" not in words.words.columns
 
 
+def test_a_document_mark_ends_a_sentence(write):
+    lines = ["EU B-ORG", "-DOCSTART- O", "# id 1", "Ana B-PER", "-DOCSTART- O", "", "-DOCSTART- O"]
+    corpus = Corpus.read({"en": write("a.conll", lines)})
+    assert corpus.word_lists("en") == [["EU"], ["Ana"]]
+    assert corpus.words["ner"].to_list() == ["B-ORG", "B-PER"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["en:Rick", "en::", "en:"], ["Rick", ":", "en:"]),  # PAN-X
+        (["zh-min-nan:Ho", "zh-min-nan:en:x"], ["Ho", "en:x"]),
+        (["en:Rick", "and"], ["en:Rick", "and"]),
+        (["en:Rick", "de:Rick"], ["en:Rick", "de:Rick"]),
+        (["http://a.b", "http://c.d"], ["http://a.b", "http://c.d"]),
+    ],
+)
+def test_a_language_before_every_word_is_taken_off(write, caplog, words, expected):
+    with caplog.at_level(logging.INFO):
+        corpus = Corpus.read({"en": write("a.bio", [f"{word}\tO" for word in words])})
+    assert_sound(corpus)
+    assert corpus.word_lists("en") == [expected]
+    assert ("which is taken off" in caplog.text) == (words != expected)
+
+
 @pytest.mark.parametrize("name", ["row", "language", "sentence", "position", "start", "end", "n_subwords"])
 def test_conll_columns_do_not_hide_those_of_the_table(write, name):
     with pytest.raises(UsageError, match=f"the token table has a column '{name}' of its own"):
@@ -572,6 +597,76 @@ def test_tsv(write):
         Corpus.read(write("c.tsv", ["en\tde", "a\tb", "c"]))
 
 
+@pytest.mark.parametrize(
+    ("ids", "languages"),
+    [
+        (["rumah itu", "anjing"], ("id", "en")),  # Indonesian
+        (["kota", "kota"], ("id", "en")),
+        (["dev-1", "dev-2"], ("en",)),
+        (["1", "1"], ("en",)),  # two files, one behind the other
+        (["rumah", "anjing"], ("en",)),  # nobody can say; the message does
+        ([" 1", "2 "], ("en",)),
+        (["", "  "], ("en",)),
+    ],
+)
+def test_id_is_indonesian_unless_it_numbers_the_rows(write, caplog, ids, languages):
+    rows = [json.dumps({"id": x, "en": "a house", "label": "good"}) for x in ids]
+    for path in (
+        write("a.jsonl", rows),
+        write("a.tsv", ["id\ten\tlabel", *(f"{x}\ta house\tgood" for x in ids)]),
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            corpus = Corpus.read(path)
+        assert corpus.languages == languages and corpus.sentences["label"].to_list()[0] == "good"
+        message = (
+            f"{path}: 'id' looks like row ids and was left out; for Indonesian give languages=['id', 'en']"
+        )
+        assert (message in caplog.text) == ("id" not in languages)
+        doubtful = [record.levelname for record in caplog.records] == ["WARNING"]
+        assert doubtful == (ids[0] == "rumah")
+        if ids[0].strip():
+            assert Corpus.read(path, languages=["id", "en"]).languages == ("id", "en")
+
+
+@pytest.mark.parametrize(
+    ("first", "cell"),
+    [
+        ("Go.\tGeh.", "Go."),
+        ("Run\tLauf weg", "Lauf weg"),
+        ("Run\t你好吗？", "你好吗？"),
+        ("He\t„Ja!“", "„Ja!“"),
+        ("Go\t" + "x" * 31, "x" * 30 + "..."),
+        ("Go.\tGo.", "Go."),
+    ],
+)
+def test_a_table_without_a_header_loses_no_sentence(write, first, cell):
+    path = write("a.tsv", [first, "a\tb"])
+    with pytest.raises(InputError) as error:
+        Corpus.read(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}, line 1: '{cell}' looks like a sentence")
+    assert "name the 2 columns" in message and "languages=['en', 'de']" in message
+    named = Corpus.read(path, languages=["en", "de"])
+    assert named.n_sentences == 2 and [*named.texts("en")] == [first.split("\t")[0], "a"]
+
+
+@pytest.mark.parametrize(
+    ("header", "warned"),
+    [
+        ("en\tde", False),
+        ("zho_Hans\teng_Latn", False),
+        ("cpp\tcuda", True),
+        ("Go\tGeh", True),
+        ("id\tcpp", True),
+    ],
+)
+def test_labels_of_a_table_may_be_anything(write, caplog, header, warned):
+    corpus = Corpus.read(write("a.tsv", [header, "1\tb"]))
+    assert corpus.n_sentences == 1
+    assert ("line 1: no natural language is among the columns" in caplog.text) == warned
+
+
 # -- Hugging Face datasets ----------------------------------------------------------------------
 
 
@@ -619,6 +714,14 @@ def test_datasets_from_folders(tmp_path, monkeypatch):
     (tmp_path / "raw" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     corpus = Corpus.read(tmp_path / "raw")
     assert corpus.languages == ("en", "fr") and corpus.texts("fr") == ["Un.", "Deux."]
+
+    rows = [
+        {"id": str(i), "translation": {"en": "A car.", "id": x}} for i, x in enumerate(("Mobil", "Merah"))
+    ]
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "indonesian"))
+    corpus = Corpus.read(tmp_path / "indonesian")
+    assert corpus.languages == ("en", "id") and corpus.texts("id") == ["Mobil", "Merah"]
+    assert Corpus.read(tmp_path / "indonesian", languages=["en"]).languages == ("en",)
 
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="none' cannot be loaded"):

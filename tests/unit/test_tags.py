@@ -133,6 +133,8 @@ def test_gold_against_gold_cannot_hide_entities() -> None:
     tags = ["B-PER", "E-PER", "O", "S-LOC"]
     with pytest.raises(InputError, match="'E-PER' is not IOB2"):
         score_entities([tags], [tags], n_bootstrap=0)
+    with pytest.raises(InputError, match=r"'B' is not IOB2: O, B-PER and I-PER.*to_iob2"):
+        score_entities([["B", "I"]], [["O", "O"]], n_bootstrap=0)
     (iob2,) = convert(tags)
     assert iob2 is not None
     assert len(entities(iob2)) == 2 and score_entities([iob2], [iob2], n_bootstrap=0)[0].score == 1

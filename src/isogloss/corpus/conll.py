@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 from isogloss.corpus.conllu import Block, blocks
 from isogloss.corpus.noun import WORD_COLUMNS
 from isogloss.corpus.raw import Raw, join, nfc
 from isogloss.corpus.tags import to_iob2
 from isogloss.errors import InputError, UsageError
+from isogloss.languages import read_language
+
+log = logging.getLogger(__name__)
 
 _COMMENT = re.compile(r"#(\s|\S+\s+=\s|(begin|end) document)")
 _KEY = re.compile(r"# [^\t]*(\S=\S| = )[^\t]*")  # "# id 52 domain=en" may have as many columns as a word
+_LABEL = re.compile("([A-Za-z-]+):.")  # "en:Rick", as PAN-X comes
 _ADVICE = (
     "Say which column has the tags, e.g. columns={'word': 0, 'ner': 3}, or read without: columns={'word': 0}."
 )
@@ -27,7 +33,8 @@ def read_conll(
     """Read one word a line with its tags; a blank line ends a sentence.
 
     Columns are separated by tabs or, where a line has none, by spaces; other white space is part of a word.  Every
-    line has the same number of them.  ``-DOCSTART-`` lines are skipped.  The text is the words joined by single spaces.
+    line has the same number of them.  ``-DOCSTART-`` lines end a sentence too.  A language that all
+    words of a file begin with (``en:Rick``) is taken off.  The text is the words joined by single spaces.
     A column ``ner`` has entity tags, which become IOB2 (see `isogloss.corpus.tags`).
 
     Parameters
@@ -66,6 +73,9 @@ def _conll(path: str, columns: Mapping[str, int], comment: str | None, *, guesse
     sentences = _words_of(path, comment)
     if guessed:
         _refuse_numbers(path, sentences)
+    label = _label(sentences, columns["word"])
+    if label:
+        log.info("%s: every word begins with '%s', which is taken off", path, label)
     starts = [block[0][0] for block in sentences]
     raw = Raw(path, [], starts, spans := [], {name: [] for name in columns if name != "word"})
     numbers = [[n for n, _ in block] for block in sentences]
@@ -82,7 +92,8 @@ def _conll(path: str, columns: Mapping[str, int], comment: str | None, *, guesse
                     "comments say how they start, e.g. comment='# '."
                 )
             rows.append(_chosen(cells, columns, f"{path}, line {n}", guessed=guessed))
-        text, found = join([nfc(row["word"]) for row in rows])
+        # a label alone stays: a word needs a character
+        text, found = join([nfc(row["word"].removeprefix(label) or row["word"]) for row in rows])
         raw.texts.append(text)
         spans.append(found)
         for name, values in raw.word_columns.items():
@@ -96,7 +107,12 @@ def _conll(path: str, columns: Mapping[str, int], comment: str | None, *, guesse
 
 def _words_of(path: str, comment: str | None) -> list[Block]:
     """Return the lines with words of every sentence."""
-    found = [[(n, line) for n, line in block if not line.startswith("-DOCSTART-")] for block in blocks(path)]
+    found = [
+        list(lines)
+        for block in blocks(path)
+        for between, lines in groupby(block, lambda line: line[1].startswith("-DOCSTART-"))
+        if not between
+    ]
     if comment is not None:
         found = [
             [(n, line) for n, line in block if not (comment and line.startswith(comment))] for block in found
@@ -106,6 +122,23 @@ def _words_of(path: str, comment: str | None) -> list[Block]:
         width = None if first is None else len(_cells(first))
         found = [_without_comments(block, width) for block in found]
     return [block for block in found if block]
+
+
+def _label(sentences: Sequence[Block], column: int) -> str:
+    """Return the label of a language, with its colon, that every word of a file begins with; mostly there is none."""
+    label = ""
+    for block in sentences:
+        for _, line in block:
+            cells = _cells(line)
+            word = cells[column] if -len(cells) <= column < len(cells) else ""
+            if not label:
+                named = _LABEL.match(word)
+                if named is None or read_language(named[1]) is None:
+                    return ""
+                label = named[1] + ":"
+            if not word.startswith(label):
+                return ""
+    return label
 
 
 def _without_comments(block: Block, width: int | None) -> Block:

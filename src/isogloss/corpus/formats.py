@@ -14,12 +14,14 @@ from isogloss.corpus.content import refuse_markup
 from isogloss.corpus.raw import Raw, Span, join, lines_in, nfc, place
 from isogloss.corpus.tags import to_iob2
 from isogloss.errors import InputError, unknown
+from isogloss.languages import read_language
 
 log = logging.getLogger(__name__)
 
-NOT_LANGUAGES = ("id", "label")  # fields beside the languages of a multi-parallel object or table
 _SHOWN = 10  # names in a message
 _MOST_LACK = 0.5  # a field that a larger share of the objects lacks may be no language
+_LONGEST_LABEL = 30  # characters of a column's name
+_SENTENCE = re.compile(r"\s|[.!?\u2026\u3002\uff01\uff1f\u061f\u0964]\W*$")  # in a cell: it is no label
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of half a character beyond U+FFFF
 _ADVICE = "Leave 'ner_tags' out to read the words alone."
 
@@ -45,12 +47,12 @@ def read_tsv(path: str, *, languages: Sequence[str] | None = None) -> dict[str, 
 
     The first row names the languages, unless `languages` names all columns of a table without such a row.
     With both, only the columns in `languages` are read.  A column ``label`` becomes a sentence column
-    (an empty cell: no label), a column ``id`` is left out.
+    (an empty cell: no label), a column ``id`` is left out if it looks like row ids, else it is Indonesian.
 
     Raises
     ------
     InputError
-        If a row has another number of columns than the first.
+        If the first row holds sentences although no languages are given, or a row has another number of columns.
     """
     rows = [line.split("\t") for line in _without_blank_end(lines_in(path))]
     if not rows:
@@ -58,6 +60,8 @@ def read_tsv(path: str, *, languages: Sequence[str] | None = None) -> dict[str, 
     header = [cell.strip() for cell in rows[0]]
     has_header = languages is None or not set(languages).isdisjoint(header)
     names = header if has_header else list(languages or ())
+    if languages is None:
+        _refuse_sentences(header, path)
     first = 2 if has_header else 1
     rows = rows[first - 1 :]
     if len(set(names)) < len(names):
@@ -68,7 +72,8 @@ def read_tsv(path: str, *, languages: Sequence[str] | None = None) -> dict[str, 
                 f"{path}, line {n}: {len(row)} columns, but {len(names)} expected ({', '.join(names)[:300]}). "
                 "Columns are separated by one tab each."
             )
-    kept = languages if languages is not None else [name for name in names if name not in NOT_LANGUAGES]
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(names, ())
+    kept = languages if languages is not None else _without_others(names, columns.get("id", ()), path)
     if not kept:
         raise InputError(
             f"{path}, line 1: no languages among the columns {', '.join(names)[:300]}. The first row names them, e.g. "
@@ -77,7 +82,13 @@ def read_tsv(path: str, *, languages: Sequence[str] | None = None) -> dict[str, 
     for language in kept:
         if language not in names:
             raise unknown("language", language, names, where=path)
-    columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(names, ())
+    if languages is None and not any(map(read_language, kept)):
+        log.warning(
+            "%s, line 1: no natural language is among the columns %s, which are taken for labels. If the first row is "
+            "a sentence already, name the columns, e.g. languages=['en', 'de']",
+            path,
+            ", ".join(kept)[:300],
+        )
     labels: list[str | None] = [cell if cell.strip() else None for cell in columns.get("label", ())]
     raws = {}
     for language in kept:
@@ -93,8 +104,8 @@ def read_jsonl(
     """Read one JSON object a line.
 
     One file: multi-parallel objects ``{"en": "...", "de": "..."}``; the languages are `languages` or the
-    fields with strings, in any object, except ``id`` and ``label``.  One file a language: objects
-    with the field `text_field`, or with a list ``tokens`` (and a list ``ner_tags``, which becomes the word
+    fields with strings, in any object, except ``label``, and ``id`` if it looks like row ids.  One file a language:
+    objects with the field `text_field`, or with a list ``tokens`` (and a list ``ner_tags``, which becomes the word
     column ``ner`` in IOB2); with both, the text is kept if the tokens fit it.  ``label`` becomes a sentence column.
     A text that is null or absent is an empty sentence, and dropped with a warning.  ``ner_tags`` that are null or
     absent mark a sentence that nobody annotated.
@@ -112,6 +123,37 @@ def read_jsonl(
         language: from_records(_objects(path), path, text_field=text_field)
         for language, path in files.items()
     }
+
+
+def _refuse_sentences(header: Sequence[str], path: str) -> None:
+    """Refuse a first row with a cell that is no label: the table has no header, and would lose a sentence."""
+    for cell in header:
+        if len(cell) > _LONGEST_LABEL or _SENTENCE.search(cell):
+            shown = cell if len(cell) <= _LONGEST_LABEL else cell[:_LONGEST_LABEL] + "..."
+            raise InputError(
+                f"{path}, line 1: '{shown}' looks like a sentence, not like the label of a column. Begin the file with "
+                f"a row of labels, e.g. en, de with a tab between them, or name the {len(header)} columns of a file "
+                "without one, e.g. languages=['en', 'de']."
+            )
+
+
+def _without_others(names: Sequence[str], ids: Sequence[str], path: str) -> list[str]:
+    """Leave out ``label``, and ``id`` where `ids`, its values, look like row ids: else it is Indonesian."""
+    kept = [name for name in names if name != "label"]
+    ids = [value for value in ids if value.strip()]
+    # files put one behind the other count anew
+    distinct = len(set(ids)) == len(ids) or not any(c.isalpha() for value in ids for c in value)
+    if "id" in kept and distinct and not any(re.search(r"\s", value.strip()) for value in ids):
+        # numbers are no doubt; single words might be a list of words
+        doubtful = not all(any(c.isdigit() for c in value) for value in ids)
+        log.log(
+            logging.WARNING if doubtful else logging.INFO,
+            "%s: 'id' looks like row ids and was left out; for Indonesian give languages=%s",
+            path,
+            kept,
+        )
+        kept.remove("id")
+    return kept
 
 
 def _without_blank_end(lines: list[str]) -> list[str]:
@@ -176,20 +218,18 @@ def from_parallel(
 
 
 def _languages(records: Sequence[Mapping[str, Any]], path: str) -> list[str]:
-    """Return the fields with strings, in the order in which they first occur."""
-    counts = Counter(
-        name
-        for record in records
-        for name, value in record.items()
-        if isinstance(value, str) and name not in NOT_LANGUAGES
-    )
-    for name, n in counts.items():
+    """Return the fields with strings but ``label`` and row ids, in the order in which they first occur."""
+    counts = Counter(name for record in records for name, value in record.items() if isinstance(value, str))
+    ids = [record["id"] for record in records if isinstance(record.get("id"), str)]
+    kept = _without_others(list(counts), ids, path)
+    for name in kept:
+        n = counts[name]
         if n < _MOST_LACK * len(records):
             raise InputError(
                 f"{path}: the field {name[:60]!r} has a text in only {n} of {len(records)} objects. Is it a language? "
-                f"Name the languages, e.g. languages={[other for other in counts if other != name][:_SHOWN]}."
+                f"Name the languages, e.g. languages={[other for other in kept if other != name][:_SHOWN]}."
             )
-    return list(counts)
+    return kept
 
 
 def from_records(records: Iterable[Mapping[str, Any]], path: str, *, text_field: str = "text") -> Raw:

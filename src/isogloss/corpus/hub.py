@@ -69,6 +69,9 @@ def read_datasets(
                 f"{files}, row {odd}: 'translation' must hold a text for each language, e.g. {{'en': '...'}}; got "
                 f"{repr(texts[odd - 1])[:60]}."
             )
+        if languages is None:  # every key is one, Indonesian's 'id' too
+            filled = (key for text in texts for key, value in (text or {}).items() if value is not None)
+            languages = list(dict.fromkeys(filled))
     else:
         raise UsageError(
             f"{files} has the columns {', '.join(data.column_names)} and no 'translation'. Say which hold "

@@ -59,8 +59,8 @@ class Subwords:
         (n_lines + 1,) int64; line `first` + i is ``bounds[i]:bounds[i + 1]``.
     source_ids, source_bounds : numpy.ndarray
         int64, likewise what the encoder reads while the decoder reads the line; empty where there is no such encoder.
-    n_truncated : int
-        Lines cut at the model's limit.
+    cut : tuple of int
+        Lines cut at the model's limit, counted from `first`.
     """
 
     first: int
@@ -70,7 +70,12 @@ class Subwords:
     bounds: Ints
     source_ids: Ints
     source_bounds: Ints
-    n_truncated: int
+    cut: tuple[int, ...]
+
+    @property
+    def n_truncated(self) -> int:
+        """Lines cut at the model's limit."""
+        return len(self.cut)
 
     def line(self, i: int) -> slice:
         """Return where line `first` + i lies."""
@@ -194,7 +199,7 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
         source_ids = np.array([i for x in read for i in x.ids], dtype=np.int64)
         source_bounds = np.cumsum([0, *(len(x.ids) for x in read)], dtype=np.int64)
     return Subwords(
-        window.start, ids, rows, filled & ~special, bounds, source_ids, source_bounds, n_truncated=len(cut)
+        window.start, ids, rows, filled & ~special, bounds, source_ids, source_bounds, cut=tuple(cut)
     )
 
 

@@ -65,6 +65,7 @@ class Ner:
         for begin in range(0, len(lines), _WINDOW):
             window = range(begin, min(begin + _WINDOW, len(lines)))
             subwords = tokenise(lines, window, model)
+            cut = set(subwords.cut)
             for i, line in enumerate(window):
                 low, high = (int(x) for x in lines.bounds[line : line + 2])
                 own = tags[low:high]
@@ -85,6 +86,7 @@ class Ner:
                         "firsts": firsts,
                         "tags": own,
                         "language": languages[line],
+                        "cut": i in cut,
                     }
                 )
         return found
@@ -110,6 +112,11 @@ class Ner:
             for row, i in zip(best, batch, strict=True):
                 found[i] = [self.labels[row[k]] if k >= 0 else "O" for k in examples[i]["firsts"]]
         return found, total / n if n else float("nan")
+
+    def loss_of(self, cut: Sequence[Example]) -> str:
+        """Return what is lost of sentences that were cut."""
+        n = sum(int((x["firsts"] < 0).sum()) for x in cut)
+        return f"{n} of their words got no subword and count as O"
 
     def score(
         self, examples: Sequence[Example], predicted: Sequence[Any], *, n_bootstrap: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from isogloss.extraction.passes import sensible_threads
 from isogloss.html import card, grid
 from isogloss.models import (
     CURVE,
+    Loaded,
     Lora,
     Training,
     describe,
@@ -27,11 +29,15 @@ from isogloss.models import (
     train_head,
 )
 from isogloss.store import digest, locked, make_folder, read_json, read_table, write_json, write_table
+from isogloss.tasks.batches import Example
 from isogloss.tasks.ner import Ner
 from isogloss.tasks.sentiment import Sentiment
 from isogloss.tasks.translation import Translation
 
+log = logging.getLogger(__name__)
+
 VERSION = 1  # raise it when training or its files change
+Task = Ner | Sentiment | Translation
 TASKS: dict[str, type[Ner] | type[Sentiment] | type[Translation]] = {
     "ner": Ner,
     "sentiment": Sentiment,
@@ -236,6 +242,8 @@ def finetune(
         examples, held_out = kind.examples(short, train), kind.examples(short, dev)
         if not held_out:
             raise InputError("The development data have no sentence with a label.")
+        both = [*examples, *held_out]
+        _warn_of_cut(kind, both, "training and development", limit=short.max_length, model=loaded)
 
         def judge(trained: Any) -> dict[str, float]:
             with quiet_transformers():
@@ -315,6 +323,7 @@ def evaluate(
     examples = kind.examples(model, corpus)
     if not examples:
         raise InputError("The test data have no sentence with a label.")
+    _warn_of_cut(kind, examples, "test", limit=model.max_length, model=model)
     with quiet_transformers(), sensible_threads(model.device):
         predicted, _ = kind.predict(model, examples)
     rows = []
@@ -328,6 +337,30 @@ def evaluate(
         zero_shot = language not in tuned.languages
         rows += [{"language": language, "zero_shot": zero_shot, **vars(score)} for score in scores]
     return pl.DataFrame(rows, schema=SCORES)
+
+
+def _warn_of_cut(
+    kind: Task, examples: Sequence[Example], what: str, *, limit: int | None, model: Loaded
+) -> None:
+    """Warn, language by language, of sentences whose end is not read: because of the model, or of the settings."""
+    longest, way_out = f"the model's {limit} subwords", "use a model that reads more"
+    if limit != model.max_length:
+        longest, way_out = f"the {limit} subwords that max_length of the training allows", "raise max_length"
+    for language in dict.fromkeys(example["language"] for example in examples):
+        own = [example for example in examples if example["language"] == language]
+        cut = [example for example in own if example["cut"]]
+        if cut:
+            log.warning(
+                "%d of %d %s sentences of %s%s are longer than %s; %s. Split them, or %s.",
+                len(cut),
+                len(own),
+                what,
+                language,
+                f" (or their lines in {kind.target})" if kind.target else "",
+                longest,
+                kind.loss_of(cut),
+                way_out,
+            )
 
 
 def _is_done(folder: Path, key: str) -> bool:
