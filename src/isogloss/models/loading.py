@@ -12,6 +12,7 @@ from isogloss.errors import InputError, UsageError, unknown
 from isogloss.models.adapters import merge_adapter
 from isogloss.models.languages import language_codes
 from isogloss.models.sources import Source, check_complete, find_source, load_part
+from isogloss.models.tokenizers import load_tokenizer, max_length, pad_number
 
 if TYPE_CHECKING:
     import torch
@@ -20,8 +21,6 @@ log = logging.getLogger(__name__)
 
 Compute = Literal["auto", "float32", "bfloat16", "float16"]
 Weights = Literal["pretrained", "random"]
-
-_NO_LIMIT = 10**6  # tokenizers without a limit of their own name a huge one (1e30)
 
 
 @dataclass(frozen=True)
@@ -275,66 +274,20 @@ def assemble(
     codes : mapping of str to str
     """
     config = whole.config
-    pad = next(
-        (x for x in (config.get_text_config().pad_token_id, tokenizer.pad_token_id) if x is not None), 0
-    )
+    pad = pad_number(tokenizer, config)
     start = getattr(config, "decoder_start_token_id", None)
     return Loaded(
         info=info,
         stack=stack,
         tokenizer=tokenizer,
         module=module.eval().to(place[0]),
-        max_length=_max_length(tokenizer, whole),
-        pad_id=int(pad),
+        max_length=max_length(tokenizer, whole),
+        pad_id=pad,
         start_id=int(pad if start is None else start) if len(info.stacks) == 2 else None,
         device=place[0],
         compute=place[1],
         codes=codes,
     )
-
-
-def load_tokenizer(info: ModelInfo) -> Any:
-    """Load the tokenizer of a model; a slow one, which tells no character offsets, is an ``InputError``."""
-    from transformers import AutoTokenizer
-
-    source = info.source
-    tokenizer = load_part(
-        "tokenizer", info.name, lambda: AutoTokenizer.from_pretrained(source.tokenizer, **source.options)
-    )
-    if not tokenizer.is_fast:
-        raise InputError(
-            f"The tokenizer of '{info.name}' is a slow one, which tells no character offsets. Give a model that "
-            "has a tokenizer.json, or convert its tokenizer with transformers and save it beside the model."
-        )
-    return tokenizer
-
-
-def encode(model: Loaded, texts: Sequence[str], *, language: str | None = None) -> list[Any]:
-    """Tokenise whole sentences of one language, special subwords included, cut at the model's limit.
-
-    Returns
-    -------
-    list of tokenizers.Encoding
-        ``ids``, ``offsets`` (code points of the sentence), ``special_tokens_mask`` and ``overflowing`` (not empty if
-        it was cut).
-    """
-    if language is not None and language in model.codes and model.tokenizer.src_lang != model.codes[language]:
-        model.tokenizer.src_lang = model.codes[language]
-    limit: dict[str, Any] = {}
-    if model.max_length is not None:
-        limit = {"truncation": True, "max_length": model.max_length}
-    batch = model.tokenizer(list(texts), add_special_tokens=True, **limit)
-    return list(batch.encodings)
-
-
-def space_marks(model: Loaded) -> list[int]:
-    """Return the ids of subwords that stand for a space and nothing else.
-
-    Some tokenizers put one in front of a sentence and give it the span of the first character.
-    """
-    tokenizer = model.tokenizer
-    found = tokenizer.convert_tokens_to_ids(["\u2581", "\u0120"])  # SentencePiece's and byte-level BPE's
-    return [i for i in found if i is not None and i != tokenizer.unk_token_id]
 
 
 def facts(model: Loaded) -> dict[str, object]:
@@ -377,19 +330,6 @@ def _depth(config: Any, stack: str) -> int:
         n_layers = getattr(config, "num_decoder_layers", None)  # T5-like
         return int(n_layers or config.get_text_config(decoder=True).num_hidden_layers)
     return int(config.get_text_config().num_hidden_layers)
-
-
-def _max_length(tokenizer: Any, module: Any) -> int | None:
-    """Return the smaller of the tokenizer's limit and the number of learnt or rotary positions."""
-    limits = []
-    if tokenizer.model_max_length < _NO_LIMIT:
-        limits.append(int(tokenizer.model_max_length))
-    positions = getattr(module.config.get_text_config(), "max_position_embeddings", None)
-    if positions and positions > 0:
-        table = getattr(getattr(module, "embeddings", None), "position_embeddings", None)
-        padding = getattr(table, "padding_idx", None)  # RoBERTa-like: positions count from padding_idx + 1
-        limits.append(int(positions) - (0 if padding is None else int(padding) + 1))
-    return min(limits, default=None)
 
 
 def read_config(info: ModelInfo) -> Any:
