@@ -155,7 +155,7 @@ def load_head(
     )
     own = module.config.get_text_config()
     own.use_cache = kind == "translation"
-    if own.pad_token_id is None:  # classifiers of decoders look for the last subword
+    if getattr(own, "pad_token_id", None) is None:  # classifiers of decoders look for the last subword
         own.pad_token_id = loaded.pad_id
     return loaded
 

@@ -12,7 +12,7 @@ from isogloss.errors import InputError, UsageError, unknown
 from isogloss.models.adapters import merge_adapter
 from isogloss.models.languages import language_codes
 from isogloss.models.sources import Source, check_complete, find_source, load_part
-from isogloss.models.tokenizers import load_tokenizer, max_length, pad_number
+from isogloss.models.tokenizers import check_fits, load_tokenizer, max_length, pad_number
 
 if TYPE_CHECKING:
     import torch
@@ -214,7 +214,6 @@ def load(
         If an adapter needs peft.
     """
     import torch
-    from transformers import AutoModel
 
     info = describe(name, revision=revision)
     source = info.source
@@ -223,17 +222,20 @@ def load(
     tokenizer = load_tokenizer(info)
     found = language_codes(tokenizer, languages, codes or {}, name=str(name))
     log.info("loading %s in %s", name, number)
+    whole_model = model_class(_config(source, name))
     if weights == "random":
         with torch.random.fork_rng():
             torch.manual_seed(0)
             module = load_part(
-                "weights", name, lambda: AutoModel.from_config(_config(source, name), trust_remote_code=False)
+                "weights",
+                name,
+                lambda: whole_model.from_config(_config(source, name), trust_remote_code=False),
             ).to(getattr(torch, number))
     else:
         module, report = load_part(
             "weights",
             name,
-            lambda: AutoModel.from_pretrained(
+            lambda: whole_model.from_pretrained(
                 source.path, dtype=getattr(torch, number), output_loading_info=True, **source.options
             ),
         )
@@ -274,7 +276,10 @@ def assemble(
     codes : mapping of str to str
     """
     config = whole.config
-    pad = pad_number(tokenizer, config)
+    for part in (module, whole):
+        _answer_by_name(part)
+    check_fits(tokenizer, whole, tuple(codes.values()), name=info.name)
+    pad = pad_number(tokenizer, whole)
     start = getattr(config, "decoder_start_token_id", None)
     return Loaded(
         info=info,
@@ -330,6 +335,26 @@ def _depth(config: Any, stack: str) -> int:
         n_layers = getattr(config, "num_decoder_layers", None)  # T5-like
         return int(n_layers or config.get_text_config(decoder=True).num_hidden_layers)
     return int(config.get_text_config().num_hidden_layers)
+
+
+def model_class(config: Any) -> Any:
+    """Return transformers' loader of a whole model without a head: for T5's encoder alone it is another one."""
+    from transformers import AutoModel, AutoModelForTextEncoding
+
+    mapping = AutoModelForTextEncoding._model_mapping
+    alone = not config.is_encoder_decoder and type(config) in mapping
+    return (
+        AutoModelForTextEncoding
+        if alone and mapping[type(config)].__name__.endswith("EncoderModel")
+        else AutoModel
+    )
+
+
+def _answer_by_name(module: Any) -> None:
+    """Let all parts of a model return their answers by name, whatever ``return_dict`` its files ask for."""
+    for part in module.modules():
+        if hasattr(part, "config") and getattr(part.config, "return_dict", True) is False:
+            part.config.return_dict = True
 
 
 def read_config(info: ModelInfo) -> Any:

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _SETTLED = 2.0  # seconds; within one tick of the clock a file may change and keep its times
 _MODEL_FILES = {".json", ".safetensors", ".bin", ".model", ".txt", ".tiktoken"}
+_WITHOUT_VOCABULARY = {"ByT5Tokenizer", "CanineTokenizer", "canine"}
 _ADAPTER, _MODULES = "adapter_config.json", "modules.json"  # of peft, of sentence-transformers
 
 
@@ -138,12 +139,24 @@ def _check_folder(folder: Path) -> None:
         "weights (model.safetensors)": ("*.safetensors", "*.bin"),
         "tokenizer (tokenizer.json)": ("tokenizer.json", "vocab*", "*.model", "*.tiktoken"),
     }
+    if _reads_text_itself(folder):
+        del needed["tokenizer (tokenizer.json)"]
     for what, patterns in needed.items():
         if not any(True for pattern in patterns for _ in folder.glob(pattern)):
             raise InputError(
                 f"The folder {folder} has no {what}. Give a folder in the hub's format, as save_pretrained "
                 "of a model and of its tokenizer write it."
             )
+
+
+def _reads_text_itself(folder: Path) -> bool:
+    """Return whether a model reads bytes or characters, for which no vocabulary is written."""
+    kinds = []
+    for name in ("tokenizer_config.json", "config.json"):
+        settings = _json(folder / name) if (folder / name).exists() else {}
+        if isinstance(settings, dict):
+            kinds += [settings.get("tokenizer_class"), settings.get("model_type")]
+    return any(kind in _WITHOUT_VOCABULARY for kind in kinds if isinstance(kind, str))
 
 
 _digests: dict[tuple[object, ...], str] = {}
