@@ -286,7 +286,7 @@ def assemble(
         stack=stack,
         tokenizer=tokenizer,
         module=module.eval().to(place[0]),
-        max_length=max_length(tokenizer, whole),
+        max_length=max_length(tokenizer, whole, stack),
         pad_id=pad,
         start_id=int(pad if start is None else start) if len(info.stacks) == 2 else None,
         device=place[0],

@@ -130,7 +130,7 @@ def _compare(tokenizer: Any, pieces: Any, file: Path, *, name: str) -> None:
     words = [x[1:] for x in known if x[:1] == "\u2581" and x[1:].isalpha() and x[1:].islower()][:_PROBES]
     differ = []
     for word in words:
-        found = tokenizer.tokenize(word)
+        found = tokenizer.convert_ids_to_tokens(tokenizer(word, add_special_tokens=False)["input_ids"])
         wanted = pieces.encode(word, out_type=str)
         if [x for x in found if x != "\u2581"] != [x for x in wanted if x != "\u2581"]:
             differ.append((word, found, wanted))

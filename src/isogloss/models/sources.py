@@ -153,9 +153,10 @@ def _reads_text_itself(folder: Path) -> bool:
     """Return whether a model reads bytes or characters, for which no vocabulary is written."""
     kinds = []
     for name in ("tokenizer_config.json", "config.json"):
-        settings = _json(folder / name) if (folder / name).exists() else {}
-        if isinstance(settings, dict):
-            kinds += [settings.get("tokenizer_class"), settings.get("model_type")]
+        with contextlib.suppress(InputError):  # transformers will read it, too, and say more
+            settings = _json(folder / name)
+            if isinstance(settings, dict):
+                kinds += [settings.get("tokenizer_class"), settings.get("model_type")]
     return any(kind in _WITHOUT_VOCABULARY for kind in kinds if isinstance(kind, str))
 
 

@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from isogloss.models.loading import Loaded, ModelInfo
 
 _NO_LIMIT = 10**6  # tokenizers without a limit of their own name a huge one (1e30)
-_LIMITS = (
-    "max_position_embeddings",
-    "max_seq_len",
-    "n_positions",
-)  # transformers' names; the last two without alias
+_LIMITS = ("max_seq_len", "n_positions", "max_encoder_position_embeddings")  # beside max_position_embeddings
+_DECODER_LIMIT = "max_decoder_position_embeddings"
 _PIECES = ("spiece.model", "sentencepiece.bpe.model", "sentencepiece.model", "spm.model", "tokenizer.model")
 _BYTES, _CHARACTERS = "ByT5Tokenizer", "CanineTokenizer"
 
@@ -205,18 +202,23 @@ def space_marks(model: Loaded) -> list[int]:
     return [i for i in found if i is not None and i != tokenizer.unk_token_id]
 
 
-def max_length(tokenizer: Any, module: Any) -> int | None:
-    """Return the smaller of the tokenizer's limit and the number of learnt, rotary or biased positions."""
+def max_length(tokenizer: Any, module: Any, stack: str) -> int | None:
+    """Return the smallest of the tokenizer's limit and the numbers of learnt, rotary or biased positions."""
     limits = []
     if tokenizer.model_max_length < _NO_LIMIT:
         limits.append(int(tokenizer.model_max_length))
     config = module.config.get_text_config()
-    own = {*dir(type(config)), *type(config).attribute_map}  # what the JSON adds beside has no meaning
-    positions = next((getattr(config, x, None) for x in _LIMITS if x in own), None)
-    if positions and positions > 0:
-        table = getattr(getattr(module, "embeddings", None), "position_embeddings", None)
-        padding = getattr(table, "padding_idx", None)  # RoBERTa-like: positions count from padding_idx + 1
-        limits.append(int(positions) - (0 if padding is None else int(padding) + 1))
+    known = (*_LIMITS, _DECODER_LIMIT) if stack == "decoder" else _LIMITS
+    names = ["max_position_embeddings", *(x for x in known if hasattr(type(config), x))]
+    for positions in (
+        getattr(config, name, None) for name in names
+    ):  # what the JSON alone names has no meaning
+        if positions and positions > 0:
+            table = getattr(getattr(module, "embeddings", None), "position_embeddings", None)
+            padding = getattr(
+                table, "padding_idx", None
+            )  # RoBERTa-like: positions count from padding_idx + 1
+            limits.append(int(positions) - (0 if padding is None else int(padding) + 1))
     return min(limits, default=None)
 
 
