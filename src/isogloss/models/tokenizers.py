@@ -95,7 +95,10 @@ def _as_in_files(tokenizer: Any, make: Any, source: Source, *, name: str) -> Any
     named = Path(str(getattr(tokenizer, "vocab_file", ""))).name
     beside = (_file(source, x) for x in (named, *_PIECES) if x.endswith(".model"))
     pieces = next((x for x in beside if x is not None), None)
-    if pieces is None or pieces.read_bytes()[:1] != b"\n":  # files of tiktoken have the same ending
+    if pieces is None or pieces.read_bytes()[:1] not in (
+        b"\n",
+        b"",
+    ):  # files of tiktoken have the same ending
         return tokenizer
     return as_in_file(tokenizer, make, pieces, name=name)
 
