@@ -213,7 +213,7 @@ def _encode(model: models.Loaded, texts: Sequence[str], languages: Sequence[str]
 def _first_start(rest: Any) -> int:
     """Return where the first subword of text begins in what was cut off."""
     spans = zip(rest.offsets, rest.special_tokens_mask, strict=True)
-    return next(span[0] for span, special in spans if not special)
+    return next(int(span[0]) for span, special in spans if not special)
 
 
 def _forget_cut_words(owner: Ints, word_ends: Ints, lost: int) -> None:

@@ -40,7 +40,7 @@ def as_in_file(tokenizer: Any, make: Callable[..., Any], file: Path, *, name: st
     """
     from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
-    proto = sentencepiece_model_pb2.ModelProto()
+    proto: Any = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]  # generated
     try:
         proto.ParseFromString(file.read_bytes())
         pieces = SentencePieceProcessor(model_file=str(file))

@@ -252,10 +252,9 @@ def load_part(what: str, name: object, make: Callable[[], Any]) -> Any:
                 ) from None
             lines = (line.strip() for line in str(error).split("\n"))
             reason = next((line for line in lines if line), type(error).__name__)
-            before = f" (before that: {' '.join(said)})" if said else ""
-            raise InputError(
-                f"The {what} of the model '{name}' cannot be loaded: {reason}{before}"
-            ) from error
+            whole = " ".join([*said, reason])  # a warning names the cause, and the error what it led to
+            hint = " Install it with: pip install --upgrade protobuf" if "protobuf" in whole.lower() else ""
+            raise InputError(f"The {what} of the model '{name}' cannot be loaded: {whole}{hint}") from error
     for warning in said:
         log.info("%s, %s: %s", name, what, warning)
     instead = next((x for x in said if "falling back" in x.lower()), None)
