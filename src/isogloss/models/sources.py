@@ -167,7 +167,7 @@ def _folder_fingerprint(folder: Path) -> str:
     """Return a digest of the model files of a folder, every byte of them.
 
     In one process a file is read once, as long as its size, times and inode stay; no other process's word is taken
-    for it, as reading costs less than loading: about a gigabyte a second.
+    for it, as reading costs less than loading: 0.6 to 1 GB a second.
     """
     files = [x for x in sorted(folder.iterdir()) if x.suffix in _MODEL_FILES and x.is_file()]
     found = {}
