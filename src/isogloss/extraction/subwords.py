@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -169,6 +170,7 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
     table = lines.corpus.sentences[window.start : window.stop]
     texts, languages = table["text"].to_list(), table["language"].to_list()
     conditioned = bool(len(lines.mates))
+    _check_prefix(model, lines.prefix)
     found = _encode(model, texts, languages, "" if conditioned else lines.prefix)
     sizes = [len(x.ids) for x in found]
     bounds = np.cumsum([0, *sizes], dtype=np.int64)
@@ -190,7 +192,11 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
     owner = owners(spans[:, 0], spans[:, 1], starts[order], ends[order])
     owner[np.isin(ids, models.space_marks(model))] = -1
     cut = [i for i, x in enumerate(found) if x.overflowing]
-    _forget_cut_words(owner, spans[:, 1], ends[order], bounds, cut)
+    for i in cut:
+        lost = base[i] + max(
+            _first_start(found[i].overflowing[0]) - (0 if conditioned else len(lines.prefix)), 0
+        )
+        _forget_cut_words(owner[bounds[i] : bounds[i + 1]], ends[order], lost)
     rows = np.where(owner >= 0, np.append(order, -1)[owner] + first, -1)
     source_ids, source_bounds = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     if conditioned:
@@ -201,6 +207,15 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
     return Subwords(
         window.start, ids, rows, filled & ~special, bounds, source_ids, source_bounds, cut=tuple(cut)
     )
+
+
+def _check_prefix(model: models.Loaded, prefix: str) -> None:
+    """Refuse a prefix after which nothing of a line could be read."""
+    if prefix and len(models.encode(model, [prefix])[0].ids) == model.max_length:
+        raise InputError(
+            f"The prefix '{prefix[:40]}{'...' if len(prefix) > 40 else ''}' takes all of the {model.max_length} "
+            f"subwords that '{model.name}' reads at once, so that no word has a state. Give a shorter prefix."
+        )
 
 
 def _encode(model: models.Loaded, texts: Sequence[str], languages: Sequence[str], prefix: str) -> list:  # type: ignore[type-arg]
@@ -214,13 +229,15 @@ def _encode(model: models.Loaded, texts: Sequence[str], languages: Sequence[str]
     return found
 
 
-def _forget_cut_words(owner: Ints, ends: Ints, word_ends: Ints, bounds: Ints, cut: Sequence[int]) -> None:
-    """Take the subwords from a word that the model's limit goes through: half a word has no state."""
-    for i in cut:
-        own = owner[bounds[i] : bounds[i + 1]]
-        last = own.max(initial=-1)
-        if last >= 0 and word_ends[last] > ends[bounds[i] : bounds[i + 1]].max():
-            own[own == last] = -1
+def _first_start(rest: Any) -> int:
+    """Return where the first subword of text begins in what was cut off."""
+    spans = zip(rest.offsets, rest.special_tokens_mask, strict=True)
+    return next(int(span[0]) for span, special in spans if not special)
+
+
+def _forget_cut_words(owner: Ints, word_ends: Ints, lost: int) -> None:
+    """Take the subwords of a line from words that reach into what was cut off: half a word has no state."""
+    owner[(owner >= 0) & (word_ends[owner] > lost)] = -1
 
 
 def owners(starts: Ints, ends: Ints, word_starts: Ints, word_ends: Ints) -> Ints:

@@ -13,13 +13,11 @@ from isogloss.models.loading import (
     ModelInfo,
     Weights,
     describe,
-    encode,
     facts,
     load,
-    load_tokenizer,
-    space_marks,
 )
 from isogloss.models.sources import load_part, quiet_transformers
+from isogloss.models.tokenizers import encode, load_tokenizer, space_marks
 from isogloss.models.training import CURVE, Training, train_head
 
 __all__ = [

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from isogloss.errors import InputError
-from isogloss.models.loading import Compute, ModelInfo, read_config, where
+from isogloss.models.loading import Compute, ModelInfo, model_class, read_config, where
 from isogloss.models.trial import block_lists
 
 _EFFICIENCY = 0.85  # of a forward pass, beside products of matrices alone; measured on 12 x 768, two cores
@@ -24,12 +24,11 @@ def work_per_subword(info: ModelInfo, stack: str, layers: Sequence[int]) -> floa
         If transformers does not know this kind of model.
     """
     import torch
-    from transformers import AutoModel
 
     config = read_config(info)
     try:
         with torch.device("meta"):
-            whole = AutoModel.from_config(config, trust_remote_code=False)
+            whole = model_class(config).from_config(config, trust_remote_code=False)
     except (ValueError, ImportError) as error:
         reason = str(error).split("\n", 1)[0]
         raise InputError(f"The model '{info.name}' cannot be built: {reason}") from None

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from isogloss.errors import InputError, MissingExtraError, UsageError
 from isogloss.models.languages import language_codes
-from isogloss.models.loading import Loaded, assemble, describe, load, load_tokenizer, read_config, where
+from isogloss.models.loading import Loaded, assemble, describe, load, read_config, where
 from isogloss.models.sources import check_complete, load_part, quiet_transformers
+from isogloss.models.tokenizers import load_tokenizer
 
 _CLASSES = {
     "tokens": "AutoModelForTokenClassification",
@@ -154,7 +155,7 @@ def load_head(
     )
     own = module.config.get_text_config()
     own.use_cache = kind == "translation"
-    if own.pad_token_id is None:  # classifiers of decoders look for the last subword
+    if getattr(own, "pad_token_id", None) is None:  # classifiers of decoders look for the last subword
         own.pad_token_id = loaded.pad_id
     return loaded
 

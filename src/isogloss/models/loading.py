@@ -13,6 +13,7 @@ from isogloss.errors import InputError, UsageError, unknown
 from isogloss.models.adapters import merge_adapter
 from isogloss.models.languages import language_codes
 from isogloss.models.sources import Source, check_complete, find_source, load_part, quiet_transformers
+from isogloss.models.tokenizers import check_fits, load_tokenizer, max_length, pad_number
 from isogloss.models.trial import Reading, try_out
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ log = logging.getLogger(__name__)
 
 Compute = Literal["auto", "float32", "bfloat16", "float16"]
 Weights = Literal["pretrained", "random"]
-
-_NO_LIMIT = 10**6  # tokenizers without a limit of their own name a huge one (1e30)
 
 
 @dataclass(frozen=True)
@@ -240,7 +239,6 @@ def load(
         If an adapter needs peft.
     """
     import torch
-    from transformers import AutoModel
 
     info = describe(name, revision=revision)
     source = info.source
@@ -249,17 +247,20 @@ def load(
     tokenizer = load_tokenizer(info)
     found = language_codes(tokenizer, languages, codes or {}, name=str(name))
     log.info("loading %s in %s", name, number)
+    whole_model = model_class(_config(source, name))
     if weights == "random":
         with torch.random.fork_rng():
             torch.manual_seed(0)
             module = load_part(
-                "weights", name, lambda: AutoModel.from_config(_config(source, name), trust_remote_code=False)
+                "weights",
+                name,
+                lambda: whole_model.from_config(_config(source, name), trust_remote_code=False),
             ).to(getattr(torch, number))
     else:
         module, report = load_part(
             "weights",
             name,
-            lambda: AutoModel.from_pretrained(
+            lambda: whole_model.from_pretrained(
                 source.path, dtype=getattr(torch, number), output_loading_info=True, **source.options
             ),
         )
@@ -312,71 +313,23 @@ def assemble(
     """
     config = whole.config
     _read_in_full(module)
-    pad = next(
-        (
-            x
-            for x in (getattr(config.get_text_config(), "pad_token_id", None), tokenizer.pad_token_id)
-            if x is not None
-        ),
-        0,
-    )
+    for part in (module, whole):
+        _answer_by_name(part)
+    check_fits(tokenizer, whole, tuple(codes.values()), name=info.name)
+    pad = pad_number(tokenizer, whole)
     start = getattr(config, "decoder_start_token_id", None)
     return Loaded(
         info=info,
         stack=stack,
         tokenizer=tokenizer,
         module=module.eval().to(place[0]),
-        max_length=_max_length(tokenizer, whole),
-        pad_id=int(pad),
+        max_length=max_length(tokenizer, whole, stack),
+        pad_id=pad,
         start_id=int(pad if start is None else start) if len(info.stacks) == 2 else None,
         device=place[0],
         compute=place[1],
         codes=codes,
     )
-
-
-def load_tokenizer(info: ModelInfo) -> Any:
-    """Load the tokenizer of a model; a slow one, which tells no character offsets, is an ``InputError``."""
-    from transformers import AutoTokenizer
-
-    source = info.source
-    tokenizer = load_part(
-        "tokenizer", info.name, lambda: AutoTokenizer.from_pretrained(source.tokenizer, **source.options)
-    )
-    if not tokenizer.is_fast:
-        raise InputError(
-            f"The tokenizer of '{info.name}' is a slow one, which tells no character offsets. Give a model that "
-            "has a tokenizer.json, or convert its tokenizer with transformers and save it beside the model."
-        )
-    return tokenizer
-
-
-def encode(model: Loaded, texts: Sequence[str], *, language: str | None = None) -> list[Any]:
-    """Tokenise whole sentences of one language, special subwords included, cut at the model's limit.
-
-    Returns
-    -------
-    list of tokenizers.Encoding
-        ``ids``, ``offsets`` (code points of the sentence), ``special_tokens_mask`` and ``overflowing`` (not empty if
-        it was cut).
-    """
-    if language is not None and language in model.codes and model.tokenizer.src_lang != model.codes[language]:
-        model.tokenizer.src_lang = model.codes[language]
-    limit: dict[str, Any] = {}
-    if model.max_length is not None:
-        limit = {"truncation": True, "max_length": model.max_length}
-    batch = model.tokenizer(list(texts), add_special_tokens=True, **limit)
-    return list(batch.encodings)
-
-
-def space_marks(model: Loaded) -> list[int]:
-    """Return the ids of subwords that stand for a space and nothing else.
-
-    Some tokenizers put one in front of a sentence and give it the span of the first character.
-    """
-    tokenizer = model.tokenizer
-    found = tokenizer.convert_tokens_to_ids(["\u2581", "\u0120"])  # SentencePiece's and byte-level BPE's
-    return [i for i in found if i is not None and i != tokenizer.unk_token_id]
 
 
 def facts(model: Loaded) -> dict[str, object]:
@@ -438,17 +391,24 @@ def _depth(config: Any, stack: str) -> int:
     return int(config.get_text_config().num_hidden_layers)
 
 
-def _max_length(tokenizer: Any, module: Any) -> int | None:
-    """Return the smaller of the tokenizer's limit and the number of learnt or rotary positions."""
-    limits = []
-    if tokenizer.model_max_length < _NO_LIMIT:
-        limits.append(int(tokenizer.model_max_length))
-    positions = getattr(module.config.get_text_config(), "max_position_embeddings", None)
-    if positions and positions > 0:
-        table = getattr(getattr(module, "embeddings", None), "position_embeddings", None)
-        padding = getattr(table, "padding_idx", None)  # RoBERTa-like: positions count from padding_idx + 1
-        limits.append(int(positions) - (0 if padding is None else int(padding) + 1))
-    return min(limits, default=None)
+def model_class(config: Any) -> Any:
+    """Return transformers' loader of a whole model without a head: for T5's encoder alone it is another one."""
+    from transformers import AutoModel, AutoModelForTextEncoding
+
+    mapping = AutoModelForTextEncoding._model_mapping
+    alone = not config.is_encoder_decoder and type(config) in mapping
+    return (
+        AutoModelForTextEncoding
+        if alone and mapping[type(config)].__name__.endswith("EncoderModel")
+        else AutoModel
+    )
+
+
+def _answer_by_name(module: Any) -> None:
+    """Let all parts of a model return their answers by name, whatever ``return_dict`` its files ask for."""
+    for part in module.modules():
+        if hasattr(part, "config") and getattr(part.config, "return_dict", True) is False:
+            part.config.return_dict = True
 
 
 def read_config(info: ModelInfo) -> Any:

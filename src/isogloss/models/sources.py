@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from isogloss.errors import InputError, UsageError
-from isogloss.store import digest, file_digest, read_json
+from isogloss.progress import progress
+from isogloss.store import digest, file_digest
 
 log = logging.getLogger(__name__)
 
-_HASHED_UP_TO = 64 * 2**20
-_END = 2**20
+_SETTLED = 2.0  # seconds; within one tick of the clock a file may change and keep its times
 _MODEL_FILES = {".json", ".safetensors", ".bin", ".model", ".txt", ".tiktoken"}
+_WITHOUT_VOCABULARY = {"ByT5Tokenizer", "CanineTokenizer", "canine"}
 _ADAPTER, _MODULES = "adapter_config.json", "modules.json"  # of peft, of sentence-transformers
 
 
@@ -75,21 +77,59 @@ def find_source(name: str | Path, revision: str | None) -> Source:
         raise UsageError(f"revision='{revision}' is for models on the hub; '{name}' is a folder.")
     if (folder / _ADAPTER).exists():
         return _adapter_source(folder)
-    if (folder / _MODULES).exists():  # the transformer may have a folder of its own
-        first = read_json(folder / _MODULES)[0]
-        folder = folder / str(first.get("path", ""))
+    folder = _transformer_folder(folder)
     _check_folder(folder)
     return Source(str(folder), _folder_fingerprint(folder), None, offline=True)
 
 
+def _transformer_folder(folder: Path) -> Path:
+    """Return where the transformer is: in a folder of sentence-transformers it may have one of its own."""
+    path = folder / _MODULES
+    if not path.exists():
+        return folder
+    modules = _json(path)
+    first = modules[0] if isinstance(modules, list) and modules else None
+    place = first.get("path") if isinstance(first, dict) else None
+    if not isinstance(place, str):
+        raise InputError(
+            f"{path} does not say where the transformer is: wanted is a list of modules, the first with its path, "
+            'such as [{"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"}]. Mend it, or '
+            "remove it if this is a plain model folder."
+        )
+    return folder / place
+
+
 def _adapter_source(folder: Path) -> Source:
-    named = read_json(folder / _ADAPTER).get("base_model_name_or_path")
-    if not named:
-        raise InputError(f"{folder / _ADAPTER} names no base_model_name_or_path. Add it.")
-    beside = folder / str(named)
-    base = find_source(beside if beside.is_dir() else named, None)
-    fingerprint = digest([base.fingerprint, _folder_fingerprint(folder)])
-    return replace(base, fingerprint=fingerprint, adapter=folder)
+    path = folder / _ADAPTER
+    settings = _json(path)
+    named = settings.get("base_model_name_or_path") if isinstance(settings, dict) else None
+    if not isinstance(named, str) or not named:
+        raise InputError(
+            f"{path} names no base_model_name_or_path. Add it: a folder or a hub id, as "
+            '{"base_model_name_or_path": "xlm-roberta-base", ...}.'
+        )
+    beside = folder / named
+    base = beside if beside.is_dir() else Path(named)
+    if (base / _ADAPTER).exists():
+        which = "this adapter itself" if base.resolve() == folder.resolve() else "another adapter"
+        raise InputError(
+            f"{path} names '{named}' as its base, which is {which}. Name the model that it was trained on; where that "
+            "was an adapter, merge that one into its base first."
+        )
+    source = find_source(beside if beside.is_dir() else named, None)
+    fingerprint = digest([source.fingerprint, _folder_fingerprint(folder)])
+    return replace(source, fingerprint=fingerprint, adapter=folder)
+
+
+def _json(path: Path) -> Any:
+    """Read a JSON file of a model folder."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise InputError(
+            f"{path} cannot be read as JSON ({reason}). Give a whole copy of the model."
+        ) from None
 
 
 def _check_folder(folder: Path) -> None:
@@ -99,6 +139,8 @@ def _check_folder(folder: Path) -> None:
         "weights (model.safetensors)": ("*.safetensors", "*.bin"),
         "tokenizer (tokenizer.json)": ("tokenizer.json", "vocab*", "*.model", "*.tiktoken"),
     }
+    if _reads_text_itself(folder):
+        del needed["tokenizer (tokenizer.json)"]
     for what, patterns in needed.items():
         if not any(True for pattern in patterns for _ in folder.glob(pattern)):
             raise InputError(
@@ -107,22 +149,44 @@ def _check_folder(folder: Path) -> None:
             )
 
 
+def _reads_text_itself(folder: Path) -> bool:
+    """Return whether a model reads bytes or characters, for which no vocabulary is written."""
+    kinds = []
+    for name in ("tokenizer_config.json", "config.json"):
+        with contextlib.suppress(InputError):  # transformers will read it, too, and say more
+            settings = _json(folder / name)
+            if isinstance(settings, dict):
+                kinds += [settings.get("tokenizer_class"), settings.get("model_type")]
+    return any(kind in _WITHOUT_VOCABULARY for kind in kinds if isinstance(kind, str))
+
+
+_digests: dict[tuple[object, ...], str] = {}
+
+
 def _folder_fingerprint(folder: Path) -> str:
-    """Return a digest of the model files of a folder; of files over 64 MB only the ends are read."""
+    """Return a digest of the model files of a folder, every byte of them.
+
+    In one process a file is read once, as long as its size, times and inode stay; no other process's word is taken
+    for it, as reading costs less than loading: 0.6 to 1 GB a second.
+    """
+    files = [x for x in sorted(folder.iterdir()) if x.suffix in _MODEL_FILES and x.is_file()]
     found = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _MODEL_FILES and path.is_file():
-            size = path.stat().st_size
-            found[path.name] = [size, file_digest(path) if size <= _HASHED_UP_TO else _ends_digest(path)]
+    with progress(f"digest of {folder.name}", sum(path.stat().st_size for path in files)) as advance:
+        for path in files:
+            found[path.name] = [path.stat().st_size, _digest_once(path)]
+            advance(path.stat().st_size)
     return digest(found)
 
 
-def _ends_digest(path: Path) -> str:
-    with path.open("rb") as f:
-        h = hashlib.blake2b(f.read(_END), digest_size=8)
-        f.seek(-_END, 2)
-        h.update(f.read(_END))
-    return h.hexdigest()
+def _digest_once(path: Path) -> str:
+    now, file = time.time(), path.stat()
+    key = (str(path.resolve()), file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns)
+    if key not in _digests:
+        found = file_digest(path)
+        if now - max(file.st_mtime, file.st_ctime) < _SETTLED:
+            return found
+        _digests[key] = found
+    return _digests[key]
 
 
 def hub_source(name: str, revision: str | None) -> Source:
@@ -172,18 +236,53 @@ def check_complete(name: object, missing: Sequence[str], *, encoder_only: bool) 
 
 
 def load_part(what: str, name: object, make: Callable[[], Any]) -> Any:
-    """Call one of transformers' loaders quietly; whatever goes wrong is one line that names the model."""
-    try:
-        with quiet_transformers():
-            return make()
-    except Exception as error:  # transformers and its file readers raise many kinds
-        if "trust_remote_code" in str(error):
-            raise InputError(
-                f"The {what} of the model '{name}' can only be loaded with Python code that comes with it, which "
-                "isogloss never runs. Give a model of a kind that transformers knows by itself."
-            ) from None
-        reason = next((line.strip() for line in str(error).split("\n") if line.strip()), type(error).__name__)
-        raise InputError(f"The {what} of the model '{name}' cannot be loaded: {reason}") from error
+    """Call one of transformers' loaders quietly; whatever goes wrong is one line that names model and cause.
+
+    What transformers warns of on the way may be the cause, and stands in the message.  A warning that it takes
+    something else than was asked for is an error.
+    """
+    with _heard_transformers() as said:
+        try:
+            made = make()
+        except Exception as error:  # transformers and its file readers raise many kinds
+            if "trust_remote_code" in str(error):
+                raise InputError(
+                    f"The {what} of the model '{name}' can only be loaded with Python code that comes with it, which "
+                    "isogloss never runs. Give a model of a kind that transformers knows by itself."
+                ) from None
+            lines = (line.strip() for line in str(error).split("\n"))
+            reason = next((line for line in lines if line), type(error).__name__)
+            whole = " ".join([*said, reason])  # a warning names the cause, and the error what it led to
+            hint = " Install it with: pip install --upgrade protobuf" if "protobuf" in whole.lower() else ""
+            raise InputError(f"The {what} of the model '{name}' cannot be loaded: {whole}{hint}") from error
+    for warning in said:
+        log.info("%s, %s: %s", name, what, warning)
+    instead = next((x for x in said if "falling back" in x.lower()), None)
+    if instead is not None:
+        raise InputError(f"The {what} of the model '{name}' cannot be loaded as it is meant: {instead}")
+    return made
+
+
+@contextlib.contextmanager
+def _heard_transformers() -> Iterator[list[str]]:
+    """Keep transformers' warnings off the screen, and yield the list that they go to, a line each."""
+    said: list[str] = []
+
+    class _Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            line = " ".join(record.getMessage().split())
+            if line not in said:
+                said.append(line)
+
+    theirs = logging.getLogger("transformers")
+    with quiet_transformers():
+        handlers, propagate = theirs.handlers, theirs.propagate
+        theirs.handlers, theirs.propagate = [_Keep(logging.WARNING)], False
+        theirs.setLevel(logging.WARNING)
+        try:
+            yield said
+        finally:
+            theirs.handlers, theirs.propagate = handlers, propagate
 
 
 @contextlib.contextmanager
