@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -184,6 +185,146 @@ def test_where_files_may_not_be_large_layers_lie_in_several(tiny_model, tmp_path
     with largest_file(40_000):
         extract(corpus, bert, out=tmp_path / "parts", batch_tokens=200)
     np.testing.assert_array_equal(open_array(folder / "layer_01.npy")[:], whole.arrays[1])
+
+
+# -- what an interrupted extraction left ----------------------------------------------------------
+
+
+@contextmanager
+def interrupted_after(n_batches: int) -> Iterator[None]:
+    """Save after every batch, and stop as Ctrl-C does after some."""
+    plain, done = models.hidden_states, []
+
+    def stop(*args, **options):
+        done.append(None)
+        if len(done) > n_batches:
+            raise KeyboardInterrupt
+        return plain(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "_SAVE_LINES", 1)
+        patch.setattr(passes, "WINDOW", 6)
+        patch.setattr(models, "hidden_states", stop)
+        yield
+
+
+def partial(out: Path) -> Path:
+    return out / "states/bert/encoder.partial"
+
+
+def zeroed(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:128] + bytes(len(data) - 128))
+
+
+def one_row_zeroed(path: Path) -> None:
+    states = np.lib.format.open_memmap(path, mode="r+")
+    states[np.flatnonzero(np.asarray(states).any(axis=1))[-1]] = 0
+    states.flush()
+
+
+DAMAGE = {
+    "a layer of zeros": ("layer_01.npy", zeroed, "not what was saved"),
+    "a row of zeros": ("layer_02.npy", one_row_zeroed, "not what was saved"),
+    "sentences of zeros": ("sentences/mean/layer_00.npy", zeroed, "not what was saved"),
+    "a layer cut short": (
+        "layer_01.npy",
+        lambda path: path.write_bytes(path.read_bytes()[:200]),
+        "not whole",
+    ),
+    "a layer gone": ("layer_01.npy", Path.unlink, "not whole"),
+    "counts of zeros": ("n_subwords.npy", zeroed, ""),
+    "a note cut short": ("progress.json", lambda path: path.write_text(path.read_text()[:50]), "be believed"),
+    "an empty note": ("progress.json", lambda path: path.write_text(""), "be believed"),
+    "a list for a note": ("progress.json", lambda path: path.write_text("[]"), "be believed"),
+    "a note that says more": (
+        "progress.json",
+        lambda path: path.write_text(re.sub(r'"done": \d+', '"done": 9', path.read_text())),
+        "be believed",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_unfinished_states_are_never_believed(tiny_model, tmp_path, caplog, damage):
+    corpus, bert = corpus_of(LINES), tiny_model("bert")
+    name, do, said = DAMAGE[damage]
+    with interrupted_after(100):
+        extract(corpus, bert, out=tmp_path / "whole", batch_tokens=40)
+    with interrupted_after(4), pytest.raises(KeyboardInterrupt):
+        extract(corpus, bert, out=tmp_path / "out", batch_tokens=40)
+    do(partial(tmp_path / "out") / name)
+    caplog.clear()
+    with interrupted_after(100):
+        extract(corpus, bert, out=tmp_path / "out", batch_tokens=40)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert said in caplog.text
+    assert ("made again" in caplog.text) == bool(said)
+
+
+def test_damage_costs_only_what_was_saved_after_it(tiny_model, tmp_path, monkeypatch):
+    corpus, bert = corpus_of(LINES), tiny_model("bert")
+    with interrupted_after(8), pytest.raises(KeyboardInterrupt):
+        extract(corpus, bert, out=tmp_path, batch_tokens=40)
+    first = np.load(partial(tmp_path) / "layer_01.npy")
+    one_row_zeroed(partial(tmp_path) / "layer_01.npy")
+    batches, plain = [], models.hidden_states
+
+    def count(*args, **options):
+        batches.append(None)
+        return plain(*args, **options)
+
+    monkeypatch.setattr(models, "hidden_states", count)
+    monkeypatch.setattr(passes, "WINDOW", 6)
+    states = extract(corpus, bert, out=tmp_path, batch_tokens=40)
+    written = first.any(axis=1)
+    np.testing.assert_array_equal(np.asarray(states.arrays[1])[written], first[written])
+    assert 0 < len(batches) < 10
+
+
+def test_other_batches_do_not_mix_with_those_of_the_run_before(tiny_model, tmp_path, caplog):
+    corpus, bert = corpus_of(LINES), tiny_model("bert")
+    with interrupted_after(100):
+        extract(corpus, bert, out=tmp_path / "whole", batch_tokens=40)
+    with interrupted_after(4), pytest.raises(KeyboardInterrupt):
+        extract(corpus, bert, out=tmp_path / "out", batch_tokens=40)
+    with interrupted_after(100):
+        extract(corpus, bert, out=tmp_path / "out", batch_tokens=200)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert "begun with batch_tokens 40 and go on with it, not with 200" in caplog.text
+    assert Study(tmp_path / "out").record("states/bert/encoder")["info"]["batch_tokens"] == 40
+
+
+def test_states_reach_the_disk_before_the_note_that_counts_them(tiny_model, tmp_path, monkeypatch):
+    """What was written before the last waiting for the disk is all that a power loss leaves."""
+    corpus, bert = corpus_of(LINES), tiny_model("bert")
+    events, plain_sync, plain_write = [], os.fsync, os.pwrite
+    names = lambda file: Path(f"/proc/self/fd/{file}").readlink().name  # noqa: E731
+
+    def sync(file):
+        events.append(("sync", names(file)))
+        plain_sync(file)
+
+    def write(file, data, place):
+        events.append(("write", names(file)))
+        return plain_write(file, data, place)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "pwrite", write)
+    with interrupted_after(100):
+        extract(corpus, bert, out=tmp_path, batch_tokens=40)
+    on_disk: set[str] = set()
+    notes = 0
+    for kind, name in events:
+        if kind == "write":
+            on_disk.discard(name)
+        elif name.startswith(".progress.json"):
+            notes += 1
+            assert notes == 1 or {f"layer_0{x}.npy" for x in range(3)} <= on_disk
+        else:
+            on_disk.add(name)
+    assert notes > 4
+    assert "encoder.partial" in on_disk  # the folder, with the names of its files
 
 
 # -- memory ---------------------------------------------------------------------------------------

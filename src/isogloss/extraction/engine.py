@@ -22,8 +22,9 @@ import polars as pl
 from isogloss import models
 from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
 from isogloss.errors import InputError, UsageError
-from isogloss.extraction.passes import Files, Progress, Settings, run_passes
+from isogloss.extraction.passes import Settings, run_passes
 from isogloss.extraction.pooling import Pooling, Sentences, Storage
+from isogloss.extraction.saving import Files, Piece, Progress, open_note, write_note
 from isogloss.extraction.settings import Layers, key_of, settings_of
 from isogloss.extraction.subwords import lines_of
 from isogloss.states import States
@@ -38,12 +39,10 @@ from isogloss.store import (
     open_array,
     partial_folder,
     progress_file,
-    read_json,
     read_table,
     remove_folder,
     sentence_folder,
     state_files,
-    write_json,
 )
 
 log = logging.getLogger(__name__)
@@ -290,15 +289,11 @@ def _run(
         raise UsageError(f"The tokenizer of '{model.name}' has no [CLS] subword. Use sentences mean or last.")
     folder = study.states(name, settings.stack)
     budget = batch_tokens or BATCH_TOKENS["cpu" if model.device == "cpu" else "cuda"]
-    state = _open_work(folder, Progress(key, model.compute, budget))
-    work, n_tokens = partial_folder(folder), corpus.words.height
-    progress = progress_file(work)
-    resume = progress.exists()
-    made = state_writers(work, settings, n_tokens=n_tokens, n_lines=len(lines), d=model.d, resume=resume)
+    shape = {"n_tokens": corpus.words.height, "n_lines": len(lines), "d": model.d}
+    made, state, pieces = _open_work(folder, settings, shape, Progress(key, model.compute, budget, budget))
     with closing(made) as writers:
-        if not resume:
-            write_json(progress, asdict(state))
-        run_passes(lines, model, settings, files_of(writers, settings, progress), state)
+        note = progress_file(partial_folder(folder))
+        run_passes(lines, model, settings, files_of(writers, settings, note, pieces), state)
     n_subwords = np.asarray(open_array(n_subwords_file(partial_folder(folder))))
     told = facts_of(corpus, settings, state, n_subwords, about_model(model), label=f"{name}/{settings.stack}")
     remove_folder(folder)
@@ -342,18 +337,23 @@ def facts_of(
     }
 
 
-def _open_work(folder: Path, fresh: Progress) -> Progress:
-    """Return how far an earlier run with the same key and number type has come; else clear the way."""
+def _open_work(
+    folder: Path, settings: Settings, shape: dict[str, int], fresh: Progress
+) -> tuple[dict[object, RowWriter], Progress, list[Piece]]:
+    """Return the open files of an earlier run that can go on, how far it came and what it saved; else new ones."""
     work = partial_folder(folder)
     if progress_file(folder).exists() and not work.exists():
         folder.rename(work)  # killed after the last renaming and before the marker was written
-    if progress_file(work).exists():
-        state = Progress(**read_json(progress_file(work)))
-        if (state.key, state.compute) == (fresh.key, fresh.compute):
-            log.info("going on after %d windows and %d sentences", state.window, state.done)
-            return state
+    found = open_note(progress_file(work), fresh)
+    if found is not None:
+        try:
+            return state_writers(work, settings, **shape, resume=True), *found
+        except InputError as error:
+            log.warning("%s is not whole (%s): the states there are made again", work, error)
     remove_folder(work)
-    return fresh
+    made = state_writers(work, settings, **shape)
+    write_note(progress_file(work), asdict(fresh), [])
+    return made, fresh, []
 
 
 def state_writers(
@@ -385,13 +385,15 @@ def state_writers(
     return made
 
 
-def files_of(writers: Mapping[object, Any], settings: Settings, progress: Path) -> Files:
+def files_of(
+    writers: Mapping[object, Any], settings: Settings, note: Path, pieces: list[Piece] | None = None
+) -> Files:
     """Return writers, named as by `state_writers`, as the passes take them."""
     words = {layer: writers[layer] for layer in settings.layers}
     whole: dict[tuple[str, int], Any] = {
         (kind, layer): writers[kind, layer] for kind in settings.sentences for layer in settings.layers
     }
-    return Files(words, whole, writers["n_subwords"], writers["n_text"], progress)
+    return Files(words, whole, writers["n_subwords"], writers["n_text"], note, pieces or [])
 
 
 def _losses(
