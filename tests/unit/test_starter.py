@@ -404,7 +404,7 @@ def test_pretrain_killed_and_run_again_ends_with_the_same_weights(
         found = true(*args, **options)
         if place == "export" and len(calls) == 2:  # of step 100; only half of it reaches the disk
             args[2].rename(args[2].with_name(args[2].name + ".partial"))
-            (tmp_path / ".checkpoint.pt.abc.tmp").write_bytes(b"half")
+            (tmp_path / ".checkpoint.pt.isogloss-abcdefgh.tmp").write_bytes(b"half")
             raise Killed
         return found
 

@@ -29,6 +29,7 @@ from isogloss.extraction.settings import Layers, key_of, settings_of
 from isogloss.extraction.subwords import lines_of
 from isogloss.states import States
 from isogloss.store import (
+    CORPUS,
     RowWriter,
     Study,
     array_files,
@@ -48,7 +49,6 @@ from isogloss.store import (
 log = logging.getLogger(__name__)
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}  # measured on CPUs; on a GPU small batches leave it idle
-_CORPUS = "corpus"  # the step of a corpus's tables
 _MANY_UNKNOWN = 0.05  # share of a language's words from which unknown subwords are reported
 
 
@@ -142,7 +142,7 @@ def extract(
         If the model cannot be loaded, a sentence has no line to condition on, a state is not finite or does not fit
         `dtype`, or disk or memory do not suffice.
     IsoglossError
-        If another process is extracting the same states.
+        If another process is working in the folder.
 
     Examples
     --------
@@ -172,7 +172,7 @@ def extract(
     study = Study(Path(out))
     name = name or (Path(model).resolve().name if Path(model).is_dir() else str(model))
     step = study.states_step(name, settings.stack)
-    with locked(study.step_lock(step)):
+    with locked(study.lock):
         write_corpus(corpus, study)
         if study.is_done(step, key):
             log.info("states of %s/%s are already there", name, settings.stack)
@@ -224,15 +224,13 @@ def open_states(
     record = study.record(study.states_step(name, stack))
     if record is None:
         raise InputError(f"There are no states of {name}/{stack} in {study.root}. Run extract first.")
-    info = record["info"]
-    text = study.record(_CORPUS)
-    if text is None or text["info"]["text"] != info["text"] or not study.is_done(_CORPUS, text["key"]):
+    if record["text"] != study.text():
         raise InputError(
             f"The states of {name}/{stack} in {study.root} belong to another corpus than the token table "
             "there. Run extract again."
         )
-    tokens = read_table(study.tokens, WORD_COLUMNS)
-    lines = read_table(study.sentences, SENTENCE_COLUMNS)
+    tokens = read_table(study.checked(study.tokens, CORPUS), WORD_COLUMNS)
+    lines = read_table(study.checked(study.sentences, CORPUS), SENTENCE_COLUMNS)
     return _open(study, tokens, lines, name=name, stack=stack, layer=layer, sentences=sentences)
 
 
@@ -265,10 +263,10 @@ def _open(
 def write_corpus(corpus: Corpus, study: Study) -> None:
     """Write the tables of a corpus into a study folder, unless the same ones are there."""
     key = corpus.file_digest
-    if not study.is_done(_CORPUS, key):
-        study.clear(_CORPUS)
+    if not study.is_done(CORPUS, key):
+        study.clear(CORPUS)
         corpus.write(study)
-        study.mark_done(_CORPUS, key, [study.sentences, study.tokens], {"text": corpus.digest})
+        study.mark_done(CORPUS, key, [study.sentences, study.tokens], {"text": corpus.digest})
 
 
 # -- doing it -------------------------------------------------------------------------------------

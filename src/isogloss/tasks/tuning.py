@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -212,6 +213,8 @@ def finetune(
         return FineTuned.open(folder)
     make_folder(folder)
     with locked(folder / ".lock"):
+        _check_own(folder, model)
+        (folder / f"checkpoints-{key}").mkdir(exist_ok=True)
         _sweep(folder, key)
         generator = np.random.default_rng(seed)
         if dev is None:
@@ -335,9 +338,27 @@ def _is_done(folder: Path, key: str) -> bool:
     return path.is_file() and read_json(path)["key"] == key and (folder / "model" / "config.json").is_file()
 
 
+def _check_own(folder: Path, model: str | Path) -> None:
+    """Refuse a folder whose ``model`` is not from an earlier fine-tuning there, or is the one to begin from."""
+    own = folder / "model"
+    ours = (folder / "task.json").is_file() or _checkpoints(folder)
+    if own.exists() and (not ours or Path(model).resolve() == own.resolve()):
+        raise InputError(
+            f"{own} would be replaced by the fine-tuned model, and is "
+            f"{'the model to begin from' if ours else 'not from a fine-tuning there'}. Choose another folder with out."
+        )
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Return the folders of checkpoints: of every key, 16 hex digits, one."""
+    return [
+        path for path in folder.glob("checkpoints-*") if re.fullmatch(r"checkpoints-[0-9a-f]{16}", path.name)
+    ]
+
+
 def _sweep(folder: Path, key: str) -> None:
     """Remove what other settings or an interrupted run left; keep the checkpoints of the run `key`."""
-    for path in folder.glob("checkpoints-*"):
+    for path in _checkpoints(folder):
         if path.name != f"checkpoints-{key}":
             shutil.rmtree(path)
     names = ["model.partial"]
