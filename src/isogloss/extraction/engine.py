@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -288,7 +289,8 @@ def _run(
     folder = study.states(name, settings.stack)
     budget = batch_tokens or BATCH_TOKENS["cpu" if model.device == "cpu" else "cuda"]
     shape = {"n_tokens": corpus.words.height, "n_lines": len(lines), "d": model.d}
-    made, state, pieces = _open_work(folder, settings, shape, Progress(key, model.compute, budget, budget))
+    writers_of = partial(state_writers, partial_folder(folder), settings, **shape)
+    made, state, pieces = _open_work(folder, writers_of, Progress(key, model.compute, budget, budget))
     with closing(made) as writers:
         note = progress_file(partial_folder(folder))
         run_passes(lines, model, settings, files_of(writers, settings, note, pieces), state)
@@ -336,7 +338,7 @@ def facts_of(
 
 
 def _open_work(
-    folder: Path, settings: Settings, shape: dict[str, int], fresh: Progress
+    folder: Path, writers_of: Callable[..., dict[object, RowWriter]], fresh: Progress
 ) -> tuple[dict[object, RowWriter], Progress, list[Piece]]:
     """Return the open files of an earlier run that can go on, how far it came and what it saved; else new ones."""
     work = partial_folder(folder)
@@ -345,11 +347,11 @@ def _open_work(
     found = open_note(progress_file(work), fresh)
     if found is not None:
         try:
-            return state_writers(work, settings, **shape, resume=True), *found
+            return writers_of(resume=True), *found
         except InputError as error:
             log.warning("%s is not whole (%s): the states there are made again", work, error)
     remove_folder(work)
-    made = state_writers(work, settings, **shape)
+    made = writers_of()
     write_note(progress_file(work), asdict(fresh), [])
     return made, fresh, []
 

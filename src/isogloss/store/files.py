@@ -212,8 +212,9 @@ def read_table(path: str | Path, columns: Mapping[str, Any] | Iterable[str]) -> 
         )
     if not isinstance(columns, Mapping):
         return table
+    kinds: dict[Any, Any] = dict(columns)
     try:
-        return table.cast(dict(columns))
+        return table.cast(kinds)
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path} has a column of another type: {_first_line(error)}") from None
 

@@ -127,8 +127,9 @@ class Study:
 
     def find_figures(self, kind: str) -> list[Path]:
         """Return all files of figures with their draws, of this text: of ``metrics`` or of ``companions``."""
-        found = sorted((self.root / kind).rglob("layer_*/*.parquet"))
-        return [self.checked(path) for path in found if self.is_current(path)]
+        there = set((self.root / kind).rglob("layer_*/*.parquet"))
+        made = {self.root / f"{step}.parquet" for step in self.find_steps(kind)}
+        return [self.checked(path) for path in sorted(there | made) if not self.is_outdated(path)]
 
     def find_states(self) -> list[tuple[str, str]]:
         """Return (model, stack) of every finished states folder."""
@@ -259,10 +260,10 @@ class Study:
         """Return the name of the step that writes one file: the file's, without its ending."""
         return path.relative_to(self.root).with_suffix("").as_posix()
 
-    def find_steps(self) -> list[str]:
-        """Return the names of all steps that have a marker."""
+    def find_steps(self, below: str = "") -> list[str]:
+        """Return the names of all steps that have a marker, or of those below a name."""
         folder = self.root / ".steps"
-        found = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.json"))
+        found = (path.relative_to(folder).with_suffix("") for path in (folder / below).rglob("*.json"))
         return sorted(name.as_posix() for name in found if name.as_posix() != self.plan.stem)
 
     def is_done(self, step: str, key: str, *, thorough: bool = False) -> bool:
@@ -284,7 +285,7 @@ class Study:
     ) -> Path | None:
         """Return the first output of a step that is not what its marker says, of all or only one, or None."""
         for name, expected in record["outputs"].items():
-            path = self.root / name
+            path: Path = self.root / name
             if only not in (None, path):
                 continue
             if not path.is_file() or path.stat().st_size != expected["bytes"]:
@@ -314,7 +315,9 @@ class Study:
         step = step or self.step_of(path)
         record = self.record(step)
         wrong = ""
-        if record is None:
+        if step != CORPUS and self.record(CORPUS) is None:
+            wrong = f"cannot be compared with the text: {self.tokens.name} is not of a finished step"
+        elif record is None:
             wrong = "is not of a finished step" if path.exists() else "is not there"
         elif record["text"] not in ("", self.text()):
             wrong = f"was made from another text than {self.tokens.name} holds now"
@@ -332,10 +335,10 @@ class Study:
             return f"isogloss run {self.config} --out {self.root}"
         return "the command that made it (isogloss extract, align-words or discover)"
 
-    def is_current(self, path: Path) -> bool:
-        """True if the step that is named as a file is done, of the text that is here."""
+    def is_outdated(self, path: Path) -> bool:
+        """True if the step that is named as a file was done, of another text than is here."""
         record = self.record(self.step_of(path))
-        return record is not None and record["text"] == self.text()
+        return record is not None and record["text"] != self.text()
 
     def table(
         self, path: Path, columns: Mapping[str, Any] | Iterable[str], step: str = ""

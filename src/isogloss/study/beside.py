@@ -187,7 +187,7 @@ def _material(
                 np.tile(common, 2),
             )
     path = study.links(aligner, *pair)
-    if study.is_current(path):
+    if path.exists() and not study.is_outdated(path):
         links = WordLinks.read(study.checked(path), source=pair[0], target=pair[1], aligner=aligner)
         linked = _linked_types(states.tokens, links, n_words=n_words, seed=seed)
         if linked.height > 1:

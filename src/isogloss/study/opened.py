@@ -195,7 +195,7 @@ def open_study(folder: str | Path) -> FinishedStudy:
     files = Study(Path(folder).resolve())
     if not files.config.is_file():
         raise InputError(f"{folder} is not a study folder: it has no {files.config.name}.")
-    if not (files.results.exists() and files.manifest.exists()):
+    if not files.results.exists() and files.record(files.results.stem) is None:
         raise InputError(
             f"The study in {folder} has no results yet. Run it with: isogloss run {files.config} --out {folder}"
         )
