@@ -288,8 +288,14 @@ def _run(
         raise UsageError(f"The tokenizer of '{model.name}' has no [CLS] subword. Use sentences mean or last.")
     folder = study.states(name, settings.stack)
     budget = batch_tokens or BATCH_TOKENS["cpu" if model.device == "cpu" else "cuda"]
-    shape = {"n_tokens": corpus.words.height, "n_lines": len(lines), "d": model.d}
-    writers_of = partial(state_writers, partial_folder(folder), settings, **shape)
+    writers_of = partial(
+        state_writers,
+        partial_folder(folder),
+        settings,
+        n_tokens=corpus.words.height,
+        n_lines=len(lines),
+        d=model.d,
+    )
     made, state, pieces = _open_work(folder, writers_of, Progress(key, model.compute, budget, budget))
     with closing(made) as writers:
         note = progress_file(partial_folder(folder))
