@@ -50,6 +50,9 @@ SCORES = {
 }
 
 
+_RESULT = ("task", "labels", "target", "languages", "best_step", "dev_score")  # what task.json holds of it
+
+
 @dataclass(frozen=True)
 class FineTuned:
     """A model trained for a task.
@@ -102,10 +105,9 @@ class FineTuned:
         InputError
             If it has not.
         """
-        path = Path(folder) / "task.json"
-        if not path.is_file():
-            raise InputError(f"{folder} has no finished fine-tuning: {path.name} is missing.")
-        whole = read_json(path)
+        whole = _told(Path(folder))
+        if whole is None:
+            raise InputError(f"{folder} has no finished fine-tuning: its task.json is missing or damaged.")
         found = {**whole["result"], "key": whole["key"]}
         listed = {name: tuple(found[name]) for name in ("labels", "languages")}
         return cls(folder=Path(folder), **{**found, **listed})
@@ -334,18 +336,34 @@ def evaluate(
 
 
 def _is_done(folder: Path, key: str) -> bool:
-    path = folder / "task.json"
-    return path.is_file() and read_json(path)["key"] == key and (folder / "model" / "config.json").is_file()
+    told = _told(folder)
+    return told is not None and told["key"] == key and (folder / "model" / "config.json").is_file()
+
+
+def _told(folder: Path) -> dict[str, Any] | None:
+    """Return what ``task.json`` tells, or None where no fine-tuning has written it, or it is damaged."""
+    try:
+        whole: Any = read_json(folder / "task.json")
+    except InputError:
+        return None
+    if not (
+        isinstance(whole, dict)
+        and isinstance(whole.get("key"), str)
+        and isinstance(whole.get("result"), dict)
+    ):
+        return None
+    return whole if set(_RESULT) <= whole["result"].keys() else None
 
 
 def _check_own(folder: Path, model: str | Path) -> None:
     """Refuse a folder whose ``model`` is not from an earlier fine-tuning there, or is the one to begin from."""
     own = folder / "model"
-    ours = (folder / "task.json").is_file() or _checkpoints(folder)
+    ours = _told(folder) is not None or _checkpoints(folder)
     if own.exists() and (not ours or Path(model).resolve() == own.resolve()):
+        what = "the model to begin from" if ours else "not from a fine-tuning there"
         raise InputError(
-            f"{own} would be replaced by the fine-tuned model, and is "
-            f"{'the model to begin from' if ours else 'not from a fine-tuning there'}. Choose another folder with out."
+            f"{own} would be replaced by the fine-tuned model, and is {what}. Choose another folder with out, or "
+            "remove it."
         )
 
 
