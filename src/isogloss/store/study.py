@@ -315,10 +315,10 @@ class Study:
         step = step or self.step_of(path)
         record = self.record(step)
         wrong = ""
-        if step != CORPUS and self.record(CORPUS) is None:
-            wrong = f"cannot be compared with the text: {self.tokens.name} is not of a finished step"
-        elif record is None:
+        if record is None:
             wrong = "is not of a finished step" if path.exists() else "is not there"
+        elif record["text"] and self.record(CORPUS) is None:
+            wrong = f"cannot be compared with the text: {self.tokens.name} is not of a finished step"
         elif record["text"] not in ("", self.text()):
             wrong = f"was made from another text than {self.tokens.name} holds now"
         elif self._damaged(record, path) is not None:
