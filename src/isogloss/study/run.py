@@ -90,8 +90,10 @@ def run_study(
             ran = execute(folder, plan.steps, workers=config.run.workers)
         else:
             ran = execute_on_workers(folder, plan, config.run)
-        write_json(folder.manifest, manifest(folder, plan))
-        folder.mark_done("manifest", digest([step.key for step in plan.steps]), [folder.manifest])
+        told = manifest(folder, plan)
+        if not folder.is_done("manifest", digest(told)):
+            write_json(folder.manifest, told)
+            folder.mark_done("manifest", digest(told), [folder.manifest])
     log.info("%d steps ran, %d were done before", len(ran), len(plan.steps) - len(ran))
     for warning in plan.warnings:
         log.warning(warning)
