@@ -45,10 +45,11 @@ def read_yaml(path: str | Path, form: type[Form]) -> Form:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{where}: not YAML ({getattr(error, 'problem', error)}).") from None
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise InputError(f"{path}{where}: not YAML ({reason}).") from None
     if not isinstance(data, dict):
         needed = " and ".join(f"'{name}'" for name, field in form.model_fields.items() if field.is_required())
         raise UsageError(f"{path}: a study file is a mapping with at least {needed}.")

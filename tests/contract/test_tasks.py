@@ -173,6 +173,24 @@ def test_an_interrupted_run_ends_with_the_same_weights(tiny, data, tmp_path, mon
     assert a == b
 
 
+def test_a_model_that_no_fine_tuning_has_made_is_not_replaced(tiny, data, tmp_path) -> None:
+    import shutil
+
+    own = shutil.copytree(tiny("bert"), tmp_path / "model")
+    (tmp_path / "checkpoints-mine").mkdir()
+    before = {path.name: path.read_bytes() for path in own.iterdir()}
+    for model in (own, tiny("bert")):
+        with pytest.raises(
+            InputError, match=r"model would be replaced .* is not from a fine-tuning there\. Choose"
+        ):
+            finetune(model, "sentiment", train=data["en"], out=tmp_path, device="cpu")
+    (tmp_path / "checkpoints-0123456789abcdef").mkdir()  # of a fine-tuning
+    with pytest.raises(InputError, match=r"is the model to begin from\. Choose another folder"):
+        finetune(own, "sentiment", train=data["en"], out=tmp_path, device="cpu")
+    assert {path.name: path.read_bytes() for path in own.iterdir()} == before
+    assert (tmp_path / "checkpoints-mine").is_dir()
+
+
 def test_shuffled_labels_teach_nothing_that_holds(tiny, data, tmp_path) -> None:
     call = {"train": data["en"], "dev": data["en"], "settings": SHORT, "device": "cpu"}
     true = finetune(tiny("bert"), "sentiment", out=tmp_path / "true", **call)

@@ -11,9 +11,9 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +32,9 @@ from isogloss.extraction.pooling import (
     check_fits,
     pad,
 )
+from isogloss.extraction.saving import Files, Progress
 from isogloss.extraction.subwords import Ints, Lines, Subwords, next_batch, tokenise
 from isogloss.progress import progress
-from isogloss.store import RowWriter, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -61,75 +61,6 @@ class Settings:
     weights: models.Weights
     condition: dict[str, str]
     language_codes: dict[str, str]
-
-
-@dataclass
-class Progress:
-    """How far the work has come, and what it has met; written to disk as it grows.
-
-    Attributes
-    ----------
-    key : str
-        Of the whole step.
-    compute : str
-        The number type that was used, where "auto" was asked for.
-    batch_tokens : int
-        The budget of a batch now; an out-of-memory halves it.
-    window : int
-        Windows that are finished.
-    done : int
-        Lines of the current window that are finished, longest first.
-    seconds : float
-    n_subwords, n_truncated : int
-        Of the finished windows.
-    unknown : dict of str to int
-        Language -> words with an unknown subword, in the finished windows.
-    notes : list of str
-        What a reader of the manifest must know.
-    """
-
-    key: str
-    compute: str
-    batch_tokens: int
-    window: int = 0
-    done: int = 0
-    seconds: float = 0.0
-    n_subwords: int = 0
-    n_truncated: int = 0
-    unknown: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Files:
-    """The open files of the states.
-
-    Attributes
-    ----------
-    words : dict of int to RowWriter
-        Layer -> (n_tokens, d).
-    sentences : dict of (str, int) to RowWriter
-        Kind of pooling and layer -> (n_lines, d).
-    n_subwords, n_text : RowWriter
-        Subwords of every token, and subwords of every line that are text.
-    progress : Path
-    """
-
-    words: dict[int, RowWriter]
-    sentences: dict[tuple[str, int], RowWriter]
-    n_subwords: RowWriter
-    n_text: RowWriter
-    progress: Path
-
-    @property
-    def all(self) -> list[RowWriter]:
-        return [*self.words.values(), *self.sentences.values(), self.n_subwords, self.n_text]
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Bring to the disk first what was written, then how far it goes."""
-        for one in self.all:
-            one.sync()
-        write_json(self.progress, state)
 
 
 class _Behind:
@@ -163,11 +94,9 @@ class _Behind:
 
 
 def run_passes(lines: Lines, model: models.Loaded, settings: Settings, files: Files, state: Progress) -> None:
-    """Run all batches that `state` does not say are done; it is brought up to date on the way."""
+    """Run all batches but those that are saved, as `files` say; `state` is brought up to date on the way."""
     windows = [range(i, min(i + WINDOW, len(lines))) for i in range(0, len(lines), WINDOW)]
     began = time.monotonic() - state.seconds
-    saved_at = time.monotonic()
-    unsaved = 0
     title = f"states of {Path(model.name).name}, {settings.stack}"
     with (
         sensible_threads(model.device),
@@ -175,6 +104,7 @@ def run_passes(lines: Lines, model: models.Loaded, settings: Settings, files: Fi
         ThreadPoolExecutor(1) as writer,
         progress(title, len(lines)) as advance,
     ):
+        find_saved(lines, windows, model, files, state)
         behind = _Behind(writer)
         advance(sum(len(window) for window in windows[: state.window]))
         coming = None
@@ -188,17 +118,59 @@ def run_passes(lines: Lines, model: models.Loaded, settings: Settings, files: Fi
             order = window.order(equal_lengths=model.reading.equal_lengths)
             share = len(windows[number]) / max(len(order), 1)
             advance(state.done * share)
+            saved, saved_at = state.done, time.monotonic()
             for batch, rows, pooled in passes_of(window, order, model, settings, state):
                 behind(write_states, window.first + batch, rows, pooled, files)
                 state.seconds = round(time.monotonic() - began, 3)
-                unsaved += len(batch)
-                if unsaved >= _SAVE_LINES or time.monotonic() - saved_at >= _SAVE_SECONDS:
-                    behind(files.save, asdict(state))
-                    saved_at, unsaved = time.monotonic(), 0
+                late = time.monotonic() - saved_at >= _SAVE_SECONDS
+                # a piece ends with its window
+                if late or state.done - saved >= _SAVE_LINES or state.done == len(order):
+                    unsaved = window.first + order[saved : state.done]
+                    behind(files.save, asdict(state), unsaved, lines.bounds)
+                    saved, saved_at = state.done, time.monotonic()
                 advance(len(batch) * share)
             finish_window(state, window, lines, model)
-        behind(files.save, asdict(state))
+        behind(files.save, asdict(state), np.empty(0, np.int64), lines.bounds)
         behind.finish()
+
+
+def find_saved(
+    lines: Lines, windows: Sequence[range], model: models.Loaded, files: Files, state: Progress
+) -> None:
+    """Set `state` to the end of the last piece that is saved and whole; later ones are forgotten.
+
+    Numbers of subwords are not proved but written again: the lines are tokenised anyway, to know which a piece is of.
+    """
+    pieces, whole = list(files.pieces), 0
+    state.window = state.done = state.n_subwords = state.n_truncated = 0
+    state.unknown = {}
+    for number, span in enumerate(windows):
+        if whole == len(pieces):
+            break
+        window = tokenise(lines, span, model)
+        order = window.order()
+        _write_counts(window, lines, files)
+        for piece in pieces[whole:]:
+            if piece.window != number or not state.done < piece.done <= len(order):
+                break
+            own = window.first + order[state.done : piece.done]
+            if files.digest(own, lines.bounds) != piece.digest:
+                break
+            state.done, whole = piece.done, whole + 1
+        if state.done < len(order):
+            break
+        finish_window(state, window, lines, model)
+    del files.pieces[whole:]
+    if whole < len(pieces):
+        log.warning(
+            "states in %s are not what was saved (a power loss, a failing disk?): all after %d windows and %d "
+            "sentences are made again",
+            files.note.parent,
+            state.window,
+            state.done,
+        )
+    elif pieces:
+        log.info("going on after %d windows and %d sentences", state.window, state.done)
 
 
 def passes_of(

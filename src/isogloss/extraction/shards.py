@@ -28,13 +28,13 @@ from isogloss.extraction.engine import (
 )
 from isogloss.extraction.passes import (
     WINDOW,
-    Progress,
     counts_of,
     finish_window,
     passes_of,
     sensible_threads,
     write_states,
 )
+from isogloss.extraction.saving import Progress, rows_of
 from isogloss.extraction.settings import key_of, settings_of
 from isogloss.extraction.subwords import Ints, batches, lines_of, tokenise
 from isogloss.store import (
@@ -131,8 +131,7 @@ def extract_shard(
         order = window.order(equal_lengths=equal)
         state.done, stop = _bounds(order, window.costs, budget, shard, window.shapes if equal else None)
         numbers = np.sort(begin + order[state.done : stop])
-        runs = [np.arange(lines.bounds[i], lines.bounds[i + 1]) for i in numbers]
-        rows = np.concatenate([np.empty(0, np.int64), *runs])
+        rows = rows_of(numbers, lines.bounds)
         of_words, of_text = counts_of(window, lines)
         with (
             folder_in_one_piece(study.shard(name, chosen.stack, shard.name)) as folder,

@@ -20,6 +20,7 @@ import polars as pl
 import torch
 
 from isogloss import store
+from isogloss.errors import InputError
 from isogloss.starter.examples import Data, encode, read_tokenizer, train_tokenizer
 from isogloss.starter.judge import RETRIEVAL, judge
 from isogloss.starter.recipe import Recipe, Texts, read_recipe
@@ -157,9 +158,13 @@ def _pretrain(recipe: Recipe, done: Pretrained) -> None:
 
 
 def _clear(done: Pretrained) -> None:
-    """Remove what another run left in the folder."""
+    """Remove what a run that had no checkpoint yet left in the folder; models cannot be from such a run."""
     for name in ("kept", "model"):
-        store.remove_folder(done.folder / name)
+        if (done.folder / name).exists():
+            raise InputError(
+                f"There is a folder {done.folder / name}, and no checkpoint.pt of the run that made it. Remove the "
+                "folder, or choose another one with --out."
+            )
     for name in ("tokenizer.json", "curve.csv", "run.json", "retrieval.csv", "masked.csv"):
         (done.folder / name).unlink(missing_ok=True)
 

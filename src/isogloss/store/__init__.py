@@ -23,6 +23,7 @@ from isogloss.store.files import (
     remove_folder,
     sweep,
     table_digest,
+    temporary_folder,
     write_json,
     write_table,
     write_text,
@@ -30,6 +31,7 @@ from isogloss.store.files import (
 )
 from isogloss.store.remote import Remote
 from isogloss.store.study import (
+    CORPUS,
     LABEL_TABLES,
     MOVEMENT_TABLES,
     ConceptsFile,
@@ -38,6 +40,7 @@ from isogloss.store.study import (
     n_subwords_file,
     partial_folder,
     progress_file,
+    read_marker,
     row_numbers_file,
     run_name,
     sentence_folder,
@@ -46,6 +49,7 @@ from isogloss.store.study import (
 )
 
 __all__ = [
+    "CORPUS",
     "LABEL_TABLES",
     "MOVEMENT_TABLES",
     "ConceptsFile",
@@ -70,6 +74,7 @@ __all__ = [
     "progress_file",
     "read_json",
     "read_lines",
+    "read_marker",
     "read_table",
     "read_text",
     "remove_folder",
@@ -80,6 +85,7 @@ __all__ = [
     "state_files",
     "sweep",
     "table_digest",
+    "temporary_folder",
     "write_json",
     "write_table",
     "write_text",

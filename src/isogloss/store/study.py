@@ -10,14 +10,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from isogloss.errors import InputError
-from isogloss.store.files import digest, file_digest, folder_name, remove_folder, sweep, write_json
+from isogloss.store.files import (
+    cannot_write,
+    digest,
+    file_digest,
+    folder_name,
+    read_table,
+    remove_folder,
+    sweep,
+    write_json,
+)
 
 log = logging.getLogger(__name__)
 
-MARKER_VERSION = 2
+MARKER_VERSION = 3
+CORPUS = "corpus"  # the step of the corpus's tables
 LABEL_TABLES = ("labels", "scores", "splits")
 MOVEMENT_TABLES = ("flows", "fates", "shared", "concerns")
+_FOLDERS = (  # in which files are written
+    *(".steps", "states", "links", "dictionary", "trees", "concepts", "metrics", "companions", "labels"),
+    *("movement", "tasks", "figures"),
+)
 _LONGEST_NAME = 160  # bytes; leaves room for what temporary files add
 _HASHED_UP_TO = 64 * 2**20  # larger outputs (states) are read again only if they were written since
 
@@ -88,9 +104,6 @@ class Study:
     def shards(self, model: str, stack: str) -> Path:
         return self.root / "states" / folder_name(model) / f"{stack}.shards"
 
-    def step_lock(self, step: str) -> Path:
-        return self.root / ".steps" / f"{step}.lock"
-
     def links(self, aligner: str, source: str, target: str) -> Path:
         return self.root / "links" / folder_name(aligner) / f"{source}-{target}.parquet"
 
@@ -113,8 +126,10 @@ class Study:
         return base / f"layer_{layer:02d}" / f"{space_name(of)}.parquet"
 
     def find_figures(self, kind: str) -> list[Path]:
-        """Return all files of figures with their draws: of ``metrics`` or of ``companions``."""
-        return sorted((self.root / kind).rglob("layer_*/*.parquet"))
+        """Return all files of figures with their draws, of this text: of ``metrics`` or of ``companions``."""
+        there = set((self.root / kind).rglob("layer_*/*.parquet"))
+        made = {self.root / f"{step}.parquet" for step in self.find_steps(kind)}
+        return [self.checked(path) for path in sorted(there | made) if not self.is_outdated(path)]
 
     def find_states(self) -> list[tuple[str, str]]:
         """Return (model, stack) of every finished states folder."""
@@ -230,7 +245,7 @@ class Study:
 
     def sweep(self) -> None:
         """Remove what a killed process left behind; call it with the folder's lock held."""
-        sweep(self.root)
+        sweep(self.root, _FOLDERS)
         for path in (self.root / "states").glob("*/*/progress.json"):
             folder = path.parent
             if not folder.suffix and self.record(f"states/{folder.parent.name}/{folder.name}"):
@@ -245,10 +260,10 @@ class Study:
         """Return the name of the step that writes one file: the file's, without its ending."""
         return path.relative_to(self.root).with_suffix("").as_posix()
 
-    def find_steps(self) -> list[str]:
-        """Return the names of all steps that have a marker."""
+    def find_steps(self, below: str = "") -> list[str]:
+        """Return the names of all steps that have a marker, or of those below a name."""
         folder = self.root / ".steps"
-        found = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.json"))
+        found = (path.relative_to(folder).with_suffix("") for path in (folder / below).rglob("*.json"))
         return sorted(name.as_posix() for name in found if name.as_posix() != self.plan.stem)
 
     def is_done(self, step: str, key: str, *, thorough: bool = False) -> bool:
@@ -258,18 +273,85 @@ class Study:
         changed (a copy, a repair), or if `thorough`.
         """
         record = self.record(step)
-        if record is None or record["key"] != key or record["version"] != MARKER_VERSION:
+        if record is None or record["key"] != key:
             return False
+        damaged = self._damaged(record, thorough=thorough)
+        if damaged is not None:
+            log.warning("%s is missing or not as it was written; its step %s runs again", damaged, step)
+        return damaged is None
+
+    def _damaged(
+        self, record: Mapping[str, Any], only: Path | None = None, *, thorough: bool = False
+    ) -> Path | None:
+        """Return the first output of a step that is not what its marker says, of all or only one, or None."""
         for name, expected in record["outputs"].items():
-            path = self.root / name
+            path: Path = self.root / name
+            if only not in (None, path):
+                continue
             if not path.is_file() or path.stat().st_size != expected["bytes"]:
-                log.warning("%s is missing or has changed; its step %s runs again", path, step)
-                return False
+                return path
             known = expected["bytes"] > _HASHED_UP_TO and path.stat().st_mtime_ns == expected["written"]
             if (thorough or not known) and file_digest(path) != expected["digest"]:
-                log.warning("%s is damaged; its step %s runs again", path, step)
-                return False
-        return True
+                return path
+        return None
+
+    def checked(self, path: Path, step: str = "") -> Path:
+        """Return a file of the study if it can be believed: its step done, of the text that is here, and it unchanged.
+
+        Whoever reads what a step has written asks here for it, so that nothing of another text, and nothing damaged,
+        gets into what is made from it.
+
+        Parameters
+        ----------
+        path : Path
+        step : str
+            That writes it; default: the one of the file's name.
+
+        Raises
+        ------
+        InputError
+            If it cannot be believed.
+        """
+        step = step or self.step_of(path)
+        record = self.record(step)
+        wrong = ""
+        if record is None:
+            wrong = "is not of a finished step" if path.exists() else "is not there"
+        elif record["text"] and self.record(CORPUS) is None:
+            wrong = f"cannot be compared with the text: {self.tokens.name} is not of a finished step"
+        elif record["text"] not in ("", self.text()):
+            wrong = f"was made from another text than {self.tokens.name} holds now"
+        elif self._damaged(record, path) is not None:
+            wrong = "is not as it was written" if path.exists() else "is missing"
+        if wrong:
+            raise InputError(f"{path} {wrong}. Make it again with: {self._again(step)}")
+        return path
+
+    def _again(self, step: str) -> str:
+        """Return the command that does a step again."""
+        if step == "robustness":
+            return f"isogloss robustness {self.root}"
+        if self.config.is_file():
+            return f"isogloss run {self.config} --out {self.root}"
+        return "the command that made it (isogloss extract, align-words or discover)"
+
+    def is_outdated(self, path: Path) -> bool:
+        """True if the step that is named as a file was done, of another text than is here."""
+        record = self.record(self.step_of(path))
+        return record is not None and record["text"] != self.text()
+
+    def table(
+        self, path: Path, columns: Mapping[str, Any] | Iterable[str], step: str = ""
+    ) -> pl.DataFrame | None:
+        """Return a table of the study, `checked`, or None where no step has written it."""
+        if not path.exists() and self.record(step or self.step_of(path)) is None:
+            return None
+        return read_table(self.checked(path, step), columns)
+
+    def text(self) -> str:
+        """Return the digest of the study's text, which markers of all made from it carry; "" without a text."""
+        record = self.record(CORPUS)
+        return str(record["info"].get("text", "")) if record else ""
 
     def mark_done(
         self,
@@ -286,23 +368,29 @@ class Study:
         """
         listed = dict(listed or {})
         for path in outputs:
-            facts = path.stat()
-            entry = {"bytes": facts.st_size, "written": facts.st_mtime_ns, "digest": file_digest(path)}
+            stat = path.stat()
+            entry = {"bytes": stat.st_size, "written": stat.st_mtime_ns, "digest": file_digest(path)}
             listed[str(path.relative_to(self.root))] = entry
-        write_json(
-            self.marker(step),
-            {"version": MARKER_VERSION, "key": key, "outputs": listed, "info": dict(info or {})},
-        )
+        facts = dict(info or {})
+        text = facts.get("text", "") if step == CORPUS else self.text()
+        if step.split("/", maxsplit=1)[0] == "tasks":  # of texts of its own
+            text = ""
+        content = {"version": MARKER_VERSION, "key": key, "text": text, "outputs": listed, "info": facts}
+        write_json(self.marker(step), content)
 
     def record(self, step: str) -> dict[str, Any] | None:
-        """Return the marker of a step, or None when there is none that can be read."""
+        """Return the marker of a step, or None when there is none; of what is none of ours a warning tells."""
         path = self.marker(step)
         try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            whole = {"key", "outputs", "version", "info"} <= record.keys()
-        except (OSError, ValueError, AttributeError):
+            found = read_marker(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
             return None
-        return record if whole else None
+        except (OSError, ValueError) as error:
+            log.warning("%s is not a marker (%s); its step %s counts as not done", path, error, step)
+            return None
+        if found is None:
+            log.warning("%s is not a marker of this version; its step %s counts as not done", path, step)
+        return found
 
     def known(self, step: str) -> dict[str, Any]:
         """Return the marker of a step that must be done.
@@ -323,7 +411,36 @@ class Study:
 
     def clear(self, step: str) -> None:
         """Forget a step: remove its marker first, so that stale outputs are never taken for done."""
-        self.marker(step).unlink(missing_ok=True)
+        path = self.marker(step)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from None
+
+
+def read_marker(text: str) -> dict[str, Any] | None:
+    """Return what the text of a marker says, or None if no marker of this version has it.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON.
+    """
+    try:
+        record: dict[str, Any] = json.loads(text)
+    except RecursionError:
+        return None
+    entry = {"bytes": int, "written": int, "digest": str}
+    whole = (
+        _has(record, {"version": int, "key": str, "text": str, "outputs": dict, "info": dict})
+        and record["version"] == MARKER_VERSION
+        and all(_has(one, entry) for one in record["outputs"].values())
+    )
+    return record if whole else None
+
+
+def _has(value: object, wanted: Mapping[str, type]) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(name), kind) for name, kind in wanted.items())
 
 
 def space_name(space: str) -> str:

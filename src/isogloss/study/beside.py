@@ -187,8 +187,8 @@ def _material(
                 np.tile(common, 2),
             )
     path = study.links(aligner, *pair)
-    if path.is_file():
-        links = WordLinks.read(path, source=pair[0], target=pair[1], aligner=aligner)
+    if path.exists() and not study.is_outdated(path):
+        links = WordLinks.read(study.checked(path), source=pair[0], target=pair[1], aligner=aligner)
         linked = _linked_types(states.tokens, links, n_words=n_words, seed=seed)
         if linked.height > 1:
             rows = (linked[f"{side}_row"].to_numpy() for side in ("source", "target"))

@@ -193,7 +193,10 @@ class Sources:
         key = digest([VERSION, [step.key for step in steps]])
         files = tuple(step.outputs[0] for step in steps)
         parts = [str(path.relative_to(self.study.root)) for path in files]
-        return Step(name, key, call, {"parts": parts}, outputs, stage, reads=files)
+        reads = tuple(
+            path for step in steps for path in step.outputs
+        )  # beside the first files lie others of a step
+        return Step(name, key, call, {"parts": parts}, outputs, stage, reads=reads)
 
     def step(
         self,

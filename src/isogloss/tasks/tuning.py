@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -53,6 +54,9 @@ SCORES = {
     "n": pl.Int64,
     "zero_shot": pl.Boolean,
 }
+
+
+_RESULT = ("task", "labels", "target", "languages", "best_step", "dev_score")  # what task.json holds of it
 
 
 @dataclass(frozen=True)
@@ -107,10 +111,9 @@ class FineTuned:
         InputError
             If it has not.
         """
-        path = Path(folder) / "task.json"
-        if not path.is_file():
-            raise InputError(f"{folder} has no finished fine-tuning: {path.name} is missing.")
-        whole = read_json(path)
+        whole = _told(Path(folder))
+        if whole is None:
+            raise InputError(f"{folder} has no finished fine-tuning: its task.json is missing or damaged.")
         found = {**whole["result"], "key": whole["key"]}
         listed = {name: tuple(found[name]) for name in ("labels", "languages")}
         return cls(folder=Path(folder), **{**found, **listed})
@@ -218,6 +221,8 @@ def finetune(
         return FineTuned.open(folder)
     make_folder(folder)
     with locked(folder / ".lock"):
+        _check_own(folder, model)
+        (folder / f"checkpoints-{key}").mkdir(exist_ok=True)
         _sweep(folder, key)
         generator = np.random.default_rng(seed)
         if dev is None:
@@ -364,13 +369,47 @@ def _warn_of_cut(
 
 
 def _is_done(folder: Path, key: str) -> bool:
-    path = folder / "task.json"
-    return path.is_file() and read_json(path)["key"] == key and (folder / "model" / "config.json").is_file()
+    told = _told(folder)
+    return told is not None and told["key"] == key and (folder / "model" / "config.json").is_file()
+
+
+def _told(folder: Path) -> dict[str, Any] | None:
+    """Return what ``task.json`` tells, or None where no fine-tuning has written it, or it is damaged."""
+    try:
+        whole: Any = read_json(folder / "task.json")
+    except InputError:
+        return None
+    if not (
+        isinstance(whole, dict)
+        and isinstance(whole.get("key"), str)
+        and isinstance(whole.get("result"), dict)
+    ):
+        return None
+    return whole if set(_RESULT) <= whole["result"].keys() else None
+
+
+def _check_own(folder: Path, model: str | Path) -> None:
+    """Refuse a folder whose ``model`` is not from an earlier fine-tuning there, or is the one to begin from."""
+    own = folder / "model"
+    ours = _told(folder) is not None or _checkpoints(folder)
+    if own.exists() and (not ours or Path(model).resolve() == own.resolve()):
+        what = "the model to begin from" if ours else "not from a fine-tuning there"
+        raise InputError(
+            f"{own} would be replaced by the fine-tuned model, and is {what}. Choose another folder with out, or "
+            "remove it."
+        )
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Return the folders of checkpoints: of every key, 16 hex digits, one."""
+    return [
+        path for path in folder.glob("checkpoints-*") if re.fullmatch(r"checkpoints-[0-9a-f]{16}", path.name)
+    ]
 
 
 def _sweep(folder: Path, key: str) -> None:
     """Remove what other settings or an interrupted run left; keep the checkpoints of the run `key`."""
-    for path in folder.glob("checkpoints-*"):
+    for path in _checkpoints(folder):
         if path.name != f"checkpoints-{key}":
             shutil.rmtree(path)
     names = ["model.partial"]
