@@ -12,6 +12,7 @@ from typing import Any
 
 from isogloss.errors import InputError
 from isogloss.store.files import digest, file_digest, folder_name, remove_folder, sweep, write_json
+from isogloss.store.names import as_marker, inside
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,10 @@ class Study:
 
     root: Path
 
+    def _at(self, *names: str) -> Path:
+        """Return a path inside the folder, whatever the names are: they may come from a table or a marker."""
+        return inside(self.root, "/".join(names))
+
     @property
     def config(self) -> Path:
         return self.root / "study.yaml"
@@ -76,41 +81,39 @@ class Study:
         return self.root / "sentences.parquet"
 
     def states(self, model: str, stack: str) -> Path:
-        return self.root / "states" / folder_name(model) / stack
+        return self._at("states", folder_name(model), stack)
 
     def states_step(self, model: str, stack: str) -> str:
         return f"states/{folder_name(model)}/{stack}"
 
     def shard(self, model: str, stack: str, name: str) -> Path:
         """Return the folder of one shard of states, while they are extracted by several workers."""
-        return self.shards(model, stack) / name
+        return inside(self.shards(model, stack), name)
 
     def shards(self, model: str, stack: str) -> Path:
-        return self.root / "states" / folder_name(model) / f"{stack}.shards"
+        return self._at("states", folder_name(model), f"{stack}.shards")
 
     def step_lock(self, step: str) -> Path:
-        return self.root / ".steps" / f"{step}.lock"
+        return self._at(".steps", f"{step}.lock")
 
     def links(self, aligner: str, source: str, target: str) -> Path:
-        return self.root / "links" / folder_name(aligner) / f"{source}-{target}.parquet"
+        return self._at("links", folder_name(aligner), f"{source}-{target}.parquet")
 
     def dictionary(self, source: str, target: str) -> Path:
-        return self.root / "dictionary" / f"{source}-{target}.parquet"
+        return self._at("dictionary", f"{source}-{target}.parquet")
 
     def concepts(
         self, model: str, stack: str, *, method: str, n_concepts: int, seed: int, layer: int, space: str
     ) -> Path:
-        base = self.root / "concepts" / folder_name(model) / stack / run_name(method, n_concepts, seed)
-        return base / f"layer_{layer:02d}" / f"{space_name(space)}.parquet"
+        run = run_name(method, n_concepts, seed)
+        return self._at("concepts", folder_name(model), stack, run, *_of_layer(layer, space))
 
     def tree(self, model: str, stack: str, *, method: str, seed: int, layer: int, space: str) -> Path:
-        base = self.root / "trees" / folder_name(model) / stack / f"{method}-s{seed}"
-        return base / f"layer_{layer:02d}" / f"{space_name(space)}.parquet"
+        return self._at("trees", folder_name(model), stack, f"{method}-s{seed}", *_of_layer(layer, space))
 
     def metrics(self, model: str, stack: str, run: str, layer: int, of: str) -> Path:
         """Return the file with the figures of a pair (``en-de``) or a group (``en+de+fr``) at one layer."""
-        base = self.root / "metrics" / folder_name(model) / stack / run
-        return base / f"layer_{layer:02d}" / f"{space_name(of)}.parquet"
+        return self._at("metrics", folder_name(model), stack, run, *_of_layer(layer, of))
 
     def find_figures(self, kind: str) -> list[Path]:
         """Return all files of figures with their draws: of ``metrics`` or of ``companions``."""
@@ -159,8 +162,7 @@ class Study:
 
     def companions_of(self, model: str, stack: str, layer: int, of: str) -> Path:
         """Return the file with the companion measures of a pair (``en-de``) at one layer."""
-        base = self.root / "companions" / folder_name(model) / stack
-        return base / f"layer_{layer:02d}" / f"{space_name(of)}.parquet"
+        return self._at("companions", folder_name(model), stack, *_of_layer(layer, of))
 
     @property
     def companions(self) -> Path:
@@ -176,10 +178,10 @@ class Study:
 
     def labels_of(self, model: str, stack: str, run: str, layer: int) -> Path:
         """Return the folder with the tables of one layer."""
-        return self.root / "labels" / folder_name(model) / stack / run / f"layer_{layer:02d}"
+        return self._at("labels", folder_name(model), stack, run, f"layer_{layer:02d}")
 
     def labels(self, table: str) -> Path:
-        return self.root / "labels" / f"{table}.parquet"
+        return self._at("labels", f"{table}.parquet")
 
     @property
     def robustness(self) -> Path:
@@ -191,7 +193,7 @@ class Study:
 
     def tuned(self, name: str) -> Path:
         """Return the folder of a fine-tuned model, its curve and its scores."""
-        return self.root / "tasks" / folder_name(name)
+        return self._at("tasks", folder_name(name))
 
     @property
     def task_scores(self) -> Path:
@@ -214,11 +216,10 @@ class Study:
         return self.root / "transfer_points.parquet"
 
     def movement(self, table: str) -> Path:
-        return self.root / "movement" / f"{table}.parquet"
+        return self._at("movement", f"{table}.parquet")
 
     def movement_of(self, model: str, stack: str, run: str, layer: int, table: str) -> Path:
-        base = self.root / "movement" / folder_name(model) / stack / run
-        return base / f"layer_{layer:02d}" / f"{table}.parquet"
+        return self._at("movement", folder_name(model), stack, run, f"layer_{layer:02d}", f"{table}.parquet")
 
     @property
     def figures(self) -> Path:
@@ -239,7 +240,7 @@ class Study:
     # -- step markers -------------------------------------------------------------------------
 
     def marker(self, step: str) -> Path:
-        return self.root / ".steps" / f"{step}.json"
+        return self._at(".steps", f"{step}.json")
 
     def step_of(self, path: Path) -> str:
         """Return the name of the step that writes one file: the file's, without its ending."""
@@ -261,7 +262,7 @@ class Study:
         if record is None or record["key"] != key or record["version"] != MARKER_VERSION:
             return False
         for name, expected in record["outputs"].items():
-            path = self.root / name
+            path = inside(self.root, name)
             if not path.is_file() or path.stat().st_size != expected["bytes"]:
                 log.warning("%s is missing or has changed; its step %s runs again", path, step)
                 return False
@@ -298,11 +299,9 @@ class Study:
         """Return the marker of a step, or None when there is none that can be read."""
         path = self.marker(step)
         try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            whole = {"key", "outputs", "version", "info"} <= record.keys()
-        except (OSError, ValueError, AttributeError):
+            return as_marker(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
             return None
-        return record if whole else None
 
     def known(self, step: str) -> dict[str, Any]:
         """Return the marker of a step that must be done.
@@ -324,6 +323,10 @@ class Study:
     def clear(self, step: str) -> None:
         """Forget a step: remove its marker first, so that stale outputs are never taken for done."""
         self.marker(step).unlink(missing_ok=True)
+
+
+def _of_layer(layer: int, space: str) -> tuple[str, str]:
+    return f"layer_{layer:02d}", f"{space_name(space)}.parquet"
 
 
 def space_name(space: str) -> str:

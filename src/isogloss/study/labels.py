@@ -25,8 +25,10 @@ from isogloss.store import LABEL_TABLES, Study, locked, read_table, run_name, wr
 from isogloss.study.measures import align_concepts
 from isogloss.study.opened import open_study
 from isogloss.study.steps import read_concepts
+from isogloss.threads import one_blas_thread
 
 
+@one_blas_thread()
 def label_layer(
     root: Path,
     *,

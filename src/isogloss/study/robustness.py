@@ -19,6 +19,7 @@ from isogloss.metrics import calign
 from isogloss.progress import progress
 from isogloss.store import Study, locked, write_table, write_text
 from isogloss.study.opened import FinishedStudy, open_study
+from isogloss.threads import one_blas_thread
 
 SETTINGS = ("n_concepts", "top", "min_types", "theta")
 _PERMUTATIONS = 20
@@ -110,6 +111,7 @@ def robustness(
     return summary
 
 
+@one_blas_thread()
 def _sweep(
     opened: FinishedStudy,
     job: tuple[str, str, int, tuple[str, str]],

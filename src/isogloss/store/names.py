@@ -1,0 +1,60 @@
+"""Names that come from a file (a marker, a plan, a table, a storage) become paths here, and only inside a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from isogloss.errors import InputError
+
+_ENTRY = {"bytes": int, "digest": str}  # what a marker says of an output, at least
+
+
+def inside(root: Path, name: object) -> Path:
+    """Return the path of a name inside a folder; it may be several folders down.
+
+    Raises
+    ------
+    InputError
+        If the name is no relative path of plain names (it has ``..``, begins at the root, holds a backslash or NUL), or
+        if a link on the way leads out of the folder.
+    """
+    if not is_name(name):
+        raise InputError(
+            f"{name!r} is not the name of a file inside {root}; wanted is a name such as 'concepts/en.parquet'. "
+            "isogloss writes no other: delete the file that holds it, and run again."
+        )
+    path = root / str(name)
+    real, whole = os.path.realpath(path), os.path.realpath(root)
+    if os.path.commonpath([real, whole]) != whole:
+        raise InputError(
+            f"{path} leads by a link out of the folder {root}, to {real}. "
+            "Put the whole study where there is room, with --out."
+        )
+    return path
+
+
+def is_name(name: object) -> bool:
+    """Tell whether something is a relative path of plain names, as isogloss writes them with ``/`` between."""
+    if not isinstance(name, str) or "\\" in name or "\0" in name:
+        return False
+    return not {"", ".", ".."} & set(name.split("/"))
+
+
+def as_marker(value: object) -> dict[str, Any] | None:
+    """Return what was read as the marker of a step, or None where it is none: of wrong form, or naming files outside."""
+    if not isinstance(value, dict) or not {"key", "outputs", "version", "info"} <= value.keys():
+        return None
+    outputs, info = value["outputs"], value["info"]
+    if not isinstance(outputs, dict) or not isinstance(info, dict):
+        return None
+    whole = all(is_name(name) and _is_entry(entry) for name, entry in outputs.items())
+    return value if whole else None
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, Mapping) and all(
+        isinstance(entry.get(key), kind) for key, kind in _ENTRY.items()
+    )
