@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 _URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"<>]+")
 _PATHS = ("file", "local", "memory")  # of these a '?' or '@' is part of a name
@@ -56,3 +57,12 @@ def _user(rest: str, *, web: bool) -> tuple[str, str]:
         user = rest.partition("@")[0]
         return user, rest[len(user) + 1 :]
     return "", rest
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address (``tcp://127.0.0.1:8786``) is one of this machine alone."""
+    try:
+        host = urlsplit(address).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

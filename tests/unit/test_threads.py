@@ -38,6 +38,7 @@ def test_in_other_threads_one_thread_stays_whoever_leaves_first():
     code = """
 import threadpoolctl, scipy.linalg
 from concurrent.futures import ThreadPoolExecutor
+from isogloss.threads import one_blas_thread
 blas = lambda: {x["num_threads"] for x in threadpoolctl.threadpool_info() if x["user_api"] == "blas"}
 one, other = one_blas_thread(), one_blas_thread()
 with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
@@ -61,9 +62,9 @@ def test_companions_are_the_same_bits_whatever_the_environment_says(study_file, 
         env = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
         env |= {"PYTHONPATH": str(Path(isogloss.__file__).parents[1])}
         env |= {name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads}
-        code = f"import isogloss; isogloss.run_study({str(study)!r}, out={str(tmp_path / ('t' + threads))!r}, workers=1)"
+        root = tmp_path / f"threads{threads}"
+        code = f"import isogloss; isogloss.run_study({str(study)!r}, out={str(root)!r}, workers=1)"
         subprocess.run([sys.executable, "-c", code], env=env, check=True)
-        root = tmp_path / ("t" + threads)
         files = [path for path in root.rglob("*") if path.suffix in (".parquet", ".csv", ".npy")]
         said[threads] = {str(path.relative_to(root)): path.read_bytes() for path in files}
     assert "companions.parquet" in said[""]

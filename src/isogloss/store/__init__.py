@@ -7,6 +7,7 @@ a finished step or none.
 """
 
 from isogloss.store.arrays import Rows, RowWriter, array_files, closing, open_array
+from isogloss.store.claims import claim
 from isogloss.store.files import (
     atomic,
     digest,
@@ -28,6 +29,7 @@ from isogloss.store.files import (
     write_text,
     write_with_csv,
 )
+from isogloss.store.names import inside
 from isogloss.store.remote import Remote
 from isogloss.store.study import (
     LABEL_TABLES,
@@ -55,11 +57,13 @@ __all__ = [
     "Study",
     "array_files",
     "atomic",
+    "claim",
     "closing",
     "digest",
     "file_digest",
     "folder_in_one_piece",
     "folder_name",
+    "inside",
     "layer_file",
     "lock_holder",
     "locked",

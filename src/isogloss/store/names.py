@@ -44,7 +44,7 @@ def is_name(name: object) -> bool:
 
 
 def as_marker(value: object) -> dict[str, Any] | None:
-    """Return what was read as the marker of a step, or None where it is none: of wrong form, or naming files outside."""
+    """Return what was read as the marker of a step, or None: it has another form, or names files outside."""
     if not isinstance(value, dict) or not {"key", "outputs", "version", "info"} <= value.keys():
         return None
     outputs, info = value["outputs"], value["info"]

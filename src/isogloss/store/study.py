@@ -153,6 +153,11 @@ class Study:
         return self.root / ".steps" / "plan.json"
 
     @property
+    def claims(self) -> Path:
+        """The file with the storages that are this study's."""
+        return self.root / ".steps" / "storages"
+
+    @property
     def results(self) -> Path:
         return self.root / "results.parquet"
 
@@ -255,22 +260,29 @@ class Study:
     def is_done(self, step: str, key: str, *, thorough: bool = False) -> bool:
         """True if the step was finished with this key and its outputs are still what they were.
 
-        Outputs are compared with the digests in the marker; one over 64 MB only if its time of writing has
-        changed (a copy, a repair), or if `thorough`.
+        Outputs are compared with the digests in the marker; one over 64 MB only if it was changed since it was digested
+        here (a copy, a repair), or if `thorough`.
         """
         record = self.record(step)
         if record is None or record["key"] != key or record["version"] != MARKER_VERSION:
             return False
-        for name, expected in record["outputs"].items():
-            path = inside(self.root, name)
-            if not path.is_file() or path.stat().st_size != expected["bytes"]:
-                log.warning("%s is missing or has changed; its step %s runs again", path, step)
-                return False
-            known = expected["bytes"] > _HASHED_UP_TO and path.stat().st_mtime_ns == expected["written"]
-            if (thorough or not known) and file_digest(path) != expected["digest"]:
-                log.warning("%s is damaged; its step %s runs again", path, step)
+        for name, entry in record["outputs"].items():
+            if fault := self.fault(name, entry, thorough=thorough):
+                log.warning("%s %s; its step %s runs again", self.root / name, fault, step)
                 return False
         return True
+
+    def fault(self, name: str, entry: Mapping[str, Any], *, thorough: bool = False) -> str:
+        """Return what is wrong with an output, by what its marker says of it; nothing if it is what it was."""
+        path = inside(self.root, name)
+        if not path.is_file() or path.stat().st_size != entry["bytes"]:
+            return "is missing or has changed"
+        # The time of the last change of the file itself (not of its content, which a copy keeps): it says that nothing
+        # was written since it was digested in this very place.
+        known = entry["bytes"] > _HASHED_UP_TO and path.stat().st_ctime_ns == entry.get("written")
+        if (thorough or not known) and file_digest(path) != entry["digest"]:
+            return "is damaged"
+        return ""
 
     def mark_done(
         self,
@@ -288,7 +300,7 @@ class Study:
         listed = dict(listed or {})
         for path in outputs:
             facts = path.stat()
-            entry = {"bytes": facts.st_size, "written": facts.st_mtime_ns, "digest": file_digest(path)}
+            entry = {"bytes": facts.st_size, "written": facts.st_ctime_ns, "digest": file_digest(path)}
             listed[str(path.relative_to(self.root))] = entry
         write_json(
             self.marker(step),

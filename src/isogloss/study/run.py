@@ -112,7 +112,7 @@ def with_run(config: StudyConfig, **given: Any) -> StudyConfig:
         If they do not fit.
     """
     settings = {
-        **config.run.model_dump(),
+        **dict(config.run),  # not as it is written: the storage's password would be gone
         **{name: value for name, value in given.items() if value is not None},
     }
     try:
