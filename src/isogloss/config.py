@@ -301,7 +301,7 @@ class RunSection(Section):
     )
     unencrypted: bool = Field(
         default=False,
-        description="true: also a scheduler at a plain address (tcp://) of another machine; whoever reaches it runs code",
+        description="true: also a scheduler at tcp:// of another machine, which runs whatever it is sent",
     )
     slurm: SlurmSection = SlurmSection()
     batch_tokens: int | None = Field(

@@ -234,7 +234,7 @@ def test_nobody_at_an_address(reference: Reference, tmp_path: Path, monkeypatch:
     with pytest.raises(IsoglossError, match=rf"No Dask scheduler answers at {address} .*`dask scheduler"):
         run_study(reference[0], out=tmp_path, scheduler=address)
     with pytest.raises(IsoglossError, match="No Dask scheduler answers at what://"):
-        run_study(reference[0], out=tmp_path, scheduler="what://there:1")
+        run_study(reference[0], out=tmp_path, scheduler="what://127.0.0.1:1")
 
 
 def test_settings_that_do_not_fit(reference: Reference, tmp_path: Path) -> None:

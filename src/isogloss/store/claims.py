@@ -95,6 +95,6 @@ def _refusal(remote: Remote, name: object) -> InputError:
     other = f"the study {name!r}" if name else "another study"
     return InputError(
         f"The storage {remote.url} holds {other}, and files of two would mix. Give this one a URL of its own, e.g. "
-        f"--storage {remote.url}-2. To go on with that study, run it in its own folder, or with the same study file and "
-        f"text. To give its files up, delete all below {remote.url}."
+        f"--storage {remote.url}-2. To go on with that study, run it in its own folder, or with the same study file "
+        f"and text. To give its files up, delete all below {remote.url}."
     )

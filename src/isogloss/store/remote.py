@@ -56,10 +56,8 @@ class Remote:
                 "A storage URL needs fsspec. Install it: pip install 'isogloss[dask]'"
             ) from None
         self.url, self._whole_url = without_secrets(url).rstrip("/"), url
-        try:
+        with self._reached():
             self._files, base = url_to_fs(url, use_listings_cache=False)
-        except (ImportError, ValueError) as error:
-            raise IsoglossError(f"The storage {self.url} cannot be used: {hidden(str(error), url)}") from None
         self._base = str(base).rstrip("/")
 
     def __reduce__(self) -> tuple[type[Remote], tuple[str]]:

@@ -67,7 +67,7 @@ def connected(run: RunSection, *, wait: float = 0.0) -> Iterator[Client]:
     n_workers = run.workers or (os.cpu_count() or 1)
     if run.scheduler == "slurm":
         with (
-            _slurm(run.slurm, temporary_security()) as cluster,
+            _slurm(run.slurm) as cluster,
             _jobs(cluster, run.workers or 1),
             Client(cluster) as client,
         ):
@@ -178,12 +178,12 @@ def _gpus() -> int:
 
 
 @contextmanager
-def _slurm(section: SlurmSection, security: Any) -> Iterator[Any]:
+def _slurm(section: SlurmSection) -> Iterator[Any]:
     """Yield the cluster of a ``slurm`` section; its certificates lie, for its jobs, where only you can read them."""
     own = make_folder(Path(section.certificates).expanduser())
     with (
         tempfile.TemporaryDirectory(prefix=".isogloss-", dir=own) as folder,
-        slurm_cluster(section, security, folder) as cluster,
+        slurm_cluster(section, temporary_security(), folder) as cluster,
     ):
         yield cluster
 
@@ -283,5 +283,5 @@ def _check_job(cluster: Any) -> None:
 def slurm_script(section: SlurmSection) -> str:
     """Return the job script that starts one worker, as `sbatch` would be given it."""
     need_dask()
-    with _slurm(section, temporary_security()) as cluster:
+    with _slurm(section) as cluster:
         return str(cluster.job_script())

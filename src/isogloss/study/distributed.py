@@ -87,7 +87,7 @@ def _in_rounds(
         try:
             with connected(run, wait=wait) as client:
                 _look(client, study, plan, remote)
-                if not _submit(client, study, steps, todo, run, remote):
+                if not _submit(client, study, steps, todo, run=run, remote=remote):
                     log.warning("files of finished steps were lost; the steps run again")
         except _SchedulerLostError as lost:
             if run.scheduler in ("processes", "slurm"):
@@ -162,6 +162,7 @@ def _submit(
     study: Study,
     steps: Sequence[Step],
     todo: Sequence[Step],
+    *,
     run: RunSection,
     remote: Remote | None,
 ) -> bool:

@@ -21,7 +21,7 @@ from isogloss.metrics.labels import label_concepts
 from isogloss.metrics.word_facts import word_properties
 from isogloss.progress import progress
 from isogloss.results import Overlap
-from isogloss.store import LABEL_TABLES, Study, locked, read_table, run_name, write_table, write_text
+from isogloss.store import LABEL_TABLES, Study, locked, read_table, run_name, write_csv, write_table
 from isogloss.study.measures import align_concepts
 from isogloss.study.opened import open_study
 from isogloss.study.steps import read_concepts
@@ -110,7 +110,7 @@ def gather_labels(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
 def _write(study: Study, tables: dict[str, pl.DataFrame]) -> None:
     for name, table in tables.items():
         write_table(study.labels(name), table)
-        write_text(study.labels(name).with_suffix(".csv"), table.write_csv(float_precision=6))
+        write_csv(study.labels(name).with_suffix(".csv"), table)
 
 
 def label_study(

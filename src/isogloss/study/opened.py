@@ -18,7 +18,7 @@ from isogloss.errors import InputError
 from isogloss.html import card, grid
 from isogloss.metrics import colap
 from isogloss.results import Alignment, Overlap, Results
-from isogloss.store import LABEL_TABLES, Study, read_json, read_table
+from isogloss.store import LABEL_TABLES, Study, read_csv, read_json, read_table
 from isogloss.study.beside import COLUMNS
 from isogloss.study.measures import align_concepts, group_theta
 from isogloss.study.steps import read_concepts
@@ -95,7 +95,7 @@ class FinishedStudy:
         if not path.is_file():
             return None
         kinds = {f"rho_{name}": pl.Float64 for name in ("layers", "pairs", "models")}
-        return pl.read_csv(path, schema_overrides=kinds)
+        return read_csv(path, schema_overrides=kinds)
 
     @property
     def warnings(self) -> list[str]:

@@ -17,7 +17,7 @@ from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign
 from isogloss.progress import progress
-from isogloss.store import Study, locked, write_table, write_text
+from isogloss.store import Study, locked, write_csv, write_table
 from isogloss.study.opened import FinishedStudy, open_study
 from isogloss.threads import one_blas_thread
 
@@ -107,7 +107,7 @@ def robustness(
         table = pl.DataFrame(rows).sort(*SETTINGS, *_PLACE)
         summary = _agreement(table, own)
         write_table(study.robustness, table)
-        write_text(study.robustness_csv, summary.write_csv(float_precision=6))
+        write_csv(study.robustness_csv, summary)
     return summary
 
 
