@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 GPU, MEMORY = "GPU", "MEMORY"  # what workers declare, and steps ask for
 PASSES = "PASSES"  # forward passes: where they run on cores, one process has them all, as in a local run
 PATIENCE = 600.0  # seconds for a scheduler that is gone to come back
+_ROLES = ("client", "scheduler", "worker")  # that have certificates
 _ANSWER = 5.0  # seconds for a scheduler to answer
 _RENEWAL = 30.0  # seconds between looks at whether jobs have ended
 
@@ -181,14 +182,26 @@ def _gpus() -> int:
 def _slurm(section: SlurmSection) -> Iterator[Any]:
     """Yield the cluster of a ``slurm`` section; its certificates lie, for its jobs, where only you can read them."""
     own = make_folder(Path(section.certificates).expanduser())
-    with (
-        tempfile.TemporaryDirectory(prefix=".isogloss-", dir=own) as folder,
-        slurm_cluster(section, temporary_security(), folder) as cluster,
-    ):
-        yield cluster
+    with tempfile.TemporaryDirectory(prefix=".isogloss-", dir=own) as folder:
+        security = _in_files(temporary_security(), Path(folder))
+        with slurm_cluster(section, security) as cluster:
+            yield cluster
 
 
-def slurm_cluster(section: SlurmSection, security: Any = None, folder: str | None = None) -> Any:
+def _in_files(security: Any, folder: Path) -> Any:
+    """Return the same certificates as names of files, which jobs can be given."""
+    from distributed.security import Security
+
+    names = {}
+    for field in ("tls_ca_file", *(f"tls_{x}_{y}" for x in _ROLES for y in ("key", "cert"))):
+        path = folder / f"{field}.pem"
+        path.touch(mode=0o600)
+        path.write_text(getattr(security, field), encoding="ascii")
+        names[field] = str(path)
+    return Security(require_encryption=True, **names)
+
+
+def slurm_cluster(section: SlurmSection, security: Any = None) -> Any:
     """Return the cluster of a ``slurm`` section, no job of it started yet.
 
     A job is one worker with one thread for steps, so that steps do not share its memory; what a step multiplies in
@@ -231,7 +244,6 @@ def slurm_cluster(section: SlurmSection, security: Any = None, folder: str | Non
             "0",
         ],  # as for processes; SLURM has its own
         security=security,
-        shared_temp_directory=folder,
         scheduler_options={"dashboard_address": "127.0.0.1:0"},
     )
 
