@@ -28,7 +28,6 @@ def place(tmp_path: Path) -> tuple[Study, Remote, Path]:
     study.mark_done("a", "key", [path, study.root / "results.csv"])
     folder = tmp_path / "storage"
     remote = Remote(f"file://{folder}")
-    (folder / "states/m").mkdir(parents=True)
     remote.send(study, "a")
     return study, remote, folder
 

@@ -62,7 +62,7 @@ def claim(remote: Remote, study: Study, *, name: str, key: str) -> None:
             if set(_claims(remote)) == {own}:
                 write_json(study.claims, {**noted, remote.url: own})
                 return
-            remote.discard(_file(own))
+            remote.remove(_file(own))
         time.sleep(random.uniform(0.1, 1.0) * _PATIENCE)
     raise _refusal(remote, None)
 

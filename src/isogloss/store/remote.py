@@ -20,6 +20,7 @@ from isogloss.urls import hidden, without_secrets
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 16  # files on their way
+_WITH_FOLDERS = {"file", "local", "sftp", "ssh", "ftp", "smb", "hdfs", "webhdfs", "webdav"}
 _BLOCK = 2**22  # bytes that are read at a time
 # Words in the names under which storages tell that a file is another one than before, and what else may tell it.
 _VERSIONS = ("etag", "md5", "checksum", "generation", "version", "modif", "updated", "mtime")
@@ -145,7 +146,7 @@ class Remote:
                 self.get(study, path)
                 if study.fault(name, entry):
                     path.unlink()
-                    self._remove(_marker(step))  # so that it counts as not done, everywhere
+                    self.remove(_marker(step))  # so that it counts as not done, everywhere
                     raise InputError(f"{self.url}/{name} is damaged. Run the study again, to make it anew.")
             entry["written"] = path.stat().st_ctime_ns
         write_json(study.marker(step), record)
@@ -164,8 +165,10 @@ class Remote:
 
     def put(self, study: Study, path: Path) -> None:
         """Copy one file of a study folder to the storage."""
+        place = f"{self._base}/{path.relative_to(study.root).as_posix()}"
         with self._reached():
-            self._files.put_file(str(path), f"{self._base}/{path.relative_to(study.root).as_posix()}")
+            self._make_folder(place)
+            self._files.put_file(str(path), place)
 
     def get(self, study: Study, path: Path) -> None:
         """Copy one file from the storage to its place in a study folder."""
@@ -178,15 +181,12 @@ class Remote:
             path.unlink(missing_ok=True)
             raise InputError(f"There is no file {self.url}/{name}. Run the study again.") from None
 
-    def remove(self, study: Study, *paths: Path) -> None:
+    def remove(self, *names: str) -> None:
         """Remove files and folders, if they are there."""
-        for path in paths:
-            self._remove(path.relative_to(study.root).as_posix())
-
-    def _remove(self, name: str) -> None:
-        with self._reached():
-            if self._files.exists(f"{self._base}/{name}"):
-                self._files.rm(f"{self._base}/{name}", recursive=True)
+        for name in names:
+            with self._reached():
+                if self._files.exists(f"{self._base}/{name}"):
+                    self._files.rm(f"{self._base}/{name}", recursive=True)
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the files of a folder, without it."""
@@ -207,14 +207,16 @@ class Remote:
 
     def write(self, name: str, text: str) -> None:
         """Write a file of text."""
-        path = f"{self._base}/{name}"
+        place = f"{self._base}/{name}"
         with self._reached():
-            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self._files.pipe_file(path, text.encode())
+            self._make_folder(place)
+            self._files.pipe_file(place, text.encode())
 
-    def discard(self, name: str) -> None:
-        """Remove a file, if it is there."""
-        self._remove(name)
+    def _make_folder(self, place: str) -> None:
+        """Make the folder of a file, where there are folders; an object store would make a bucket instead."""
+        known = self._files.protocol
+        if not _WITH_FOLDERS.isdisjoint([known] if isinstance(known, str) else known):
+            self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
 
     def _facts(self, name: str) -> dict[str, Any] | None:
         try:

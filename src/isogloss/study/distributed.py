@@ -61,7 +61,8 @@ def execute_on_workers(study: Study, plan: Plan, run: RunSection) -> list[str]:
         if step.alone:
             name, stack = step.arguments["model"]["name"], step.arguments["stack"]
             if remote is not None:
-                remote.remove(study, study.shards(name, stack), study.marker(step.name).with_suffix(""))
+                parts = study.shards(name, stack), study.marker(step.name).with_suffix("")
+                remote.remove(*(path.relative_to(study.root).as_posix() for path in parts))
             forget_shards(study, name=name, stack=stack)
     study.sweep()  # what workers that were killed left behind
     if remote is not None:
