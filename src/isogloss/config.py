@@ -289,7 +289,7 @@ class RunSection(Section):
 
     scheduler: str = Field(
         default="local",
-        description="local; or on Dask: processes of this machine, slurm, or the address of a scheduler (tcp://...)",
+        description="local; or on Dask: processes of this machine, slurm, or the address of a scheduler (tls://...)",
     )
     workers: int | None = Field(
         default=None, ge=1, description="processes; default: the number of cores. On slurm: jobs, default 1"
@@ -317,7 +317,7 @@ class RunSection(Section):
     @classmethod
     def _known(cls, name: str) -> str:
         if "://" not in name and name not in SCHEDULERS:
-            raise ValueError(f"{unknown('scheduler', name, SCHEDULERS)} An address reads tcp://host:8786.")
+            raise ValueError(f"{unknown('scheduler', name, SCHEDULERS)} An address reads tls://host:8786.")
         return name
 
     @model_validator(mode="after")

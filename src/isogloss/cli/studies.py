@@ -46,7 +46,7 @@ def run(
     ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(help="local, or on Dask: processes, slurm, or an address such as tcp://host:8786."),
+        typer.Option(help="local, or on Dask: processes, slurm, or an address such as tls://host:8786."),
     ] = None,
     storage: Annotated[
         str | None, typer.Option(help="URL for workers without a common file system: s3://bucket/study.")

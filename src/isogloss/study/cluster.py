@@ -107,11 +107,12 @@ def _reach(address: str, wait: float) -> Client:
     while True:
         try:
             return Client(address, timeout=_ANSWER)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:  # the last: tls:// without certificates
             if time.monotonic() > until:
                 raise IsoglossError(
                     f"No Dask scheduler answers at {address} ({type(error).__name__}). Start one with "
-                    "`dask scheduler` and workers with `dask worker ADDRESS --nthreads 1`, or use scheduler: processes."
+                    "`dask scheduler` and workers with `dask worker ADDRESS --nthreads 1`, or use scheduler: processes. "
+                    "For tls:// Dask's configuration must name the certificates (docs/cluster.md)."
                 ) from None
             time.sleep(1)
 

@@ -207,7 +207,7 @@ def job_script(study: str | Path, *, scheduler: str | None = None) -> str:
 def study_status(root: str | Path, *, verify: bool = False) -> dict[str, Any]:
     """Return what of a study is done, running or missing, and its size on disk.
 
-    With `verify` every file is read and compared with its digest; else large ones only if they were written since.
+    With `verify` every file is read and compared with its digest; else large ones only if they changed since.
 
     Raises
     ------
