@@ -15,7 +15,7 @@ import polars as pl
 
 from isogloss.errors import unknown
 from isogloss.html import Markup, card, grid, word
-from isogloss.store import atomic, read_table, write_table
+from isogloss.store import read_table, write_csv, write_table
 
 RESULT_COLUMNS: dict[str, type[pl.DataType]] = {
     "model": pl.String,
@@ -363,8 +363,7 @@ class Results:
 
     def write_csv(self, path: Path) -> None:
         """Write the table as CSV (UTF-8, a header, missing values empty), atomically."""
-        with atomic(path) as f:
-            f.write(self.table.fill_nan(None).write_csv(float_precision=10).encode())
+        write_csv(path, self.table.fill_nan(None), decimals=10)
 
     def over_seeds(self) -> pl.DataFrame:
         """Return one row a figure over the seeds of its clustering, where there are several.

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isogloss.errors import InputError, UsageError, unknown
+from isogloss.urls import hidden
 
 Loc = tuple[str | int, ...]
 
@@ -64,7 +65,7 @@ def read_yaml(path: str | Path, form: type[Form]) -> Form:
         loc = tuple(part for part in first["loc"])
         raise UsageError(
             f"{path}, line {_line(loc, lines)}: {_name(loc)}: {first['msg'].removeprefix('Value error, ')}; "
-            f"got {first['input']!r:.80}."
+            f"got {hidden(repr(first['input'])):.80}."
         ) from None
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import isogloss
 from isogloss.errors import InputError, IsoglossError
 from isogloss.store import (
     RowWriter,
@@ -24,10 +26,12 @@ from isogloss.store import (
     lock_holder,
     locked,
     open_array,
+    read_csv,
     read_json,
     read_lines,
     read_table,
     temporary_folder,
+    write_csv,
     write_json,
     write_table,
     write_text,
@@ -86,6 +90,44 @@ def test_json_and_tables_come_back(tmp_path):
     table = pl.DataFrame({"row": [0, 1], "word": ["كتاب", "书"]})
     write_table(tmp_path / "t.parquet", table)
     assert read_table(tmp_path / "t.parquet", ["row"]).equals(table)
+
+
+def test_words_in_csv_are_no_formulas_and_come_back(tmp_path):
+    # Numbers stay as they are; the mark is an apostrophe, which words may have themselves.
+    words = [
+        "=1+1",
+        "+49",
+        "-0.5",
+        "@x",
+        "\ta",
+        "\rb",
+        "'tis",
+        "'=x",
+        "''-",
+        "a=b",
+        "",
+        "हिन्दी",
+        "-",
+        'a"b,c',
+        None,
+    ]
+    table = pl.DataFrame({"word": words, "score": [-0.5] * len(words)})
+    write_csv(tmp_path / "t.csv", table)
+    text = (tmp_path / "t.csv").read_text()
+    assert text.splitlines()[:4] == ["word,score", "'=1+1,-0.500000", "'+49,-0.500000", "'-0.5,-0.500000"]
+    plain = pl.read_csv(tmp_path / "t.csv")["word"].to_list()
+    assert not [word for word in plain if word and word[0] in "=+-@\t\r"]
+    assert plain[6:10] == ["'tis", "''=x", "'" + "''-", "a=b"]
+    back = read_csv(tmp_path / "t.csv")
+    assert back["word"].to_list() == words
+    assert back["score"].to_list() == table["score"].to_list()
+
+
+def test_csv_is_written_and_read_in_one_place():
+    source = Path(isogloss.__file__).parent
+    other = re.compile(r"pl\.read_csv|(?<!store)(?<!results)\.write_csv\(")
+    found = [path.name for path in source.rglob("*.py") if other.search(path.read_text(encoding="utf-8"))]
+    assert found == ["files.py"]
 
 
 def test_damaged_files_are_named(tmp_path):

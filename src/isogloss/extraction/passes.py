@@ -280,6 +280,14 @@ def _halve(state: Progress, batch: Ints, costs: Ints, model: models.Loaded, erro
         torch.cuda.empty_cache()
 
 
+def threads_of_passes() -> int:
+    """Return the number of threads that forward passes on cores may use."""
+    import joblib
+
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return int(allowed) if allowed.isdigit() else int(joblib.cpu_count(only_physical_cores=True))
+
+
 @contextlib.contextmanager
 def sensible_threads(device: str) -> Iterator[None]:
     """Hold torch to the cores that this process may use: a container's quota is less than it counts.
@@ -287,12 +295,10 @@ def sensible_threads(device: str) -> Iterator[None]:
     ``OMP_NUM_THREADS`` is held to as well: a parallel loop of numba raises torch's number, and with it the last bits of
     states would depend on what ran before.
     """
-    import joblib
     import torch
 
     before = torch.get_num_threads()
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    cores = int(allowed) if allowed.isdigit() else joblib.cpu_count(only_physical_cores=True)
+    cores = threads_of_passes()
     if device == "cpu" and 0 < cores < before:
         torch.set_num_threads(cores)
     try:

@@ -54,13 +54,13 @@ class Pretrained:
     @property
     def curve(self) -> pl.DataFrame:
         """The loss: ``step, seconds, loss, loss_pairs, rate``; means over the 100 steps before."""
-        return pl.read_csv(self.folder / "curve.csv", schema=CURVE)
+        return store.read_csv(self.folder / "curve.csv", schema=CURVE)
 
     @property
     def retrieval(self) -> pl.DataFrame | None:
         """Sentence retrieval of every model on the held-out text (`isogloss.starter.judge`), if there was any."""
         file = self.folder / "retrieval.csv"
-        return pl.read_csv(file, schema=RETRIEVAL) if file.exists() else None
+        return store.read_csv(file, schema=RETRIEVAL) if file.exists() else None
 
 
 def pretrain(recipe: Recipe | str | Path, *, out: str | Path | None = None) -> Pretrained:

@@ -7,6 +7,7 @@ a finished step or none.
 """
 
 from isogloss.store.arrays import Rows, RowWriter, array_files, closing, open_array
+from isogloss.store.claims import claim
 from isogloss.store.files import (
     atomic,
     digest,
@@ -16,6 +17,7 @@ from isogloss.store.files import (
     lock_holder,
     locked,
     make_folder,
+    read_csv,
     read_json,
     read_lines,
     read_table,
@@ -24,11 +26,13 @@ from isogloss.store.files import (
     sweep,
     table_digest,
     temporary_folder,
+    write_csv,
     write_json,
     write_table,
     write_text,
     write_with_csv,
 )
+from isogloss.store.names import inside
 from isogloss.store.remote import Remote
 from isogloss.store.study import (
     CORPUS,
@@ -59,11 +63,13 @@ __all__ = [
     "Study",
     "array_files",
     "atomic",
+    "claim",
     "closing",
     "digest",
     "file_digest",
     "folder_in_one_piece",
     "folder_name",
+    "inside",
     "layer_file",
     "lock_holder",
     "locked",
@@ -72,6 +78,7 @@ __all__ = [
     "open_array",
     "partial_folder",
     "progress_file",
+    "read_csv",
     "read_json",
     "read_lines",
     "read_marker",
@@ -86,6 +93,7 @@ __all__ = [
     "sweep",
     "table_digest",
     "temporary_folder",
+    "write_csv",
     "write_json",
     "write_table",
     "write_text",

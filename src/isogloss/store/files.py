@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import polars as pl
+import polars.selectors as cs
 
 from isogloss.errors import InputError, IsoglossError
 
 _SLICE = 200_000  # rows of a table handled at a time
+_FORMULA = r"=+\-@\t\r"  # a cell that begins so is computed by spreadsheets
 _ROW_GROUP = 1_000_000  # rows of a Parquet file that are read together
 _HELD: set[tuple[Path, int]] = set()  # locks, and the threads of this process that hold them
 _OURS = (
@@ -232,7 +234,23 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
 def write_with_csv(path: Path, table: pl.DataFrame) -> None:
     """Write a table as Parquet, and beside it as CSV with six decimals and NaN left empty."""
     write_table(path, table)
-    write_text(path.with_suffix(".csv"), table.fill_nan(None).write_csv(float_precision=6))
+    write_csv(path.with_suffix(".csv"), table.fill_nan(None))
+
+
+def write_csv(path: Path, table: pl.DataFrame, *, decimals: int = 6) -> None:
+    """Write a table as CSV.
+
+    Spreadsheets compute a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return, also where it
+    is a word of a corpus.  Such text gets an apostrophe before it (and one more where it has some); numbers do not.
+    `read_csv` takes it away again.
+    """
+    marked = table.with_columns(cs.string().str.replace(f"^('*[{_FORMULA}])", "'${1}"))
+    write_text(path, marked.write_csv(float_precision=decimals))
+
+
+def read_csv(path: Path, **options: Any) -> pl.DataFrame:
+    """Read what `write_csv` has written; options are those of polars."""
+    return pl.read_csv(path, **options).with_columns(cs.string().str.replace(f"^'('*[{_FORMULA}])", "${1}"))
 
 
 def read_lines(path: str | Path) -> list[str]:

@@ -23,6 +23,7 @@ from isogloss.store.files import (
     sweep,
     write_json,
 )
+from isogloss.store.names import inside, is_name
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,10 @@ class Study:
 
     root: Path
 
+    def _at(self, *names: str) -> Path:
+        """Return a path inside the folder, whatever the names are: they may come from a table or a marker."""
+        return inside(self.root, "/".join(names))
+
     @property
     def config(self) -> Path:
         return self.root / "study.yaml"
@@ -92,38 +97,36 @@ class Study:
         return self.root / "sentences.parquet"
 
     def states(self, model: str, stack: str) -> Path:
-        return self.root / "states" / folder_name(model) / stack
+        return self._at("states", folder_name(model), stack)
 
     def states_step(self, model: str, stack: str) -> str:
         return f"states/{folder_name(model)}/{stack}"
 
     def shard(self, model: str, stack: str, name: str) -> Path:
         """Return the folder of one shard of states, while they are extracted by several workers."""
-        return self.shards(model, stack) / name
+        return inside(self.shards(model, stack), name)
 
     def shards(self, model: str, stack: str) -> Path:
-        return self.root / "states" / folder_name(model) / f"{stack}.shards"
+        return self._at("states", folder_name(model), f"{stack}.shards")
 
     def links(self, aligner: str, source: str, target: str) -> Path:
-        return self.root / "links" / folder_name(aligner) / f"{source}-{target}.parquet"
+        return self._at("links", folder_name(aligner), f"{source}-{target}.parquet")
 
     def dictionary(self, source: str, target: str) -> Path:
-        return self.root / "dictionary" / f"{source}-{target}.parquet"
+        return self._at("dictionary", f"{source}-{target}.parquet")
 
     def concepts(
         self, model: str, stack: str, *, method: str, n_concepts: int, seed: int, layer: int, space: str
     ) -> Path:
-        base = self.root / "concepts" / folder_name(model) / stack / run_name(method, n_concepts, seed)
-        return base / f"layer_{layer:02d}" / f"{space_name(space)}.parquet"
+        run = run_name(method, n_concepts, seed)
+        return self._at("concepts", folder_name(model), stack, run, *_of_layer(layer, space))
 
     def tree(self, model: str, stack: str, *, method: str, seed: int, layer: int, space: str) -> Path:
-        base = self.root / "trees" / folder_name(model) / stack / f"{method}-s{seed}"
-        return base / f"layer_{layer:02d}" / f"{space_name(space)}.parquet"
+        return self._at("trees", folder_name(model), stack, f"{method}-s{seed}", *_of_layer(layer, space))
 
     def metrics(self, model: str, stack: str, run: str, layer: int, of: str) -> Path:
         """Return the file with the figures of a pair (``en-de``) or a group (``en+de+fr``) at one layer."""
-        base = self.root / "metrics" / folder_name(model) / stack / run
-        return base / f"layer_{layer:02d}" / f"{space_name(of)}.parquet"
+        return self._at("metrics", folder_name(model), stack, run, *_of_layer(layer, of))
 
     def find_figures(self, kind: str) -> list[Path]:
         """Return all files of figures with their draws, of this text: of ``metrics`` or of ``companions``."""
@@ -165,6 +168,11 @@ class Study:
         return self.root / ".steps" / "plan.json"
 
     @property
+    def claims(self) -> Path:
+        """The file with the storages that are this study's."""
+        return self.root / ".steps" / "storages"
+
+    @property
     def results(self) -> Path:
         return self.root / "results.parquet"
 
@@ -174,8 +182,7 @@ class Study:
 
     def companions_of(self, model: str, stack: str, layer: int, of: str) -> Path:
         """Return the file with the companion measures of a pair (``en-de``) at one layer."""
-        base = self.root / "companions" / folder_name(model) / stack
-        return base / f"layer_{layer:02d}" / f"{space_name(of)}.parquet"
+        return self._at("companions", folder_name(model), stack, *_of_layer(layer, of))
 
     @property
     def companions(self) -> Path:
@@ -191,10 +198,10 @@ class Study:
 
     def labels_of(self, model: str, stack: str, run: str, layer: int) -> Path:
         """Return the folder with the tables of one layer."""
-        return self.root / "labels" / folder_name(model) / stack / run / f"layer_{layer:02d}"
+        return self._at("labels", folder_name(model), stack, run, f"layer_{layer:02d}")
 
     def labels(self, table: str) -> Path:
-        return self.root / "labels" / f"{table}.parquet"
+        return self._at("labels", f"{table}.parquet")
 
     @property
     def robustness(self) -> Path:
@@ -206,7 +213,7 @@ class Study:
 
     def tuned(self, name: str) -> Path:
         """Return the folder of a fine-tuned model, its curve and its scores."""
-        return self.root / "tasks" / folder_name(name)
+        return self._at("tasks", folder_name(name))
 
     @property
     def task_scores(self) -> Path:
@@ -229,11 +236,10 @@ class Study:
         return self.root / "transfer_points.parquet"
 
     def movement(self, table: str) -> Path:
-        return self.root / "movement" / f"{table}.parquet"
+        return self._at("movement", f"{table}.parquet")
 
     def movement_of(self, model: str, stack: str, run: str, layer: int, table: str) -> Path:
-        base = self.root / "movement" / folder_name(model) / stack / run
-        return base / f"layer_{layer:02d}" / f"{table}.parquet"
+        return self._at("movement", folder_name(model), stack, run, f"layer_{layer:02d}", f"{table}.parquet")
 
     @property
     def figures(self) -> Path:
@@ -254,7 +260,7 @@ class Study:
     # -- step markers -------------------------------------------------------------------------
 
     def marker(self, step: str) -> Path:
-        return self.root / ".steps" / f"{step}.json"
+        return self._at(".steps", f"{step}.json")
 
     def step_of(self, path: Path) -> str:
         """Return the name of the step that writes one file: the file's, without its ending."""
@@ -269,31 +275,17 @@ class Study:
     def is_done(self, step: str, key: str, *, thorough: bool = False) -> bool:
         """True if the step was finished with this key and its outputs are still what they were.
 
-        Outputs are compared with the digests in the marker; one over 64 MB only if its time of writing has
-        changed (a copy, a repair), or if `thorough`.
+        Outputs are compared with the digests in the marker; one over 64 MB only if it was changed since it was digested
+        here (a copy, a repair), or if `thorough`.
         """
         record = self.record(step)
         if record is None or record["key"] != key:
             return False
-        damaged = self._damaged(record, thorough=thorough)
-        if damaged is not None:
-            log.warning("%s is missing or not as it was written; its step %s runs again", damaged, step)
-        return damaged is None
-
-    def _damaged(
-        self, record: Mapping[str, Any], only: Path | None = None, *, thorough: bool = False
-    ) -> Path | None:
-        """Return the first output of a step that is not what its marker says, of all or only one, or None."""
-        for name, expected in record["outputs"].items():
-            path: Path = self.root / name
-            if only not in (None, path):
-                continue
-            if not path.is_file() or path.stat().st_size != expected["bytes"]:
-                return path
-            known = expected["bytes"] > _HASHED_UP_TO and path.stat().st_mtime_ns == expected["written"]
-            if (thorough or not known) and file_digest(path) != expected["digest"]:
-                return path
-        return None
+        for name, entry in record["outputs"].items():
+            if fault := self.fault(name, entry, thorough=thorough):
+                log.warning("%s %s; its step %s runs again", self.root / name, fault, step)
+                return False
+        return True
 
     def checked(self, path: Path, step: str = "") -> Path:
         """Return a file of the study if it can be believed: its step done, of the text that is here, and it unchanged.
@@ -313,7 +305,7 @@ class Study:
             If it cannot be believed.
         """
         step = step or self.step_of(path)
-        record = self.record(step)
+        record, name = self.record(step), path.relative_to(self.root).as_posix()
         wrong = ""
         if record is None:
             wrong = "is not of a finished step" if path.exists() else "is not there"
@@ -321,7 +313,7 @@ class Study:
             wrong = f"cannot be compared with the text: {self.tokens.name} is not of a finished step"
         elif record["text"] not in ("", self.text()):
             wrong = f"was made from another text than {self.tokens.name} holds now"
-        elif self._damaged(record, path) is not None:
+        elif (entry := record["outputs"].get(name)) and self.fault(name, entry):
             wrong = "is not as it was written" if path.exists() else "is missing"
         if wrong:
             raise InputError(f"{path} {wrong}. Make it again with: {self._again(step)}")
@@ -353,6 +345,18 @@ class Study:
         record = self.record(CORPUS)
         return str(record["info"].get("text", "")) if record else ""
 
+    def fault(self, name: str, entry: Mapping[str, Any], *, thorough: bool = False) -> str:
+        """Return what is wrong with an output, by what its marker says of it; nothing if it is what it was."""
+        path = inside(self.root, name)
+        if not path.is_file() or path.stat().st_size != entry["bytes"]:
+            return "is missing or has changed"
+        # The time of the last change of the file itself (not of its content, which a copy keeps): it says that nothing
+        # was written since it was digested in this very place.
+        known = entry["bytes"] > _HASHED_UP_TO and path.stat().st_ctime_ns == entry.get("written")
+        if (thorough or not known) and file_digest(path) != entry["digest"]:
+            return "is damaged"
+        return ""
+
     def mark_done(
         self,
         step: str,
@@ -369,7 +373,7 @@ class Study:
         listed = dict(listed or {})
         for path in outputs:
             stat = path.stat()
-            entry = {"bytes": stat.st_size, "written": stat.st_mtime_ns, "digest": file_digest(path)}
+            entry = {"bytes": stat.st_size, "written": stat.st_ctime_ns, "digest": file_digest(path)}
             listed[str(path.relative_to(self.root))] = entry
         facts = dict(info or {})
         text = facts.get("text", "") if step == CORPUS else self.text()
@@ -419,7 +423,7 @@ class Study:
 
 
 def read_marker(text: str) -> dict[str, Any] | None:
-    """Return what the text of a marker says, or None if no marker of this version has it.
+    """Return what the text of a marker says, or None if no marker of this version has it, or it names files outside.
 
     Raises
     ------
@@ -430,17 +434,21 @@ def read_marker(text: str) -> dict[str, Any] | None:
         record: dict[str, Any] = json.loads(text)
     except RecursionError:
         return None
-    entry = {"bytes": int, "written": int, "digest": str}
+    entry = {"bytes": int, "digest": str}
     whole = (
         _has(record, {"version": int, "key": str, "text": str, "outputs": dict, "info": dict})
         and record["version"] == MARKER_VERSION
-        and all(_has(one, entry) for one in record["outputs"].values())
+        and all(is_name(name) and _has(one, entry) for name, one in record["outputs"].items())
     )
     return record if whole else None
 
 
 def _has(value: object, wanted: Mapping[str, type]) -> bool:
     return isinstance(value, dict) and all(isinstance(value.get(name), kind) for name, kind in wanted.items())
+
+
+def _of_layer(layer: int, space: str) -> tuple[str, str]:
+    return f"layer_{layer:02d}", f"{space_name(space)}.parquet"
 
 
 def space_name(space: str) -> str:

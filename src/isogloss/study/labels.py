@@ -21,12 +21,14 @@ from isogloss.metrics.labels import label_concepts
 from isogloss.metrics.word_facts import word_properties
 from isogloss.progress import progress
 from isogloss.results import Overlap
-from isogloss.store import LABEL_TABLES, Study, digest, locked, read_table, run_name, write_table, write_text
+from isogloss.store import LABEL_TABLES, Study, digest, locked, read_table, run_name, write_csv, write_table
 from isogloss.study.measures import align_concepts
 from isogloss.study.opened import open_study
 from isogloss.study.steps import read_concepts
+from isogloss.threads import one_blas_thread
 
 
+@one_blas_thread()
 def label_layer(
     root: Path,
     *,
@@ -110,7 +112,7 @@ def _write(study: Study, tables: dict[str, pl.DataFrame]) -> list[Path]:
     for name, table in tables.items():
         path = study.labels(name)
         write_table(path, table)
-        write_text(path.with_suffix(".csv"), table.write_csv(float_precision=6))
+        write_csv(path.with_suffix(".csv"), table)
         written += [path, path.with_suffix(".csv")]
     return written
 

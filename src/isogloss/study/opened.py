@@ -18,7 +18,7 @@ from isogloss.errors import InputError
 from isogloss.html import card, grid
 from isogloss.metrics import colap
 from isogloss.results import Alignment, Overlap, Results
-from isogloss.store import CORPUS, LABEL_TABLES, Study, read_json
+from isogloss.store import CORPUS, LABEL_TABLES, Study, read_csv, read_json
 from isogloss.study.beside import COLUMNS
 from isogloss.study.measures import align_concepts, group_theta
 from isogloss.study.steps import read_concepts
@@ -100,7 +100,7 @@ class FinishedStudy:
             return None
         study.checked(path)
         kinds = {f"rho_{name}": pl.Float64 for name in ("layers", "pairs", "models")}
-        return pl.read_csv(path, schema_overrides=kinds)
+        return read_csv(path, schema_overrides=kinds)
 
     @property
     def warnings(self) -> list[str]:

@@ -17,8 +17,9 @@ from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign
 from isogloss.progress import progress
-from isogloss.store import Study, digest, locked, write_table, write_text
+from isogloss.store import Study, digest, locked, write_csv, write_table
 from isogloss.study.opened import FinishedStudy, open_study
+from isogloss.threads import one_blas_thread
 
 SETTINGS = ("n_concepts", "top", "min_types", "theta")
 _PERMUTATIONS = 20
@@ -106,11 +107,12 @@ def robustness(
         table = pl.DataFrame(rows).sort(*SETTINGS, *_PLACE)
         summary = _agreement(table, own)
         write_table(study.robustness, table)
-        write_text(study.robustness_csv, summary.write_csv(float_precision=6))
+        write_csv(study.robustness_csv, summary)
         study.mark_done("robustness", digest([own, grid]), [study.robustness, study.robustness_csv])
     return summary
 
 
+@one_blas_thread()
 def _sweep(
     opened: FinishedStudy,
     job: tuple[str, str, int, tuple[str, str]],

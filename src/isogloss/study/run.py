@@ -115,7 +115,7 @@ def with_run(config: StudyConfig, **given: Any) -> StudyConfig:
         If they do not fit.
     """
     settings = {
-        **config.run.model_dump(),
+        **dict(config.run),  # not as it is written: the storage's password would be gone
         **{name: value for name, value in given.items() if value is not None},
     }
     try:
@@ -210,7 +210,7 @@ def job_script(study: str | Path, *, scheduler: str | None = None) -> str:
 def study_status(root: str | Path, *, verify: bool = False) -> dict[str, Any]:
     """Return what of a study is done, running or missing, and its size on disk.
 
-    With `verify` every file is read and compared with its digest; else large ones only if they were written since.
+    With `verify` every file is read and compared with its digest; else large ones only if they changed since.
 
     Raises
     ------

@@ -191,11 +191,8 @@ class Sources:
     ) -> Step:
         """Return the step that joins what others have written; `call` is given their first files."""
         key = digest([VERSION, [step.key for step in steps]])
-        files = tuple(step.outputs[0] for step in steps)
-        parts = [str(path.relative_to(self.study.root)) for path in files]
-        reads = tuple(
-            path for step in steps for path in step.outputs
-        )  # beside the first files lie others of a step
+        parts = [str(step.outputs[0].relative_to(self.study.root)) for step in steps]
+        reads = tuple(path for step in steps for path in step.outputs)
         return Step(name, key, call, {"parts": parts}, outputs, stage, reads=reads)
 
     def step(
