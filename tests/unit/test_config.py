@@ -123,3 +123,12 @@ def test_norwegian_has_to_be_quoted_and_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="line 2: YAML reads the key no as true or false"):
         read_config(write(tmp_path, "corpus:\n  files: {en: a, no: b}\nmodels: [{path: m}]\n"))
     assert read_config(write(tmp_path, "corpus:\n  files: {en: a, 'no': b}\nmodels: [{path: m}]\n"))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "\x00" * 50], ids=["deep", "zeros"])
+def test_a_damaged_study_file_is_one_line(tmp_path, text):
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"study\.yaml.*: not YAML \(.+\)") as caught:
+        read_config(path)
+    assert "\n" not in str(caught.value)
