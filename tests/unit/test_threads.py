@@ -54,18 +54,20 @@ with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
 
 
 @pytest.mark.slow
-def test_companions_are_the_same_bits_whatever_the_environment_says(study_file, tmp_path):
+def test_files_are_the_same_bits_whatever_the_environment_says(study_file, tmp_path):
     """In processes of their own: how many threads BLAS has by itself is asked for when it is loaded."""
     study = study_file(companions={"measures": list(MEASURES)})
-    said = {}
-    for threads in ("", "1"):
+    said = []
+    for workers, threads in ((1, ""), (2, ""), (1, "1")):
         env = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
         env |= {"PYTHONPATH": str(Path(isogloss.__file__).parents[1])}
         env |= {name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads}
-        root = tmp_path / f"threads{threads}"
-        code = f"import isogloss; isogloss.run_study({str(study)!r}, out={str(root)!r}, workers=1)"
+        root = tmp_path / f"{workers}-{threads}"
+        code = f"import isogloss; isogloss.run_study({str(study)!r}, out={str(root)!r}, workers={workers})"
         subprocess.run([sys.executable, "-c", code], env=env, check=True)
         files = [path for path in root.rglob("*") if path.suffix in (".parquet", ".csv", ".npy")]
-        said[threads] = {str(path.relative_to(root)): path.read_bytes() for path in files}
-    assert "companions.parquet" in said[""]
-    assert [name for name in said[""] if said[""][name] != said["1"].get(name)] == []
+        said.append({str(path.relative_to(root)): path.read_bytes() for path in files})
+    first = said[0]
+    assert "companions.parquet" in first
+    for other in said[1:]:
+        assert [name for name in first if first[name] != other.get(name)] == []

@@ -111,8 +111,8 @@ def _reach(address: str, wait: float) -> Client:
             if time.monotonic() > until:
                 raise IsoglossError(
                     f"No Dask scheduler answers at {address} ({type(error).__name__}). Start one with "
-                    "`dask scheduler` and workers with `dask worker ADDRESS --nthreads 1`, or use scheduler: "
-                    "processes. For tls:// Dask's configuration must name the certificates (docs/cluster.md)."
+                    "`dask scheduler` and workers with `dask worker ADDRESS --nthreads 1`, or use scheduler: processes."
+                    " For tls:// Dask's configuration must name the certificates (docs/cluster.md)."
                 ) from None
             time.sleep(1)
 
