@@ -155,8 +155,7 @@ def load_head(
     )
     own = module.config.get_text_config()
     own.use_cache = kind == "translation"
-    if getattr(own, "pad_token_id", None) is None:  # classifiers of decoders look for the last subword
-        own.pad_token_id = loaded.pad_id
+    own.pad_token_id = loaded.pad_id  # a decoder's classifier takes the last subword that is not this one
     return loaded
 
 

@@ -226,7 +226,15 @@ def max_length(tokenizer: Any, module: Any, stack: str) -> int | None:
 
 
 def pad_number(tokenizer: Any, module: Any) -> int:
-    """Return the id that fills a batch up: one that has an embedding; nothing reads it, so that 0 will do."""
-    named = (getattr(module.config.get_text_config(), "pad_token_id", None), tokenizer.pad_token_id)
+    """Return the id that fills a batch up: one that has an embedding, and a special one wherever there is any.
+
+    The mask keeps it from all states, but a decoder's classifier looks for the last subword that is not this one: a
+    sign of the text, such as the 0 that is ``!`` in GPT-2, would not be read at the end of a line.
+    """
+    config = module.config.get_text_config()
+    named = [getattr(config, "pad_token_id", None)]
+    named += [
+        getattr(tokenizer, f"{kind}_token_id", None) for kind in ("pad", "eos", "bos", "unk")
+    ]
     size = n_embeddings(module)
     return int(next((x for x in named if x is not None and x >= 0 and (size is None or x < size)), 0))
