@@ -337,7 +337,7 @@ def test_a_classifier_without_a_padding_token_reads_the_end_of_a_line(tmp_path) 
     assert pieces[0] == "!"
     tokenizer = Tokenizer(models.BPE({x: i for i, x in enumerate(pieces)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    end = {x: "<|endoftext|>" for x in ("bos_token", "eos_token", "unk_token")}
+    end = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
     tf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **end).save_pretrained(tmp_path)
     torch.manual_seed(0)
     size = {"vocab_size": len(pieces), "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64}

@@ -233,8 +233,6 @@ def pad_number(tokenizer: Any, module: Any) -> int:
     """
     config = module.config.get_text_config()
     named = [getattr(config, "pad_token_id", None)]
-    named += [
-        getattr(tokenizer, f"{kind}_token_id", None) for kind in ("pad", "eos", "bos", "unk")
-    ]
+    named += [getattr(tokenizer, f"{kind}_token_id", None) for kind in ("pad", "eos", "bos", "unk")]
     size = n_embeddings(module)
     return int(next((x for x in named if x is not None and x >= 0 and (size is None or x < size)), 0))
