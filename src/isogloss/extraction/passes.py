@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -84,6 +84,8 @@ class Progress:
         Of the finished windows.
     unknown : dict of str to int
         Language -> words with an unknown subword, in the finished windows.
+    names : dict of str to (int, str)
+        Language -> lines that hold the name of a special subword, in the finished windows, and the first such name.
     notes : list of str
         What a reader of the manifest must know.
     """
@@ -97,6 +99,7 @@ class Progress:
     n_subwords: int = 0
     n_truncated: int = 0
     unknown: dict[str, int] = field(default_factory=dict)
+    names: dict[str, tuple[int, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -286,6 +289,18 @@ def finish_window(state: Progress, window: Subwords, lines: Lines, model: models
         rows = np.unique(window.owners[(window.ids == unknown_id) & (window.owners >= 0)])
         words = lines.corpus.words.select("language")[pl.Series(rows, dtype=pl.UInt32)]["language"]
         state.unknown = dict(Counter(state.unknown) + Counter(words.to_list()))
+    table = lines.corpus.sentences[window.first : window.first + len(window.bounds) - 1]
+    for language in table["language"].unique(maintain_order=True):
+        texts = table.filter(pl.col("language") == language)["text"].to_list()
+        add_names(state, {language: models.lines_with_names(model, texts)})
+
+
+def add_names(state: Progress, found: Mapping[str, tuple[int, str]]) -> None:
+    """Add lines that hold names of special subwords."""
+    for language, (n, name) in found.items():
+        before, first = state.names.get(language, (0, ""))
+        if n:
+            state.names[language] = (before + n, first or name)
 
 
 def _halve(state: Progress, batch: Ints, costs: Ints, model: models.Loaded, error: Exception) -> None:

@@ -17,6 +17,7 @@ from isogloss.models.loading import (
     load,
 )
 from isogloss.models.sources import load_part, quiet_transformers
+from isogloss.models.text import as_text, lines_with_names
 from isogloss.models.tokenizers import encode, load_tokenizer, space_marks
 from isogloss.models.training import CURVE, Training, train_head
 
@@ -29,11 +30,13 @@ __all__ = [
     "ModelInfo",
     "Training",
     "Weights",
+    "as_text",
     "describe",
     "encode",
     "facts",
     "hidden_states",
     "is_out_of_memory",
+    "lines_with_names",
     "load",
     "load_head",
     "load_part",

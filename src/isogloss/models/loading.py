@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from isogloss.errors import InputError, UsageError, unknown
 from isogloss.models.adapters import merge_adapter
 from isogloss.models.languages import language_codes
 from isogloss.models.sources import Source, check_complete, find_source, load_part, quiet_transformers
+from isogloss.models.text import special_names
 from isogloss.models.tokenizers import check_fits, load_tokenizer, max_length, pad_number
 from isogloss.models.trial import Reading, try_out
 
@@ -142,6 +144,11 @@ class Loaded:
     def reading(self) -> Reading:
         """Where its layers are to be had, and which lines may share a batch; found by trying it, once."""
         return try_out(self)
+
+    @cached_property
+    def special_names(self) -> re.Pattern[str] | None:
+        """What finds names of special subwords in a line."""
+        return special_names(self.tokenizer)
 
     @property
     def conditioned(self) -> bool:
@@ -344,6 +351,7 @@ def facts(model: Loaded) -> dict[str, object]:
         "revision": model.info.source.commit,
         "max_length": model.max_length,
         "language_codes": dict(model.codes),
+        "lower_case": model.info.source.lower_case,
         "device": model.device,
         "compute": model.compute,
         "attention": getattr(model.module.config, "_attn_implementation", None),
