@@ -25,7 +25,7 @@ from isogloss.errors import InputError, UsageError
 from isogloss.extraction.passes import Files, Progress, Settings, run_passes
 from isogloss.extraction.pooling import Pooling, Sentences, Storage
 from isogloss.extraction.settings import Layers, key_of, settings_of
-from isogloss.extraction.subwords import lines_of
+from isogloss.extraction.subwords import check_prefix, lines_of
 from isogloss.states import States
 from isogloss.store import (
     RowWriter,
@@ -209,7 +209,10 @@ def states_key(corpus: Corpus, model: str | Path, *, revision: str | None = None
         As `extract`.
     """
     info = models.describe(model, revision=revision)
-    return key_of(corpus, info, settings_of(corpus, info, **settings))  # type: ignore[arg-type]
+    chosen = settings_of(corpus, info, **settings)  # type: ignore[arg-type]
+    if chosen.prefix and info.source.adapter is None:  # an adapter may bring subwords that its base lacks
+        check_prefix(models.outline(info, chosen.stack), chosen.prefix)
+    return key_of(corpus, info, chosen)
 
 
 def open_states(

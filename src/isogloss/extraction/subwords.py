@@ -170,7 +170,7 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
     table = lines.corpus.sentences[window.start : window.stop]
     texts, languages = table["text"].to_list(), table["language"].to_list()
     conditioned = bool(len(lines.mates))
-    _check_prefix(model, lines.prefix)
+    check_prefix(model, lines.prefix)
     found = _encode(model, texts, languages, "" if conditioned else lines.prefix)
     sizes = [len(x.ids) for x in found]
     bounds = np.cumsum([0, *sizes], dtype=np.int64)
@@ -209,7 +209,7 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
     )
 
 
-def _check_prefix(model: models.Loaded, prefix: str) -> None:
+def check_prefix(model: models.Loaded, prefix: str) -> None:
     """Refuse a prefix after which nothing of a line could be read."""
     if prefix and len(models.encode(model, [""], prefix=prefix)[0].ids) == model.max_length:
         raise InputError(

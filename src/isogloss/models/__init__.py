@@ -5,7 +5,7 @@ no language-model head is ever computed.  Importing this room imports neither to
 """
 
 from isogloss.models.cost import operations_per_second, work_per_subword
-from isogloss.models.forward import LastLayer, hidden_states, is_out_of_memory
+from isogloss.models.forward import LastLayer, hidden_states
 from isogloss.models.heads import Lora, load_head, save_head
 from isogloss.models.loading import (
     Compute,
@@ -15,7 +15,9 @@ from isogloss.models.loading import (
     describe,
     facts,
     load,
+    outline,
 )
+from isogloss.models.memory import is_out_of_memory
 from isogloss.models.sources import load_part, quiet_transformers
 from isogloss.models.text import as_text, lines_with_names
 from isogloss.models.tokenizers import encode, load_tokenizer, space_marks
@@ -42,6 +44,7 @@ __all__ = [
     "load_part",
     "load_tokenizer",
     "operations_per_second",
+    "outline",
     "quiet_transformers",
     "save_head",
     "space_marks",

@@ -1,8 +1,8 @@
 """What a model reads of a line: lower-cased where its files ask for that, and text alone.
 
-A tokenizer takes the name of a special subword in a line, such as ``</s>`` in a page about HTML, for that subword.  There
-is no switch against it that holds for all kinds (a Unigram vocabulary has these names among its pieces), so the first
-character of such a name gives way to another one: one for one, so that spans of characters hold.
+A tokenizer takes the name of a special subword in a line, such as ``</s>`` in a page about HTML, for that subword.
+There is no switch against it that holds for all kinds (a Unigram vocabulary has these names among its pieces), so the
+first character of such a name gives way to another one: one for one, so that spans of characters hold.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def special_names(tokenizer: Any) -> re.Pattern[str] | None:
 
 
 def as_text(model: Loaded, texts: Sequence[str], prefix: str = "") -> list[str]:
-    """Return lines as a model is to read them, as many characters each, behind a prefix whose names of special subwords stay."""
+    """Return lines as a model is to read them, as many characters each; a prefix may name special subwords."""
     texts, names = [_cased(model, text) for text in texts], model.special_names
     if names is not None:
         texts = [names.sub(_STAND_IN, text) for text in texts]
