@@ -17,7 +17,7 @@ pytest.importorskip("accelerate")
 from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction import extract
-from isogloss.models import Lora, Training, load, load_head
+from isogloss.models import Lora, Training, hidden_states, load, load_head
 from isogloss.tasks import FineTuned, evaluate, finetune
 from isogloss.tasks.sentiment import Sentiment
 from tiny_models import FAMILIES, SEQ2SEQ, make
@@ -344,3 +344,39 @@ def test_random_weights_are_those_of_the_untrained_model(family, kind, tiny) -> 
     for name in same:
         other = untrained.get(name, untrained.get(name.removeprefix("encoder.")))
         assert torch.equal(whole.state_dict()[name], other), name
+
+
+def test_a_classifier_without_a_padding_token_reads_the_end_of_a_line(tmp_path) -> None:
+    """In GPT-2-like vocabularies 0 is ``!``: as padding it would not be read at the end of a line."""
+    import transformers as tf
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    pieces = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "<|endoftext|>"]
+    assert pieces[0] == "!"
+    tokenizer = Tokenizer(models.BPE({x: i for i, x in enumerate(pieces)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    end = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
+    tf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **end).save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    size = {"vocab_size": len(pieces), "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64}
+    tf.GPT2Model(tf.GPT2Config(**size, bos_token_id=256, eos_token_id=256)).save_pretrained(tmp_path)
+    task = Sentiment(("neg", "pos"))
+    corpus = Corpus.from_texts({"en": ["good", "good!!!", "a longer line!"]}, parallel=False)
+    labels = pl.Series("label", ["neg", "pos", "neg"])
+    corpus = replace(corpus, sentences=corpus.sentences.with_columns(labels))
+    model = load_head(tmp_path, "sentences", labels=task.labels, device="cpu")
+    examples = task.examples(model, corpus)
+    with torch.inference_mode():
+        given = task.collate(examples, pad_id=model.pad_id)
+        together = model.module(**given).logits
+        alone = [model.module.transformer(torch.tensor([x["input_ids"]])).last_hidden_state for x in examples]
+        alone = torch.stack([model.module.score(x[0, -1]) for x in alone])
+    assert torch.allclose(together, alone, rtol=0, atol=1e-6)
+    assert not torch.allclose(together[0], together[1], rtol=0, atol=1e-3)
+    states = []
+    for pad_id in (model.pad_id, 0):  # the mask keeps it from all states
+        loaded = replace(load(tmp_path, device="cpu"), pad_id=pad_id)
+        ids = torch.where(given["attention_mask"] == 1, given["input_ids"], pad_id)
+        found = hidden_states(loaded, ids, given["attention_mask"], lambda x: x)
+        states.append(torch.stack(list(found.values()))[:, given["attention_mask"] == 1])
+    assert torch.equal(*states)

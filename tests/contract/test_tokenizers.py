@@ -17,7 +17,7 @@ import torch
 
 from isogloss import models
 from isogloss.errors import InputError
-from isogloss.extraction import extract
+from isogloss.extraction import extract, states_key
 from isogloss.models.loading import ModelInfo
 from isogloss.models.sources import Source
 from tiny_models import LIMIT, LINES, WIDTH, corpus_of
@@ -345,6 +345,8 @@ def test_a_prefix_that_leaves_no_room_is_refused(tiny_model, tmp_path, family, p
         InputError, match=rf"prefix 'old .*\.\.\.' takes all of the {LIMIT} subwords.*shorter prefix"
     ):
         extract(corpus, tiny_model(family), out=tmp_path, prefix=prefix)
+    with pytest.raises(InputError, match="shorter prefix"):  # when a study is planned
+        states_key(corpus, tiny_model(family), prefix=prefix)
 
 
 def test_subwords_without_an_embedding_are_refused(tmp_path, tiny_model):
@@ -362,18 +364,19 @@ def test_subwords_without_an_embedding_are_refused(tmp_path, tiny_model):
 
 
 def test_an_added_subword_without_an_embedding_counts_where_it_is_read(tmp_path, tiny_model):
-    """Many folders on the hub have a [PAD] beyond the embeddings, which no sentence holds."""
+    """Many folders on the hub have a [PAD] beyond the embeddings, which no sentence is read as."""
     import transformers as tf
 
     folder = Path(shutil.copytree(tiny_model("llama"), tmp_path / "padded"))
     tokenizer = tf.AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.add_tokens(["isogloss"])
     tokenizer.save_pretrained(folder)
     loaded = models.load(folder)
-    assert loaded.pad_id == 0  # the one that is named has no embedding
-    assert len(extract(corpus_of({"en": LINES["en"]}), folder, out=tmp_path / "a").rows)
-    with pytest.raises(InputError, match=r"'\[PAD\]' has the number \d+, and there are"):
-        extract(corpus_of({"en": ["the [PAD] house"]}), folder, out=tmp_path / "b")
+    assert loaded.pad_id == loaded.tokenizer.eos_token_id  # the one that is named has no embedding
+    assert len(extract(corpus_of({"en": [*LINES["en"], "the [PAD] house"]}), folder, out=tmp_path / "a").rows)
+    with pytest.raises(InputError, match=r"'isogloss' has the number \d+, and there are"):
+        extract(corpus_of({"en": ["the isogloss house"]}), folder, out=tmp_path / "b")
 
 
 @pytest.mark.parametrize("family", ["bert", "mt5", "llama"])
@@ -434,7 +437,7 @@ def _other_model(folder: Path, kind: str, vocab_size: int) -> None:
     ],
 )
 def test_models_without_a_padding_id_and_with_other_names_for_their_length(
-    tiny_model, tmp_path, kind, stack, limit
+    tiny_model, tmp_path, capfd, kind, stack, limit
 ):
     folder = Path(shutil.copytree(tiny_model("neox"), tmp_path / kind))
     (folder / "model.safetensors").unlink()
@@ -448,3 +451,4 @@ def test_models_without_a_padding_id_and_with_other_names_for_their_length(
         corpus = corpus_of({"en": [*LINES["en"], "old house " * 40]})
         states = extract(corpus, folder, out=tmp_path / "out")
         assert states.tokens["n_subwords"].to_list()[:3] == [1, 1, 5]
+        assert "attention_mask" not in capfd.readouterr().err

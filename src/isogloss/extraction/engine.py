@@ -27,7 +27,7 @@ from isogloss.extraction.passes import Settings, run_passes
 from isogloss.extraction.pooling import Pooling, Sentences, Storage
 from isogloss.extraction.saving import Files, Piece, Progress, open_note, write_note
 from isogloss.extraction.settings import Layers, key_of, settings_of
-from isogloss.extraction.subwords import lines_of
+from isogloss.extraction.subwords import check_prefix, lines_of
 from isogloss.states import States
 from isogloss.store import (
     CORPUS,
@@ -209,7 +209,10 @@ def states_key(corpus: Corpus, model: str | Path, *, revision: str | None = None
         As `extract`.
     """
     info = models.describe(model, revision=revision)
-    return key_of(corpus, info, settings_of(corpus, info, **settings))  # type: ignore[arg-type]
+    chosen = settings_of(corpus, info, **settings)  # type: ignore[arg-type]
+    if chosen.prefix and info.source.adapter is None:  # an adapter may bring subwords that its base lacks
+        check_prefix(models.outline(info, chosen.stack), chosen.prefix)
+    return key_of(corpus, info, chosen)
 
 
 def open_states(
@@ -429,6 +432,10 @@ def _losses(
             f"many words have unknown subwords ({', '.join(many)}): the model cannot tell them apart, so their "
             "states and concepts say nothing about the language"
         )
+    said += [
+        f"{n} lines of {language} hold names of the model's special subwords, such as '{name}'; they are read as text"
+        for language, (n, name) in state.names.items()
+    ]
     return said
 
 

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -258,6 +258,18 @@ def finish_window(state: Progress, window: Subwords, lines: Lines, model: models
         rows = np.unique(window.owners[(window.ids == unknown_id) & (window.owners >= 0)])
         words = lines.corpus.words.select("language")[pl.Series(rows, dtype=pl.UInt32)]["language"]
         state.unknown = dict(Counter(state.unknown) + Counter(words.to_list()))
+    table = lines.corpus.sentences[window.first : window.first + len(window.bounds) - 1]
+    for language in table["language"].unique(maintain_order=True):
+        texts = table.filter(pl.col("language") == language)["text"].to_list()
+        add_names(state, {language: models.lines_with_names(model, texts)})
+
+
+def add_names(state: Progress, found: Mapping[str, tuple[int, str]]) -> None:
+    """Add lines that hold names of special subwords."""
+    for language, (n, name) in found.items():
+        before, first = state.names.get(language, (0, ""))
+        if n:
+            state.names[language] = (before + n, first or name)
 
 
 def _halve(state: Progress, batch: Ints, costs: Ints, model: models.Loaded, error: Exception) -> None:

@@ -47,6 +47,8 @@ class Progress:
         Of the finished windows.
     unknown : dict of str to int
         Language -> words with an unknown subword, in the finished windows.
+    names : dict of str to (int, str)
+        Language -> lines that hold the name of a special subword, in the finished windows, and the first such name.
     notes : list of str
         What a reader of the manifest must know.
     """
@@ -61,6 +63,7 @@ class Progress:
     n_subwords: int = 0
     n_truncated: int = 0
     unknown: dict[str, int] = field(default_factory=dict)
+    names: dict[str, tuple[int, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 

@@ -28,6 +28,7 @@ from isogloss.extraction.engine import (
 )
 from isogloss.extraction.passes import (
     WINDOW,
+    add_names,
     counts_of,
     finish_window,
     passes_of,
@@ -155,7 +156,7 @@ def extract_shard(
     state.n_subwords = 0
     if shard.part == 0:  # of the whole window, once
         finish_window(state, window, lines, loaded)
-    names = ("batch_tokens", "n_subwords", "n_truncated", "unknown", "notes")
+    names = ("batch_tokens", "n_subwords", "n_truncated", "unknown", "names", "notes")
     return {"passes": {key: getattr(state, key) for key in names}, "model": about_model(loaded)}
 
 
@@ -274,6 +275,7 @@ def finish_states(
         state.n_subwords += passes["n_subwords"]
         state.n_truncated += passes["n_truncated"]
         state.unknown = dict(Counter(state.unknown) + Counter(passes["unknown"]))
+        add_names(state, passes["names"])
         state.notes += [note for note in passes["notes"] if note not in state.notes]
         state.seconds = round(state.seconds + one["wall_seconds"], 3)
     n_subwords = np.asarray(open_array(n_subwords_file(study.states(name, chosen.stack))))

@@ -170,7 +170,7 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
     table = lines.corpus.sentences[window.start : window.stop]
     texts, languages = table["text"].to_list(), table["language"].to_list()
     conditioned = bool(len(lines.mates))
-    _check_prefix(model, lines.prefix)
+    check_prefix(model, lines.prefix)
     found = _encode(model, texts, languages, "" if conditioned else lines.prefix)
     sizes = [len(x.ids) for x in found]
     bounds = np.cumsum([0, *sizes], dtype=np.int64)
@@ -209,9 +209,9 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
     )
 
 
-def _check_prefix(model: models.Loaded, prefix: str) -> None:
+def check_prefix(model: models.Loaded, prefix: str) -> None:
     """Refuse a prefix after which nothing of a line could be read."""
-    if prefix and len(models.encode(model, [prefix])[0].ids) == model.max_length:
+    if prefix and len(models.encode(model, [""], prefix=prefix)[0].ids) == model.max_length:
         raise InputError(
             f"The prefix '{prefix[:40]}{'...' if len(prefix) > 40 else ''}' takes all of the {model.max_length} "
             f"subwords that '{model.name}' reads at once, so that no word has a state. Give a shorter prefix."
@@ -223,9 +223,8 @@ def _encode(model: models.Loaded, texts: Sequence[str], languages: Sequence[str]
     changes = [i for i in range(1, len(languages)) if languages[i] != languages[i - 1]]
     found = []
     for low, high in zip([0, *changes], [*changes, len(texts)], strict=True):
-        some = [prefix + text for text in texts[low:high]] if prefix else texts[low:high]
-        if some:
-            found += models.encode(model, some, language=languages[low])
+        if low < high:
+            found += models.encode(model, texts[low:high], language=languages[low], prefix=prefix)
     return found
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from isogloss.errors import InputError
-from isogloss.models.loading import Compute, ModelInfo, model_class, read_config, where
+from isogloss.models.loading import Compute, ModelInfo, read_config, where, without_weights
 from isogloss.models.trial import block_lists
 
 _EFFICIENCY = 0.85  # of a forward pass, beside products of matrices alone; measured on 12 x 768, two cores
@@ -23,15 +22,7 @@ def work_per_subword(info: ModelInfo, stack: str, layers: Sequence[int]) -> floa
     InputError
         If transformers does not know this kind of model.
     """
-    import torch
-
-    config = read_config(info)
-    try:
-        with torch.device("meta"):
-            whole = model_class(config).from_config(config, trust_remote_code=False)
-    except (ValueError, ImportError) as error:
-        reason = str(error).split("\n", 1)[0]
-        raise InputError(f"The model '{info.name}' cannot be built: {reason}") from None
+    whole = without_weights(info)
     # of a model that sees or hears too, the part that reads text
     parts = [(whole.get_decoder() if stack == "decoder" else whole, max(layers))]
     if len(info.stacks) == 2:

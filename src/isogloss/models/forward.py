@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from isogloss.errors import InputError, UsageError
+from isogloss.models.sources import quiet_transformers
 from isogloss.models.trial import collected, fitting, inputs_of, state_in, state_out
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def hidden_states(
         found[layer] = take(fitting(state, ids, model, layer, cut=reading.cut))
 
     if reading.blocks is None:
-        with torch.inference_mode():
+        with torch.inference_mode(), quiet_transformers():
             every = collected(model, inputs, cut=reading.cut)
             for layer in wanted:
                 keep(layer, every[layer])
@@ -110,7 +111,7 @@ def hidden_states(
     if raw:
         hooks.append(reading.blocks[-1].register_forward_hook(after))
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), quiet_transformers():
             output = model.module(**inputs)
             if end == model.n_layers and not raw:
                 keep(end, output.last_hidden_state)
@@ -126,14 +127,3 @@ def hidden_states(
             "This kind of model is not supported."
         )
     return found
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error of a forward pass says that memory, the device's or the machine's, did not suffice."""
-    import torch
-
-    text = str(error).lower()
-    short = "can't allocate memory" in text or "not enough memory" in text or "out of memory" in text
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and short
-    )

@@ -9,7 +9,7 @@ from typing import Any
 from isogloss.errors import UsageError, unknown
 from isogloss.languages import read_language
 
-_CODE = re.compile(r"[a-z]{2,3}_[A-Z][A-Za-z]{1,3}")  # en_XX, eng_Latn
+CODE = re.compile(r"[a-z]{2,3}_[A-Z][A-Za-z]{1,3}")  # en_XX, eng_Latn
 
 
 def language_codes(
@@ -29,7 +29,7 @@ def language_codes(
         if given:
             raise UsageError(f"language_codes are for models that read them; '{name}' does not.")
         return {}
-    known = sorted(token for token in tokenizer.get_added_vocab() if _CODE.fullmatch(token))
+    known = sorted(token for token in tokenizer.get_added_vocab() if CODE.fullmatch(token))
     found = {}
     for language in languages:
         if language in given:

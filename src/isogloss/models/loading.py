@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.models.adapters import merge_adapter
 from isogloss.models.languages import language_codes
+from isogloss.models.memory import enough_memory
 from isogloss.models.sources import Source, check_complete, find_source, load_part, quiet_transformers
+from isogloss.models.text import special_names
 from isogloss.models.tokenizers import check_fits, load_tokenizer, max_length, pad_number
 from isogloss.models.trial import Reading, try_out
 
@@ -143,6 +146,11 @@ class Loaded:
         """Where its layers are to be had, and which lines may share a batch; found by trying it, once."""
         return try_out(self)
 
+    @cached_property
+    def special_names(self) -> re.Pattern[str] | None:
+        """What finds names of special subwords in a line."""
+        return special_names(self.tokenizer)
+
     @property
     def conditioned(self) -> bool:
         """True if the stack reads another line through an encoder."""
@@ -269,10 +277,10 @@ def load(
         if source.adapter is not None:
             module = merge_adapter(module, source.adapter)
     used = part_of(module, info, stack)
-    loaded = assemble(
-        info, used, stack=stack, whole=module, tokenizer=tokenizer, place=(place, number), codes=found
-    )
-    with quiet_transformers():
+    with enough_memory(str(name), place), quiet_transformers():
+        loaded = assemble(
+            info, used, stack=stack, whole=module, tokenizer=tokenizer, place=(place, number), codes=found
+        )
         log.debug("%s: %s", name, loaded.reading)  # a model that cannot be read is refused here
     return loaded
 
@@ -332,6 +340,32 @@ def assemble(
     )
 
 
+def outline(info: ModelInfo, stack: str) -> Loaded:
+    """Return a model without weights: nothing can be run, but its tokenizer and longest sequence are there."""
+    tokenizer, whole = load_tokenizer(info), without_weights(info)
+    limit = max_length(tokenizer, whole, stack)
+    return Loaded(info, stack, tokenizer, whole, limit, 0, None, "meta", "float32", {})
+
+
+def without_weights(info: ModelInfo) -> Any:
+    """Return the module of a whole model without a head, its weights only sizes.
+
+    Raises
+    ------
+    InputError
+        If transformers does not know this kind of model.
+    """
+    import torch
+
+    config = read_config(info)
+    try:
+        with torch.device("meta"):
+            return model_class(config).from_config(config, trust_remote_code=False)
+    except (ValueError, ImportError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise InputError(f"The model '{info.name}' cannot be built: {reason}") from None
+
+
 def facts(model: Loaded) -> dict[str, object]:
     """Return what pins a model's states beside the settings: fingerprint, commit, versions, device."""
     import torch
@@ -344,6 +378,7 @@ def facts(model: Loaded) -> dict[str, object]:
         "revision": model.info.source.commit,
         "max_length": model.max_length,
         "language_codes": dict(model.codes),
+        "lower_case": model.info.source.lower_case,
         "device": model.device,
         "compute": model.compute,
         "attention": getattr(model.module.config, "_attn_implementation", None),

@@ -21,6 +21,7 @@ _SETTLED = 2.0  # seconds; within one tick of the clock a file may change and ke
 _MODEL_FILES = {".json", ".safetensors", ".bin", ".model", ".txt", ".tiktoken"}
 _WITHOUT_VOCABULARY = {"ByT5Tokenizer", "CanineTokenizer", "canine"}
 _ADAPTER, _MODULES = "adapter_config.json", "modules.json"  # of peft, of sentence-transformers
+SENTENCE_SETTINGS = "sentence_bert_config.json"  # of sentence-transformers, beside the transformer
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Source:
         Only files on this machine are to be used.
     adapter : Path or None
         The folder of an adapter whose base `path` is.
+    lower_case : bool
+        Text is put in lower case before the tokenizer reads it, as files of sentence-transformers may ask for.
     """
 
     path: str
@@ -46,6 +49,7 @@ class Source:
     commit: str | None
     offline: bool
     adapter: Path | None = None
+    lower_case: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
@@ -72,14 +76,36 @@ def find_source(name: str | Path, revision: str | None) -> Source:
     """
     folder = Path(name)
     if not folder.is_dir():
-        return hub_source(str(name), revision)
+        return _with_case(hub_source(str(name), revision))
     if revision is not None:
         raise UsageError(f"revision='{revision}' is for models on the hub; '{name}' is a folder.")
     if (folder / _ADAPTER).exists():
         return _adapter_source(folder)
     folder = _transformer_folder(folder)
     _check_folder(folder)
-    return Source(str(folder), _folder_fingerprint(folder), None, offline=True)
+    return _with_case(Source(str(folder), _folder_fingerprint(folder), None, offline=True))
+
+
+def _with_case(source: Source) -> Source:
+    """Return a source that says whether text is put in lower case."""
+    path = model_file(source, SENTENCE_SETTINGS, place=source.path)
+    settings = None if path is None else _json(path)
+    return replace(source, lower_case=isinstance(settings, dict) and settings.get("do_lower_case") is True)
+
+
+def model_file(source: Source, name: str, *, place: str) -> Path | None:
+    """Return a file of a model's folder or of the hub's cache, or None."""
+    from transformers.utils import cached_file
+
+    found = cached_file(
+        place,
+        name,
+        revision=source.commit,
+        local_files_only=source.offline,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if found is None else Path(found)
 
 
 def _transformer_folder(folder: Path) -> Path:

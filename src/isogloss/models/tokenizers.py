@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from isogloss.errors import InputError
 from isogloss.models.sentencepiece import as_in_file, normal_forms
-from isogloss.models.sources import Source, load_part
+from isogloss.models.sources import Source, load_part, model_file
+from isogloss.models.text import as_text
 
 if TYPE_CHECKING:
     from isogloss.models.loading import Loaded, ModelInfo
@@ -81,7 +82,7 @@ def load_tokenizer(info: ModelInfo) -> Any:
 
 def _as_in_files(tokenizer: Any, make: Any, source: Source, *, name: str) -> Any:
     """Put right what transformers' class for the tokenizer leaves out of the files that it is made of."""
-    whole = _file(source, "tokenizer.json")
+    whole = model_file(source, "tokenizer.json", place=source.tokenizer)
     if whole is not None:
         steps = json.loads(whole.read_text(encoding="utf-8")).get("normalizer") or {}
         tables = [
@@ -93,7 +94,9 @@ def _as_in_files(tokenizer: Any, make: Any, source: Source, *, name: str) -> Any
             normal_forms(tokenizer, base64.b64decode(tables[0]))
         return tokenizer
     named = Path(str(getattr(tokenizer, "vocab_file", ""))).name
-    beside = (_file(source, x) for x in (named, *_PIECES) if x.endswith(".model"))
+    beside = (
+        model_file(source, x, place=source.tokenizer) for x in (named, *_PIECES) if x.endswith(".model")
+    )
     pieces = next((x for x in beside if x is not None), None)
     if pieces is None or pieces.read_bytes()[:1] not in (
         b"\n",
@@ -103,29 +106,18 @@ def _as_in_files(tokenizer: Any, make: Any, source: Source, *, name: str) -> Any
     return as_in_file(tokenizer, make, pieces, name=name)
 
 
-def _file(source: Source, name: str) -> Path | None:
-    """Return a file of a tokenizer's folder or of the hub's cache, or None."""
-    from transformers.utils import cached_file
-
-    found = cached_file(
-        source.tokenizer,
-        name,
-        revision=source.commit,
-        local_files_only=source.offline,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return None if found is None else Path(found)
-
-
-def encode(model: Loaded, texts: Sequence[str], *, language: str | None = None) -> list[Any]:
+def encode(
+    model: Loaded, texts: Sequence[str], *, language: str | None = None, prefix: str = ""
+) -> list[Any]:
     """Tokenise whole sentences of one language, special subwords included, cut at the model's limit.
+
+    A sentence is text, whatever it holds: see `isogloss.models.text`.  Only the prefix may name special subwords.
 
     Returns
     -------
     list of tokenizers.Encoding or Encoding
-        ``ids``, ``offsets`` (code points of the sentence), ``special_tokens_mask`` and ``overflowing`` (not empty if
-        it was cut).
+        ``ids``, ``offsets`` (code points of prefix and sentence), ``special_tokens_mask`` and ``overflowing`` (not
+        empty if it was cut).
 
     Raises
     ------
@@ -135,12 +127,13 @@ def encode(model: Loaded, texts: Sequence[str], *, language: str | None = None) 
     tokenizer = model.tokenizer
     if language is not None and language in model.codes and tokenizer.src_lang != model.codes[language]:
         tokenizer.src_lang = model.codes[language]
+    texts = as_text(model, texts, prefix)
     if not tokenizer.is_fast:
         return [_bytes(tokenizer, text, model.max_length) for text in texts]
     limit: dict[str, Any] = {}
     if model.max_length is not None:
         limit = {"truncation": True, "max_length": model.max_length}
-    found = list(tokenizer(list(texts), add_special_tokens=True, **limit).encodings)
+    found = list(tokenizer(texts, add_special_tokens=True, **limit).encodings)
     largest = max((i for x in found for i in x.ids), default=0)
     check_ids(tokenizer, model.module, [largest], name=model.name)
     return found
@@ -226,7 +219,13 @@ def max_length(tokenizer: Any, module: Any, stack: str) -> int | None:
 
 
 def pad_number(tokenizer: Any, module: Any) -> int:
-    """Return the id that fills a batch up: one that has an embedding; nothing reads it, so that 0 will do."""
-    named = (getattr(module.config.get_text_config(), "pad_token_id", None), tokenizer.pad_token_id)
+    """Return the id that fills a batch up: one that has an embedding, and a special one wherever there is any.
+
+    The mask keeps it from all states, but a decoder's classifier looks for the last subword that is not this one: a
+    sign of the text, such as the 0 that is ``!`` in GPT-2, would not be read at the end of a line.
+    """
+    config = module.config.get_text_config()
+    named = [getattr(config, "pad_token_id", None)]
+    named += [getattr(tokenizer, f"{kind}_token_id", None) for kind in ("pad", "eos", "bos", "unk")]
     size = n_embeddings(module)
     return int(next((x for x in named if x is not None and x >= 0 and (size is None or x < size)), 0))

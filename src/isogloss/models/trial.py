@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from isogloss.errors import InputError
+from isogloss.models.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -121,8 +122,6 @@ def collected(model: Loaded, inputs: Mapping[str, Any], *, cut: bool = True) -> 
     try:
         output = model.module(**inputs, output_hidden_states=True)
     except (MemoryError, RuntimeError) as error:
-        from isogloss.models.forward import is_out_of_memory
-
         if is_out_of_memory(error):
             raise
         _cannot_run(model, error)

@@ -12,7 +12,7 @@ import polars as pl
 from isogloss.corpus import Corpus
 from isogloss.errors import UsageError, unknown
 from isogloss.metrics.task_scores import TaskScore, score_translations
-from isogloss.models import Loaded, encode
+from isogloss.models import Loaded, as_text, encode
 from isogloss.tasks.batches import IGNORED, Example, in_batches, inputs, pad
 
 _LONGER, _MORE = 1.5, 10  # a translation has at most 1.5 times the source's subwords, and 10
@@ -90,7 +90,7 @@ class Translation:
         limit: dict[str, Any] = {}
         if model.max_length is not None:
             limit = {"truncation": True, "max_length": model.max_length}
-        found = model.tokenizer(text_target=list(texts), **limit).encodings
+        found = model.tokenizer(text_target=as_text(model, texts), **limit).encodings
         end = model.tokenizer.eos_token_id
         rows = []
         for x in found:

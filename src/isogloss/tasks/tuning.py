@@ -24,6 +24,7 @@ from isogloss.models import (
     Training,
     describe,
     facts,
+    lines_with_names,
     load_head,
     quiet_transformers,
     save_head,
@@ -37,7 +38,7 @@ from isogloss.tasks.translation import Translation
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # raise it when training or its files change
+VERSION = 2  # raise it when training or its files change
 Task = Ner | Sentiment | Translation
 TASKS: dict[str, type[Ner] | type[Sentiment] | type[Translation]] = {
     "ner": Ner,
@@ -247,6 +248,8 @@ def finetune(
         examples, held_out = kind.examples(short, train), kind.examples(short, dev)
         if not held_out:
             raise InputError("The development data have no sentence with a label.")
+        for corpus in (train, dev):
+            _warn_of_names(loaded, corpus)
         both = [*examples, *held_out]
         _warn_of_cut(kind, both, "training and development", limit=short.max_length, model=loaded)
 
@@ -328,6 +331,7 @@ def evaluate(
     examples = kind.examples(model, corpus)
     if not examples:
         raise InputError("The test data have no sentence with a label.")
+    _warn_of_names(model, corpus)
     _warn_of_cut(kind, examples, "test", limit=model.max_length, model=model)
     with quiet_transformers(), sensible_threads(model.device):
         predicted, _ = kind.predict(model, examples)
@@ -342,6 +346,19 @@ def evaluate(
         zero_shot = language not in tuned.languages
         rows += [{"language": language, "zero_shot": zero_shot, **vars(score)} for score in scores]
     return pl.DataFrame(rows, schema=SCORES)
+
+
+def _warn_of_names(model: Loaded, corpus: Corpus) -> None:
+    """Warn, language by language, of lines that hold what the model would take for more than text."""
+    for language in corpus.languages:
+        n, name = lines_with_names(model, corpus.texts(language))
+        if n:
+            log.warning(
+                "%d lines of %s hold names of the model's special subwords, such as '%s'; they are read as text.",
+                n,
+                language,
+                name,
+            )
 
 
 def _warn_of_cut(
