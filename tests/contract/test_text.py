@@ -81,7 +81,7 @@ def test_states_of_a_line_with_names_are_those_of_its_text_and_it_is_said_once(t
     found = extract(corpus_of(lines), tiny_model("roberta"), out=tmp_path / "a", device="cpu")
     said = [x for x in caplog.messages if "special subwords" in x]
     assert said == [
-        f"roberta/encoder: {n} lines of {language} hold names of the model's special subwords, such as '{name}'; "
+        f"roberta/encoder: {n} of 3 lines of {language} hold names of the model's special subwords, such as '{name}'; "
         "they are read as text"
         for n, language, name in ((2, "en", "</s>"), (1, "de", "<s>"))
     ]
@@ -110,7 +110,7 @@ def test_sentiment_of_lines_with_the_name_of_the_end(tiny_model, tmp_path, caplo
     caplog.clear()
     assert evaluate(tuned, corpus, n_bootstrap=0, device="cpu")["n"].to_list() == [12, 12]
     assert [x for x in caplog.messages if "special" in x] == [
-        "6 lines of en hold names of the model's special subwords, such as '</s>'; they are read as text."
+        "6 of 12 lines of en hold names of the model's special subwords, such as '</s>'; they are read as text."
     ]
 
 
@@ -136,6 +136,24 @@ def sentence_folder(model: Path, folder: Path, place: str, *, lower: bool) -> Pa
     settings = {"max_seq_length": 6, "do_lower_case": lower}
     (folder / place / "sentence_bert_config.json").write_text(json.dumps(settings))
     return folder
+
+
+def test_files_of_the_hub_s_cache_say_it_too(tiny_model, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    root, commit = tmp_path / "models--some--model", "a" * 40
+    sentence_folder(tiny_model("bert"), root / "snapshots", commit, lower=True)
+    (root / "refs").mkdir()
+    (root / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path), raising=False)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", _unreachable)
+    loaded = models.load("some/model", device="cpu")
+    assert loaded.info.source.commit == commit and models.facts(loaded)["lower_case"] is True
+
+
+def _unreachable(*_, **__):
+    raise OSError("no network")
 
 
 @pytest.mark.parametrize("place", ["", "0_Transformer"])

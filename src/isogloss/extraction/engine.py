@@ -432,8 +432,10 @@ def _losses(
             f"many words have unknown subwords ({', '.join(many)}): the model cannot tell them apart, so their "
             "states and concepts say nothing about the language"
         )
+    lines = dict(corpus.sentences.group_by("language").len().iter_rows())
     said += [
-        f"{n} lines of {language} hold names of the model's special subwords, such as '{name}'; they are read as text"
+        f"{n} of {lines[language]} lines of {language} hold names of the model's special subwords, such as '{name}'; "
+        "they are read as text"
         for language, (n, name) in state.names.items()
     ]
     return said

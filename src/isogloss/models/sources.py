@@ -217,9 +217,8 @@ def _digest_once(path: Path) -> str:
 
 def hub_source(name: str, revision: str | None) -> Source:
     """Return how to load a hub model: pinned to its commit, and offline if the hub cannot be reached."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-    from transformers import AutoConfig
 
     way_out = "Give a folder in the hub's format or a hub id such as bert-base-multilingual-cased"
     try:
@@ -238,15 +237,14 @@ def hub_source(name: str, revision: str | None) -> Source:
     except Exception as error:  # the kind of a network error depends on the HTTP library in use
         reason = str(error).split("\n", 1)[0] or type(error).__name__
         log.info("the hub cannot be reached (%s); looking for %s in its local cache", reason, name)
-    offline: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        config = AutoConfig.from_pretrained(name, revision=revision or "main", **offline)
-    except (OSError, ValueError):
+    cached = try_to_load_from_cache(name, "config.json", revision=revision or "main")
+    if not isinstance(cached, str):
         raise InputError(
             f"There is no model '{name}': it is not a folder, not in the hub's local cache, and the hub "
             f"cannot be reached ({reason}). {way_out}, and check the network."
-        ) from None
-    return Source(name, f"commit-{config._commit_hash}", config._commit_hash, offline=True)
+        )
+    commit = Path(cached).parent.name
+    return Source(name, f"commit-{commit}", commit, offline=True)
 
 
 def check_complete(name: object, missing: Sequence[str], *, encoder_only: bool) -> None:

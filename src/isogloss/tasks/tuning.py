@@ -351,11 +351,13 @@ def evaluate(
 def _warn_of_names(model: Loaded, corpus: Corpus) -> None:
     """Warn, language by language, of lines that hold what the model would take for more than text."""
     for language in corpus.languages:
-        n, name = lines_with_names(model, corpus.texts(language))
+        texts = corpus.texts(language)
+        n, name = lines_with_names(model, texts)
         if n:
             log.warning(
-                "%d lines of %s hold names of the model's special subwords, such as '%s'; they are read as text.",
+                "%d of %d lines of %s hold names of the model's special subwords, such as '%s'; they are read as text.",
                 n,
+                len(texts),
                 language,
                 name,
             )
