@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from isogloss.arguments import Count, Dimensions, Index, Seed, checked
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid, words
 from isogloss.store import atomic, read_table, write_table, write_text
@@ -21,6 +23,7 @@ TREE_WRITERS = {".nwk": newick, ".json": nested}
 _SHOWN, _WORDS = 8, 6  # concepts in a notebook, and words of each language
 
 
+@checked
 @dataclass(frozen=True)
 class Concepts:
     """Latent concepts of one space at one layer.
@@ -41,15 +44,15 @@ class Concepts:
     """
 
     tokens: pl.DataFrame
-    labels: npt.NDArray[np.int32]
-    n_concepts: int
+    labels: Annotated[npt.NDArray[np.int32], Dimensions(1, "whole numbers")]
+    n_concepts: Index
     centroids: npt.NDArray[np.float32] | None = None
     tree: npt.NDArray[np.float64] | None = None
     model: str = ""
     stack: str = ""
     layer: int = -1
     method: str = ""
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         if len(self.labels) != self.tokens.height:
@@ -86,13 +89,20 @@ class Concepts:
             .sort("concept", "language", "count", "word", descending=[False, False, True, False])
         )
 
+    @checked
     def members(self, concept: int) -> pl.DataFrame:
         """Return the tokens of one concept."""
         if not 0 <= concept < self.n_concepts:
             raise unknown("concept", concept, [f"0 .. {self.n_concepts - 1}"])
         return self.tokens.filter(pl.Series(self.labels == concept))
 
-    def cut(self, *, n_concepts: int | None = None, height: float | None = None) -> Concepts:
+    @checked
+    def cut(
+        self,
+        *,
+        n_concepts: int | None = None,
+        height: float | None = None,
+    ) -> Concepts:
         """Return the same tokens in another number of concepts, from the tree that was grown once.
 
         Parameters
@@ -135,7 +145,8 @@ class Concepts:
             )
         return self.tree
 
-    def names(self, *, n_words: int = 3) -> list[str]:
+    @checked
+    def names(self, *, n_words: Count = 3) -> list[str]:
         """Return a name for every concept: its number and its most frequent words, each once."""
         first = self.types().sort("concept", "count", "word", descending=[False, True, False])
         distinct = pl.col("word").unique(maintain_order=True).head(n_words)
@@ -143,7 +154,8 @@ class Concepts:
         found = dict(words.iter_rows())
         return [f"{c} {', '.join(found.get(c, []))}".strip() for c in range(self.n_concepts)]
 
-    def export_tree(self, path: str | Path, *, n_words: int = 3) -> None:
+    @checked
+    def export_tree(self, path: str | Path, *, n_words: Count = 3) -> None:
         """Write the tree for other programs, in the form that the name's ending says.
 
         ``.npy``: scipy's linkage matrix of all tokens.  ``.nwk``: Newick, ``.json``: nested nodes, both of the tree
@@ -164,6 +176,7 @@ class Concepts:
         else:
             raise unknown("ending for a tree", path.suffix, [".npy", *TREE_WRITERS])
 
+    @checked
     def write_tree(self, path: Path) -> None:
         """Write the tree to a Parquet file, atomically: leaf i is the token of ``row`` i, merge i stands beside it."""
         joins = pl.DataFrame(self._tree(), schema=JOIN_COLUMNS).cast(JOIN_COLUMNS)  # type: ignore[arg-type]
@@ -171,6 +184,7 @@ class Concepts:
         write_table(path, pl.concat([self.tokens.select("row"), pl.concat([joins, last])], how="horizontal"))
 
     @classmethod
+    @checked
     def read_tree(cls, path: Path, tokens: pl.DataFrame, **facts: object) -> Concepts:
         """Read a file of `write_tree`, uncut: as one concept; `tokens` is the whole token table of the study."""
         table = read_table(path, TREE_COLUMNS)
@@ -178,13 +192,15 @@ class Concepts:
         kept = _tokens_of(path, table["row"].to_numpy(), tokens)
         return cls(kept, np.zeros(kept.height, np.int32), 1, tree=np.ascontiguousarray(tree), **facts)  # type: ignore[arg-type]
 
+    @checked
     def write(self, path: Path) -> None:
         """Write ``row, concept`` to a Parquet file, atomically."""
         table = pl.DataFrame({"row": self.tokens["row"], "concept": self.labels}, schema=COLUMNS)
         write_table(path, table)
 
     @classmethod
-    def read(cls, path: Path, tokens: pl.DataFrame, *, n_concepts: int, **facts: object) -> Concepts:
+    @checked
+    def read(cls, path: Path, tokens: pl.DataFrame, *, n_concepts: Index, **facts: object) -> Concepts:
         """Read a file of `write`; `tokens` is the whole token table of the study."""
         table = read_table(path, COLUMNS)
         kept = _tokens_of(path, table["row"].to_numpy(), tokens)

@@ -6,12 +6,45 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from isogloss.aligners import ALIGNERS
+from isogloss.aligners import METHODS as SYMMETRISE
+from isogloss.arguments import (
+    BatchSize,
+    BatchTokens,
+    Count,
+    Decay,
+    Distinct,
+    Draws,
+    Epochs,
+    Evaluations,
+    Half,
+    Layer,
+    Length,
+    Like,
+    Name,
+    NTypes,
+    OneOf,
+    PartShare,
+    PositiveShare,
+    Rank,
+    Rate,
+    Scale,
+    Seed,
+    Several,
+    Share,
+    SomeDraws,
+    Text,
+    Translations,
+    Within,
+    Words,
+    Workers,
+)
+from isogloss.corpus.readers import FORMATS
 from isogloss.dictionary import Case
-from isogloss.discovery import find_method
-from isogloss.errors import UsageError, unknown
+from isogloss.discovery import METHODS
+from isogloss.errors import unknown
 from isogloss.metrics.bootstrap import Interval
 from isogloss.metrics.calign import Null, Rule
 from isogloss.metrics.companions import DEFAULT, MEASURES
@@ -24,12 +57,12 @@ from isogloss.urls import is_loopback, without_secrets
 class CorpusSection(Section):
     """Where the text is."""
 
-    files: dict[str, str] | str = Field(description="language -> file, or one multi-parallel file")
-    format: str = "auto"
-    languages: list[str] | None = None
-    max_words: int = Field(default=300, ge=1)
-    n_sentences: int | None = Field(default=None, ge=1, description="only the first ones")
-    lines: tuple[int, int] | None = Field(
+    files: dict[Text, Text] | Text = Field(description="language -> file, or one multi-parallel file")
+    format: Annotated[str, OneOf(("auto", *FORMATS))] = "auto"
+    languages: Annotated[list[Text], Distinct(1)] | None = None
+    max_words: Words = 300
+    n_sentences: Count | None = Field(default=None, description="only the first ones")
+    lines: tuple[Count, Count] | None = Field(
         default=None, description="first and last line used, counted from 1"
     )
     segmented: bool = Field(default=False, description="words are already separated by spaces")
@@ -38,7 +71,7 @@ class CorpusSection(Section):
     @field_validator("lines")
     @classmethod
     def _in_order(cls, lines: tuple[int, int] | None) -> tuple[int, int] | None:
-        if lines and not 1 <= lines[0] <= lines[1]:
+        if lines and lines[0] > lines[1]:
             raise ValueError("lines are the first and the last one used, counted from 1")
         return lines
 
@@ -46,16 +79,16 @@ class CorpusSection(Section):
 class ModelSection(Section):
     """One model, by hub id or folder."""
 
-    path: str
+    path: Text
     name: str = Field(default="", description="short name in the study; default: the last part of path")
     base: str | None = Field(default=None, description="name of the model it was fine-tuned from")
-    revision: str | None = None
-    stacks: list[Literal["encoder", "decoder"]] | None = Field(
+    revision: Text | None = None
+    stacks: Annotated[list[Literal["encoder", "decoder"]], Distinct(1)] | None = Field(
         default=None, description="default: all it has"
     )
-    layers: Literal["all"] | list[int] = "all"
+    layers: Literal["all"] | Annotated[list[Layer], Distinct(1)] = "all"
     pooling: Literal["mean", "last", "first"] = "mean"
-    sentences: list[Literal["mean", "cls", "last"]] = Field(
+    sentences: Annotated[list[Literal["mean", "cls", "last"]], Distinct()] = Field(
         default=["mean"], description="states of whole sentences, in the same pass"
     )
     dtype: Literal["float16", "float32"] = Field(default="float16", description="of the files")
@@ -69,10 +102,10 @@ class ModelSection(Section):
     weights: Literal["pretrained", "random"] = Field(
         default="pretrained", description="random: the architecture before any training, a control"
     )
-    language_codes: dict[str, str] = Field(
+    language_codes: dict[Text, Text] = Field(
         default_factory=dict, description="language -> code that the model reads (mBART, NLLB): deu_Latn"
     )
-    condition: dict[str, str] | None = Field(
+    condition: dict[Text, Text] | None = Field(
         default=None, description="decoder of a seq2seq model: language -> language its encoder reads"
     )
 
@@ -102,39 +135,32 @@ class ModelSection(Section):
 class AlignmentSection(Section):
     """Word links between every two languages."""
 
-    aligner: str = "diagonal"
-    symmetrise: str = "grow-diag-final-and"
+    aligner: Annotated[str, OneOf(tuple(ALIGNERS))] = "diagonal"
+    symmetrise: Annotated[str, OneOf(SYMMETRISE)] = "grow-diag-final-and"
     options: dict[str, Any] = Field(default_factory=dict)
-    links: dict[str, str] = Field(
+    links: dict[Text, Text] = Field(
         default_factory=dict, description="en-de -> Pharaoh file; replaces the aligner"
     )
-    dictionaries: dict[str, str] = Field(
+    dictionaries: dict[Text, Text] = Field(
         default_factory=dict, description="en-de -> MUSE-style file; replaces the counted dictionary"
     )
     case: Case = Field(default="folded", description="how words of such a file are found in the corpus")
-
-    @field_validator("aligner")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in ALIGNERS:
-            raise ValueError(str(unknown("aligner", name, ALIGNERS)))
-        return name
 
 
 class DictionarySection(Section):
     """What is kept of the counted dictionary."""
 
-    top: int = Field(default=10, ge=1)
-    min_count: int = Field(default=1, ge=1)
+    top: Translations = 10
+    min_count: Count = 1
 
 
 class SelectionRule(Section):
     """Which tokens are clustered."""
 
     by: Literal["pairs", "types"]
-    min_count: int = Field(default=1, ge=1)
-    max_count: int | None = Field(default=15, ge=1)
-    drop: list[Drop] = Field(default_factory=list)
+    min_count: Count = 1
+    max_count: Count | None = 15
+    drop: Annotated[list[Drop], Distinct()] = Field(default_factory=list)
 
 
 class SelectionSection(Section):
@@ -144,27 +170,15 @@ class SelectionSection(Section):
     colap: SelectionRule = SelectionRule(by="types")
 
 
-Count = Annotated[int, Field(ge=2)]
-
-
 class DiscoverySection(Section):
     """How concepts are found."""
 
-    method: str = "ward"
-    n_concepts: Literal["auto"] | Count | Annotated[list[Count], Field(min_length=1)] = Field(
+    method: Annotated[str, OneOf(tuple(METHODS))] = "ward"
+    n_concepts: Literal["auto"] | Several | Annotated[list[Several], Distinct(1)] = Field(
         default="auto", description="one number or several; with ward several cost one clustering"
     )
-    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
+    seeds: Annotated[list[Seed], Distinct(1)] = Field(default_factory=lambda: [0])
     options: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("method")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        try:
-            find_method(name)
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-        return name
 
 
 Variant = Literal[
@@ -175,52 +189,64 @@ Variant = Literal[
 class MetricsSection(Section):
     """Thresholds and chance levels."""
 
-    theta_align: list[float] = Field(default_factory=lambda: [0.8], min_length=1)
-    theta_overlap: list[float] = Field(default_factory=lambda: [0.3], min_length=1)
-    min_types: float = Field(default=5, ge=0)
-    min_size_ratio: float = Field(default=0.4, ge=0, le=1)
+    theta_align: Annotated[list[Share], Distinct(1)] = Field(default_factory=lambda: [0.8])
+    theta_overlap: Annotated[list[Half], Distinct(1)] = Field(default_factory=lambda: [0.3])
+    min_types: NTypes = 5
+    min_size_ratio: Share = 0.4
     rule: Rule = "symmetric"
-    n_permutations: int = Field(default=200, ge=1)
+    n_permutations: SomeDraws = 200
     null: Null = Field(default="targets", description="what CALIGN's chance level permutes")
-    n_bootstrap: int = Field(
-        default=200, ge=0, description="resamples of sentences for intervals; 0: Wilson's over concepts"
+    n_bootstrap: Draws = Field(
+        default=200, description="resamples of sentences for intervals; 0: Wilson's over concepts"
     )
     interval: Interval = "bca"
-    variants: list[Variant] = Field(
+    variants: Annotated[list[Variant], Distinct()] = Field(
         default_factory=list, description="further forms of CALIGN, at the first theta"
     )
-    seed: int = 0
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _reachable(self) -> MetricsSection:
+        strict = self.rule == "paper-code"  # more than the threshold, where the other rule has at least
+        if 0 in (*self.theta_align, *self.theta_overlap) and not strict:
+            raise ValueError(
+                "theta_align and theta_overlap must be above 0: every concept has at least nothing"
+            )
+        if 0.5 in self.theta_overlap and strict:
+            raise ValueError(
+                "theta_overlap must be below 0.5: two languages cannot both own more than a half"
+            )
+        return self
+
+
+Measure = Annotated[str, OneOf(tuple(MEASURES))]
 
 
 class CompanionsSection(Section):
     """Measures beside CALIGN and COLAP, from the same states without clusters."""
 
-    measures: list[str] = Field(default=list(DEFAULT), description="see: isogloss list metrics; [] for none")
-    n_words: int = Field(default=1000, ge=2, description="linked word pairs, drawn from all")
-
-    @field_validator("measures")
-    @classmethod
-    def _known(cls, names: list[str]) -> list[str]:
-        for name in names:
-            if name not in MEASURES:
-                raise ValueError(str(unknown("measure", name, MEASURES)))
-        return list(dict.fromkeys(names))
+    measures: Annotated[list[Measure], Distinct()] = Field(
+        default=list(DEFAULT), description="see: isogloss list metrics; [] for none"
+    )
+    n_words: Several = Field(default=1000, description="linked word pairs, drawn from all")
 
 
 class LabelsSection(Section):
     """What the members of a concept share."""
 
-    threshold: float = Field(default=0.9, gt=0, le=1, description="share of a concept's types with the label")
-    n_permutations: int = Field(default=100, ge=1)
+    threshold: PositiveShare = Field(default=0.9, description="share of a concept's types with the label")
+    n_permutations: SomeDraws = 100
 
 
 class LoraSection(Section):
     """Low-rank adapters instead of all weights."""
 
-    rank: int = Field(default=8, ge=1)
-    alpha: float = Field(default=16, gt=0)
-    dropout: float = Field(default=0, ge=0, lt=1)
-    targets: list[str] | None = Field(default=None, description="linear layers; default: those peft knows")
+    rank: Rank = 8
+    alpha: Scale = 16
+    dropout: PartShare = 0
+    targets: Annotated[list[Text], Distinct(1)] | None = Field(
+        default=None, description="linear layers; default: those peft knows"
+    )
 
 
 class TaskSection(Section):
@@ -234,19 +260,19 @@ class TaskSection(Section):
         default=None, description="for the best weights; default: a tenth of train"
     )
     test: CorpusSection = Field(description="languages not in train are zero-shot")
-    target: str | None = Field(default=None, description="of translation")
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(default_factory=lambda: [0], min_length=1)
-    controls: list[Literal["shuffled"]] = Field(
+    target: Text | None = Field(default=None, description="of translation")
+    seeds: Annotated[list[Seed], Distinct(1)] = Field(default_factory=lambda: [0])
+    controls: Annotated[list[Literal["shuffled"]], Distinct()] = Field(
         default_factory=list, description="shuffled: the same training with labels dealt at random"
     )
-    epochs: float = Field(default=3, gt=0)
-    rate: float = Field(default=5e-5, gt=0, allow_inf_nan=False)
-    batch_size: int = Field(default=32, ge=1)
-    warmup: float = Field(default=0.1, ge=0, lt=1)
-    weight_decay: float = Field(default=0.01, ge=0)
-    evaluations: int = Field(default=6, ge=1, description="on dev, evenly over the training")
-    patience: int = Field(default=3, ge=1, description="evaluations without a better score before it ends")
-    max_length: int = Field(default=128, ge=8, description="subwords of a training sentence")
+    epochs: Epochs = 3
+    rate: Rate = 5e-5
+    batch_size: BatchSize = 32
+    warmup: PartShare = 0.1
+    weight_decay: Decay = 0.01
+    evaluations: Evaluations = Field(default=6, description="on dev, evenly over the training")
+    patience: Evaluations = Field(default=3, description="evaluations without a better score before it ends")
+    max_length: Length = Field(default=128, description="subwords of a training sentence")
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="of the matrix products in training"
     )
@@ -268,10 +294,14 @@ ENCRYPTED = ("tls://", "wss://")
 class SlurmSection(Section):
     """A job of a SLURM cluster: one worker of a study."""
 
-    cpus: int = Field(default=4, ge=1)
-    memory: str = Field(default="16 GB", description="of a job")
-    gpus: int = Field(default=0, ge=0, le=1)
-    walltime: str = Field(default="04:00:00", description="HH:MM:SS")
+    cpus: Workers = 4
+    memory: Annotated[str, Like(r"\d+(\.\d+)? ?[kKMGT]?i?B?", "16 GB")] = Field(
+        default="16 GB", description="of a job"
+    )
+    gpus: Annotated[int, Within(0, 1, why="a worker uses one")] = 0
+    walltime: Annotated[str, Like(r"(\d+-)?\d+:\d\d(:\d\d)?", "04:00:00")] = Field(
+        default="04:00:00", description="HH:MM:SS"
+    )
     partition: str | None = None
     account: str | None = None
     interface: str | None = Field(default=None, description="network interface of the nodes, e.g. ib0")
@@ -293,8 +323,8 @@ class RunSection(Section):
         default="local",
         description="local; or on Dask: processes of this machine, slurm, or the address of a scheduler (tls://...)",
     )
-    workers: int | None = Field(
-        default=None, ge=1, description="processes; default: the number of cores. On slurm: jobs, default 1"
+    workers: Workers | None = Field(
+        default=None, description="processes; default: the number of cores. On slurm: jobs, default 1"
     )
     storage: str | None = Field(
         default=None,
@@ -306,8 +336,8 @@ class RunSection(Section):
         description="true: also a scheduler at tcp:// of another machine, which runs whatever it is sent",
     )
     slurm: SlurmSection = SlurmSection()
-    batch_tokens: int | None = Field(
-        default=None, ge=1, description="padded subwords in a batch; default: 2048 on a CPU, 16384 on a GPU"
+    batch_tokens: BatchTokens | None = Field(
+        default=None, description="padded subwords in a batch; default: 2048 on a CPU, 16384 on a GPU"
     )
     device: str = "auto"
 
@@ -343,10 +373,10 @@ class RunSection(Section):
 class StudyConfig(Section):
     """A whole study."""
 
-    name: str = "study"
+    name: Name = "study"
     corpus: CorpusSection
     models: list[ModelSection] = Field(min_length=1)
-    pairs: list[tuple[str, str]] | Literal["all"] = "all"
+    pairs: Literal["all"] | Annotated[list[tuple[Text, Text]], Distinct(1)] = "all"
     alignment: AlignmentSection = AlignmentSection()
     dictionary: DictionarySection = DictionarySection()
     selection: SelectionSection = SelectionSection()
@@ -359,23 +389,42 @@ class StudyConfig(Section):
     )
     run: RunSection = RunSection()
 
-    @model_validator(mode="after")
-    def _consistent(self) -> StudyConfig:
-        names = [folder_name(m.name) for m in self.models]
-        tasks = [folder_name(task.name) for task in self.tasks]
-        for name in tasks:
-            if tasks.count(name) > 1:
-                raise ValueError(f"two tasks are called '{name}': give each its own name")
-        for task in self.tasks:
-            if task.base and task.base not in [m.name for m in self.models]:
-                raise ValueError(str(unknown("base model", task.base, [m.name for m in self.models])))
-        for name in names:
+    @field_validator("pairs")
+    @classmethod
+    def _of_two(cls, pairs: Literal["all"] | list[tuple[str, str]]) -> Literal["all"] | list[tuple[str, str]]:
+        seen: set[frozenset[str]] = set()
+        for pair in pairs if pairs != "all" else []:
+            if len(set(pair)) < 2:
+                raise ValueError(f"a pair needs two languages; got {pair[0]} twice")
+            if frozenset(pair) in seen:
+                raise ValueError(
+                    f"{' and '.join(pair)} are a pair twice; both directions are measured anyway"
+                )
+            seen.add(frozenset(pair))
+        return pairs
+
+    @field_validator("models")
+    @classmethod
+    def _told_apart(cls, models: list[ModelSection]) -> list[ModelSection]:
+        names = [folder_name(model.name) for model in models]
+        for model, name in zip(models, names, strict=True):
             if names.count(name) > 1:
                 raise ValueError(f"two models are called '{name}': give each its own name")
-        for model in self.models:
-            if model.base is not None and model.base not in [m.name for m in self.models]:
-                raise ValueError(str(unknown("base model", model.base, [m.name for m in self.models])))
-        return self
+            if model.base is not None and model.base not in [m.name for m in models]:
+                raise ValueError(str(unknown("base model", model.base, [m.name for m in models])))
+        return models
+
+    @field_validator("tasks")
+    @classmethod
+    def _of_a_model(cls, tasks: list[TaskSection], info: ValidationInfo) -> list[TaskSection]:
+        names = [folder_name(task.name) for task in tasks]
+        models = [model.name for model in info.data.get("models", [])]
+        for task, name in zip(tasks, names, strict=True):
+            if names.count(name) > 1:
+                raise ValueError(f"two tasks are called '{name}': give each its own name")
+            if task.base and task.base not in models:
+                raise ValueError(str(unknown("base model", task.base, models)))
+        return tasks
 
     def write(self, path: Path) -> None:
         """Write the study file as resolved, every default written out."""

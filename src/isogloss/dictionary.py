@@ -10,17 +10,16 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Annotated, Literal
 
 import polars as pl
 
+from isogloss.arguments import Columns, Count, PositiveShare, Translations, checked
+from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid, word, words
 from isogloss.languages import read_language
 from isogloss.store import atomic, read_lines, read_table, write_table
-
-if TYPE_CHECKING:
-    from isogloss.corpus import Corpus
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +43,7 @@ _SHOWN = 8  # rows in a notebook
 _DOTTED = ("az", "tr")  # languages with i as the small letter of İ, and ı of I
 
 
+@checked
 @dataclass(frozen=True)
 class WordLinks:
     """Links between word positions of parallel sentences.
@@ -61,10 +61,11 @@ class WordLinks:
 
     source: str
     target: str
-    table: pl.DataFrame
+    table: Annotated[pl.DataFrame, Columns(tuple(LINK_COLUMNS))]
     aligner: str = "file"
 
     @classmethod
+    @checked
     def from_pairs(
         cls,
         pairs: Mapping[int, Iterable[tuple[int, int]]],
@@ -102,6 +103,7 @@ class WordLinks:
         return cls(source, target, table, aligner)
 
     @classmethod
+    @checked
     def read_pharaoh(cls, path: str | Path, corpus: Corpus, *, source: str, target: str) -> WordLinks:
         """Read Pharaoh lines: ``0-0 1-2``, 0-based; line n + 1 belongs to sentence number n.
 
@@ -120,7 +122,8 @@ class WordLinks:
             pairs[n - 1] = links
         return cls.from_pairs(pairs, corpus, source=source, target=target)
 
-    def write_pharaoh(self, path: str | Path, *, n_sentences: int) -> None:
+    @checked
+    def write_pharaoh(self, path: str | Path, *, n_sentences: Count) -> None:
         """Write one line of ``i-j`` links per sentence number 0 .. n_sentences - 1."""
         lines: list[list[str]] = [[] for _ in range(n_sentences)]
         columns = ("sentence", "source_position", "target_position")
@@ -130,10 +133,12 @@ class WordLinks:
             f.write("".join(" ".join(line) + "\n" for line in lines).encode())
 
     @classmethod
+    @checked
     def read(cls, path: str | Path, *, source: str, target: str, aligner: str) -> WordLinks:
         """Read the Parquet table of a study folder."""
         return cls(source, target, read_table(path, LINK_COLUMNS), aligner)
 
+    @checked
     def write(self, path: Path) -> None:
         """Write the Parquet table of a study folder."""
         write_table(path, self.table)
@@ -150,7 +155,8 @@ class WordLinks:
         table = table.sort("sentence", "source_position", "target_position")
         return WordLinks(self.target, self.source, table, self.aligner)
 
-    def dictionary(self, *, top: int | None = None, min_count: int = 1) -> TranslationDictionary:
+    @checked
+    def dictionary(self, *, top: Translations | None = None, min_count: Count = 1) -> TranslationDictionary:
         """Count the links into a dictionary: probability = count(source, target) / count(source)."""
         counts = self.table.group_by("source_word", "target_word").agg(pl.len().cast(pl.Int64).alias("count"))
         counts = counts.rename({"source_word": "source", "target_word": "target"})
@@ -179,6 +185,7 @@ class WordLinks:
         return card("WordLinks", facts, grid((self.source, self.target, "links"), rows))
 
 
+@checked
 @dataclass(frozen=True)
 class TranslationDictionary:
     """Translations of source types, best first.
@@ -197,7 +204,7 @@ class TranslationDictionary:
 
     source: str
     target: str
-    table: pl.DataFrame
+    table: Annotated[pl.DataFrame, Columns(tuple(DICTIONARY_COLUMNS))]
     induced_by: str = "file"
     file_order: bool = False
 
@@ -207,6 +214,7 @@ class TranslationDictionary:
             table = table.sort("source", "probability", "target", descending=[False, True, False])
         object.__setattr__(self, "table", table)
 
+    @checked
     def top(self, n: int) -> TranslationDictionary:
         """Return the dictionary with at most the `n` best translations of every source type."""
         if n < 1:
@@ -214,7 +222,8 @@ class TranslationDictionary:
         table = self.table.filter(pl.int_range(pl.len()).over("source") < n)
         return TranslationDictionary(self.source, self.target, table, self.induced_by, self.file_order)
 
-    def without_cognates(self, *, similarity: float = 0.5) -> TranslationDictionary:
+    @checked
+    def without_cognates(self, *, similarity: PositiveShare = 0.5) -> TranslationDictionary:
         """Return the dictionary without translations spelt alike: the score that is left is not owed to their spelling.
 
         Alike are words whose `difflib` ratio, twice the shared characters over all, lower-cased and without accents, is
@@ -235,6 +244,7 @@ class TranslationDictionary:
         return TranslationDictionary(self.source, self.target, table, self.induced_by, self.file_order)
 
     @classmethod
+    @checked
     def read_muse(cls, path: str | Path, *, source: str, target: str) -> TranslationDictionary:
         """Read a MUSE-style list: source and target separated by a tab or by spaces, a pair a line.
 
@@ -349,6 +359,7 @@ class TranslationDictionary:
             share.alias(f"{side}_share"),
         )
 
+    @checked
     def write_muse(self, path: str | Path) -> None:
         """Write ``source TAB target`` lines, best first."""
         with atomic(Path(path)) as f:
@@ -356,10 +367,12 @@ class TranslationDictionary:
                 f.write(f"{source}\t{target}\n".encode())
 
     @classmethod
+    @checked
     def read(cls, path: str | Path, *, source: str, target: str, induced_by: str) -> TranslationDictionary:
         """Read the Parquet table of a study folder."""
         return cls(source, target, read_table(path, DICTIONARY_COLUMNS), induced_by)
 
+    @checked
     def write(self, path: Path) -> None:
         """Write the Parquet table of a study folder."""
         write_table(path, self.table)

@@ -32,6 +32,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from isogloss.arguments import checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import DICTIONARY_COLUMNS, TranslationDictionary
 from isogloss.errors import InputError, UsageError
@@ -41,6 +42,7 @@ _PLACE_COLUMNS = {"sentence": pl.Int32, "position": pl.Int16, "word": pl.String}
 _ENTRY = re.compile(r"(.*)->(.*): Probability = (.*), Count = (.*)")
 
 
+@checked
 def read_clusters(
     path: str | Path,
     *,
@@ -126,6 +128,7 @@ def _check_types(language: object, languages: object, boundary: object) -> None:
         )
 
 
+@checked
 def read_dictionary(path: str | Path, *, source: str, target: str) -> TranslationDictionary:
     """Read a dictionary of lines ``source -> target: Probability = p, Count = c``.
 

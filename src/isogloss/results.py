@@ -7,12 +7,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from isogloss.arguments import Columns, Share, checked
 from isogloss.errors import unknown
 from isogloss.html import Markup, card, grid, word
 from isogloss.store import read_table, write_csv, write_table
@@ -44,6 +45,7 @@ RESULT_COLUMNS: dict[str, type[pl.DataType]] = {
 _SHOWN, _WORDS = 8, 6  # rows in a notebook, and pairs of words in one
 
 
+@checked
 @dataclass(frozen=True)
 class Figure:
     """One number and what is needed to believe it.
@@ -160,6 +162,7 @@ class _Scored:
         return grid(("theta", "score", "chance", "adjusted", "95 %", "n", "coverage"), rows)
 
 
+@checked
 @dataclass(frozen=True)
 class Alignment(_Scored):
     """How the concepts of one language align to those of another: the result of `calign`.
@@ -196,7 +199,8 @@ class Alignment(_Scored):
     rule: str
     null: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
-    def chance_of(self, theta: float | None = None) -> npt.NDArray[np.float64]:
+    @checked
+    def chance_of(self, theta: Share | None = None) -> npt.NDArray[np.float64]:
         """Return (n source concepts,): how often chance aligns each at a theta; NaN where not eligible or not asked."""
         if self.null is None:
             return np.full(len(self.best), np.nan)
@@ -204,7 +208,8 @@ class Alignment(_Scored):
         passed = self.null > limit if self.rule == "paper-code" else self.null >= limit
         return np.where(np.isnan(self.best), np.nan, passed.mean(axis=0))
 
-    def aligned(self, theta: float | None = None) -> pl.DataFrame:
+    @checked
+    def aligned(self, theta: Share | None = None) -> pl.DataFrame:
         """Return the aligned concept pairs at a theta (default: the first)."""
         limit = self.figures[0].theta if theta is None else self.at(theta).theta
         match = pl.col("match")
@@ -235,6 +240,7 @@ class Alignment(_Scored):
         return card("CALIGN", facts, *parts, note=note)
 
 
+@checked
 @dataclass(frozen=True)
 class Overlap(_Scored):
     """How far languages share the concepts of a joint space: the result of `colap`.
@@ -322,6 +328,7 @@ class Plots:
         return getattr(importlib.import_module("isogloss.plots"), name)(self._results, **options)
 
 
+@checked
 @dataclass(frozen=True)
 class Results:
     """The tidy table of a study, one row a figure, with the columns of ``RESULT_COLUMNS``.
@@ -333,7 +340,7 @@ class Results:
     theta.
     """
 
-    table: pl.DataFrame
+    table: Annotated[pl.DataFrame, Columns(tuple(RESULT_COLUMNS))]
 
     @property
     def plot(self) -> Plots:
@@ -341,26 +348,31 @@ class Results:
         return Plots(self)
 
     @classmethod
+    @checked
     def from_rows(cls, rows: Iterable[Mapping[str, object]]) -> Results:
         """Make a table from dictionaries with the columns of ``RESULT_COLUMNS``."""
         return cls(pl.DataFrame(list(rows), schema=RESULT_COLUMNS, orient="row"))
 
     @classmethod
+    @checked
     def concat(cls, parts: Sequence[Results]) -> Results:
         """Join tables, in a fixed order of rows."""
-        table = pl.concat([part.table for part in parts])
+        table = pl.concat([cls.from_rows([]).table, *(part.table for part in parts)])
         order = ["model", "stack", "method", "n_concepts", "seed", "layer", "metric", "theta"]
         return cls(table.sort(order, maintain_order=True))
 
     @classmethod
+    @checked
     def read(cls, path: str | Path) -> Results:
         """Read the Parquet table of a study folder."""
         return cls(read_table(path, RESULT_COLUMNS).select(*RESULT_COLUMNS))
 
+    @checked
     def write(self, path: Path) -> None:
         """Write the Parquet table, atomically."""
         write_table(path, self.table)
 
+    @checked
     def write_csv(self, path: Path) -> None:
         """Write the table as CSV (UTF-8, a header, missing values empty), atomically."""
         write_csv(path, self.table.fill_nan(None), decimals=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -11,10 +12,14 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from isogloss.arguments import Want, refusal, want_of
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.urls import hidden
 
 Loc = tuple[str | int, ...]
+
+_LONGEST = 1_000_000  # characters of a study file: YAML is read at about as many in ten seconds
+_MOST_VALUES, _DEEPEST = 100_000, 50  # aliases counted as often as they stand
 
 
 class Section(BaseModel):
@@ -37,64 +42,122 @@ def read_yaml(path: str | Path, form: type[Form]) -> Form:
         If a key or value is wrong: the line is named, and the nearest known key.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"There is no study file {path}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read the study file {path}: {error}.") from None
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        reason = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise InputError(f"{path}{where}: not YAML ({reason}).") from None
+    node, data = _parsed(path)
     if not isinstance(data, dict):
         needed = " and ".join(f"'{name}'" for name, field in form.model_fields.items() if field.is_required())
         raise UsageError(f"{path}: a study file is a mapping with at least {needed}.")
-    lines: dict[Loc, int] = {}
-    if node is not None:
-        _note_lines(node, (), lines, path)
-    _check_keys(form, data, (), path, lines)
+    place = _Places(path)
+    place.note(node, ())
+    _check(form, data, (), place)
     try:
         return form.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        loc = tuple(part for part in first["loc"])
-        raise UsageError(
-            f"{path}, line {_line(loc, lines)}: {_name(loc)}: {first['msg'].removeprefix('Value error, ')}; "
-            f"got {hidden(repr(first['input'])):.80}."
-        ) from None
+        said = first["msg"].removeprefix("Value error, ")
+        given = hidden(repr(first["input"]))
+        raise UsageError(f"{place.told(first['loc'])}: {said}; got {given:.80}.") from None
 
 
-def _note_lines(node: yaml.Node, loc: Loc, lines: dict[Loc, int], path: Path) -> None:
-    lines.setdefault(loc, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
+def _parsed(path: Path) -> tuple[yaml.Node | None, Any]:
+    """Return the tree of a file, with its lines, and what it says."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"There is no study file {path}.") from None
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a NUL
+        raise InputError(f"Cannot read the study file {path}: {error}.") from None
+    if len(text) > _LONGEST:
+        raise InputError(
+            f"{path} has {len(text):,} characters; a study file has a few thousand. Is it the text itself? "
+            "Name that in a study file, under corpus.files."
+        )
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        return node, yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{where}: not YAML ({getattr(error, 'problem', None) or error}).") from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets in brackets
+        raise InputError(f"{path}: cannot be read as YAML ({error}).") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as a study file means it: ``2024-01-01`` and ``04:00:00`` are text, ``1e-5`` is a number."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, rule) for tag, rule in rules if tag.rsplit(":", 1)[1] not in ("timestamp", "int", "float")]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _rule in (
+    ("int", r"[-+]?[0-9][0-9_]*|0x[0-9a-fA-F]+"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+    ),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_rule})$"), list("-+.0123456789")
+    )
+
+
+class _Places:
+    """The line of every key and value of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: dict[Loc, int] = {(): 1}
+        self._n_nodes = 0
+
+    def note(self, node: yaml.Node | None, loc: Loc) -> None:
+        """Note the lines of a tree; refuse keys given twice, and aliases that make a short file a huge one."""
+        if node is None:
+            return
+        number = node.start_mark.line + 1
+        self._n_nodes += 1
+        if self._n_nodes > _MOST_VALUES or len(loc) > _DEEPEST:
+            raise UsageError(
+                f"{self._path}, line {number}: more than {_MOST_VALUES:,} values, or {_DEEPEST} in each other. "
+                "Write the study without aliases (&name, *name) that repeat each other."
+            )
+        self._lines.setdefault(loc, number)
+        if isinstance(node, yaml.ScalarNode) and "\0" in node.value:
+            raise UsageError(f"{self.told(loc)}: a NUL character has no place in a study file. Delete it.")
+        if isinstance(node, yaml.MappingNode):
+            self._note_keys(node, loc)
+        elif isinstance(node, yaml.SequenceNode):
+            for i, item in enumerate(node.value):
+                self.note(item, (*loc, i))
+
+    def _note_keys(self, node: yaml.MappingNode, loc: Loc) -> None:
         seen: dict[str, int] = {}
         for key, value in node.value:
             here, number = (*loc, key.value), key.start_mark.line + 1
             if key.value in seen:
                 raise UsageError(
-                    f"{path}, line {number}: {_name(here)} stands in line {seen[key.value]} already. Keep one of them."
+                    f"{self._path}, line {number}: {_name(here)} stands in line {seen[key.value]} already. "
+                    "Keep one of them."
                 )
             if isinstance(key, yaml.ScalarNode) and key.tag == "tag:yaml.org,2002:bool":
                 raise UsageError(
-                    f"{path}, line {number}: YAML reads the key {key.value} as true or false. "
+                    f"{self._path}, line {number}: YAML reads the key {key.value} as true or false. "
                     f"Write '{key.value}' in quotes."
                 )
-            seen[key.value] = lines[here] = number
-            _note_lines(value, here, lines, path)
-    elif isinstance(node, yaml.SequenceNode):
-        for i, item in enumerate(node.value):
-            _note_lines(item, (*loc, i), lines, path)
+            seen[key.value] = self._lines[here] = number
+            self.note(value, here)
 
+    def line(self, loc: Loc) -> str:
+        """Return file and line of a place."""
+        while loc not in self._lines:
+            loc = loc[:-1]
+        return f"{self._path}, line {self._lines[loc]}"
 
-def _line(loc: Loc, lines: dict[Loc, int]) -> int:
-    while loc not in lines:
-        loc = loc[:-1]
-    return lines[loc]
+    def told(self, loc: Loc) -> str:
+        """Return file, line and name of a place, as far as the file has it."""
+        while loc and loc not in self._lines:
+            loc = loc[:-1]
+        return f"{self.line(loc)}: {_name(loc)}"
 
 
 def _name(loc: Loc) -> str:
@@ -110,16 +173,26 @@ def _sections(annotation: Any) -> list[type[Section]]:
     return []
 
 
-def _check_keys(section: type[Section], data: Any, loc: Loc, path: Path, lines: dict[Loc, int]) -> None:
+def _check(section: type[Section], data: Any, loc: Loc, place: _Places) -> None:
+    """Refuse unknown keys, and values that their annotation does not allow, in a section or a list of some."""
     if isinstance(data, list):
         for i, item in enumerate(data):
-            _check_keys(section, item, (*loc, i), path, lines)
+            _check(section, item, (*loc, i), place)
     if not isinstance(data, Mapping):
         return
+    hints = typing.get_type_hints(section, include_extras=True)
     for key, value in data.items():
         here = (*loc, key)
         if key not in section.model_fields:
-            where = f"{path}, line {_line(here, lines)}"
-            raise unknown(f"key in {_name(loc)}", key, section.model_fields, where=where)
-        for inner in _sections(section.model_fields[key].annotation):
-            _check_keys(inner, value, here, path, lines)
+            raise unknown(f"key in {_name(loc)}", key, section.model_fields, where=place.line(here))
+        inner = _sections(section.model_fields[key].annotation)
+        for one in inner:
+            _check(one, value, here, place)
+        want = None if inner else want_of(hints[key])
+        if want is not None and not want.fits(value):
+            raise UsageError(f"{place.told(here)} {refusal(want, value)}{_in_quotes(want, value)}")
+
+
+def _in_quotes(want: Want, value: Any) -> str:
+    plain = isinstance(value, bool | int | float) and want.fits(str(value))
+    return f" To mean the text, write it in quotes: '{value}'." if plain else ""

@@ -13,6 +13,7 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
 
+from isogloss.arguments import checked
 from isogloss.errors import MissingExtraError
 from isogloss.languages import HAN, KANA, UNSPACED, Language, read_language, unspaced_pattern
 
@@ -67,6 +68,7 @@ def segmenters() -> dict[str, str]:
     }
 
 
+@checked
 def segment(text: str, language: str) -> list[Word]:
     """Return the words of a text with their places: ``text[start:end] == word``.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from isogloss.arguments import Columns, Count, Dimensions, checked
 from isogloss.dictionary import WordLinks
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid
@@ -19,9 +20,12 @@ from isogloss.store import Rows
 Drop = Literal["punctuation", "digits", "identical"]
 DROPS: tuple[Drop, ...] = ("punctuation", "digits", "identical")
 
+TOKEN_COLUMNS = ("row", "language", "sentence", "position", "word", "n_subwords")
+
 _BLOCK = 2048  # states looked at at once
 
 
+@checked
 @dataclass(frozen=True)
 class LayerStates:
     """The states of some tokens at one layer: what `discover` takes.
@@ -36,7 +40,7 @@ class LayerStates:
     layer : int
     """
 
-    X: npt.NDArray[np.floating] | Rows
+    X: Annotated[npt.NDArray[np.floating], Dimensions(2)] | Rows
     tokens: pl.DataFrame
     model: str
     stack: str
@@ -47,6 +51,7 @@ class LayerStates:
         return tuple(self.tokens["language"].unique(maintain_order=True).to_list())
 
 
+@checked
 @dataclass(frozen=True)
 class SentenceStates:
     """The states of some sentences at one layer.
@@ -61,13 +66,14 @@ class SentenceStates:
     layer : int
     """
 
-    X: npt.NDArray[np.floating]
+    X: Annotated[npt.NDArray[np.floating], Dimensions(2)]
     sentences: pl.DataFrame
     model: str
     stack: str
     layer: int
 
 
+@checked
 @dataclass(frozen=True)
 class States:
     """The states of a corpus in one stack of one model.
@@ -90,7 +96,7 @@ class States:
         row r of `sentences`.
     """
 
-    tokens: pl.DataFrame
+    tokens: Annotated[pl.DataFrame, Columns(TOKEN_COLUMNS[:-1])]
     arrays: Mapping[int, npt.NDArray[np.floating]]
     rows: npt.NDArray[np.int64]
     model: str
@@ -106,13 +112,14 @@ class States:
     def languages(self) -> tuple[str, ...]:
         return tuple(self.tokens["language"].unique(maintain_order=True).to_list())
 
+    @checked
     def select(
         self,
         *,
         links: WordLinks | Sequence[WordLinks] | None = None,
-        min_count: int = 1,
-        max_count: int | None = None,
-        drop_above: int | None = None,
+        min_count: Count = 1,
+        max_count: Count | None = None,
+        drop_above: Count | None = None,
         drop: Sequence[Drop] = (),
         languages: Sequence[str] | None = None,
     ) -> States:
@@ -128,6 +135,7 @@ class States:
         )
         return replace(self, rows=rows)
 
+    @checked
     def at(
         self, layer: int, *, language: str | Sequence[str] | None = None, mapped: bool = False
     ) -> LayerStates:
@@ -166,6 +174,7 @@ class States:
         X = array[rows] if left is None else left
         return LayerStates(X, self.tokens[rows], self.model, self.stack, layer)
 
+    @checked
     def sentences_at(
         self, layer: int, *, language: str | None = None, pooling: str = "mean"
     ) -> SentenceStates:
@@ -215,13 +224,14 @@ class States:
         return card("States", facts, grid(head, rows))
 
 
+@checked
 def select_rows(
-    tokens: pl.DataFrame,
+    tokens: Annotated[pl.DataFrame, Columns(TOKEN_COLUMNS)],
     *,
     links: WordLinks | Sequence[WordLinks] | None = None,
-    min_count: int = 1,
-    max_count: int | None = None,
-    drop_above: int | None = None,
+    min_count: Count = 1,
+    max_count: Count | None = None,
+    drop_above: Count | None = None,
     drop: Sequence[Drop] = (),
     languages: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int64]:
@@ -260,8 +270,6 @@ def select_rows(
     UsageError
         If the bounds contradict each other, or a name in `drop` or `languages` is unknown.
     """
-    if min_count < 1 or (max_count is not None and max_count < 1):
-        raise UsageError(f"min_count and max_count must be at least 1; got {min_count} and {max_count}.")
     if drop_above is not None and drop_above < min_count:
         raise UsageError(f"drop_above must be at least min_count; got {drop_above} and {min_count}.")
     for name in drop:

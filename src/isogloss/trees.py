@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import Dimensions, checked
 from isogloss.compiled import compiled
 from isogloss.errors import UsageError
 
-Tree = npt.NDArray[np.float64]
+Tree = Annotated[npt.NDArray[np.float64], Dimensions(2, width=4)]  # scipy's linkage matrix
 Column = npt.NDArray[np.float64]
 
 
-def cut(tree: Tree, *, n_clusters: int | None = None, height: float | None = None) -> npt.NDArray[np.int32]:
+@checked
+def cut(
+    tree: Tree,
+    *,
+    n_clusters: int | None = None,
+    height: float | None = None,
+) -> npt.NDArray[np.int32]:
     """Return the partition of a tree's leaves into a number of clusters, or into all that are joined up to a height.
 
     Parameters
@@ -81,6 +88,7 @@ def by_first(labels: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
     return rank[inverse]
 
 
+@checked
 def top(tree: Tree, n_clusters: int) -> tuple[Tree, npt.NDArray[np.int32]]:
     """Return the tree above a cut, whose leaves are the clusters, and the cut's labels.
 
@@ -103,6 +111,7 @@ def top(tree: Tree, n_clusters: int) -> tuple[Tree, npt.NDArray[np.int32]]:
     return above, labels
 
 
+@checked
 def newick(tree: Tree, names: Sequence[str]) -> str:
     """Return a tree in Newick's notation; the length of a branch is the difference of its ends' heights.
 
@@ -132,6 +141,7 @@ def _newick_name(name: str) -> str:
     return name if plain else "'" + name.replace("'", "''") + "'"
 
 
+@checked
 def nested(tree: Tree, names: Sequence[str]) -> str:
     """Return a tree as nested JSON, as viewers of hierarchies take it.
 

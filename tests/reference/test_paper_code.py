@@ -78,7 +78,7 @@ def align(case: dict, folder: Path) -> dict:
     found = calign(
         source,
         target,
-        dictionary.top(max(1, float(p["top_n"]))),
+        dictionary.top(max(1, int(float(p["top_n"])))),
         theta_align=theta,
         min_types=float(p["min_types"]),
         min_size_ratio=float(p["size_threshold"]),

@@ -311,12 +311,12 @@ def test_links_to_words_that_do_not_exist_are_refused(corpus, wrong) -> None:
         ({"aligner": "diagnal"}, "Did you mean 'diagonal'"),
         ({"symmetrise": "gdfa"}, "unknown symmetrisation 'gdfa'"),
         ({"iteration": 3}, "Did you mean 'iterations'"),
-        ({"p_null": 1.5}, "p_null=1.5"),
-        ({"iterations": 2.5}, "iterations=2.5"),
-        ({"alpha": "much"}, "wrong type"),
+        ({"p_null": 1.5}, "p_null must be a number above 0 and below 1; got 1.5"),
+        ({"iterations": 2.5}, "iterations must be a whole number .* got 2.5"),
+        ({"alpha": "much"}, "alpha must be a number .* got .much."),
         ({"aligner": "model"}, "needs states and layer"),
         ({"aligner": Mine([]), "alpha": 1}, "aligner of your own"),
-        ({"aligner": 3}, "int has not both"),
+        ({"aligner": 3}, "aligner must be text or an Aligner; got 3"),
     ],
 )
 def test_wrong_calls(corpus, options, message) -> None:

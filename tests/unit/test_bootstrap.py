@@ -90,7 +90,9 @@ def test_intervals_that_are_not_defined():
     assert all(map(math.isnan, interval(0.5, draws)))
     assert all(map(math.isnan, interval(math.nan, np.zeros(30 + GROUPS))))
     assert interval(0.5, np.full(30 + GROUPS, 0.5)) == (0.5, 0.5)
-    with pytest.raises(UsageError, match=r"unknown interval 'bcaa'\. Did you mean 'bca'"):
+    with pytest.raises(
+        UsageError, match=r"method must be 'bca' or 'percentile'; got 'bcaa'\. Did you mean 'bca'"
+    ):
         interval(0.5, draws, method="bcaa")
 
 
@@ -298,7 +300,7 @@ def test_label_permutation_is_another_null():
     )
     assert targets.score == labels.score
     assert targets.chance != labels.chance
-    with pytest.raises(UsageError, match="unknown null 'label'"):
+    with pytest.raises(UsageError, match="null must be 'targets' or 'labels'; got 'label'"):
         calign(p.source, p.target, p.dictionary, null="label", **options)
 
 

@@ -203,7 +203,7 @@ def test_missing_file(tmp_path):
         ({"en": "a.conll"}, {"collumns": {}}, "Did you mean 'columns'"),
         ({"en": "b.txt"}, {"text_field": "x"}, "unknown option 'text_field'"),
         ({"en": "b.txt"}, {"languages": ["de"]}, "unknown language 'de'"),
-        ({"en": "b.txt"}, {"max_words": 0}, "max_words must be between"),
+        ({"en": "b.txt"}, {"max_words": 0}, "max_words must be a whole number from 1 to 32,767"),
         ({"en": "b.txt", "de": "a.conllu"}, {}, "must have the same format"),
         ({"en": "a.tsv"}, {}, "one file with all languages"),
         ({"en": "a.csv"}, {}, "ending names none of the formats"),
@@ -218,9 +218,9 @@ def test_wrong_calls(write, monkeypatch, files, options, message):
 
 
 def test_from_texts_wants_lists_of_strings():
-    with pytest.raises(UsageError, match="sequence of strings"):
+    with pytest.raises(UsageError, match="texts must be a mapping from text to a list of texts"):
         Corpus.from_texts({"en": "One sentence."})
-    with pytest.raises(UsageError, match=r"must be a string; got False.*in quotes"):
+    with pytest.raises(UsageError, match=r"a mapping from text to a list of texts; got \{False"):
         Corpus.from_texts({False: ["Norsk"]})  # what YAML makes of an unquoted no
     with pytest.raises(InputError, match=r"texts\['en'\] \(en\) has 1, texts\['de'\] \(de\) has 2"):
         Corpus.from_texts({"en": ["a"], "de": ["b", "c"]})

@@ -254,7 +254,7 @@ def test_translations_spelt_alike_can_be_left_out():
 
     assert left(1) == {"Haus", "nación", "agua"}
     assert left(0.5) == {"agua"}  # Haus and house share h, u, s: 6 of 9
-    with pytest.raises(UsageError, match=r"must lie in \(0, 1\]"):
+    with pytest.raises(UsageError, match=r"must be a number above 0 and at most 1"):
         left(0)
 
 

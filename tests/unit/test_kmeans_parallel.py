@@ -286,12 +286,12 @@ def test_a_value_that_is_not_finite_is_refused_with_its_row(row):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"n_concepts": 0}, "n_concepts must be at least 1; got 0"),
+        ({"n_concepts": 0}, "n_concepts must be a whole number from 1 .* got 0"),
         ({"n_concepts": 31}, "31 concepts cannot be made of 30 rows"),
-        ({"shard_rows": 0}, "shard_rows must be at least 1"),
-        ({"n_rounds": -1}, "n_rounds must be at least 0"),
-        ({"max_iterations": 0}, "max_iterations must be at least 1"),
-        ({"oversampling": 0.0}, "oversampling must be above 0"),
+        ({"shard_rows": 0}, "shard_rows must be a whole number from 1"),
+        ({"n_rounds": -1}, "n_rounds must be a whole number from 0"),
+        ({"max_iterations": 0}, "max_iterations must be a whole number from 1"),
+        ({"oversampling": 0.0}, "oversampling must be a number from 0.1 to 100"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(given, message):

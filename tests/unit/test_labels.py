@@ -368,11 +368,11 @@ def test_repeated_rows_foreign_rows_and_the_order_of_properties_change_nothing()
 def test_wrong_options_are_refused() -> None:
     concepts, properties = cluster(table(["a"]), [0]), tags(["X"])
     for options, message in (
-        ({"threshold": 0}, "threshold is a share"),
-        ({"threshold": 1.1}, "threshold is a share"),
-        ({"min_types": 0}, "min_types must be at least 1"),
-        ({"by": "words"}, "unknown unit of labels 'words'"),
-        ({"q": 1}, "false discovery rate"),
+        ({"threshold": 0}, "threshold must be a number above 0 and at most 1"),
+        ({"threshold": 1.1}, "threshold must be a number above 0 and at most 1"),
+        ({"min_types": 0}, "min_types must be a whole number from 1"),
+        ({"by": "words"}, "by must be 'types' or 'tokens'; got 'words'"),
+        ({"q": 1}, "q must be a number above 0 and below 1"),
         ({"n_permutations": -1}, "must not be negative"),
     ):
         with pytest.raises(UsageError, match=message):
@@ -730,7 +730,7 @@ def test_splits_refuse_other_concepts_thresholds_and_kinds() -> None:
     with pytest.raises(UsageError, match="unknown kind of label 'ner'"):
         split_alignment(alignment, labels, kinds=["ner"])
     for theta in (0, 1.5):
-        with pytest.raises(UsageError, match="theta is a share"):
+        with pytest.raises(UsageError, match=r"theta (is a share|must be a number from 0 to 1)"):
             split_alignment(alignment, labels, kinds=["upos"], theta=theta)
 
 

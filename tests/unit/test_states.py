@@ -129,8 +129,8 @@ def test_one_language_of_a_pair_keeps_its_linked_tokens(tokens, links):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"min_count": 0}, "must be at least 1; got 0 and None"),
-        ({"max_count": 0}, "must be at least 1; got 1 and 0"),
+        ({"min_count": 0}, "min_count must be a whole number from 1"),
+        ({"max_count": 0}, "max_count must be a whole number from 1"),
         ({"min_count": 3, "drop_above": 2}, "drop_above must be at least min_count; got 2 and 3"),
         ({"drop": ["punct"]}, "Did you mean 'punctuation'"),
         ({"languages": ["en", "dee"]}, "Did you mean 'de'"),

@@ -18,11 +18,21 @@ import numpy as np
 import polars as pl
 
 from isogloss.aligners.protocol import METHODS, Aligner, Bitext, Directions, Links
+from isogloss.arguments import checked
 from isogloss.corpus import Corpus
 from isogloss.dictionary import LINK_COLUMNS, WordLinks
 from isogloss.errors import InputError, UsageError, unknown
 
-__all__ = ["ALIGNERS", "METHODS", "Aligner", "AlignerInfo", "Bitext", "Directions", "align_words"]
+__all__ = [
+    "ALIGNERS",
+    "METHODS",
+    "Aligner",
+    "AlignerInfo",
+    "Bitext",
+    "Directions",
+    "align_words",
+    "make_aligner",
+]
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ ALIGNERS: Mapping[str, AlignerInfo] = MappingProxyType(
 )
 
 
+@checked
 def align_words(
     corpus: Corpus,
     *,
@@ -117,7 +128,7 @@ def align_words(
         )
     if symmetrise not in METHODS:
         raise unknown("symmetrisation", symmetrise, METHODS)
-    chosen = _make(aligner, options)
+    chosen = make_aligner(aligner, options)
     bitext = _bitext(corpus, source, target)
     found = chosen.align(bitext) if len(bitext) else np.empty((0, 3), dtype=np.int32)
     links = _join(found, symmetrise) if isinstance(found, Directions) else np.unique(found, axis=0)
@@ -146,12 +157,15 @@ def _join(directions: Directions, method: str) -> Links:
     return symmetrise(directions, method)
 
 
-def _make(aligner: str | Aligner, options: Mapping[str, Any]) -> Aligner:
+def make_aligner(aligner: str | Aligner, options: Mapping[str, Any]) -> Aligner:
+    """Return an aligner by name, or the one given.
+
+    Raises
+    ------
+    UsageError
+        If a name or option is unknown, or a value cannot be.
+    """
     if not isinstance(aligner, str):
-        if not isinstance(aligner, Aligner):
-            raise UsageError(
-                f"An aligner needs a name and an align method; {type(aligner).__name__} has not both."
-            )
         if options:
             raise UsageError(
                 f"Options are for aligners given by name; got {', '.join(options)} together with an aligner "
@@ -169,10 +183,7 @@ def _make(aligner: str | Aligner, options: Mapping[str, Any]) -> Aligner:
     missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in options]
     if missing:
         raise UsageError(f"Aligner '{aligner}' needs {' and '.join(missing)}, which was not given.")
-    try:
-        made: Aligner = kind(**options)
-    except TypeError as error:
-        raise UsageError(f"Aligner '{aligner}': an option has a value of the wrong type ({error}).") from None
+    made: Aligner = kind(**options)
     return made
 
 

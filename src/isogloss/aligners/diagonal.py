@@ -22,21 +22,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import digamma
 
 from isogloss.aligners.protocol import Bitext, Directions, Links
+from isogloss.arguments import Inside, Rounds, Scale, Within, checked
 from isogloss.compiled import compiled
-from isogloss.errors import UsageError
 from isogloss.progress import progress
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
 
 
+@checked
 @dataclass(frozen=True)
 class Diagonal:
     """fast_align's model, in both directions; deterministic.
@@ -61,21 +62,12 @@ class Diagonal:
     """
 
     lowercase: bool = True
-    iterations: int = 5
-    p_null: float = 0.12
-    tension: float = 4.0
-    alpha: float = 0.03
+    iterations: Rounds = 5
+    p_null: Inside = 0.12
+    tension: Annotated[float, Within(0, 100)] = 4.0
+    alpha: Scale = 0.03
 
     name = "diagonal"
-
-    def __post_init__(self) -> None:
-        rounds = isinstance(self.iterations, int) and self.iterations >= 1
-        if not rounds or not 0 < self.p_null < 1 or not 0 <= self.tension <= 100 or self.alpha <= 0:
-            raise UsageError(
-                "Aligner 'diagonal' needs whole iterations >= 1, 0 < p_null < 1, 0 <= tension <= 100 and alpha > 0; "
-                f"got iterations={self.iterations}, p_null={self.p_null}, tension={self.tension}, "
-                f"alpha={self.alpha}."
-            )
 
     def align(self, bitext: Bitext) -> Directions:
         """Train on the bitext and link it, once with each side as the generated one."""

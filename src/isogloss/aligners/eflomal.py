@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isogloss.aligners.protocol import Bitext, Directions, Links, as_links
+from isogloss.arguments import checked
 from isogloss.errors import IsoglossError, MissingExtraError
 
 
+@checked
 @dataclass(frozen=True)
 class Eflomal:
     """eflomal with its own defaults.

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from isogloss.aligners.protocol import Bitext, Directions, Links
+from isogloss.arguments import checked
 from isogloss.errors import UsageError, unknown
 from isogloss.progress import progress
 from isogloss.states import States
@@ -32,6 +33,7 @@ Matrix = npt.NDArray[np.floating]
 Rows = npt.NDArray[np.int64]
 
 
+@checked
 @dataclass(frozen=True)
 class Model:
     """SimAlign's argmax and itermax on states at one layer; deterministic.

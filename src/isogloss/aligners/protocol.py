@@ -9,11 +9,14 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import checked
+
 METHODS = ("intersection", "union", "grow-diag", "grow-diag-final", "grow-diag-final-and")
 
 Links = npt.NDArray[np.int32]
 
 
+@checked
 @dataclass(frozen=True)
 class Bitext:
     """The sentence pairs to be aligned; both sides of every pair have at least one word.
@@ -38,6 +41,7 @@ class Bitext:
         return len(self.sentences)
 
 
+@checked
 @dataclass(frozen=True)
 class Directions:
     """Two directional link sets, to be symmetrised.
@@ -73,6 +77,7 @@ class Aligner(Protocol):
         ...
 
 
+@checked
 def as_links(pairs: Sequence[tuple[int, int, int]]) -> Links:
     """Return ``(pair, source position, target position)`` tuples as a (k, 3) int32 array."""
     return np.asarray(pairs, dtype=np.int32).reshape(-1, 3)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.aligners.protocol import METHODS, Directions, Links
+from isogloss.arguments import checked
 from isogloss.compiled import compiled
 from isogloss.errors import unknown
 
@@ -20,6 +21,7 @@ Flags = npt.NDArray[np.bool_]
 _NEIGHBOURS = np.array([(-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)])
 
 
+@checked
 def symmetrise(directions: Directions, method: str = "grow-diag-final-and") -> Links:
     """Join two directional link sets.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from isogloss.arguments import Count, checked
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid, word
 from isogloss.store import CORPUS, Study, digest, read_table, table_digest, write_table
@@ -37,6 +38,7 @@ class Dropped:
     line: int  # 1-based
 
 
+@checked
 @dataclass(frozen=True)
 class Corpus:
     """Sentences and their words in one or more languages.
@@ -84,6 +86,7 @@ class Corpus:
     # -- making one -----------------------------------------------------------------------------
 
     @classmethod
+    @checked
     def read(cls, files: Mapping[str, str | Path] | str | Path, **options: Any) -> Corpus:
         """Read files into a corpus; see `isogloss.corpus.readers.read` for every option."""
         from isogloss.corpus import readers
@@ -91,6 +94,7 @@ class Corpus:
         return readers.read(files, **options)
 
     @classmethod
+    @checked
     def from_texts(cls, texts: Mapping[str, Sequence[str]], **options: Any) -> Corpus:
         """Segment sentences already in memory; see `isogloss.corpus.readers.from_texts`."""
         from isogloss.corpus import readers
@@ -98,6 +102,7 @@ class Corpus:
         return readers.from_texts(texts, **options)
 
     @classmethod
+    @checked
     def open(cls, study: Study) -> Corpus:
         """Read the corpus of a study folder; a table that is not as it was written is an ``InputError``."""
         sentences = read_table(study.checked(study.sentences, CORPUS), SENTENCE_COLUMNS)
@@ -105,6 +110,7 @@ class Corpus:
         languages = tuple(sentences["language"].unique(maintain_order=True).to_list())
         return cls(sentences, words, languages)
 
+    @checked
     def write(self, study: Study) -> None:
         """Write both tables into a study folder."""
         write_table(study.sentences, self.sentences)
@@ -131,11 +137,13 @@ class Corpus:
         """Number of distinct sentence numbers."""
         return self.sentences["sentence"].n_unique()
 
+    @checked
     def texts(self, language: str) -> list[str]:
         """Return the sentences of one language, by sentence number."""
         self._check(language)
         return self.sentences.filter(pl.col("language") == language)["text"].to_list()
 
+    @checked
     def word_lists(self, language: str) -> list[list[str]]:
         """Return the words of every sentence of one language, by sentence number."""
         self._check(language)
@@ -148,11 +156,12 @@ class Corpus:
         numbers = self.sentences.filter(pl.col("language") == language)["sentence"]
         return [lists.get(i, []) for i in numbers.to_list()]
 
+    @checked
     def restrict(
         self,
         *,
         languages: Sequence[str] | None = None,
-        n_sentences: int | None = None,
+        n_sentences: Count | None = None,
         sentences: Collection[int] | None = None,
     ) -> Corpus:
         """Return the corpus with only some languages, only its first sentences, or only those with some numbers."""

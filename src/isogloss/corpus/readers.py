@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from isogloss.arguments import Words, checked
 from isogloss.corpus.conll import read_conll
 from isogloss.corpus.conllu import read_conllu
 from isogloss.corpus.content import recognise
@@ -98,11 +99,12 @@ _NOT_TEXT = (*_TABLES, *_DOCUMENTS)
 _BY_CONTENT = ("text", "tsv", "conll")  # formats whose endings are also given to others
 
 
+@checked
 def read(
     files: Mapping[str, str | Path] | str | Path,
     *,
     format: str = "auto",
-    max_words: int = 300,
+    max_words: Words = 300,
     parallel: bool = True,
     segmented: bool = False,
     languages: Sequence[str] | None = None,
@@ -177,11 +179,12 @@ def read(
     return assemble(raws, parallel=parallel, segmented=segmented, max_words=max_words)
 
 
+@checked
 def from_texts(
     texts: Mapping[str, Sequence[str]],
     *,
     segmented: bool = False,
-    max_words: int = 300,
+    max_words: Words = 300,
     parallel: bool = True,
 ) -> Corpus:
     """Make a corpus from sentences in memory; checks and drops as `read` does.

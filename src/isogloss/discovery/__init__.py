@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import Index, Seed, check_given, checked
 from isogloss.concepts import Concepts, check_n_concepts
 from isogloss.discovery.lloyd import add
 from isogloss.discovery.rows import parts, survey
@@ -58,6 +59,7 @@ METHODS = {
 }
 
 
+@checked
 def find_method(name: str) -> Method:
     """Return a method by name; an unknown one is a ``UsageError`` that names the nearest."""
     if name not in METHODS:
@@ -65,17 +67,19 @@ def find_method(name: str) -> Method:
     return METHODS[name]
 
 
-def default_n_concepts(n_types: int) -> int:
+@checked
+def default_n_concepts(n_types: Index) -> int:
     """Return the default number of concepts: 600, but never more than a fifth of the types (and at least 2)."""
     return max(2, min(DEFAULT_CONCEPTS, n_types // TYPES_PER_CONCEPT))
 
 
+@checked
 def discover(
     states: LayerStates,
     *,
     n_concepts: int | None = None,
     method: str = "ward",
-    seed: int = 0,
+    seed: Seed = 0,
     **options: Any,
 ) -> Concepts:
     """Cluster states into latent concepts (Dalvi et al. 2022; Mousi et al. 2024).
@@ -139,6 +143,7 @@ def reads_in_parts(method: str, options: Mapping[str, Any]) -> bool:
     return method == "kmeans_parallel" or bool(options.get("sample"))
 
 
+@checked
 def check_options(method: str, options: Mapping[str, Any], *, n_concepts: int = 1) -> None:
     """Refuse options that a method does not have, naming the nearest it has, and values it cannot work with.
 
@@ -148,11 +153,13 @@ def check_options(method: str, options: Mapping[str, Any], *, n_concepts: int = 
     """
     chosen = find_method(method)
     module = import_module(chosen.module)
-    taken = inspect.signature(module.linkage if chosen.has_tree else module.fit).parameters.values()
+    function = module.linkage if chosen.has_tree else module.fit
+    taken = inspect.signature(function).parameters.values()
     known = [p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.name != "seed"]
     for name in options:
         if name not in known:
             raise unknown(f"option of {method}", name, known)
+    check_given(function, options, of=f"options of {method}")
     if hasattr(module, "check"):
         module.check(n_concepts, **options)
 

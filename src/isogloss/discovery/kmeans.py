@@ -7,22 +7,25 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import NConcepts, Rounds, Seed, Workers, checked
 from isogloss.discovery.lloyd import TOLERANCE, Labels, Reader, add, assign, facts, plus_plus
 from isogloss.discovery.rows import Floats, Longs, n_threads, survey
+from isogloss.store import Rows
 
 _SAMPLE = 8  # one row in so many, but
 _PER_CONCEPT = 20  # at least so many a concept, take part in the start
 _WARM_UP = 10  # iterations on these rows
 
 
+@checked
 def fit(
-    X: npt.NDArray[np.floating],
-    n_concepts: int,
+    X: npt.NDArray[np.floating] | Rows,
+    n_concepts: NConcepts,
     *,
-    seed: int,
-    n_starts: int = 1,
-    max_iterations: int = 100,
-    threads: int | None = None,
+    seed: Seed,
+    n_starts: Rounds = 1,
+    max_iterations: Rounds = 100,
+    threads: Workers | None = None,
 ) -> Labels:
     """Cluster (n, d) rows by Lloyd's (1982) iterations; the best of `n_starts` starts by inertia.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import Count, NConcepts, Rounds, Seed, Within, Workers, checked
 from isogloss.discovery.exact import add_fixed, bits_for, exact_sum, fixed, means, rounded, uniform
 from isogloss.discovery.lloyd import TOLERANCE, Labels, Reader, Singles, assign, facts, plus_plus, prepared
 from isogloss.discovery.rows import Floats, Longs, Scale, exponent_of, extent, middle, n_threads, not_finite
@@ -20,16 +21,17 @@ SHARD_ROWS = 65_536  # at d = 768 and K = 600 about a second of one core, agains
 _WARM_UP = 10  # iterations on the candidates
 
 
+@checked
 def fit(
     X: npt.NDArray[np.floating] | Rows,
-    n_concepts: int,
+    n_concepts: NConcepts,
     *,
-    seed: int,
-    n_rounds: int = 5,
-    oversampling: float = 2.0,
-    max_iterations: int = 100,
-    shard_rows: int = SHARD_ROWS,
-    threads: int | None = None,
+    seed: Seed,
+    n_rounds: Annotated[int, Within(0, 100)] = 5,
+    oversampling: Annotated[float, Within(0.1, 100)] = 2.0,
+    max_iterations: Rounds = 100,
+    shard_rows: Count = SHARD_ROWS,
+    threads: Workers | None = None,
 ) -> Labels:
     """Cluster (n, d) rows by Lloyd's (1982) iterations on shards, from a k-means|| start.
 
@@ -75,16 +77,6 @@ def fit(
     InputError
         If a value is NaN or infinite; its row is named.
     """
-    for name, value, least in (
-        ("n_concepts", n_concepts, 1),
-        ("n_rounds", n_rounds, 0),
-        ("max_iterations", max_iterations, 1),
-        ("shard_rows", shard_rows, 1),
-    ):
-        if value < least:
-            raise UsageError(f"{name} must be at least {least}; got {value}.")
-    if oversampling <= 0:
-        raise UsageError(f"oversampling must be above 0; got {oversampling}.")
     left = Rows.of(X)
     table = _surveyed(X if left is None else left, shard_rows, threads)
     if n_concepts > table.n:

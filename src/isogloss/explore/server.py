@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from isogloss.arguments import Port, checked
 from isogloss.errors import IsoglossError, UsageError, unknown
 from isogloss.explore.views import Views
 from isogloss.plots import concept_map, depth_curves, theme
@@ -87,7 +88,8 @@ class Explorer:
         self._server.shutdown()
 
 
-def explore(folder: str | Path, *, port: int = 0, browser: bool = True) -> None:
+@checked
+def explore(folder: str | Path, *, port: Port = 0, browser: bool = True) -> None:
     """Show a finished study as a local page until interrupted.
 
     Parameters
@@ -113,7 +115,8 @@ def explore(folder: str | Path, *, port: int = 0, browser: bool = True) -> None:
     explorer.serve()
 
 
-def open_explorer(folder: str | Path, *, port: int = 0) -> Explorer:
+@checked
+def open_explorer(folder: str | Path, *, port: Port = 0) -> Explorer:
     """Return the server of a study, listening and not yet answering."""
     from isogloss.study import open_study
 

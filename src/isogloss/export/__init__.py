@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from isogloss.arguments import NConcepts, Seed, checked
 from isogloss.errors import unknown
 from isogloss.export.atlas import write_atlas
 from isogloss.export.choice import Choice
@@ -23,6 +24,7 @@ KINDS: dict[str, Callable[[FinishedStudy, Path, Choice], list[Path]]] = {
 }
 
 
+@checked
 def export_study(
     folder: str | Path,
     kind: str,
@@ -30,8 +32,8 @@ def export_study(
     out: str | Path,
     model: str | None = None,
     stack: str | None = None,
-    n_concepts: int | None = None,
-    seed: int | None = None,
+    n_concepts: NConcepts | None = None,
+    seed: Seed | None = None,
     layers: Sequence[int] | None = None,
     spaces: Sequence[str] | None = None,
 ) -> list[Path]:

@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 
 from isogloss import models
+from isogloss.arguments import BatchTokens, checked
 from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction.passes import Settings, run_passes
@@ -53,6 +54,7 @@ BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}  # measured on CPUs; on a GPU smal
 _MANY_UNKNOWN = 0.05  # share of a language's words from which unknown subwords are reported
 
 
+@checked
 def extract(
     corpus: Corpus,
     model: str | Path,
@@ -70,7 +72,7 @@ def extract(
     weights: models.Weights = "pretrained",
     condition: Mapping[str, str] | None = None,
     language_codes: Mapping[str, str] | None = None,
-    batch_tokens: int | None = None,
+    batch_tokens: BatchTokens | None = None,
     device: str = "auto",
     revision: str | None = None,
 ) -> States:
@@ -215,6 +217,7 @@ def states_key(corpus: Corpus, model: str | Path, *, revision: str | None = None
     return key_of(corpus, info, chosen)
 
 
+@checked
 def open_states(
     study: Study, *, name: str, stack: str, layer: int | None = None, sentences: bool = True
 ) -> States:
@@ -264,6 +267,7 @@ def _open(
     return States(tokens, arrays, np.flatnonzero(n_subwords > 0), name, stack, lines, whole)
 
 
+@checked
 def write_corpus(corpus: Corpus, study: Study) -> None:
     """Write the tables of a corpus into a study folder, unless the same ones are there."""
     key = corpus.file_digest

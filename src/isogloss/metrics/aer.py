@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
+from isogloss.arguments import checked
 from isogloss.errors import UsageError
 
 Link = tuple[int, int, int]
 
 
+@checked
 def alignment_error_rate(
-    links: Iterable[Link], sure: Iterable[Link], *, possible: Iterable[Link] = ()
+    links: Collection[Link], sure: Collection[Link], *, possible: Collection[Link] = ()
 ) -> float:
     """Return AER = 1 - (|A ∩ S| + |A ∩ P|) / (|A| + |S|), in [0, 1]; 0 is best.
 
@@ -44,5 +46,5 @@ def alignment_error_rate(
     return 1.0 - (len(found & certain) + len(found & allowed)) / (len(found) + len(certain))
 
 
-def _triples(links: Iterable[Link]) -> set[Link]:
+def _triples(links: Collection[Link]) -> set[Link]:
     return {(int(s), int(i), int(j)) for s, i, j in links}

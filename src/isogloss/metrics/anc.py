@@ -7,11 +7,13 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import checked
 from isogloss.metrics.inputs import Floats, Vectors, centred, paired
 
 _ROUNDING = 1e-12  # a variance of less than this part of the whole column's is none
 
 
+@checked
 def anc(X: Vectors, Y: Vectors, *, signed: bool = True) -> float:
     """Return the mean over dimensions of the correlation of X's column with Y's.
 

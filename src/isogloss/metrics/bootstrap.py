@@ -16,16 +16,17 @@ import polars as pl
 import scipy.sparse as sp
 from scipy.stats import norm, t
 
-from isogloss.errors import InputError, UsageError, unknown
+from isogloss.arguments import Index, Inside, Numbers, Seed, SomeDraws, WholeNumbers, checked
+from isogloss.errors import InputError, UsageError
 
 Floats = npt.NDArray[np.float64]
 Interval = Literal["bca", "percentile"]
-METHODS: tuple[Interval, ...] = ("bca", "percentile")
 
 _BATCH = 500  # resamples that are scored together
 GROUPS = 20  # of sentences left out one after the other: for the acceleration of BCa, and the jackknife
 
 
+@checked
 @dataclass(frozen=True)
 class Resamples:
     """How often every sentence is drawn in every resample; the same for all metrics that are to be compared.
@@ -43,7 +44,8 @@ class Resamples:
     weights: npt.NDArray[np.float32]
 
     @classmethod
-    def draw(cls, sentences: npt.ArrayLike, n: int, *, seed: int = 0) -> Resamples:
+    @checked
+    def draw(cls, sentences: WholeNumbers, n: SomeDraws, *, seed: Seed = 0) -> Resamples:
         """Draw `n` resamples of the distinct numbers in `sentences`.
 
         Raises
@@ -102,8 +104,9 @@ class Resamples:
         return place
 
 
+@checked
 def interval(
-    score: float, draws: npt.ArrayLike, *, method: Interval = "bca", level: float = 0.95
+    score: float, draws: Numbers, *, method: Interval = "bca", level: Inside = 0.95
 ) -> tuple[float, float]:
     """Return the bootstrap interval of a score.
 
@@ -130,10 +133,6 @@ def interval(
     (low, high)
         NaN when the score or every draw is.
     """
-    if method not in METHODS:
-        raise unknown("interval", method, METHODS)
-    if not 0 < level < 1:
-        raise UsageError(f"level must lie in (0, 1); got {level}.")
     values = np.asarray(draws, dtype=np.float64)
     drawn, left = values[:-GROUPS], values[-GROUPS:]
     drawn, left = drawn[np.isfinite(drawn)], left[np.isfinite(left)]
@@ -153,15 +152,17 @@ def interval(
     return float(low), float(high)
 
 
+@checked
 def share_interval(
-    score: float, draws: npt.ArrayLike, *, method: Interval = "bca", level: float = 0.95
+    score: float, draws: Numbers, *, method: Interval = "bca", level: Inside = 0.95
 ) -> tuple[float, float]:
     """Return `interval` of a share: no end lies outside 0 .. 1, where the moved resamples may lie."""
     low, high = np.clip(interval(score, draws, method=method, level=level), 0.0, 1.0)
     return float(low), float(high)
 
 
-def jackknife_interval(score: float, left_out: npt.ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
+@checked
+def jackknife_interval(score: float, left_out: Numbers, *, level: Inside = 0.95) -> tuple[float, float]:
     """Return the interval of a score from its values with one group of sentences left out, group by group.
 
     ``score +- t_{G-1} sd`` with ``sd^2 = (G - 1) / G * sum((x_g - mean(x))^2)`` over G groups of like size, t the
@@ -188,8 +189,6 @@ def jackknife_interval(score: float, left_out: npt.ArrayLike, *, level: float = 
     >>> round(low, 2), round(high, 2)
     (-0.48, 4.48)
     """
-    if not 0 < level < 1:
-        raise UsageError(f"level must lie in (0, 1); got {level}.")
     values = np.asarray(left_out, dtype=np.float64)
     n = len(values)
     if n < 2 or not np.isfinite([score, *values]).all():
@@ -218,13 +217,14 @@ class Difference:
     p_value: float
 
 
+@checked
 def paired_difference(
     first: float,
     second: float,
-    draws: tuple[npt.ArrayLike, npt.ArrayLike],
+    draws: tuple[Numbers, Numbers],
     *,
     method: Interval = "bca",
-    level: float = 0.95,
+    level: Inside = 0.95,
 ) -> Difference:
     """Return second - first with its interval, from the same resamples of both; see `interval`.
 
@@ -249,7 +249,8 @@ def paired_difference(
     return Difference(difference, low, high, p)
 
 
-def false_discovery(p_values: npt.ArrayLike, *, n_tests: int | None = None) -> Floats:
+@checked
+def false_discovery(p_values: Numbers, *, n_tests: Index | None = None) -> Floats:
     """Return q-values: the smallest false-discovery rate at which each test would be called significant.
 
     Benjamini and Hochberg, *Controlling the False Discovery Rate*, JRSS B 57, 1995: ``q_(i) = min over j >= i of

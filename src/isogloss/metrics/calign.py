@@ -14,9 +14,10 @@ import numpy.typing as npt
 import polars as pl
 import scipy.sparse as sp
 
+from isogloss.arguments import Draws, NTypes, Seed, Share, checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
-from isogloss.errors import UsageError, unknown
+from isogloss.errors import UsageError
 from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
 from isogloss.metrics.matching import (
     SizeRule,
@@ -35,26 +36,25 @@ from isogloss.spread import spread
 log = logging.getLogger(__name__)
 
 Rule = Literal["symmetric", "paper-code"]
-RULES: tuple[Rule, ...] = ("symmetric", "paper-code")
 Null = Literal["targets", "labels"]
-NULLS: tuple[Null, ...] = ("targets", "labels")
 Nulls = list[npt.NDArray[np.float32]]  # best matches of the eligible concepts, an array a permutation
 
 
+@checked
 def calign(
     source: Concepts,
     target: Concepts,
     dictionary: TranslationDictionary,
     *,
-    theta_align: float | Sequence[float] = 0.8,
-    min_types: float = 5,
-    min_size_ratio: float = 0.4,
+    theta_align: Share | Sequence[Share] = 0.8,
+    min_types: NTypes = 5,
+    min_size_ratio: Share = 0.4,
     rule: Rule = "symmetric",
-    n_permutations: int = 200,
+    n_permutations: Draws = 200,
     null: Null = "targets",
     resamples: Resamples | None = None,
     interval: Interval = "bca",
-    seed: int = 0,
+    seed: Seed = 0,
     words: bool = True,
     covered_only: bool = False,
 ) -> Alignment:
@@ -118,10 +118,6 @@ def calign(
         log.warning(
             "the dictionary was induced with the model under study, %s: its score is circular", source.model
         )
-    if null not in NULLS:
-        raise unknown("null", null, NULLS)
-    if not 0 <= min_size_ratio <= 1:
-        raise UsageError(f"min_size_ratio must lie in [0, 1]; got {min_size_ratio}.")
     size_rule = SizeRule(min_types, min_size_ratio, strict=rule == "paper-code")
     if covered_only:
         known = dictionary.table["source"].unique(), dictionary.table["target"].unique()
@@ -165,6 +161,7 @@ def calign(
     )
 
 
+@checked
 def mean_alignment(forward: Figure, backward: Figure) -> Figure:
     """Return the mean of both directions; its interval adds the two half widths in quadrature."""
 
@@ -204,9 +201,7 @@ def check_thetas(
     rule: str,
 ) -> tuple[float, ...]:
     """Return the thresholds; refuse impossible ones, and sides that are not the dictionary's."""
-    if rule not in RULES:
-        raise unknown("rule", rule, RULES)
-    thetas = (theta_align,) if isinstance(theta_align, int | float) else tuple(theta_align)
+    thetas = tuple(np.atleast_1d(theta_align).tolist())
     lowest_ok = rule == "paper-code"  # m > 0 is meaningful, m >= 0 is not
     if not thetas or any(not (0 < t <= 1 or (t == 0 and lowest_ok)) for t in thetas):
         raise UsageError(f"theta_align must lie in (0, 1]; got {theta_align}.")

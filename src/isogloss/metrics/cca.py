@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 
-from isogloss.errors import InputError, UsageError
+from isogloss.arguments import PositiveShare, checked
+from isogloss.errors import InputError
 from isogloss.metrics.inputs import Floats, Vectors, centred, paired
 
 
-def svcca(X: Vectors, Y: Vectors, *, variance: float = 0.99) -> float:
+@checked
+def svcca(X: Vectors, Y: Vectors, *, variance: PositiveShare = 0.99) -> float:
     """Return the mean canonical correlation of the main directions of X and Y.
 
     Parameters
@@ -52,8 +54,6 @@ def svcca(X: Vectors, Y: Vectors, *, variance: float = 0.99) -> float:
     1.0
     """
     x, y = paired(X, Y, what="SVCCA", least=3)
-    if not 0 < variance <= 1:
-        raise UsageError(f"variance is a share and must lie in (0, 1]; got {variance}.")
     q, r = _basis(centred(x), variance), _basis(centred(y), variance)
     _check_room("SVCCA", q, r, "lower the variance or give more rows")
     if not q.shape[1] or not r.shape[1]:
@@ -61,6 +61,7 @@ def svcca(X: Vectors, Y: Vectors, *, variance: float = 0.99) -> float:
     return float(np.linalg.svd(q.T @ r, compute_uv=False).clip(0, 1).mean())
 
 
+@checked
 def pwcca(X: Vectors, Y: Vectors) -> float:
     """Return the mean canonical correlation of X and Y, weighted by what each direction accounts for in X.
 

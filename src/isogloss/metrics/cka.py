@@ -7,13 +7,15 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import Count, checked
 from isogloss.errors import UsageError
 from isogloss.metrics.inputs import Floats, Vectors, centred, paired
 
 _BLOCK = 512  # rows compared with all others at a time
 
 
-def linear_cka(X: Vectors, Y: Vectors, *, debiased: bool = True, batch_size: int | None = None) -> float:
+@checked
+def linear_cka(X: Vectors, Y: Vectors, *, debiased: bool = True, batch_size: Count | None = None) -> float:
     """Return the linear CKA of X and Y; 1 if one is the other turned, reflected, scaled and moved.
 
     Parameters

@@ -13,10 +13,11 @@ import polars as pl
 from scipy.signal import fftconvolve
 from scipy.special import gammaln
 
+from isogloss.arguments import Share, checked
 from isogloss.concepts import Concepts
 from isogloss.errors import UsageError, unknown
 from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
-from isogloss.metrics.calign import RULES, Rule
+from isogloss.metrics.calign import Rule
 from isogloss.results import Figure, Overlap, wilson
 
 Counts = npt.NDArray[np.int64]
@@ -24,10 +25,11 @@ Counts = npt.NDArray[np.int64]
 _N_SIZES = 20  # different sizes of concepts up to which all covariances are computed
 
 
+@checked
 def colap(
     concepts: Concepts,
     *,
-    theta_overlap: float | Sequence[float] = 0.3,
+    theta_overlap: Share | Sequence[Share] = 0.3,
     languages: Sequence[str] | None = None,
     rule: Rule = "symmetric",
     resamples: Resamples | None = None,
@@ -66,11 +68,11 @@ def colap(
         If a threshold is out of range, or the group has fewer than two languages, one twice, or an unknown one.
     """
     group = tuple(languages) if languages is not None else concepts.languages
-    if rule not in RULES:
-        raise unknown("rule", rule, RULES)
     if len(set(group)) < max(2, len(group)):
         raise UsageError(f"COLAP needs concepts of at least two languages together; got {'+'.join(group)}.")
-    thetas = (theta_overlap,) if isinstance(theta_overlap, int | float) else tuple(theta_overlap)
+    thetas = tuple(np.atleast_1d(theta_overlap).tolist())
+    if not thetas:
+        raise UsageError("colap: theta_overlap is an empty list. Give a threshold, e.g. 0.3.")
     strict = rule == "paper-code"
     for language in group:
         if language not in concepts.languages and not strict:  # of their two sides, one may be empty

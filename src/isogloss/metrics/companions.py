@@ -15,12 +15,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.errors import InputError
+from isogloss.arguments import Entries, Seed, WholeNumbers, checked
+from isogloss.errors import InputError, unknown
 from isogloss.metrics.anc import anc, anc_draws
 from isogloss.metrics.bootstrap import GROUPS, Resamples, interval, jackknife_interval
 from isogloss.metrics.cca import pwcca, svcca
 from isogloss.metrics.cka import cka_draws, linear_cka
-from isogloss.metrics.inputs import Floats, Vectors
+from isogloss.metrics.inputs import Floats, Vectors, same_rows
 from isogloss.metrics.isotropy import isoscore, mean_cosine, mean_cosine_draws
 from isogloss.metrics.procrustes import procrustes_retrieval
 from isogloss.metrics.retrieval import mexa, retrieval
@@ -198,14 +199,15 @@ class Companion:
     draws: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
 
+@checked
 def compare_rows(
     name: str,
     X: Vectors,
     Y: Vectors,
     *,
-    sentences: npt.ArrayLike | None = None,
+    sentences: WholeNumbers | None = None,
     resamples: Resamples | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Companion:
     """Return a measure of row-aligned states.
 
@@ -226,7 +228,8 @@ def compare_rows(
     InputError
         If the states are not finite or do not fit together, or a sentence is not among those that are drawn.
     """
-    measure = MEASURES[name]
+    measure = _found(name, of_space=False)
+    same_rows(name, X=X, Y=Y, **({} if sentences is None else {"sentences": sentences}))
     X, Y = X[: measure.most], Y[: measure.most]
     n = len(X)
     of_rows = np.arange(n) if sentences is None else np.asarray(sentences)[: measure.most]
@@ -239,19 +242,28 @@ def compare_rows(
     return _judged(measure, (X, Y), of_rows, resamples, chance=chance)
 
 
+@checked
 def look_at_space(
     name: str,
     X: Vectors,
-    languages: npt.ArrayLike,
-    sentences: npt.ArrayLike,
+    languages: Entries,
+    sentences: WholeNumbers,
     *,
     resamples: Resamples | None = None,
 ) -> Companion:
     """Return a measure of the stacked states of several languages; all rows of a sentence are drawn together."""
-    measure = MEASURES[name]
+    measure = _found(name, of_space=True)
+    same_rows(name, X=X, languages=languages, sentences=sentences)
     chance = measure.chance(len(X)) if measure.chance is not None else math.nan
     given = (X, np.asarray(languages), np.asarray(sentences))
     return _judged(measure, given, given[2], resamples, chance=chance)
+
+
+def _found(name: str, *, of_space: bool) -> Measure:
+    known = [one for one, measure in MEASURES.items() if (measure.takes == "space") == of_space]
+    if name not in known:
+        raise unknown("measure of " + ("a space" if of_space else "row-aligned states"), name, known)
+    return MEASURES[name]
 
 
 def _judged(

@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from isogloss.arguments import Seed, checked
 from isogloss.concepts import Concepts
 from isogloss.metrics.matching import frequency_bins
 
 
-def match_frequencies(alone: Mapping[str, Concepts], *, seed: int = 0) -> dict[str, Concepts]:
+@checked
+def match_frequencies(alone: Mapping[str, Concepts], *, seed: Seed = 0) -> dict[str, Concepts]:
     """Return the concepts of every language with as many types of every frequency as the others have.
 
     A type's frequency is the number of its tokens that belong to a concept.  Types fall into bins of like frequency,

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from isogloss.arguments import Seed, checked
 from isogloss.concepts import Concepts
 
 
-def other_sentences(source: Concepts, target: Concepts, *, seed: int = 0) -> tuple[Concepts, Concepts]:
+@checked
+def other_sentences(source: Concepts, target: Concepts, *, seed: Seed = 0) -> tuple[Concepts, Concepts]:
     """Return the source's concepts in one half of the sentences, and the target's in the other half.
 
     Where a model's states say which sentence a word stands in more than which word it is, concepts are sentences.  In

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import INSIDE
 from isogloss.errors import InputError
 
-Vectors = npt.NDArray[np.floating]
+Vectors = Annotated[npt.NDArray[np.floating], INSIDE]  # by `matrix` and `paired`
 Floats = npt.NDArray[np.float64]
 
 
@@ -31,6 +32,14 @@ def paired(X: Any, Y: Any, *, what: str, least: int = 1, same_width: bool = Fals
         kind = "two equal (n, d) arrays" if same_width else "two arrays (n, d) and (n, e)"
         raise InputError(f"{what} needs the same rows on both sides, as {kind}; got {x.shape} and {y.shape}.")
     return matrix(x, what=what, least=least), matrix(y, what=what, least=least)
+
+
+def same_rows(what: str, **columns: npt.ArrayLike) -> None:
+    """Refuse columns of different lengths: row r of each is about the same thing."""
+    lengths = {name: len(np.atleast_1d(column)) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{n} in {name}" for name, n in lengths.items())
+        raise InputError(f"{what} needs a row for the same things in each of its columns; got {told}.")
 
 
 def unit(x: Floats) -> Floats:

@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 
+from isogloss.arguments import checked
 from isogloss.metrics.inputs import Floats, Vectors, centred, matrix, unit
 
 
+@checked
 def mean_cosine(X: Vectors) -> float:
     """Return the mean cosine over all pairs of rows; 0 for isotropic vectors, near 1 in a narrow cone.
 
@@ -68,6 +70,7 @@ def mean_cosine_draws(X: Vectors, weights: npt.NDArray[np.floating]) -> Floats:
         return np.where(pairs > 0, ((total**2).sum(axis=1) - own) / pairs, np.nan)
 
 
+@checked
 def isoscore(X: Vectors) -> float:
     """Return IsoScore: the share of dimensions the variance is spread over.
 
@@ -110,6 +113,7 @@ def isoscore(X: Vectors) -> float:
     return float(np.clip((spread - 1) / (d - 1), 0, 1))
 
 
+@checked
 def partition_isotropy(X: Vectors) -> float:
     """Return min Z(a) / max Z(a), Z(a) = Σ exp(a · xᵢ), over the principal directions a; 1 for isotropic vectors.
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from isogloss.arguments import Dimensions, Share, checked
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics.colap import chance_overlap, overlapping
-from isogloss.metrics.labels import ALL, Bool, ConceptLabels, Float, groups_of, tally
+from isogloss.metrics.labels import ALL, Bool, ConceptLabels, groups_of, tally
 from isogloss.metrics.matching import SizeRule
 from isogloss.results import Alignment, Overlap, wilson
 
 
+@checked
 def label_set_scores(labels: ConceptLabels) -> pl.DataFrame:
     """Return how many concepts the label set explains and how much of it they use, for every kind and over all.
 
@@ -70,14 +74,15 @@ def label_set_scores(labels: ConceptLabels) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
+@checked
 def split_alignment(
     alignment: Alignment,
     labels: ConceptLabels,
     *,
     kinds: Sequence[str] | None = None,
-    theta: float | None = None,
+    theta: Share | None = None,
     significant: bool = True,
-    chance: Float | None = None,
+    chance: Annotated[npt.NDArray[np.float64], Dimensions(1)] | None = None,
 ) -> pl.DataFrame:
     """Return CALIGN by label: which share of the source concepts with each label is aligned.
 
@@ -119,12 +124,13 @@ def split_alignment(
     return _split(labels, kinds, labels.eligible & known, hit, chance, significant=significant)
 
 
+@checked
 def split_overlap(
     overlap: Overlap,
     labels: ConceptLabels,
     *,
     kinds: Sequence[str] | None = None,
-    theta: float | None = None,
+    theta: Share | None = None,
     significant: bool = True,
 ) -> pl.DataFrame:
     """Return COLAP by label: which share of the concepts with each label overlaps.
@@ -176,7 +182,7 @@ def _split(
     kinds: Sequence[str] | None,
     eligible: Bool,
     hit: Bool,
-    chance: Float | None,
+    chance: npt.NDArray[np.float64] | None,
     *,
     significant: bool,
 ) -> pl.DataFrame:

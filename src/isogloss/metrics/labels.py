@@ -14,10 +14,11 @@ import numpy.typing as npt
 import polars as pl
 from scipy.special import gammaln
 
+from isogloss.arguments import Count, Draws, Inside, PositiveShare, Seed, Share, checked
 from isogloss.concepts import Concepts
-from isogloss.errors import UsageError, unknown
+from isogloss.errors import unknown
 from isogloss.metrics.bootstrap import false_discovery
-from isogloss.metrics.word_facts import BYS, By, Units, check_properties, least_carrying, units_of
+from isogloss.metrics.word_facts import By, Units, check_properties, least_carrying, units_of
 
 ALL = "all"
 FAMILY = "^([^:]*):"  # "feats" of "feats:Case"
@@ -27,6 +28,7 @@ Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
 
+@checked
 @dataclass(frozen=True)
 class ConceptLabels:
     """The labels of the concepts of one space, and what chance would give: the result of `label_concepts`.
@@ -54,10 +56,10 @@ class ConceptLabels:
     values: pl.DataFrame
     n_types: Int
     null: pl.DataFrame
-    threshold: float
+    threshold: Share
     q: float
     min_types: int
-    n_permutations: int
+    n_permutations: Draws
     by: By
 
     @property
@@ -71,6 +73,7 @@ class ConceptLabels:
         groups = groups_of(self.values["kind"])["group"].unique().sort()
         return tuple(group for group in groups.to_list() if group != ALL)
 
+    @checked
     def of(self, kind: str, *, significant: bool = True) -> pl.DataFrame:
         """Return the labels of one kind or family, only those beyond chance unless told otherwise.
 
@@ -91,16 +94,17 @@ class ConceptLabels:
         )
 
 
+@checked
 def label_concepts(
     concepts: Concepts,
     properties: pl.DataFrame,
     *,
-    threshold: float = 0.9,
-    min_types: int = 5,
+    threshold: PositiveShare = 0.9,
+    min_types: Count = 5,
     by: By = "types",
-    q: float = 0.05,
-    n_permutations: int = 100,
-    seed: int = 0,
+    q: Inside = 0.05,
+    n_permutations: Draws = 100,
+    seed: Seed = 0,
 ) -> ConceptLabels:
     """Label concepts with what at least `threshold` of their types share, and say which labels chance explains.
 
@@ -159,9 +163,6 @@ def label_concepts(
     >>> label_concepts(concepts, tags).table.select("concept", "value", "share", "p_value").row(0)
     (0, 'NOUN', 1.0, 0.003968253968253968)
     """
-    _check(threshold, min_types, q, n_permutations)
-    if by not in BYS:
-        raise unknown("unit of labels", by, BYS)
     check_properties(properties, reserved=ALL)
     at_least = least_carrying(np.array([min_types]), threshold)[0]
     units, values = units_of(concepts, properties, int(at_least), by=by)
@@ -228,17 +229,6 @@ def hypergeometric_tail(least: Int, n: Int, carrying: Int, total: int) -> Float:
     K, drawn = carrying[item], n[item]
     logs = choose(K, k) + choose(total - K, drawn - k) - choose(np.full_like(K, total), drawn)
     return np.minimum(np.bincount(item, np.exp(logs), len(terms)), 1.0)
-
-
-def _check(threshold: float, min_types: int, q: float, n_permutations: int) -> None:
-    if not 0 < threshold <= 1:
-        raise UsageError(f"threshold is a share and must lie in (0, 1]; got {threshold}.")
-    if min_types < 1:
-        raise UsageError(f"min_types must be at least 1; got {min_types}.")
-    if not 0 < q < 1:
-        raise UsageError(f"q is a false discovery rate and must lie in (0, 1); got {q}.")
-    if n_permutations < 0:
-        raise UsageError(f"n_permutations must not be negative; got {n_permutations}.")
 
 
 def _best(reached: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:

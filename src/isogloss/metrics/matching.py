@@ -16,10 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from isogloss.arguments import NTypes, Share, checked
+
 Int = npt.NDArray[np.int32]
 Float = npt.NDArray[np.float64]
 
 
+@checked
 @dataclass(frozen=True)
 class SizeRule:
     """When a pair of concepts may be aligned at all, and how thresholds compare.
@@ -29,8 +32,8 @@ class SizeRule:
     paper's released script does: |s| > `min_types` and |s| / |t| > `min_size_ratio`, open above.
     """
 
-    min_types: float = 5
-    min_size_ratio: float = 0.4
+    min_types: NTypes = 5
+    min_size_ratio: Share = 0.4
     strict: bool = False
 
     def eligible(self, sizes: Int) -> npt.NDArray[np.bool_]:

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from isogloss.arguments import Draws, NConcepts, Numbers, Seed, Share, SomeDraws, WholeNumbers, checked
 from isogloss.errors import InputError, UsageError
+from isogloss.metrics.inputs import same_rows
 
 Int = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -51,7 +53,8 @@ class Movement:
         }
 
 
-def movement(before: npt.ArrayLike, after: npt.ArrayLike, *, theta: float = 0.5) -> Movement:
+@checked
+def movement(before: WholeNumbers, after: WholeNumbers, *, theta: Share = 0.5) -> Movement:
     """Match the concepts of two clusterings by the tokens they share.
 
     With a the share of a concept's tokens that goes to another one and b the share of that one's tokens that comes from
@@ -151,15 +154,17 @@ def _named(
     return sizes.select("concept", pl.col("n").cast(pl.Int64), name.alias(column))
 
 
+@checked
 def chance_shares(
-    before: npt.ArrayLike,
-    after: npt.ArrayLike,
+    before: WholeNumbers,
+    after: WholeNumbers,
     *,
-    theta: float = 0.5,
-    n_permutations: int = 20,
-    seed: int = 0,
+    theta: Share = 0.5,
+    n_permutations: SomeDraws = 20,
+    seed: Seed = 0,
 ) -> dict[str, float]:
     """Return the mean `Movement.shares` when the concepts after are dealt to the tokens at random."""
+    same_rows("chance_shares", before=before, after=after)
     first, second = (np.asarray(x, dtype=np.int64) for x in (before, after))
     both = (first >= 0) & (second >= 0)
     generator = np.random.default_rng(seed)
@@ -204,7 +209,8 @@ def newly_shared(
     )
 
 
-def label_agreement(labels: npt.ArrayLike, concepts: npt.ArrayLike, n_concepts: int) -> Floats:
+@checked
+def label_agreement(labels: WholeNumbers, concepts: WholeNumbers, n_concepts: NConcepts) -> Floats:
     """Return, for every concept, the probability that two of its members, drawn without putting back, agree.
 
     ``sum over labels of n_l (n_l - 1) / (n (n - 1))`` (Simpson, *Measurement of Diversity*, Nature 163, 1949): without
@@ -221,6 +227,7 @@ def label_agreement(labels: npt.ArrayLike, concepts: npt.ArrayLike, n_concepts: 
     numpy.ndarray
         (n_concepts,) float64 in [0, 1]; NaN with fewer than two members.
     """
+    same_rows("label_agreement", labels=labels, concepts=concepts)
     label, concept = np.asarray(labels, dtype=np.int64), np.asarray(concepts, dtype=np.int64)
     counts = np.zeros((n_concepts, int(label.max(initial=0)) + 1))
     np.add.at(counts, (concept, label), 1)
@@ -229,8 +236,9 @@ def label_agreement(labels: npt.ArrayLike, concepts: npt.ArrayLike, n_concepts: 
         return np.where(n > 1, (counts * (counts - 1)).sum(axis=1) / (n * (n - 1)), np.nan)
 
 
+@checked
 def difference_of_groups(
-    values: npt.ArrayLike, chosen: npt.ArrayLike, *, n_permutations: int = 2000, seed: int = 0
+    values: Numbers, chosen: WholeNumbers, *, n_permutations: Draws = 2000, seed: Seed = 0
 ) -> tuple[float, float, float]:
     """Return the means of the chosen values and of the others, and a two-sided permutation p-value.
 
@@ -245,6 +253,7 @@ def difference_of_groups(
     (chosen_mean, other_mean, p_value)
         NaN where a group is empty.
     """
+    same_rows("difference_of_groups", values=values, chosen=chosen)
     x, mine = np.asarray(values, dtype=np.float64), np.asarray(chosen, dtype=bool)
     known = np.isfinite(x)
     x, mine = x[known], mine[known]

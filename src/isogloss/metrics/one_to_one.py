@@ -10,6 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
+from isogloss.arguments import Draws, NTypes, PositiveShare, Seed, Share, checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
@@ -27,18 +28,19 @@ from isogloss.results import Figure, wilson
 from isogloss.spread import spread
 
 
+@checked
 def one_to_one(
     source: Concepts,
     target: Concepts,
     dictionary: TranslationDictionary,
     *,
-    theta_align: float = 0.8,
-    min_types: float = 5,
-    min_size_ratio: float = 0.4,
-    n_permutations: int = 50,
+    theta_align: PositiveShare = 0.8,
+    min_types: NTypes = 5,
+    min_size_ratio: Share = 0.4,
+    n_permutations: Draws = 50,
     resamples: Resamples | None = None,
     interval: Interval = "bca",
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Figure:
     """Return the largest share of eligible source concepts that can be aligned, each to a target concept of its own.
 

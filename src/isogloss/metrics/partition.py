@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from isogloss.arguments import Count, Draws, Seed, checked
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.bootstrap import Interval, Resamples
 from isogloss.metrics.bootstrap import interval as bootstrap_interval
@@ -22,6 +23,7 @@ Labels = Sequence[Any] | npt.NDArray[Any]
 Codes = npt.NDArray[np.int64]
 
 
+@checked
 def language_entropy(labels: Labels, languages: Labels) -> float:
     """Return how evenly languages mix inside concepts: H(language | concept) / log(number of languages).
 
@@ -55,6 +57,7 @@ def language_entropy(labels: Labels, languages: Labels) -> float:
     return float(entropy_of(counts)) if counts.shape[1] > 1 else math.nan
 
 
+@checked
 def purity(labels: Labels, languages: Labels) -> float:
     """Return the share of tokens that are of the main language of their concept: Σ_c max_l n_cl / n.
 
@@ -86,6 +89,7 @@ def purity(labels: Labels, languages: Labels) -> float:
     return float(purity_of(_table(labels, languages)))
 
 
+@checked
 def ami(labels: Labels, languages: Labels) -> float:
     """Return the adjusted mutual information of concepts and languages; 0 at random, whatever the sizes.
 
@@ -123,6 +127,7 @@ def ami(labels: Labels, languages: Labels) -> float:
     return float(adjusted_mutual_info_score(language, concept)) if language.any() else math.nan
 
 
+@checked
 def v_measure(labels: Labels, languages: Labels) -> float:
     """Return the harmonic mean of homogeneity (concepts of one language) and completeness (languages in one concept).
 
@@ -158,7 +163,8 @@ def v_measure(labels: Labels, languages: Labels) -> float:
     return float(v_measure_score(language, concept)) if language.any() else math.nan
 
 
-def silhouette(X: Vectors, labels: Labels, *, sample: int = 2000, seed: int = 0) -> float:
+@checked
+def silhouette(X: Vectors, labels: Labels, *, sample: Count = 2000, seed: Seed = 0) -> float:
     """Return the mean silhouette: how much nearer vectors are to their own concept than to the next.
 
     Parameters
@@ -225,8 +231,8 @@ def silhouette_figure(
     sentences: pl.Series | None = None,
     resamples: Resamples | None = None,
     interval: Interval = "bca",
-    n_permutations: int = 10,
-    seed: int = 0,
+    n_permutations: Draws = 10,
+    seed: Seed = 0,
 ) -> Figure:
     """Return `silhouette` with its chance level: how much nearer states are to their own concept than to the next.
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from isogloss.arguments import Count, Index, NConcepts, Seed, Share, Within, checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
-from isogloss.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -33,20 +34,21 @@ class Planted:
     dictionary: TranslationDictionary
 
 
+@checked
 def plant(
-    alignment: float,
+    alignment: Share,
     *,
-    n_concepts: int = 60,
-    n_types: int = 1200,
-    n_sentences: int = 800,
-    n_words: int = 12,
-    noise: float = 0.0,
-    zipf: float = 0.8,
-    unevenness: float = 0.0,
-    coverage: float = 1.0,
-    n_wrong: int = 0,
-    seed: int = 0,
-    text_seed: int | None = None,
+    n_concepts: NConcepts = 60,
+    n_types: Count = 1200,
+    n_sentences: Count = 800,
+    n_words: Count = 12,
+    noise: Share = 0.0,
+    zipf: Annotated[float, Within(0, 10)] = 0.8,
+    unevenness: Annotated[float, Within(0, 5)] = 0.0,
+    coverage: Share = 1.0,
+    n_wrong: Index = 0,
+    seed: Seed = 0,
+    text_seed: Seed | None = None,
 ) -> Planted:
     """Make two languages of which a share `alignment` of the concepts is the same.
 
@@ -83,9 +85,6 @@ def plant(
     UsageError
         If a share is outside [0, 1].
     """
-    for name, share in (("alignment", alignment), ("noise", noise), ("coverage", coverage)):
-        if not 0 <= share <= 1:
-            raise UsageError(f"{name} must lie in [0, 1]; got {share}.")
     rng = np.random.default_rng(seed)
     sizes = np.exp(rng.normal(0, unevenness, n_concepts))
     concept_a = rng.permutation(

@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 
+from isogloss.arguments import Count, Folds, Seed, checked
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.inputs import Floats, Vectors, centred, paired
 from isogloss.metrics.retrieval import retrieval
 
 
+@checked
 def procrustes(X: Vectors, Y: Vectors) -> float:
     """Return what is left between X and Y after the best rotation or reflection of X, as a share.
 
@@ -53,8 +55,9 @@ def procrustes(X: Vectors, Y: Vectors) -> float:
     return min(1.0, max(0.0, 1 - float(singular_values.sum())))
 
 
+@checked
 def procrustes_retrieval(
-    X: Vectors, Y: Vectors, *, folds: int = 5, seed: int = 0, csls: int | None = None
+    X: Vectors, Y: Vectors, *, folds: Folds = 5, seed: Seed = 0, csls: Count | None = None
 ) -> Floats:
     """Return, for every row, whether retrieval finds its translation after a rotation learnt on other rows.
 
@@ -97,8 +100,6 @@ def procrustes_retrieval(
     """
     x, y = paired(X, Y, what="Procrustes retrieval", same_width=True)
     n = len(x)
-    if folds < 2:
-        raise UsageError(f"folds must be 2 or more; got {folds}.")
     if n < 2 * folds:
         raise InputError(
             f"Procrustes retrieval needs at least two rows a fold, {2 * folds} for {folds} folds; got {n}: "

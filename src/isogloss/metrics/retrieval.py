@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from isogloss.arguments import checked
 from isogloss.errors import UsageError
 from isogloss.metrics.inputs import Floats, Vectors, paired, unit
 
@@ -11,6 +12,7 @@ _TIE = 1e-12  # a tie in exact arithmetic may differ by rounding
 _BLOCK = 512  # rows sorted at a time
 
 
+@checked
 def retrieval(
     source: Vectors, target: Vectors, *, csls: int | None = None, margin: int | None = None
 ) -> Floats:
@@ -78,6 +80,7 @@ def retrieval(
     return np.where(at_best.diagonal(), 1 / at_best.sum(axis=1), 0.0)
 
 
+@checked
 def mexa(X: Vectors, Y: Vectors) -> Floats:
     """Return, for every pair, whether both sentences are nearer to each other than to any other; the mean is MEXA.
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
+from isogloss.arguments import Draws, Seed, checked
 from isogloss.errors import UsageError
 from isogloss.metrics.inputs import Floats, Vectors, paired, unit
 
@@ -19,7 +20,8 @@ class Rsa(NamedTuple):
     p_value: float
 
 
-def rsa(X: Vectors, Y: Vectors, *, n_permutations: int = 0, seed: int = 0) -> Rsa:
+@checked
+def rsa(X: Vectors, Y: Vectors, *, n_permutations: Draws = 0, seed: Seed = 0) -> Rsa:
     """Return the Spearman correlation of the pairwise dissimilarities of X and Y, and its p-value.
 
     Parameters

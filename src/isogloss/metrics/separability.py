@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import Folds, Index, Seed, checked
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.inputs import Floats, Vectors, matrix, unit
 from isogloss.metrics.partition import Codes, Labels, codes
@@ -12,14 +13,15 @@ from isogloss.metrics.partition import Codes, Labels, codes
 _BLOCK = 512  # rows compared with all others at a time
 
 
+@checked
 def language_probe(
     X: Vectors,
     languages: Labels,
     *,
     remove_means: bool = False,
-    axes: int = 0,
-    folds: int = 5,
-    seed: int = 0,
+    axes: Index = 0,
+    folds: Folds = 5,
+    seed: Seed = 0,
     groups: Labels | None = None,
 ) -> Floats:
     """Return, for every row, whether a ridge probe reads its language off the vector; the mean is the accuracy.
@@ -105,6 +107,7 @@ def language_probe(
     return np.asarray(recognised / (share * indicators.shape[1]))
 
 
+@checked
 def knn_mixing(X: Vectors, languages: Labels, *, k: int = 10) -> Floats:
     """Return, for every row, how nearest neighbours mix languages because of it; the mean is 1 for random mixing.
 
@@ -177,8 +180,6 @@ def _deal(
     language: Codes, groups: Labels | None, folds: int, generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
     """Return the fold of every row."""
-    if folds < 2:
-        raise UsageError(f"folds must be 2 or more; got {folds}.")
     if groups is None:
         fold = np.empty(len(language), np.int64)
         for code in range(language.max() + 1):

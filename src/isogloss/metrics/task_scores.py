@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import Draws, Seed, checked
 from isogloss.corpus.tags import is_iob2, spans
 from isogloss.errors import InputError, MissingExtraError
 from isogloss.languages import mainly_unspaced, read_language
@@ -45,6 +46,7 @@ class TaskScore:
     n: int
 
 
+@checked
 def entities(tags: Sequence[str]) -> list[Span]:
     """Return the (type, first word, word after the last) of every entity in IOB2 tags.
 
@@ -70,12 +72,13 @@ def entities(tags: Sequence[str]) -> list[Span]:
     return spans((tag[0], tag[2:]) for tag in tags)
 
 
+@checked
 def score_entities(
     gold: Sequence[Sequence[str]],
     predicted: Sequence[Sequence[str]],
     *,
-    n_bootstrap: int = 1000,
-    seed: int = 0,
+    n_bootstrap: Draws = 1000,
+    seed: Seed = 0,
 ) -> list[TaskScore]:
     """Return micro-averaged F1 of entities, ``2 tp / (predicted + gold)``: type and both ends must be right.
 
@@ -108,8 +111,9 @@ def score_entities(
     return [_scored("f1", f1, len(gold), baseline=0.0, **draws)]
 
 
+@checked
 def score_classes(
-    gold: Sequence[str], predicted: Sequence[str], *, n_bootstrap: int = 1000, seed: int = 0
+    gold: Sequence[str], predicted: Sequence[str], *, n_bootstrap: Draws = 1000, seed: Seed = 0
 ) -> list[TaskScore]:
     """Return accuracy, and the mean F1 over the classes that the gold labels or the predictions have.
 
@@ -129,13 +133,14 @@ def score_classes(
     return scores
 
 
+@checked
 def score_translations(
     references: Sequence[str],
     translations: Sequence[str],
     sources: Sequence[str],
     *,
     language: str = "",
-    n_bootstrap: int = 1000,
+    n_bootstrap: Draws = 1000,
 ) -> list[TaskScore]:
     """Return BLEU (Papineni et al. 2002) and chrF (Popović 2015) by sacreBLEU (Post 2018), in shares.
 

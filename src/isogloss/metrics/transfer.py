@@ -9,6 +9,7 @@ from itertools import permutations
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import Numbers, Seed, checked
 from isogloss.errors import InputError
 
 Floats = npt.NDArray[np.float64]
@@ -48,7 +49,8 @@ class Association:
     error_of_mean: float
 
 
-def association(measure: npt.ArrayLike, score: npt.ArrayLike, *, seed: int = 0) -> Association:
+@checked
+def association(measure: Numbers, score: Numbers, *, seed: Seed = 0) -> Association:
     """Return how far the languages' values of a measure go with their zero-shot scores.
 
     Sources: Spearman 1904; the standard error ``sqrt((1 + rho^2 / 2) / (n - 3))`` of atanh(rho) is Bonett and Wright's

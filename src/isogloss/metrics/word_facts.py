@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from isogloss.arguments import checked
 from isogloss.concepts import Concepts
 from isogloss.errors import InputError
 
@@ -26,6 +27,7 @@ AFFIX_LETTERS = (2, 3)
 FREQUENCIES = ((1, "once"), (7, "rare"), (63, "mid"))
 
 
+@checked
 def word_properties(tokens: pl.DataFrame, sentences: pl.DataFrame | None = None) -> pl.DataFrame:
     """Return the properties of tokens in long form, one row a property.
 

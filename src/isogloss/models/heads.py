@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from isogloss.arguments import PartShare, Rank, Scale, checked
 from isogloss.errors import InputError, MissingExtraError, UsageError
 from isogloss.models.languages import language_codes
 from isogloss.models.loading import Loaded, assemble, describe, load, read_config, where
@@ -26,6 +27,7 @@ _WHAT = {
 }
 
 
+@checked
 @dataclass(frozen=True)
 class Lora:
     """Low-rank adapters instead of all weights (Hu et al., *LoRA*, 2021); merged into the weights at the end.
@@ -40,9 +42,9 @@ class Lora:
         Names of the linear layers; None: those that peft knows for this kind of model.
     """
 
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
+    rank: Rank = 8
+    alpha: Scale = 16.0
+    dropout: PartShare = 0.0
     targets: tuple[str, ...] | None = None
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from isogloss.arguments import BatchSize, Decay, Epochs, Evaluations, Length, PartShare, Rate, checked
 from isogloss.errors import InputError, MissingExtraError
 from isogloss.models.loading import Loaded
 from isogloss.models.sources import quiet_transformers
@@ -31,6 +32,7 @@ CURVE = {
 }
 
 
+@checked
 @dataclass(frozen=True)
 class Training:
     """How long and how.
@@ -55,14 +57,14 @@ class Training:
         Of the matrix products in training; weights, their updates and evaluation are float32 in any case.
     """
 
-    epochs: float = 3.0
-    rate: float = 5e-5
-    batch_size: int = 32
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    evaluations: int = 6
-    patience: int = 3
-    max_length: int = 128
+    epochs: Epochs = 3.0
+    rate: Rate = 5e-5
+    batch_size: BatchSize = 32
+    warmup: PartShare = 0.1
+    weight_decay: Decay = 0.01
+    evaluations: Evaluations = 6
+    patience: Evaluations = 3
+    max_length: Length = 128
     precision: Literal["float32", "bfloat16"] = "float32"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import altair as alt
 
+from isogloss.arguments import Count, Share, checked
 from isogloss.plots.look import (
     BLUE,
     LABEL_SIZE,
@@ -48,15 +49,16 @@ def reference(metric: str) -> str:
     return "chance" if metric in ADJUSTED else "if languages were mixed at random"
 
 
+@checked
 def layer_curves(
     results: Results,
     *,
     metric: str,
     model: str | None = None,
     stack: str | None = None,
-    theta: float | None = None,
-    width: int = 320,
-    height: int = 230,
+    theta: Share | None = None,
+    width: Count = 320,
+    height: Count = 230,
 ) -> Chart:
     """Draw score over layer, a line a pair, with intervals and the chance level dashed; a panel a run.
 
@@ -172,16 +174,17 @@ def _curve_layers(data: Sequence[Row], metric: str, *, top: float, coloured: boo
     return alt.LayerChart(layer=layers)
 
 
+@checked
 def language_curves(
     results: Results,
     *,
     metric: str,
     model: str | None = None,
     stack: str | None = None,
-    theta: float | None = None,
-    columns: int = 3,
-    width: int = 150,
-    height: int = 130,
+    theta: Share | None = None,
+    columns: Count = 3,
+    width: Count = 150,
+    height: Count = 130,
 ) -> Chart:
     """Draw a small panel a language: its pairs over layers, coloured by the other language.
 

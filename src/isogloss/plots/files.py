@@ -8,11 +8,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import altair as alt
 import vl_convert
 
+from isogloss.arguments import Within, checked
 from isogloss.errors import UsageError, unknown
 from isogloss.store import atomic
 
@@ -28,6 +29,7 @@ _PANEL, _GAP = 95, 40  # pixels: the narrowest panel, and what stands between tw
 _BREAK = ": |, | · "  # where the name of a panel may go on in the next line
 
 
+@checked
 def width_of(text: str) -> float:
     """Read a width: ``column``, ``page`` or a number of millimetres; return millimetres.
 
@@ -51,6 +53,7 @@ def width_of(text: str) -> float:
     return float(found[1])
 
 
+@checked
 def save_charts(
     charts: Mapping[str, Any], folder: str | Path, *, formats: Sequence[str] = ("png", "svg"), **look: Any
 ) -> list[Path]:
@@ -61,12 +64,13 @@ def save_charts(
     return [path for paths in made for path in paths]
 
 
+@checked
 def write_chart(
     chart: alt.TopLevelMixin,
     stem: Path,
     *,
     formats: Sequence[str] = ("png", "svg"),
-    width: float | None = None,
+    width: Annotated[float, Within(40, 1000)] | None = None,
     title: bool = True,
 ) -> list[Path]:
     """Write one chart as ``STEM.png``, ``STEM.svg`` or ``STEM.pdf``, each atomically; return the paths.

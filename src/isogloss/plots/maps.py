@@ -11,6 +11,7 @@ import numpy as np
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
+from isogloss.arguments import Count, Share, checked
 from isogloss.errors import unknown
 from isogloss.plots.charts import ADJUSTED, COLUMNS, TITLES, accent, titled, tooltip
 from isogloss.plots.look import GAPS, Chart, count, finish, shown, span
@@ -20,14 +21,15 @@ from isogloss.results import Results
 _NARROW = 23  # pixels: a cell below it has no room for "(.12)"
 
 
+@checked
 def pair_heatmap(
     results: Results,
     *,
     metric: str,
     model: str | None = None,
     stack: str | None = None,
-    theta: float | None = None,
-    width: int = 320,
+    theta: Share | None = None,
+    width: Count = 320,
 ) -> Chart:
     """Draw every pair (rows) at every layer (columns), paler for less, with the number in the cell.
 
@@ -57,6 +59,7 @@ def pair_heatmap(
     return finished
 
 
+@checked
 def language_map(
     results: Results,
     *,
@@ -64,8 +67,8 @@ def language_map(
     layer: int | None = None,
     model: str | None = None,
     stack: str | None = None,
-    theta: float | None = None,
-    width: int = 320,
+    theta: Share | None = None,
+    width: Count = 320,
 ) -> Chart:
     """Draw every language by every other at one layer, like languages side by side.
 
@@ -113,13 +116,14 @@ def language_map(
     return finished
 
 
+@checked
 def language_map_words(
     results: Results,
     *,
     metric: str = "calign",
     model: str | None = None,
     stack: str | None = None,
-    theta: float | None = None,
+    theta: Share | None = None,
 ) -> dict[int, dict[str, Any]]:
     """Return ``title``, ``note`` and ``description`` of `language_map` at every layer, for a page that changes it."""
     layers: dict[int, list[Row]] = defaultdict(list)
@@ -137,13 +141,14 @@ def _map_words(rows: Sequence[Row], metric: str) -> dict[str, Any]:
     return titled(metric, rows, f"layer {layer}; {_note(metric)}") | {"description": words}
 
 
+@checked
 def language_order(
     results: Results,
     *,
     metric: str = "calign",
     model: str | None = None,
     stack: str | None = None,
-    theta: float | None = None,
+    theta: Share | None = None,
 ) -> list[str]:
     """Return the languages of the first run in an order that puts like ones side by side.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from isogloss.arguments import Share, checked
 from isogloss.errors import UsageError, unknown
 from isogloss.results import Results
 
@@ -125,8 +126,9 @@ def highest(rows: Iterable[Row], metric: str) -> Row | None:
     return max(known, key=lambda row: (row[field], -row["layer"])) if known else None
 
 
+@checked
 def start_layer(
-    results: Results, *, model: str | None = None, stack: str | None = None, theta: float | None = None
+    results: Results, *, model: str | None = None, stack: str | None = None, theta: Share | None = None
 ) -> int:
     """Return the layer worth looking at first: where CALIGN is highest above chance, else the last one."""
     if "calign_mean" in results.table["metric"].to_list():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from isogloss.arguments import checked
 from isogloss.errors import unknown
 from isogloss.plots.charts import language_curves, layer_curves
 from isogloss.plots.companions import companion_panels
@@ -31,6 +32,7 @@ _CURVE = {
 _CURVES = {"calign": "calign_mean", "colap": "colap"}
 
 
+@checked
 def run_charts(
     results: Results, *, thetas: Mapping[str, float] | None = None, layer: int | None = None
 ) -> dict[str, Chart]:
@@ -63,6 +65,7 @@ def run_charts(
     return found
 
 
+@checked
 def side_by_side(results: Results, *, thetas: Mapping[str, float] | None = None) -> dict[str, Chart]:
     """Return the curves of several runs in one figure, ``calign_runs`` and ``colap_runs``; none of a single run."""
     if run_labels(results.table).height < 2:
@@ -77,6 +80,7 @@ def side_by_side(results: Results, *, thetas: Mapping[str, float] | None = None)
     }
 
 
+@checked
 def results_charts(results: Results, *, thetas: Mapping[str, float] | None = None) -> dict[str, Chart]:
     """Return the charts of `run_charts` for every run, ``WHAT_MODEL_STACK``, and those of `side_by_side`."""
     found: dict[str, Chart] = {}
@@ -189,10 +193,12 @@ def save_study_figures(study: FinishedStudy) -> list[Path]:
     return save_charts(study_charts(study), Study(study.root).figures)
 
 
+@checked
 def save_task_figures(root: str | Path) -> list[Path]:
     """Write the figures of `tuning_charts` that need no results: scores by language, and training curves."""
     charts = tuning_charts(root, thetas={})
-    return save_charts({name: charts[name] for name in ("tasks", "training")}, Study(Path(root)).figures)
+    shown = ("tasks", "training")
+    return save_charts({n: chart for n, chart in charts.items() if n in shown}, Study(Path(root)).figures)
 
 
 def main_thetas(study: FinishedStudy) -> dict[str, float]:

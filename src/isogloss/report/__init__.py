@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from isogloss.arguments import checked
 from isogloss.report.page import render
 from isogloss.store import Study, write_text
 
 __all__ = ["render", "write_report"]
 
 
+@checked
 def write_report(folder: str | Path, *, out: str | Path | None = None) -> Path:
     """Write the report of a finished study as one self-contained HTML file, atomically; return its path.
 

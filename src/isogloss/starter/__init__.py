@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from isogloss import store
+from isogloss.arguments import checked
 from isogloss.corpus import Corpus
 from isogloss.errors import InputError, unknown
 from isogloss.segment import segment
@@ -34,6 +35,7 @@ def model_folder() -> Path:
     return _HERE / "model"
 
 
+@checked
 def load_corpus(languages: Sequence[str] | None = None) -> Corpus:
     """Return the built-in multi-parallel corpus: everyday and newspaper-like sentences in en, de, es, fr, ar, zh.
 

@@ -20,6 +20,7 @@ import polars as pl
 import torch
 
 from isogloss import store
+from isogloss.arguments import checked
 from isogloss.errors import InputError
 from isogloss.starter.examples import Data, encode, read_tokenizer, train_tokenizer
 from isogloss.starter.judge import RETRIEVAL, judge
@@ -63,6 +64,7 @@ class Pretrained:
         return store.read_csv(file, schema=RETRIEVAL) if file.exists() else None
 
 
+@checked
 def pretrain(recipe: Recipe | str | Path, *, out: str | Path | None = None) -> Pretrained:
     """Train a tokenizer and a small BERT on line-parallel text.
 

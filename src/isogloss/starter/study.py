@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from isogloss.arguments import checked
 from isogloss.starter import load_corpus, model_folder
 from isogloss.store import make_folder, write_text
 
@@ -70,6 +71,7 @@ labels: null
 """
 
 
+@checked
 def write_study(folder: Path) -> Path:
     """Write the built-in corpus as ``starter.LANGUAGE.jsonl`` and a study file beside it; return the study file."""
     corpus = load_corpus()
@@ -89,6 +91,7 @@ def write_study(folder: Path) -> Path:
     return path
 
 
+@checked
 def write_tuning_study(folder: Path) -> Path:
     """Write the study file ``finetune.yaml`` beside what `write_study` wrote; return it."""
     path = folder / "finetune.yaml"

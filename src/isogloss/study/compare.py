@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from isogloss.arguments import checked
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics.bootstrap import false_discovery, paired_difference
 from isogloss.results import RESULT_COLUMNS
@@ -32,6 +33,7 @@ DIFFERENCES: dict[str, Any] = {
 }
 
 
+@checked
 def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
     """Return second - first for every figure that both models have, with paired intervals.
 

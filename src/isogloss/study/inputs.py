@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from isogloss.aligners import make_aligner
 from isogloss.config import CorpusSection, ModelSection, StudyConfig
 from isogloss.corpus import Corpus
 from isogloss.discovery import check_options, default_n_concepts
@@ -144,6 +145,7 @@ class Inputs:
         """Return the aligner's options; those of ``model`` are checked: a model of the study, its stack and layer."""
         options = dict(self.config.alignment.options)
         if self.config.alignment.aligner != "model":
+            make_aligner(self.config.alignment.aligner, options)
             return options
         name = options.setdefault("model", self.config.models[0].name)
         if name not in self.stacks:

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from isogloss.arguments import Draws, Share, Workers, checked
 from isogloss.config import MetricsSection
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
@@ -117,13 +118,14 @@ def _write(study: Study, tables: dict[str, pl.DataFrame]) -> list[Path]:
     return written
 
 
+@checked
 def label_study(
     root: str | Path,
     *,
-    threshold: float = 0.9,
-    n_permutations: int = 100,
+    threshold: Share = 0.9,
+    n_permutations: Draws = 100,
     layers: Sequence[int] | None = None,
-    workers: int | None = None,
+    workers: Workers | None = None,
 ) -> dict[str, pl.DataFrame]:
     """Label every concept of a finished study with what its members share, and split CALIGN and COLAP by label.
 

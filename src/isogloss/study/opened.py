@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from isogloss.arguments import checked
 from isogloss.concepts import Concepts
 from isogloss.config import StudyConfig, read_config
 from isogloss.corpus import Corpus
@@ -183,6 +184,7 @@ class FinishedStudy:
         return card("Study", facts, grid((*columns, "layers"), rows), note=" ".join(self.warnings))
 
 
+@checked
 def open_study(folder: str | Path) -> FinishedStudy:
     """Open a study folder that has results.
 

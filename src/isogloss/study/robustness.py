@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from isogloss.arguments import NConcepts, NTypes, PositiveShare, Translations, Workers, checked
 from isogloss.concepts import Concepts
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
@@ -26,14 +27,15 @@ _PERMUTATIONS = 20
 _PLACE = ("model", "stack", "layer", "source", "target")
 
 
+@checked
 def robustness(
     root: str | Path,
     *,
-    theta_align: Sequence[float] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-    n_concepts: Sequence[int] = (),
-    top: Sequence[int] = (1, 5, 10),
-    min_types: Sequence[float] = (3, 5, 8),
-    workers: int | None = None,
+    theta_align: Sequence[PositiveShare] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    n_concepts: Sequence[NConcepts] = (),
+    top: Sequence[Translations] = (1, 5, 10),
+    min_types: Sequence[NTypes] = (3, 5, 8),
+    workers: Workers | None = None,
 ) -> pl.DataFrame:
     """Measure CALIGN under every combination of settings, and how far each agrees with the study's own.
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 import isogloss
+from isogloss.arguments import Workers, checked
 from isogloss.config import RunSection, StudyConfig, read_config
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction import write_corpus
@@ -31,11 +32,12 @@ log = logging.getLogger(__name__)
 _PACKAGES = ("isogloss", "torch", "transformers", "numpy", "scipy", "scikit-learn", "polars", "numba")
 
 
+@checked
 def run_study(
     study: str | Path | StudyConfig,
     *,
     out: str | Path | None = None,
-    workers: int | None = None,
+    workers: Workers | None = None,
     scheduler: str | None = None,
     storage: str | None = None,
 ) -> Results:
@@ -163,6 +165,7 @@ def _version(package: str) -> str:
         return "not installed as a package"
 
 
+@checked
 def preview(study: str | Path, *, out: str | Path | None = None) -> list[dict[str, Any]]:
     """Return the stages of a study: steps, steps done, and bytes and seconds of those that are not; nothing is written.
 
@@ -178,6 +181,7 @@ def preview(study: str | Path, *, out: str | Path | None = None) -> list[dict[st
     return tuning_stages(config, root) + _stages(Study(root), with_seconds(plan, root).steps)[0]
 
 
+@checked
 def planned_graph(
     study: str | Path, *, out: str | Path | None = None, scheduler: str | None = None
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
@@ -195,6 +199,7 @@ def planned_graph(
     return stage_graph(plan.steps if local else sharded(plan, Study(root)))
 
 
+@checked
 def job_script(study: str | Path, *, scheduler: str | None = None) -> str:
     """Return the script of a job where a study runs on SLURM, else nothing.
 
@@ -207,6 +212,7 @@ def job_script(study: str | Path, *, scheduler: str | None = None) -> str:
     return slurm_script(run.slurm) if run.scheduler == "slurm" else ""
 
 
+@checked
 def study_status(root: str | Path, *, verify: bool = False) -> dict[str, Any]:
     """Return what of a study is done, running or missing, and its size on disk.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from isogloss.arguments import checked
 from isogloss.config import ModelSection, StudyConfig, TaskSection, read_config
 from isogloss.corpus import Corpus
 from isogloss.errors import UsageError
@@ -87,6 +88,7 @@ def with_tuned(config: StudyConfig, root: Path, *, stand_in: bool = False) -> St
     return StudyConfig.model_validate(whole.model_dump())  # names must not repeat
 
 
+@checked
 def finetune_study(study: str | Path | StudyConfig, *, out: str | Path | None = None) -> pl.DataFrame:
     """Do the fine-tuning part of a study: train every task, and score it on every language of its test data.
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from isogloss.arguments import Draws, Seed, checked
 from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.extraction.passes import sensible_threads
@@ -60,6 +61,7 @@ SCORES = {
 _RESULT = ("task", "labels", "target", "languages", "best_step", "dev_score")  # what task.json holds of it
 
 
+@checked
 @dataclass(frozen=True)
 class FineTuned:
     """A model trained for a task.
@@ -104,6 +106,7 @@ class FineTuned:
         return read_table(self.folder / "curve.parquet", CURVE)
 
     @classmethod
+    @checked
     def open(cls, folder: str | Path) -> FineTuned:
         """Open a folder that `finetune` has filled.
 
@@ -133,6 +136,7 @@ class FineTuned:
         return card("FineTuned", facts, grid(columns, curve.select(columns).iter_rows()))
 
 
+@checked
 def finetune(
     model: str | Path,
     task: str,
@@ -147,7 +151,7 @@ def finetune(
     weights: Literal["pretrained", "random"] = "pretrained",
     codes: Mapping[str, str] | None = None,
     revision: str | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     device: str = "auto",
 ) -> FineTuned:
     """Fine-tune a model on one or several languages; an interrupted run goes on from its last evaluation.
@@ -301,8 +305,9 @@ def finetune(
     return FineTuned.open(folder)
 
 
+@checked
 def evaluate(
-    tuned: FineTuned, corpus: Corpus, *, n_bootstrap: int = 1000, device: str = "auto"
+    tuned: FineTuned, corpus: Corpus, *, n_bootstrap: Draws = 1000, device: str = "auto"
 ) -> pl.DataFrame:
     """Return the scores of a fine-tuned model, language by language.
 

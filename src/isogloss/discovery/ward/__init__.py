@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.arguments import Count, Seed, Workers, checked
 from isogloss.compiled import compiled
 from isogloss.discovery.rows import Floats, Longs, Survey, centred, n_threads, neighbourly, survey
 from isogloss.discovery.ward.forest import Forest, Ints, merge_rounds, plant
@@ -22,13 +23,14 @@ _SHARE = 0.25  # of the clusters without a certain neighbour, looked at anew whe
 _AT_LEAST = 64
 
 
+@checked
 def linkage(
     X: npt.ArrayLike,
     *,
-    sample: int | None = None,
-    seed: int = 0,
+    sample: Count | None = None,
+    seed: Seed = 0,
     device: str | None = None,
-    threads: int | None = None,
+    threads: Workers | None = None,
     block: tuple[int, int] | None = None,
 ) -> Floats:
     """Return the Ward tree of the rows of X, exact as scipy's, in O(n d) memory; or one that begins with a sample.
