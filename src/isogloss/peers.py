@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +88,8 @@ def read_clusters(
             "read_clusters takes language='en' for the clusters of one language, or languages=('en', 'de') "
             f"and boundary=999 for those of two together; got {language=}, {languages=}, {boundary=}."
         )
-    _check_types(language, languages, boundary)
+    if languages is not None and languages[0] == languages[1]:
+        raise UsageError(f"languages are two different names, e.g. ('en', 'de'); got {languages!r}.")
     rows: list[tuple[int, int, str]] = []
     numbers: dict[int, int] = {}
     labels: list[int] = []
@@ -112,20 +112,6 @@ def read_clusters(
         *_PLACE_COLUMNS,
     )
     return Concepts(tokens, np.array(labels, np.int32), len(numbers)), tuple(numbers)
-
-
-def _check_types(language: object, languages: object, boundary: object) -> None:
-    if language is not None and not isinstance(language, str):
-        raise UsageError(f"language is a name, e.g. 'en'; got {language!r}.")
-    if languages is not None:
-        names = list(languages) if isinstance(languages, list | tuple) else []
-        if len(names) != 2 or not all(isinstance(name, str) for name in names) or names[0] == names[1]:
-            raise UsageError(f"languages are two different names, e.g. ('en', 'de'); got {languages!r}.")
-    if boundary is not None and (isinstance(boundary, bool) or not isinstance(boundary, Integral)):
-        raise UsageError(
-            "boundary is the number of the first language's last sentence, a whole number such as 999; "
-            f"got {boundary!r}."
-        )
 
 
 @checked

@@ -142,7 +142,7 @@ def test_either_one_language_or_two_with_their_boundary(tmp_path, given):
     "boundary", ["10.5", "10", 10.5, 1.0, True, [1], (1,), math.nan, b"1", np.float64(1), {}, ""]
 )
 def test_a_boundary_is_a_whole_number(tmp_path, boundary):
-    with pytest.raises(UsageError, match=r"boundary is the number .* such as 999; got"):
+    with pytest.raises(UsageError, match=r"boundary must be a whole number .*; got"):
         read_clusters(file(tmp_path, BOTH), languages=("en", "de"), boundary=boundary)
 
 
@@ -162,9 +162,9 @@ def test_a_boundary_beyond_any_sentence(tmp_path):
     "languages", ["ende", ("en",), ("en", "de", "fr"), ("en", 1), ("en", "en"), 3, {"en", "de"}]
 )
 def test_languages_are_two_names(tmp_path, languages):
-    with pytest.raises(UsageError, match="languages are two different names"):
+    with pytest.raises(UsageError, match="languages (must be 2 values|are two different names)"):
         read_clusters(file(tmp_path, BOTH), languages=languages, boundary=1)
-    with pytest.raises(UsageError, match="language is a name"):
+    with pytest.raises(UsageError, match="language must be text"):
         read_clusters(file(tmp_path, EN), language=3)
 
 
