@@ -74,12 +74,11 @@ def _parsed(path: Path) -> tuple[yaml.Node | None, Any]:
     try:
         node = yaml.compose(text, Loader=_Loader)
         return node, yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a number of 5,000 digits
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{where}: not YAML ({getattr(error, 'problem', None) or error}).") from None
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets in brackets
-        raise InputError(f"{path}: cannot be read as YAML ({error}).") from None
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise InputError(f"{path}{where}: not YAML ({reason}).") from None
 
 
 class _Loader(yaml.SafeLoader):
