@@ -162,7 +162,7 @@ def test_a_boundary_beyond_any_sentence(tmp_path):
     "languages", ["ende", ("en",), ("en", "de", "fr"), ("en", 1), ("en", "en"), 3, {"en", "de"}]
 )
 def test_languages_are_two_names(tmp_path, languages):
-    with pytest.raises(UsageError, match="languages (must be 2 values|are two different names)"):
+    with pytest.raises(UsageError, match=r"languages (must be 2 values|are two different names)"):
         read_clusters(file(tmp_path, BOTH), languages=languages, boundary=1)
     with pytest.raises(UsageError, match="language must be text"):
         read_clusters(file(tmp_path, EN), language=3)
