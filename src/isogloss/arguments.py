@@ -252,16 +252,20 @@ def checked(target: F) -> F:
     return typing.cast(F, _guarded(target, _Door(target, target)))
 
 
-def check_given(target: Callable[..., Any], options: Mapping[str, Any], *, of: str) -> None:
+def check_given(
+    target: Callable[..., Any], options: Mapping[str, Any], *, of: str, spelt: Callable[[str], str] = str
+) -> None:
     """Check options that a `checked` function or data class will be given, long before it is called.
+
+    The message names `of`, and the option as `spelt`.
 
     Raises
     ------
     UsageError
-        As from the function; named is `of`.
+        As from the function.
     """
     door: _Door = vars(vars(target)["__init__"] if isinstance(target, type) else target)["door"]
-    door.check((), options, called=of)
+    door.check((), options, called=of, spelt=spelt)
 
 
 class _Argument(NamedTuple):
@@ -278,7 +282,14 @@ class _Door:
         self._arguments: dict[str, _Argument] = {}
         self._in_order: list[_Argument] = []
 
-    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any], *, called: str = "") -> None:
+    def check(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        called: str = "",
+        spelt: Callable[[str], str] = str,
+    ) -> None:
         if not self._arguments:
             self._learn()
         for argument, value in zip(self._in_order, args, strict=False):
@@ -287,7 +298,8 @@ class _Door:
         for name, value in kwargs.items():
             argument = self._arguments.get(name, _ANY)
             if argument.want is not None and not argument.want.fits(value):
-                raise _refused(called or self._owner.__qualname__, argument, value)
+                named = argument._replace(name=spelt(name))
+                raise _refused(called or self._owner.__qualname__, named, value)
 
     def _learn(self) -> None:
         # At the first call: by then names that are imported late can be read, and importing stays cheap.
@@ -392,7 +404,8 @@ def _either(parts: Sequence[Any]) -> Want | None:
     wants = [want for want in found if want is not None]
     if len(wants) < len(parts):
         return None
-    text = " or ".join(want.text for want in wants)
+    # None is what an optional argument is when it is not given: nobody needs to be told.
+    text = " or ".join(want.text for want in wants if want.text != "None")
     names = tuple(name for want in wants for name in want.names)
     return Want(text, lambda value: any(want.fits(value) for want in wants), names)
 

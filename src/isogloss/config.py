@@ -57,7 +57,9 @@ from isogloss.urls import is_loopback, without_secrets
 class CorpusSection(Section):
     """Where the text is."""
 
-    files: dict[Text, Text] | Text = Field(description="language -> file, or one multi-parallel file")
+    files: Annotated[dict[Text, Text], Distinct(1)] | Text = Field(
+        description="language -> file, or one multi-parallel file"
+    )
     format: Annotated[str, OneOf(("auto", *FORMATS))] = "auto"
     languages: Annotated[list[Text], Distinct(1)] | None = None
     max_words: Words = 300
@@ -339,7 +341,7 @@ class RunSection(Section):
     batch_tokens: BatchTokens | None = Field(
         default=None, description="padded subwords in a batch; default: 2048 on a CPU, 16384 on a GPU"
     )
-    device: str = "auto"
+    device: Annotated[str, Like(r"auto|cpu|(cuda|mps|xpu)(:\d+)?", "cuda")] = "auto"
 
     @field_serializer("storage")
     def _shown(self, url: str | None) -> str | None:

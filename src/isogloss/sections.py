@@ -53,22 +53,43 @@ def read_yaml(path: str | Path, form: type[Form]) -> Form:
         return form.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        said = first["msg"].removeprefix("Value error, ")
         given = hidden(repr(first["input"]))
-        raise UsageError(f"{place.told(first['loc'])}: {said}; got {given:.80}.") from None
+        raise UsageError(f"{place.told(first['loc'])}: {_said(first)}; got {given:.80}.") from None
+
+
+def validated(data: Mapping[str, Any], form: type[Form], *, of: str) -> Form:
+    """Return a section made of settings that are not from a file.
+
+    Raises
+    ------
+    UsageError
+        If a value is wrong.
+    """
+    try:
+        return form.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{'.'.join([of, *map(str, first['loc'])])}: {_said(first)}.") from None
+
+
+def _said(error: Any) -> str:
+    if error["type"] == "model_type":
+        return "must be keys with values; for the defaults, leave it out"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _parsed(path: Path) -> tuple[yaml.Node | None, Any]:
     """Return the tree of a file, with its lines, and what it says."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LONGEST + 1)  # no more: it may be a text of gigabytes, given by mistake
     except FileNotFoundError:
         raise InputError(f"There is no study file {path}.") from None
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a NUL
         raise InputError(f"Cannot read the study file {path}: {error}.") from None
     if len(text) > _LONGEST:
         raise InputError(
-            f"{path} has {len(text):,} characters; a study file has a few thousand. Is it the text itself? "
+            f"{path} has more than {_LONGEST:,} characters; a study file has a few thousand. Is it the text itself? "
             "Name that in a study file, under corpus.files."
         )
     try:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from types import UnionType
+from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperGroup
+from typer.models import ArgumentInfo, OptionInfo
 
 import isogloss
+from isogloss import arguments
+from isogloss.arguments import check_given, checked
 from isogloss.errors import InputError, IsoglossError, UsageError
 from isogloss.progress import set_quiet
+
+F = TypeVar("F", bound=Callable[..., None])
 
 
 class _Commands(TyperGroup):
@@ -37,6 +46,51 @@ app = typer.Typer(
 log = logging.getLogger("isogloss")
 
 
+def command(name: str | None = None) -> Callable[[F], F]:
+    """Register a command; its options keep the ranges of their annotations, which are those of the study file."""
+
+    def register(function: F) -> F:
+        door = checked(function)
+        called = name or function.__name__
+
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            check_given(door, given, of=called, spelt=lambda option: f"--{option.replace('_', '-')}")
+            function(**given)
+
+        told = {n: _for_typer(hint) for n, hint in get_type_hints(function, include_extras=True).items()}
+        parameters = inspect.signature(function).parameters.values()
+        run.__annotations__ = told
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [p.replace(annotation=told[p.name]) for p in parameters]
+        )
+        app.command(name)(run)
+        return function
+
+    return register
+
+
+def _for_typer(hint: Any) -> Any:
+    """Return an annotation without our rules: typer reads its own notes alone, and none inside lists."""
+    if get_origin(hint) is not Annotated:
+        return hint
+    plain, *notes = get_args(hint)
+    own = [note for note in notes if isinstance(note, OptionInfo | ArgumentInfo)]
+    bare = _bare(plain)
+    return Annotated[(bare, *own)] if own else bare
+
+
+def _bare(hint: Any) -> Any:
+    """Return a type such as ``list[Share] | None`` without any notes."""
+    if get_origin(hint) is Annotated:
+        return _bare(get_args(hint)[0])
+    if get_origin(hint) is list:
+        return list[_bare(get_args(hint)[0])]  # type: ignore[misc]
+    if get_origin(hint) in (Union, UnionType):
+        return Union[tuple(map(_bare, get_args(hint)))]  # noqa: UP007  made from a tuple
+    return hint
+
+
 def _quiet(value: bool) -> bool:
     if value:
         set_quiet(True)
@@ -51,9 +105,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSO
 StudyDir = Annotated[Path, typer.Argument(metavar="DIR", help="A study folder.")]
 Model = Annotated[str, typer.Option(help="Name of the model in the study (if there are several).")]
 Stack = Annotated[str, typer.Option(help="encoder or decoder (if there are both).")]
-Layer = Annotated[int, typer.Option(help="Layer; 0 = embeddings.")]
-Seed = Annotated[int, typer.Option(help="Seed of the method.")]
-NConcepts = Annotated[int | None, typer.Option(help="Number of concepts, where several are there.")]
+Layer = Annotated[arguments.Layer, typer.Option(help="Layer; 0 = embeddings.")]
+Seed = Annotated[arguments.Seed, typer.Option(help="Seed of the method.")]
+NConcepts = Annotated[
+    arguments.NConcepts | None, typer.Option(help="Number of concepts, where several are there.")
+]
 
 
 def tell(as_json: bool, facts: dict[str, Any], lines: list[str]) -> None:

@@ -7,20 +7,21 @@ from typing import Annotated
 
 import typer
 
-from isogloss.cli.app import Json, NConcepts, Quiet, StudyDir, app, tell
+from isogloss.arguments import Layer, Seed
+from isogloss.cli.app import Json, NConcepts, Quiet, StudyDir, command, tell
 
 
-@app.command()
+@command()
 def export(
     folder: StudyDir,
     kind: Annotated[str, typer.Argument(help="concepts, atlas, dataset or latex.")],
     out: Annotated[Path, typer.Option(help="concepts: a file, .json or .parquet; else a folder.")],
     model: Annotated[str | None, typer.Option(help="Name of the model; default: all.")] = None,
     stack: Annotated[str | None, typer.Option(help="encoder or decoder; default: all.")] = None,
-    layer: Annotated[list[int] | None, typer.Option(help="Repeat; default: all.")] = None,
+    layer: Annotated[list[Layer] | None, typer.Option(help="Repeat; default: all.")] = None,
     space: Annotated[list[str] | None, typer.Option(help="en, or en+de; repeat; default: all.")] = None,
     n_concepts: NConcepts = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the method, where several are there.")] = None,
+    seed: Annotated[Seed | None, typer.Option(help="Seed of the method, where several are there.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from isogloss.cli.app import Json, Quiet, StudyDir, app, tell
+from isogloss.cli.app import Json, Quiet, StudyDir, command, tell
 from isogloss.progress import progress
 
 
-@app.command()
+@command()
 def plot(
     folder: StudyDir,
     names: Annotated[

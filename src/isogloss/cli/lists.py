@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isogloss.cli.app import Json, app, tell
+from isogloss.cli.app import Json, command, tell
 from isogloss.errors import unknown
 
 
@@ -66,7 +66,7 @@ _LISTS: dict[str, Callable[[], dict[str, str]]] = {
 }
 
 
-@app.command("list")
+@command("list")
 def list_names(
     kind: Annotated[str, typer.Argument(help="models, aligners, methods, metrics or datasets.")],
     as_json: Json = False,

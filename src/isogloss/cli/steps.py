@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from isogloss.cli.app import Json, Layer, Model, NConcepts, Quiet, Seed, Stack, StudyDir, app, tell
+from isogloss.arguments import BatchTokens, Count, Half, NTypes, Share, Translations, Words
+from isogloss.cli.app import Json, Layer, Model, NConcepts, Quiet, Seed, Stack, StudyDir, command, tell
 from isogloss.errors import UsageError
 
 
-@app.command()
+@command()
 def extract(
     model: Annotated[str, typer.Argument(help="A hub id or a folder in the hub's format.")],
     text: Annotated[list[str], typer.Option(metavar="LANG=FILE", help="Text of one language; repeat.")],
@@ -35,9 +36,10 @@ def extract(
     language_code: Annotated[
         list[str] | None, typer.Option(metavar="LANG=CODE", help="For mBART, NLLB; repeat.")
     ] = None,
-    max_words: Annotated[int, typer.Option(help="Longest sentence kept.")] = 300,
+    max_words: Annotated[Words, typer.Option(help="Longest sentence kept.")] = 300,
     batch_tokens: Annotated[
-        int | None, typer.Option(help="Padded subwords in a batch. Default: 2048 on a CPU, 16384 on a GPU.")
+        BatchTokens | None,
+        typer.Option(help="Padded subwords in a batch. Default: 2048 on a CPU, 16384 on a GPU."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
     quiet: Quiet = False,
@@ -92,7 +94,7 @@ def _numbers(text: str) -> list[int]:
         raise UsageError(f"--layers takes 'all' or numbers such as 0,6,12; got '{text}'.") from None
 
 
-@app.command("align-words")
+@command("align-words")
 def align_words(
     folder: StudyDir,
     source: str,
@@ -100,7 +102,7 @@ def align_words(
     aligner: Annotated[str, typer.Option(help="See: isogloss list aligners.")] = "diagonal",
     symmetrise: Annotated[str, typer.Option(help="How two directions become one.")] = "grow-diag-final-and",
     links: Annotated[Path | None, typer.Option(help="Take these Pharaoh links instead.")] = None,
-    top: Annotated[int, typer.Option(min=1, help="Translations kept per word.")] = 10,
+    top: Annotated[Translations, typer.Option(help="Translations kept per word.")] = 10,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -114,7 +116,7 @@ def align_words(
     tell(as_json, facts, lines + [f"dictionary: {path}" for path in facts["dictionaries"]])
 
 
-@app.command()
+@command()
 def discover(
     folder: StudyDir,
     space: Annotated[str, typer.Argument(help="A language, or several clustered together: en+de.")],
@@ -123,14 +125,14 @@ def discover(
     stack: Stack = "",
     method: Annotated[str, typer.Option(help="See: isogloss list methods.")] = "ward",
     n_concepts: Annotated[
-        list[int] | None,
+        list[Count] | None,
         typer.Option(
             help="Repeat for several: with ward one tree. Default: 600, at most a fifth of the types."
         ),
     ] = None,
     seed: Seed = 0,
-    min_count: Annotated[int, typer.Option(help="Leave out rarer types.")] = 1,
-    max_count: Annotated[int, typer.Option(help="Tokens kept per type.")] = 15,
+    min_count: Annotated[Count, typer.Option(help="Leave out rarer types.")] = 1,
+    max_count: Annotated[Count, typer.Option(help="Tokens kept per type.")] = 15,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -155,7 +157,7 @@ def discover(
     tell(as_json, {"concepts": made}, lines)
 
 
-@app.command()
+@command()
 def tree(
     folder: StudyDir,
     space: Annotated[str, typer.Argument(help="A language, or several clustered together: en+de.")],
@@ -177,15 +179,15 @@ def tree(
     tell(as_json, facts, [f"Tree of {len(concepts.labels)} states, {concepts.n_concepts} concepts: {out}"])
 
 
-@app.command()
+@command()
 def calign(
     folder: StudyDir,
     source: str,
     target: str,
     layer: Layer,
-    theta: Annotated[list[float] | None, typer.Option(help="Threshold; repeat. Default 0.8.")] = None,
-    min_types: float = 5,
-    min_size_ratio: float = 0.4,
+    theta: Annotated[list[Share] | None, typer.Option(help="Threshold; repeat. Default 0.8.")] = None,
+    min_types: NTypes = 5,
+    min_size_ratio: Share = 0.4,
     rule: Annotated[str, typer.Option(help="symmetric or paper-code.")] = "symmetric",
     n_concepts: NConcepts = None,
     model: Model = "",
@@ -212,12 +214,12 @@ def calign(
     tell(as_json, single.facts(found), [f"CALIGN {source}->{target} = {figure}" for figure in found.figures])
 
 
-@app.command()
+@command()
 def colap(
     folder: StudyDir,
     space: Annotated[str, typer.Argument(help="Languages clustered together: en+de.")],
     layer: Layer,
-    theta: Annotated[list[float] | None, typer.Option(help="Threshold; repeat. Default 0.3.")] = None,
+    theta: Annotated[list[Half] | None, typer.Option(help="Threshold; repeat. Default 0.3.")] = None,
     rule: Annotated[str, typer.Option(help="symmetric or paper-code.")] = "symmetric",
     n_concepts: NConcepts = None,
     model: Model = "",

@@ -8,14 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from isogloss.cli.app import Json, Quiet, StudyDir, app, tell
+from isogloss.arguments import Layer, NTypes, Port, PositiveShare, Several, Translations, Workers
+from isogloss.cli.app import Json, Quiet, StudyDir, command, tell
 
 log = logging.getLogger(__name__)
 
 _LONG = 3600.0  # seconds of exact trees from which a sample is offered
 
 
-@app.command()
+@command()
 def demo(
     out: Annotated[Path, typer.Option(help="The study folder to make.")] = Path("isogloss-demo"),
     quiet: Quiet = False,
@@ -35,15 +36,13 @@ def demo(
     tell(as_json, {**found[0], "finetune": more[0]}, [*found[1], "Fine-tuning:", *more[1]])
 
 
-@app.command()
+@command()
 def run(
     study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")],
     out: Annotated[
         Path | None, typer.Option(help="The study folder; default: a folder named after the study.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; default: the number of cores.")
-    ] = None,
+    workers: Annotated[Workers | None, typer.Option(help="Processes; default: the number of cores.")] = None,
     scheduler: Annotated[
         str | None,
         typer.Option(help="local, or on Dask: processes, slurm, or an address such as tls://host:8786."),
@@ -127,7 +126,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:,.1f} h"
 
 
-@app.command()
+@command()
 def status(
     folder: StudyDir,
     verify: Annotated[bool, typer.Option("--verify", help="Read every file and check its digest.")] = False,
@@ -147,7 +146,7 @@ def status(
     tell(as_json, found, lines)
 
 
-@app.command()
+@command()
 def report(
     folder: StudyDir,
     out: Annotated[Path | None, typer.Option(help="The HTML file; default: report.html in DIR.")] = None,
@@ -161,10 +160,10 @@ def report(
     tell(as_json, {"report": path}, [f"Report: {path}"])
 
 
-@app.command()
+@command()
 def explore(
     folder: StudyDir,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
+    port: Annotated[Port, typer.Option(help="0: any free one.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
     quiet: Quiet = False,
 ) -> None:
@@ -174,7 +173,7 @@ def explore(
     show(folder, port=port, browser=browser)
 
 
-@app.command()
+@command()
 def compare(
     folder: StudyDir,
     first: Annotated[str, typer.Argument(help="A model of the study, e.g. a base.")],
@@ -202,12 +201,14 @@ def compare(
     tell(as_json, {"differences": table.fill_nan(None).to_dicts()}, lines)
 
 
-@app.command()
+@command()
 def labels(
     folder: StudyDir,
-    threshold: Annotated[float, typer.Option(help="Share of a concept's types that carry a label.")] = 0.9,
-    layer: Annotated[list[int] | None, typer.Option(help="Repeat; default: all.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    threshold: Annotated[
+        PositiveShare, typer.Option(help="Share of a concept's types that carry a label.")
+    ] = 0.9,
+    layer: Annotated[list[Layer] | None, typer.Option(help="Repeat; default: all.")] = None,
+    workers: Annotated[Workers | None, typer.Option(help="Processes.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -222,14 +223,18 @@ def labels(
     tell(as_json, facts | shown, lines + more)
 
 
-@app.command()
+@command()
 def robustness(
     folder: StudyDir,
-    theta: Annotated[list[float] | None, typer.Option(help="Repeat; default 0.3, 0.4 ... 0.9.")] = None,
-    n_concepts: Annotated[list[int] | None, typer.Option(help="Repeat; default half, same, twice.")] = None,
-    top: Annotated[list[int] | None, typer.Option(help="Repeat; default 1, 5, 10.")] = None,
-    min_types: Annotated[list[float] | None, typer.Option(help="Repeat; default 3, 5, 8.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    theta: Annotated[
+        list[PositiveShare] | None, typer.Option(help="Repeat; default 0.3, 0.4 ... 0.9.")
+    ] = None,
+    n_concepts: Annotated[
+        list[Several] | None, typer.Option(help="Repeat; default half, same, twice.")
+    ] = None,
+    top: Annotated[list[Translations] | None, typer.Option(help="Repeat; default 1, 5, 10.")] = None,
+    min_types: Annotated[list[NTypes] | None, typer.Option(help="Repeat; default 3, 5, 8.")] = None,
+    workers: Annotated[Workers | None, typer.Option(help="Processes.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -240,6 +245,8 @@ def robustness(
     given = {"theta_align": theta, "n_concepts": n_concepts, "top": top, "min_types": min_types}
     table = sweep(folder, workers=workers, **{k: v for k, v in given.items() if v})  # type: ignore[arg-type]
     lines = [f"{table.height} combinations: {Study(folder).robustness_csv}"]
+    if all(table[f"rho_{of}"].null_count() == table.height for of in ("layers", "pairs", "models")):
+        lines.append("ordering: nothing to order, as there are fewer than three layers, pairs and models")
     for name, what in (("rho_layers", "layers"), ("rho_pairs", "pairs"), ("rho_models", "models")):
         found = sorted(table[name].drop_nulls().to_list())
         if found:
@@ -251,7 +258,7 @@ def robustness(
     tell(as_json, {"settings": table.to_dicts(), **shown}, lines + more)
 
 
-@app.command()
+@command()
 def finetune(
     study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file with tasks.")],
     out: Annotated[
@@ -281,7 +288,7 @@ def finetune(
     tell(as_json, facts, [*lines, f"{table.height} scores: {folder.task_scores_csv}"])
 
 
-@app.command()
+@command()
 def pretrain(
     study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file of a pre-training run.")],
     out: Annotated[

@@ -3,7 +3,7 @@
 from isogloss.plots.charts import language_curves, layer_curves
 from isogloss.plots.companions import companion_panels
 from isogloss.plots.concepts import concept_map, depth_curves
-from isogloss.plots.files import FORMATS, VEGA_LITE, WIDTHS, save_charts, width_of, write_chart
+from isogloss.plots.files import FORMATS, VEGA_LITE, WIDTHS, check_room, save_charts, width_of, write_chart
 from isogloss.plots.graph import graph_chart
 from isogloss.plots.labels import label_panels, shared_panels
 from isogloss.plots.look import theme
@@ -39,6 +39,7 @@ __all__ = [
     "VEGA_LITE",
     "WIDTHS",
     "beside_charts",
+    "check_room",
     "chosen_charts",
     "companion_panels",
     "concept_map",

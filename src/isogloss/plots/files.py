@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import mmap
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +16,7 @@ import altair as alt
 import vl_convert
 
 from isogloss.arguments import Within, checked
-from isogloss.errors import UsageError, unknown
+from isogloss.errors import IsoglossError, UsageError, unknown
 from isogloss.store import atomic
 
 # The version altair writes, of those that vl-convert carries: "v6.4.1" -> "v6_4".
@@ -26,6 +28,7 @@ WIDTHS = {"column": 84.0, "page": 174.0}
 _PIXELS = 96 / 25.4  # of CSS, in a millimetre: text of 10 pixels is 7.5 points
 _DPI = 600
 _PANEL, _GAP = 95, 40  # pixels: the narrowest panel, and what stands between two at least
+_ADDRESSES = 65 * 2**30  # V8 takes 64 GiB at its first drawing, measured; the rest is for its threads
 _BREAK = ": |, | · "  # where the name of a panel may go on in the next line
 
 
@@ -51,6 +54,34 @@ def width_of(text: str) -> float:
     if not 40 <= float(found[1]) <= 1000:
         raise UsageError(f"A figure of {text} is not readable. Choose a width of 40 to 1000 mm.")
     return float(found[1])
+
+
+@cache
+def check_room() -> None:
+    """Refuse to draw where the process may not have the addresses that V8, the engine of vl-convert, sets aside.
+
+    V8 would end the whole process, with a native backtrace.
+
+    Raises
+    ------
+    IsoglossError
+        If a limit on the size of the process (``ulimit -v``) is in the way.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows knows no such limit
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return
+    try:
+        mmap.mmap(-1, _ADDRESSES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
+    except OSError:
+        raise IsoglossError(
+            f"Figures and reports cannot be drawn: that needs {_ADDRESSES / 2**30:.0f} GiB of addresses (not of "
+            f"memory), and a limit leaves this process {limit / 2**30:.1f} in all. What was computed is written. "
+            "Lift the limit (ulimit -v unlimited) and give the same command again."
+        ) from None
 
 
 @checked
@@ -121,6 +152,7 @@ def _as(kind: str, svg: str, *, scale: float) -> bytes:
 
 
 def _svg(spec: dict[str, Any]) -> str:
+    check_room()
     drawn = str(vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE))
     # Vega leaves the description to the page around it; a file goes without one.
     return drawn.replace(">", f' role="img"><desc>{html.escape(spec.get("description", ""))}</desc>', 1)

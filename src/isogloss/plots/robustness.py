@@ -10,8 +10,10 @@ from isogloss.plots.look import GAPS, count, finish
 _KINDS = {"rho_layers": "layers", "rho_pairs": "pairs", "rho_models": "models"}
 
 
-def robustness_map(table: pl.DataFrame) -> alt.FacetChart:
+def robustness_map(table: pl.DataFrame) -> alt.FacetChart | None:
     """Draw Spearman's correlation with the study's own setting: theta across, K down, a panel a kind of ordering.
+
+    None where nothing was ordered: fewer than three layers, pairs and models.
 
     Parameters
     ----------
@@ -19,6 +21,8 @@ def robustness_map(table: pl.DataFrame) -> alt.FacetChart:
         From `isogloss.study.robustness`; `top` and `min_types` are averaged over.
     """
     kinds = [name for name in _KINDS if table[name].null_count() < table.height]
+    if not kinds:
+        return None
     long = table.unpivot(kinds, index=["theta", "n_concepts"], variable_name="kind", value_name="rho")
     long = long.group_by("kind", "theta", "n_concepts", maintain_order=True).agg(
         pl.col("rho").mean(), pl.col("rho").min().alias("least")

@@ -144,8 +144,9 @@ def tuning_charts(root: str | Path, *, thetas: Mapping[str, float]) -> dict[str,
 def whole_charts(study: FinishedStudy) -> dict[str, Chart]:
     """Return the charts of a whole study that are not of one run: ``robustness``, and those of `tuning_charts`."""
     found: dict[str, Chart] = {}
-    if study.robustness is not None:
-        found["robustness"] = robustness_map(study.robustness)
+    orderings = None if study.robustness is None else robustness_map(study.robustness)
+    if orderings is not None:
+        found["robustness"] = orderings
     return found | tuning_charts(study.root, thetas=main_thetas(study))
 
 

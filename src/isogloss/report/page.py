@@ -17,6 +17,7 @@ from isogloss.languages import page_attributes
 from isogloss.plots import (
     VEGA_LITE,
     beside_charts,
+    check_room,
     language_map_words,
     run_charts,
     side_by_side,
@@ -113,6 +114,7 @@ def bundle() -> str:
     It is 0.9 MB, about half of a usual report, and buys tooltips with every number, highlighting of a pair
     under the pointer and charts that fit the width of any screen; static SVG would carry none of these.
     """
+    check_room()
     script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 

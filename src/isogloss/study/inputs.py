@@ -102,6 +102,7 @@ class Inputs:
         self.aligner_options = self._aligner_options()
         self.n_concepts = self._n_concepts()
         check_options(config.discovery.method, config.discovery.options, n_concepts=self.n_concepts[-1])
+        self._check_sizes()
         self._check_files()
 
     def _stacks(self, model: ModelSection) -> list[tuple[str, tuple[int, ...], int]]:
@@ -127,6 +128,17 @@ class Inputs:
                 "Choose a smaller number, or take in more text."
             )
         return numbers
+
+    def _check_sizes(self) -> None:
+        """Refuse concepts that no language of the text has the types for: every score would be missing."""
+        types = self.corpus.words.group_by("language").agg(pl.col("word").n_unique().alias("n"))
+        poorest = types.sort("n", "language").row(0, named=True)
+        least = self.config.metrics.min_types
+        if least > poorest["n"]:
+            raise UsageError(
+                f"metrics.min_types = {least:g} is not possible: {poorest['language']} has only {poorest['n']} "
+                "types in all, so none of its concepts can have as many. Choose a smaller number, e.g. 5."
+            )
 
     def _check_files(self) -> None:
         alignment = self.config.alignment

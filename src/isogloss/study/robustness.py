@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from isogloss.arguments import NConcepts, NTypes, PositiveShare, Translations, Workers, checked
+from isogloss.arguments import NTypes, PositiveShare, Several, Translations, Workers, checked
 from isogloss.concepts import Concepts
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
@@ -32,7 +32,7 @@ def robustness(
     root: str | Path,
     *,
     theta_align: Sequence[PositiveShare] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-    n_concepts: Sequence[NConcepts] = (),
+    n_concepts: Sequence[Several] = (),
     top: Sequence[Translations] = (1, 5, 10),
     min_types: Sequence[NTypes] = (3, 5, 8),
     workers: Workers | None = None,

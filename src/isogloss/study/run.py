@@ -9,15 +9,24 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 import isogloss
 from isogloss.arguments import Workers, checked
 from isogloss.config import RunSection, StudyConfig, read_config
-from isogloss.errors import InputError, UsageError
+from isogloss.errors import InputError
 from isogloss.extraction import write_corpus
 from isogloss.results import Results
-from isogloss.store import Study, digest, file_digest, lock_holder, locked, make_folder, read_json, write_json
+from isogloss.sections import validated
+from isogloss.store import (
+    Study,
+    digest,
+    file_digest,
+    folder_name,
+    lock_holder,
+    locked,
+    make_folder,
+    read_json,
+    write_json,
+)
 from isogloss.study.cluster import need_dask, slurm_script
 from isogloss.study.distributed import execute_on_workers
 from isogloss.study.estimate import check_space, with_seconds
@@ -104,6 +113,9 @@ def run_study(
 
 def _planned(config: StudyConfig, root: Path) -> Plan:
     """Return the plan of a study before its tasks are trained: with the bases for models that are not there yet."""
+    names = [*(model.name for model in config.models), *(task.name for task in config.tasks)]
+    for name in (name for name in names if folder_name(name) != name):
+        log.info("files of '%s' are called '%s' in the study folder", name, folder_name(name))
     scores = "planned" if config.tasks else ""
     return make_plan(with_tuned(config, root, stand_in=True), read_corpus(config.corpus), root, scores=scores)
 
@@ -120,11 +132,7 @@ def with_run(config: StudyConfig, **given: Any) -> StudyConfig:
         **dict(config.run),  # not as it is written: the storage's password would be gone
         **{name: value for name, value in given.items() if value is not None},
     }
-    try:
-        run = RunSection.model_validate(settings)
-    except ValidationError as error:
-        raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
-    return config.model_copy(update={"run": run})
+    return config.model_copy(update={"run": validated(settings, RunSection, of="run")})
 
 
 def manifest(folder: Study, plan: Plan) -> dict[str, Any]:

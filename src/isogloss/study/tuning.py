@@ -13,6 +13,7 @@ from isogloss.config import ModelSection, StudyConfig, TaskSection, read_config
 from isogloss.corpus import Corpus
 from isogloss.errors import UsageError
 from isogloss.models import Lora, Training, describe
+from isogloss.sections import validated
 from isogloss.store import Study, digest, locked, make_folder, read_table, write_table, write_with_csv
 from isogloss.study.inputs import read_corpus
 from isogloss.tasks import SCORES, TASKS, evaluate, finetune
@@ -85,7 +86,7 @@ def with_tuned(config: StudyConfig, root: Path, *, stand_in: bool = False) -> St
             settings["stacks"] = ["encoder"]  # the head reads the encoder, and the decoder is not kept
         added.append(job.base.model_copy(update=settings))
     whole = config.model_copy(update={"models": [*config.models, *added], "tasks": []})
-    return StudyConfig.model_validate(whole.model_dump())  # names must not repeat
+    return validated(whole.model_dump(), StudyConfig, of="study with its tasks")  # names must not repeat
 
 
 @checked
