@@ -202,6 +202,7 @@ def build(kind: str) -> Any:
 class Tokenizer:
     """Stands for the tokenizer, of which the pass needs little."""
 
+    is_fast = False
     all_special_ids = ()
     added_tokens_decoder: dict[int, str] = {}  # noqa: RUF012
     pad_token_id = 0

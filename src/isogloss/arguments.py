@@ -221,7 +221,9 @@ Height = Annotated[float, Within(0, math.inf)]
 Port = Annotated[int, Within(0, 65_535, why="0 is any free one")]
 
 Text = Annotated[str, Like(r".*\S.*", "news")]
-Name = Annotated[str, Like(r"[^/\\]*[^./\\][^/\\]*", "news")]  # of a folder that is made here
+Name = Annotated[
+    str, Like(r"(?!.*(?:^|/)\.\.(?:/|$))[^\\]*[^./\\][^\\]*", "news")
+]  # of a folder that is made here
 
 Numbers = Annotated[npt.ArrayLike, Dimensions(1)]
 WholeNumbers = Annotated[npt.ArrayLike, Dimensions(1, "whole numbers")]
@@ -469,7 +471,8 @@ def _iterable(parts: Sequence[Any]) -> Want:
 
 
 def _array(_parts: Sequence[Any]) -> Want:
-    return Want("an array", lambda value: isinstance(value, np.ndarray))
+    # `Pieces` too: one array in several files
+    return Want("an array", lambda value: hasattr(value, "shape") and hasattr(value, "dtype"))
 
 
 def _function(_parts: Sequence[Any]) -> Want:

@@ -373,7 +373,7 @@ def test_wrong_options_are_refused() -> None:
         ({"min_types": 0}, "min_types must be a whole number from 1"),
         ({"by": "words"}, "by must be 'types' or 'tokens'; got 'words'"),
         ({"q": 1}, "q must be a number above 0 and below 1"),
-        ({"n_permutations": -1}, "must not be negative"),
+        ({"n_permutations": -1}, "n_permutations must be a whole number from 0"),
     ):
         with pytest.raises(UsageError, match=message):
             label_concepts(concepts, properties, **options)
