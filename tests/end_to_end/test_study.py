@@ -20,6 +20,7 @@ from isogloss import models
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.companions import DEFAULT
 from isogloss.models.trial import block_lists
+from isogloss.plots import study_charts
 from isogloss.results import RESULT_COLUMNS
 from isogloss.starter import model_folder
 from isogloss.store import Study
@@ -40,6 +41,18 @@ def markers(root: Path) -> dict[str, int]:
     folder = root / ".steps"
     found = {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*.json")}
     return {name: when for name, when in found.items() if name != "manifest.json"}  # written by every run
+
+
+def test_robustness_of_two_languages_and_two_layers_has_nothing_to_order(
+    study_file: StudyFile, tmp_path: Path
+) -> None:
+    study = study_file(corpus={"languages": ["en", "de"]}, companions={"measures": []}, labels=None)
+    ig.run_study(study, out=tmp_path / "out", workers=1)
+    table = robustness(tmp_path / "out", theta_align=[0.5], top=[5], min_types=[2], workers=1)
+    assert table["adjusted"].is_finite().all()
+    assert table.select(pl.col("^rho_.*$").is_null().all()).row(0) == (True, True, True)
+    assert "robustness" not in study_charts(open_study(tmp_path / "out"))
+    assert ig.write_report(tmp_path / "out").is_file()
 
 
 def test_results_are_complete(finished: Path) -> None:

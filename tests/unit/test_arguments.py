@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -18,15 +18,16 @@ import pytest
 import isogloss
 import synthetic
 from isogloss.aligners.protocol import Directions
+from isogloss.arguments import Columns, Distinct, Share, Within, checked
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
 from isogloss.discovery import discover
-from isogloss.errors import IsoglossError
+from isogloss.errors import IsoglossError, UsageError
 from isogloss.metrics import calign, colap
 from isogloss.metrics.bootstrap import Resamples
 from isogloss.metrics.labels import label_concepts
 from isogloss.metrics.word_facts import word_properties
-from isogloss.states import States
+from isogloss.states import LayerStates, States
 from isogloss.store import Study
 
 WRONG = (None, "x", "", 0, -1, 2.7, 10**30, float("nan"), True, [], [None], {}, {"x": None}, object(), b"x")
@@ -293,3 +294,68 @@ def self_of(made: Made, name: str) -> Any:
         "TranslationDictionary": made.dictionary,
         "WordLinks": made.links,
     }[owner]
+
+
+def test_the_message_names_function_argument_value_and_what_is_wanted(made: Made) -> None:
+    english, german = made.concepts.values()
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: calign(english, german, made.dictionary, theta_align="0.5"), r"calign: theta_align .* got '0\.5'"),
+        (lambda: calign(english, german, made.dictionary, seed=-1), r"seed must be a whole number from 0 .* got -1"),
+        (lambda: calign(english, german, made.dictionary, n_permutations=-1), r"n_permutations .* got -1"),
+        (lambda: calign(english, german, None), r"dictionary must be TranslationDictionary, .*\(\); got None"),
+        (lambda: calign(english, german, made.dictionary, rule="symetric"), "Did you mean 'symmetric'"),
+        (lambda: discover(made.states.at(1), n_concepts=2.7), r"n_concepts must be a whole number; got 2\.7"),
+        (lambda: discover(made.states.at(1), n_concepts=True), "n_concepts must be a whole number; got True"),
+        (lambda: Corpus.from_texts([["a"], ["b"]]), "texts must be a mapping"),
+        (lambda: LayerStates(made.X[:, 0], made.states.tokens, "m", "encoder", 1), "X must be an array of numbers"),
+        (lambda: isogloss.extract(made.corpus, "m", out="o", layers=[1.5]), r"layers .* got \[1\.5\]"),
+        (lambda: isogloss.extract(made.corpus, "m", out="o", layers=0), "layers .* got 0"),
+    ]  # fmt: skip
+    for call, said in calls:
+        with pytest.raises(UsageError, match=said):
+            call()
+
+
+def test_what_python_and_numpy_call_numbers_is_taken() -> None:
+    @checked
+    def take(n: Annotated[int, Within(1, 5)], share: Share = 0.5) -> tuple[int, float]:
+        """Give back."""
+        return n, share
+
+    assert take(np.int32(3), np.float32(0.25)) == (3, 0.25)
+    assert take(3, 1) == (3, 1)
+    for n in (True, 2.0, np.bool_(True), "3", 10**30):
+        with pytest.raises(UsageError, match="n must be a whole number from 1 to 5"):
+            take(n)
+    for share in (float("nan"), float("inf"), True, -0.1):
+        with pytest.raises(UsageError, match=r"share must be a number from 0 to 1; .* Example: share=0\.5"):
+            take(1, share)
+
+
+def test_signatures_and_docstrings_stay() -> None:
+    assert list(inspect.signature(calign).parameters)[:3] == ["source", "target", "dictionary"]
+    assert (calign.__name__, calign.__module__) == ("calign", "isogloss.metrics.calign")
+    assert calign.__doc__
+    assert list(inspect.signature(LayerStates).parameters) == ["X", "tokens", "model", "stack", "layer"]
+
+
+def test_rules_of_lists_tables_and_names() -> None:
+    @checked
+    def take(
+        seeds: Annotated[list[int], Distinct(1)] = [0],  # noqa: B006
+        table: Annotated[pl.DataFrame, Columns(("a", "b"))] | None = None,
+        how: Literal["mean", "last"] = "mean",
+        names: dict[str, str] | None = None,
+    ) -> None:
+        pass
+
+    take([0, 1], pl.DataFrame({"a": [], "b": [], "c": []}), "last", {"a": "b"})
+    for given, said in (
+        ({"seeds": [0, 0]}, "with no entry twice; got"),
+        ({"seeds": []}, "not empty"),
+        ({"table": pl.DataFrame({"a": []})}, "with the columns a, b; got a table with the columns a"),
+        ({"how": "lats"}, "Did you mean 'last'"),
+        ({"names": {"a": 1}}, "a mapping from text to text"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            take(**given)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import re
 import struct
+import subprocess
+import sys
 from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
@@ -445,6 +447,25 @@ def test_the_robustness_map_has_a_panel_a_kind_of_ordering() -> None:
     data = {(r["kind"], r["theta"], r["n_concepts"]): r for r in rows(chart)}
     assert {kind for kind, _, _ in data} == {"layers", "pairs"}, "one model has no ordering"
     assert data["layers", 0.8, 20]["rho"] == -0.5
+
+
+def test_no_robustness_map_is_drawn_of_nothing_ordered() -> None:
+    kinds = ("rho_layers", "rho_pairs", "rho_models")
+    nothing = robustness_table().with_columns(pl.lit(None, pl.Float64).alias(name) for name in kinds)
+    assert robustness_map(nothing) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of addresses are Linux'")
+def test_a_limit_on_addresses_is_one_line_and_no_native_backtrace(tmp_path: Path) -> None:
+    code = (
+        "import resource, altair\n"
+        "from isogloss.plots import save_charts\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30, 16 * 2**30))\n"
+        f"save_charts({{'x': altair.Chart().mark_point()}}, {str(tmp_path)!r})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "leaves this process 16.0 in all. What was computed is written." in done.stderr.splitlines()[-1]
 
 
 def test_figures_of_a_study_are_written_as_far_as_their_tables_are_there(labelled: SyntheticStudy) -> None:

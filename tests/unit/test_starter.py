@@ -15,7 +15,7 @@ import torch
 from isogloss import starter
 from isogloss.errors import InputError, IsoglossError, UsageError
 from isogloss.starter import examples, judge, pretrain, training
-from isogloss.starter.recipe import TextSection
+from isogloss.starter.recipe import TextSection, read_recipe
 
 PUD = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "parallel" / "pud" / "txt"
 LANGUAGES = ("en", "de", "es", "fr", "ar", "zh")
@@ -673,7 +673,9 @@ def test_losses_are_those_of_transformers_and_bfloat16_is_near(trained):
 
 
 def test_a_loss_that_is_no_number_stops_the_run(text_folder, tmp_path):
-    recipe = _recipe(text_folder, ("rate: 3.0e-3", "rate: 1.0e+20"))
+    recipe = read_recipe(_recipe(text_folder))
+    steep = recipe.training.model_copy(update={"rate": 1e20})  # the file would not take it
+    recipe = recipe.model_copy(update={"training": steep})
     with pytest.raises(IsoglossError, match=r"no longer a number .*Lower training.rate"):
         pretrain.pretrain(recipe, out=tmp_path)
 

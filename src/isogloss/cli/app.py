@@ -55,6 +55,9 @@ def command(name: str | None = None) -> Callable[[F], F]:
 
         @functools.wraps(function)
         def run(**given: Any) -> None:
+            for option, value in given.items():
+                if isinstance(value, str) and _has_stray_bytes(value):
+                    raise UsageError(f"{called}: {option} is not text in UTF-8; got {value!r}.")
             check_given(door, given, of=called, spelt=lambda option: f"--{option.replace('_', '-')}")
             function(**given)
 
@@ -68,6 +71,11 @@ def command(name: str | None = None) -> Callable[[F], F]:
         return function
 
     return register
+
+
+def _has_stray_bytes(text: str) -> bool:
+    """Tell whether a word of the command line came with bytes that are not UTF-8; a path may, a name may not."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _for_typer(hint: Any) -> Any:

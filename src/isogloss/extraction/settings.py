@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from isogloss import models
 from isogloss.corpus import Corpus
@@ -14,7 +14,7 @@ from isogloss.extraction.pooling import Pooling, Sentences, Storage
 from isogloss.store import digest
 
 VERSION = 3  # raise it when the same settings give other states
-Layers = str | Sequence[int]  # "all", or numbers
+Layers = Literal["all"] | Sequence[int]  # numbers are looked at beside the layers that the model has
 
 
 def settings_of(

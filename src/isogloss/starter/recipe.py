@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from isogloss import store
+from isogloss.arguments import (
+    Count,
+    Distinct,
+    Index,
+    Length,
+    Name,
+    PositiveShare,
+    Rate,
+    Seed,
+    Share,
+    Text,
+    Within,
+    Workers,
+)
 from isogloss.errors import InputError
 from isogloss.sections import Section, read_yaml
 
@@ -19,18 +33,22 @@ Texts = dict[str, list[str]]
 class TextSection(Section):
     """A set of line-parallel files: line i is the same sentence in every language."""
 
-    files: dict[str, str] | None = Field(default=None, description="language -> file of plain text")
+    files: Annotated[dict[Text, Text], Distinct(1)] | None = Field(
+        default=None, description="language -> file of plain text"
+    )
     starter: bool = Field(default=False, description="the built-in corpus, instead of files")
-    lines: tuple[int, int] | None = Field(
+    lines: tuple[Count, Count] | None = Field(
         default=None, description="first and last line used, counted from 1"
     )
-    repeat: int = Field(default=1, ge=1, description="how often it is drawn in relation to the others")
+    repeat: Annotated[int, Within(1, 1_000, why="a share of the batches")] = Field(
+        default=1, description="how often it is drawn in relation to the others"
+    )
 
     @model_validator(mode="after")
     def _one(self) -> TextSection:
         if bool(self.files) == self.starter:
             raise ValueError("a text is either 'files' (language -> file) or 'starter: true'")
-        if self.lines and not 1 <= self.lines[0] <= self.lines[1]:
+        if self.lines and self.lines[0] > self.lines[1]:
             raise ValueError("lines are the first and the last one used, counted from 1")
         return self
 
@@ -74,21 +92,26 @@ class TextSection(Section):
 class TokenizerSection(Section):
     """WordPiece, cased, NFC; Chinese characters stand alone, as in BERT."""
 
-    file: str | None = Field(
+    file: Text | None = Field(
         default=None, description="tokenizer.json of another run; trained when not given"
     )
-    n_pieces: int = Field(default=12_000, ge=10)
-    n_characters: int = Field(default=3_000, ge=1, description="the most frequent ones; others are unknown")
+    n_pieces: Annotated[int, Within(10, 1_000_000, why="a row of the embeddings each")] = 12_000
+    n_characters: Annotated[int, Within(1, 1_000_000, why="Unicode has hardly more")] = Field(
+        default=3_000, description="the most frequent ones; others are unknown"
+    )
+
+
+_SIZE = "larger than any model there is"
 
 
 class ModelSection(Section):
     """A BERT."""
 
-    n_layers: int = Field(default=6, ge=1)
-    width: int = Field(default=128, ge=2)
-    n_heads: int = Field(default=4, ge=1)
-    feed_forward: int = Field(default=512, ge=1)
-    n_positions: int = Field(default=128, ge=8, description="longest line in pieces; longer ones are cropped")
+    n_layers: Annotated[int, Within(1, 1_000, why=_SIZE)] = 6
+    width: Annotated[int, Within(2, 100_000, why=_SIZE)] = 128
+    n_heads: Annotated[int, Within(1, 1_000, why=_SIZE)] = 4
+    feed_forward: Annotated[int, Within(1, 1_000_000, why=_SIZE)] = 512
+    n_positions: Length = Field(default=128, description="longest line in pieces; longer ones are cropped")
 
     @model_validator(mode="after")
     def _whole(self) -> ModelSection:
@@ -97,33 +120,36 @@ class ModelSection(Section):
         return self
 
 
+Steps = Annotated[int, Within(1, 100_000_000, why="years, on any machine")]
+
+
 class TrainingSection(Section):
     """How long and how."""
 
-    steps: int = Field(default=20_000, ge=1)
-    batch_pieces: int = Field(default=2048, ge=16, description="pieces of a batch, padding included")
-    pairs: float = Field(
-        default=0.7, ge=0, le=1, description="share of translation pairs; 0: no translation at all"
+    steps: Steps = 20_000
+    batch_pieces: Annotated[int, Within(16, 10_000_000, why="memory grows with them")] = Field(
+        default=2048, description="pieces of a batch, padding included"
     )
-    masked: float = Field(default=0.25, gt=0, le=1, description="share of words masked in a single line")
-    masked_pair: tuple[float, float] = Field(
+    pairs: Share = Field(default=0.7, description="share of translation pairs; 0: no translation at all")
+    masked: PositiveShare = Field(default=0.25, description="share of words masked in a single line")
+    masked_pair: tuple[Share, Share] = Field(
         default=(0.5, 0.1), description="in one line of a pair (drawn at random) and in the other"
     )
-    rate: float = Field(default=1.5e-3, gt=0, allow_inf_nan=False, description="peak rate of AdamW")
-    warmup: int = Field(default=100, ge=1)
+    rate: Rate = Field(default=1.5e-3, description="peak rate of AdamW")
+    warmup: Steps = 100
     start: Literal["distributional", "random"] = Field(
         default="distributional",
         description="first embeddings: from the contexts of the pieces, or random numbers",
     )
-    seed: int = Field(default=1, ge=0)
-    keep: list[int] = Field(
+    seed: Seed = 1
+    keep: Annotated[list[Index], Distinct()] = Field(
         default_factory=list, description="steps whose model is kept too; 0 = before training"
     )
 
     @model_validator(mode="after")
     def _shares(self) -> TrainingSection:
-        if not all(0 <= share <= 1 for share in self.masked_pair) or sum(self.masked_pair) == 0:
-            raise ValueError("masked_pair are two shares in [0, 1], not both 0")
+        if sum(self.masked_pair) == 0:
+            raise ValueError("masked_pair are two shares, not both 0")
         if any(not 0 <= step < self.steps for step in self.keep):
             raise ValueError(f"steps to keep lie in 0..{self.steps - 1}; the last one is kept in any case")
         return self
@@ -137,14 +163,16 @@ class RunSection(Section):
         default="auto",
         description="of the matrix products; auto: bfloat16 where the machine multiplies it fast",
     )
-    threads: int | None = Field(default=None, ge=1, description="default: all cores")
-    save_minutes: float = Field(default=2, ge=0)
+    threads: Workers | None = Field(default=None, description="default: all cores")
+    save_minutes: Annotated[
+        float, Within(0, 10_000, why="a week; what is not saved is lost with the machine")
+    ] = 2
 
 
 class Recipe(Section):
     """A pre-training run."""
 
-    name: str = Field(default="pretrained", min_length=1, description="default folder of the run")
+    name: Name = Field(default="pretrained", description="default folder of the run")
     text: list[TextSection] = Field(min_length=1)
     held_out: TextSection | None = Field(default=None, description="judged at the end, every kept model")
     tokenizer: TokenizerSection = TokenizerSection()
