@@ -63,6 +63,17 @@ def test_names_of_special_subwords_are_text(tiny_model, family):
     assert behind == before + 1
 
 
+@pytest.mark.parametrize(("family", "word"), [("xlmr", "＜pad＞"), ("t5", "＜/s＞"), ("xlmr", "﹤s﹥")])
+def test_a_name_that_normal_forms_make_is_text_too(tiny_model, family, word):
+    loaded = load(family, tiny_model(family))
+    line = f"the {word} house"
+    (found,) = models.encode(loaded, [line])
+    inside = {i for i, special in zip(found.ids, found.special_tokens_mask, strict=True) if not special}
+    assert not inside & set(loaded.tokenizer.all_special_ids) - {loaded.tokenizer.unk_token_id}
+    assert models.lines_with_names(loaded, [line]) == (1, word)
+    assert models.as_text(loaded, ["１ ＜ ２"]) == ["１ ＜ ２"]
+
+
 def test_a_special_subword_that_is_a_word_or_a_sign_stays_as_it_is(tiny_model, tmp_path):
     folder = Path(shutil.copytree(tiny_model("bert"), tmp_path / "bert"))
     settings = json.loads((folder / "tokenizer_config.json").read_text())

@@ -53,6 +53,11 @@ def test_robustness_of_two_languages_and_two_layers_has_nothing_to_order(
     assert table.select(pl.col("^rho_.*$").is_null().all()).row(0) == (True, True, True)
     assert "robustness" not in study_charts(open_study(tmp_path / "out"))
     assert ig.write_report(tmp_path / "out").is_file()
+    # of another text it is left out, and does not stand in the way
+    text = study.parent / "text.tsv"
+    text.write_text("\n".join(text.read_text(encoding="utf-8").split("\n")[:50]) + "\n", encoding="utf-8")
+    ig.run_study(study, out=tmp_path / "out", workers=1)
+    assert open_study(tmp_path / "out").robustness is None
 
 
 def test_results_are_complete(finished: Path) -> None:

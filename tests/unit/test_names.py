@@ -10,7 +10,22 @@ from isogloss.errors import InputError
 from isogloss.store import Remote, Study, inside, write_json
 from isogloss.urls import hidden, is_loopback, without_secrets
 
-OUTSIDE = ["../../x", "..", "a/../../x", "/etc/passwd", "a//b", "", ".", "a\\..\\x", "a\0b", 7, None]
+OUTSIDE = [
+    "../../x",
+    "..",
+    "a/../../x",
+    "/etc/passwd",
+    "a//b",
+    "",
+    ".",
+    "a\\..\\x",
+    "a\0b",
+    "\ud800",
+    "x" * 300,
+    "a/" * 2000 + "b",
+    7,
+    None,
+]
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
@@ -43,8 +58,12 @@ def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_not(tmp_path):
 @pytest.mark.parametrize("name", [one for one in OUTSIDE if isinstance(one, str)])
 def test_a_marker_that_names_files_outside_is_none(tmp_path, name):
     study = Study(tmp_path / "study")
-    entry = {"bytes": 1, "written": 0, "digest": "0"}
-    write_json(study.marker("a"), {"version": 2, "key": "k", "outputs": {name: entry}, "info": {}})
+    write_json(study.root / "x", {})
+    study.mark_done("a", "k", [study.root / "x"])
+    assert study.is_done("a", "k")  # but for the name it is one
+    marker = json.loads(study.marker("a").read_text())
+    marker["outputs"][name] = marker["outputs"].pop("x")
+    study.marker("a").write_text(json.dumps(marker))
     assert study.record("a") is None
     assert not study.is_done("a", "k")
 

@@ -141,3 +141,9 @@ def test_gold_against_gold_cannot_hide_entities() -> None:
     assert score_entities([iob2], [["B-PER", "I-PER", "O", "O"]], n_bootstrap=0)[0].score == pytest.approx(
         2 / 3
     )
+
+
+@pytest.mark.parametrize("tags", [["B.PER", "I.PER", "O"], ["B/PER", "O"], ["PER.B", "O"]])
+def test_marks_behind_another_sign_are_no_types(tags):
+    with pytest.raises(InputError, match=r"f\.conll, line 1: .*no scheme that is known"):
+        to_iob2([tags], lambda i, k: f"f.conll, line {10 * i + k + 1}", advice="Way out.")

@@ -131,9 +131,9 @@ def _refuse_sentences(header: Sequence[str], path: str) -> None:
         if len(cell) > _LONGEST_LABEL or _SENTENCE.search(cell):
             shown = cell if len(cell) <= _LONGEST_LABEL else cell[:_LONGEST_LABEL] + "..."
             raise InputError(
-                f"{path}, line 1: '{shown}' looks like a sentence, not like the label of a column. Begin the file with "
-                f"a row of labels, e.g. en, de with a tab between them, or name the {len(header)} columns of a file "
-                "without one, e.g. languages=['en', 'de']."
+                f"{path}, line 1: '{shown}' looks like a sentence, not like the label of a column. If it is one, "
+                "write it shorter, e.g. en. If the file has no row of labels, begin it with one, e.g. en, de with a "
+                f"tab between them, or name its {len(header)} columns, e.g. languages=['en', 'de']."
             )
 
 

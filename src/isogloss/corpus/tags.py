@@ -28,8 +28,8 @@ _KIND = r"[^\s|()*,;]*[^\W_][^\s|()*,;]*"  # brackets and bars belong to nested 
 _PREFIXED = re.compile(rf"(?P<mark>[A-Za-z])[-_:](?P<kind>{_KIND})")
 _SUFFIXED = re.compile(rf"(?P<kind>{_KIND})[-_:](?P<mark>[A-Za-z])")
 _ALONE = re.compile(r"(?P<mark>[A-Za-z])(?P<kind>)")
-# Single letters may be parts of speech, and one before a hyphen is a mark of a scheme that we do not know.
-_BARE = re.compile(rf"(?=..)(?=.*[^\W\d_])(?![A-Za-z][-_:])(?!.*[-_:][A-Za-z]$){_KIND}")
+# Single letters may be parts of speech, and one before or behind a sign is a mark of a scheme that we do not know.
+_BARE = re.compile(rf"(?=..)(?=.*[^\W\d_])(?![A-Za-z][\W_])(?!.*[\W_][A-Za-z]$){_KIND}")
 _WANTED = (
     "Known are IOB1, IOB2, BIOES, BILOU and BMES (B-PER, B_PER or PER-B; B and I alone), and types without marks "
     "(PER); O marks every word outside"

@@ -123,7 +123,7 @@ def score_classes(
         If the two differ in length.
     """
     _check(len(gold), len(predicted))
-    right, found = np.asarray(gold), np.asarray(predicted)
+    right, found = np.asarray(list(gold)), np.asarray(list(predicted))
     names, sizes = np.unique(right, return_counts=True)
     draws, scores = {"n_bootstrap": n_bootstrap, "seed": seed}, []
     for metric, function in (("accuracy", _accuracy), ("macro_f1", _macro_f1)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ from isogloss.models.adapters import merge_adapter
 from isogloss.models.languages import language_codes
 from isogloss.models.memory import enough_memory
 from isogloss.models.sources import Source, check_complete, find_source, load_part, quiet_transformers
-from isogloss.models.text import special_names
+from isogloss.models.text import Names, special_names
 from isogloss.models.tokenizers import check_fits, load_tokenizer, max_length, pad_number
 from isogloss.models.trial import Reading, try_out
 
@@ -147,7 +146,7 @@ class Loaded:
         return try_out(self)
 
     @cached_property
-    def special_names(self) -> re.Pattern[str] | None:
+    def special_names(self) -> Names | None:
         """What finds names of special subwords in a line."""
         return special_names(self.tokenizer)
 

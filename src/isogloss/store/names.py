@@ -7,6 +7,8 @@ from pathlib import Path
 
 from isogloss.errors import InputError
 
+_LONGEST_PART, _LONGEST = 255, 3_000  # bytes of a name, characters of a path that file systems take
+
 
 def inside(root: Path, name: object) -> Path:
     """Return the path of a name inside a folder; it may be several folders down.
@@ -36,4 +38,9 @@ def is_name(name: object) -> bool:
     """Tell whether something is a relative path of plain names, as isogloss writes them with ``/`` between."""
     if not isinstance(name, str) or "\\" in name or "\0" in name:
         return False
-    return not {"", ".", ".."} & set(name.split("/"))
+    parts = name.split("/")
+    try:
+        longest = max(len(part.encode()) for part in parts)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return longest <= _LONGEST_PART and len(name) <= _LONGEST and not {"", ".", ".."} & set(parts)
