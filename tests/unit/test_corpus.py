@@ -646,7 +646,7 @@ def test_a_table_without_a_header_loses_no_sentence(write, first, cell):
         Corpus.read(path)
     message = str(error.value)
     assert message.startswith(f"{path}, line 1: '{cell}' looks like a sentence")
-    assert "name the 2 columns" in message and "languages=['en', 'de']" in message
+    assert "name its 2 columns" in message and "languages=['en', 'de']" in message
     named = Corpus.read(path, languages=["en", "de"])
     assert named.n_sentences == 2 and [*named.texts("en")] == [first.split("\t")[0], "a"]
 

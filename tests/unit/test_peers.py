@@ -142,7 +142,7 @@ def test_either_one_language_or_two_with_their_boundary(tmp_path, given):
     "boundary", ["10.5", "10", 10.5, 1.0, True, [1], (1,), math.nan, b"1", np.float64(1), {}, ""]
 )
 def test_a_boundary_is_a_whole_number(tmp_path, boundary):
-    with pytest.raises(UsageError, match=r"boundary must be a whole number .*; got"):
+    with pytest.raises(UsageError, match=r"boundary must be a whole number.*; got"):
         read_clusters(file(tmp_path, BOTH), languages=("en", "de"), boundary=boundary)
 
 
