@@ -19,6 +19,8 @@ FAMILIES = (
     *("t5", "mt5", "mbart", "nllb"),
     *("llama", "qwen", "gemma", "neox", "bloom"),
 )
+# read otherwise than the rest: padding has a say, or the blocks pad inside
+ODD = ("convbert", "longformer")
 ENCODERS, SEQ2SEQ = FAMILIES[:7], FAMILIES[7:11]
 WIDTH = 16
 CODES = {  # what these families call the languages
@@ -45,7 +47,7 @@ def make(family: str, folder: Path) -> Path:
     import torch
 
     folder.mkdir(parents=True)
-    limit = {"model_max_length": LIMIT} if family in (*ENCODERS, "t5", "mbart", "nllb") else {}
+    limit = {"model_max_length": LIMIT} if family in (*ENCODERS, *ODD, "t5", "mbart", "nllb") else {}
     if family in CODES:  # tokenizers with a class of their own, which sets the language's code
         whole = _with_codes(family, **limit)
         whole.save_pretrained(folder)
@@ -74,6 +76,13 @@ def _model(family: str, tokenizer: Any) -> Any:
         return tf.BertModel(tf.BertConfig(**size, max_position_embeddings=LIMIT + 10))
     if family == "roberta":
         return tf.RobertaModel(tf.RobertaConfig(**size, max_position_embeddings=LIMIT + 2, pad_token_id=1))
+    if family == "convbert":
+        return tf.ConvBertModel(
+            tf.ConvBertConfig(**size, max_position_embeddings=LIMIT + 10, embedding_size=WIDTH, head_ratio=1)
+        )
+    if family == "longformer":
+        positions = {"max_position_embeddings": LIMIT + 10, "pad_token_id": 1, "attention_window": 8}
+        return tf.LongformerModel(tf.LongformerConfig(**size, **positions))
     if family == "xlmr":  # two of its positions belong to padding
         return tf.XLMRobertaModel(
             tf.XLMRobertaConfig(**size, max_position_embeddings=LIMIT + 2, pad_token_id=1)
@@ -226,6 +235,8 @@ _TOKENIZERS = {
     "electra": _wordpiece,
     "deberta": _deberta,
     "roberta": _roberta,
+    "convbert": _wordpiece,
+    "longformer": _roberta,
     "albert": _wordpiece,
     "neox": lambda: _byte_level(False),
     "bloom": lambda: _byte_level(False),

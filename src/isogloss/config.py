@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from isogloss.aligners import ALIGNERS
 from isogloss.aligners import METHODS as SYMMETRISE
@@ -42,6 +42,7 @@ from isogloss.arguments import (
     Workers,
 )
 from isogloss.corpus.readers import FORMATS
+from isogloss.dictionary import Case
 from isogloss.discovery import METHODS
 from isogloss.errors import unknown
 from isogloss.metrics.bootstrap import Interval
@@ -50,6 +51,7 @@ from isogloss.metrics.companions import DEFAULT, MEASURES
 from isogloss.sections import Section, read_yaml
 from isogloss.states import Drop
 from isogloss.store import folder_name, write_text
+from isogloss.urls import is_loopback, without_secrets
 
 
 class CorpusSection(Section):
@@ -144,6 +146,7 @@ class AlignmentSection(Section):
     dictionaries: dict[Text, Text] = Field(
         default_factory=dict, description="en-de -> MUSE-style file; replaces the counted dictionary"
     )
+    case: Case = Field(default="folded", description="how words of such a file are found in the corpus")
 
 
 class DictionarySection(Section):
@@ -287,6 +290,7 @@ class TaskSection(Section):
 
 
 SCHEDULERS = ("local", "processes", "slurm")
+ENCRYPTED = ("tls://", "wss://")
 
 
 class SlurmSection(Section):
@@ -305,6 +309,9 @@ class SlurmSection(Section):
     interface: str | None = Field(default=None, description="network interface of the nodes, e.g. ib0")
     scratch: str | None = Field(default=None, description="folder on a node's own disk")
     logs: str | None = Field(default=None, description="folder for the output of jobs")
+    certificates: str = Field(
+        default="~", description="folder that login and compute nodes share, for the keys of a running study"
+    )
     prologue: list[str] = Field(
         default_factory=list, description="lines of shell before the worker starts, e.g. module load"
     )
@@ -316,14 +323,19 @@ class RunSection(Section):
 
     scheduler: str = Field(
         default="local",
-        description="local; or on Dask: processes of this machine, slurm, or the address of a scheduler (tcp://...)",
+        description="local; or on Dask: processes of this machine, slurm, or the address of a scheduler (tls://...)",
     )
     workers: Workers | None = Field(
         default=None, description="processes; default: the number of cores. On slurm: jobs, default 1"
     )
     storage: str | None = Field(
         default=None,
+        repr=False,  # it may hold a password, which stays in memory
         description="URL through which workers exchange files where they share no file system, e.g. s3://bucket/study",
+    )
+    unencrypted: bool = Field(
+        default=False,
+        description="true: also a scheduler at tcp:// of another machine, which runs whatever it is sent",
     )
     slurm: SlurmSection = SlurmSection()
     batch_tokens: BatchTokens | None = Field(
@@ -331,11 +343,15 @@ class RunSection(Section):
     )
     device: Annotated[str, Like(r"auto|cpu|(cuda|mps|xpu)(:\d+)?", "cuda")] = "auto"
 
+    @field_serializer("storage")
+    def _shown(self, url: str | None) -> str | None:
+        return url and without_secrets(url)
+
     @field_validator("scheduler")
     @classmethod
     def _known(cls, name: str) -> str:
         if "://" not in name and name not in SCHEDULERS:
-            raise ValueError(f"{unknown('scheduler', name, SCHEDULERS)} An address reads tcp://host:8786.")
+            raise ValueError(f"{unknown('scheduler', name, SCHEDULERS)} An address reads tls://host:8786.")
         return name
 
     @model_validator(mode="after")
@@ -343,6 +359,15 @@ class RunSection(Section):
         if self.storage and self.scheduler == "local":
             raise ValueError(
                 "storage is for workers of Dask: name a scheduler, e.g. processes, or leave it out"
+            )
+        address = self.scheduler
+        if "://" in address and not (
+            self.unencrypted or address.startswith(ENCRYPTED) or is_loopback(address)
+        ):
+            raise ValueError(
+                f"the scheduler at {address} would be reached without encryption, and whoever reaches it can run code "
+                "as you. Give it certificates and write tls://host:8786 (docs/cluster.md), or, in a network that you "
+                "trust, say run: {unencrypted: true}"
             )
         return self
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import difflib
+import logging
+import math
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import polars as pl
 
 from isogloss.arguments import Columns, Count, PositiveShare, Translations, checked
 from isogloss.corpus import Corpus
-from isogloss.errors import InputError, UsageError
+from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid, word, words
+from isogloss.languages import read_language
 from isogloss.store import atomic, read_lines, read_table, write_table
 
+log = logging.getLogger(__name__)
+
+Case = Literal["folded", "exact"]
+CASES: tuple[Case, ...] = ("folded", "exact")
 LINK_COLUMNS = {
     "sentence": pl.Int32,
     "source_position": pl.Int16,
@@ -30,7 +38,9 @@ DICTIONARY_COLUMNS = {
     "count": pl.Int64,
     "probability": pl.Float64,
 }
+_LINK = re.compile(r"([0-9]{1,9})[-p]([0-9]{1,9})")
 _SHOWN = 8  # rows in a notebook
+_DOTTED = ("az", "tr")  # languages with i as the small letter of İ, and ı of I
 
 
 @checked
@@ -103,12 +113,12 @@ class WordLinks:
         for n, line in enumerate(read_lines(path), 1):
             links = []
             for item in line.split():
-                i, separator, j = item.replace("p", "-").partition("-")
-                if not (separator and i.isdecimal() and j.isdecimal()):
+                match = _LINK.fullmatch(item)
+                if match is None:
                     raise InputError(
-                        f"{path}, line {n}: '{item}' is not a link. Write links as 0-0 1-2 (0-based)."
+                        f"{path}, line {n}: '{item[:60]}' is not a link. Write links as 0-0 1-2 (0-based)."
                     )
-                links.append((int(i), int(j)))
+                links.append((int(match[1]), int(match[2])))
             pairs[n - 1] = links
         return cls.from_pairs(pairs, corpus, source=source, target=target)
 
@@ -236,26 +246,118 @@ class TranslationDictionary:
     @classmethod
     @checked
     def read_muse(cls, path: str | Path, *, source: str, target: str) -> TranslationDictionary:
-        """Read a MUSE-style list: source and target separated by a tab or one space, a pair a line.
+        """Read a MUSE-style list: source and target separated by a tab or by spaces, a pair a line.
 
-        Every pair counts once; the translations of a word share its probability equally.
+        A third column, in every line or in none, is the weight of the pair: a count or a probability.  The translations
+        of a word share its probability by their weights, without weights equally; repeats of a pair count once, pairs
+        of weight 0 not at all.
+        The words stay as they are written: see `for_corpus`.
+
+        Raises
+        ------
+        InputError
+            If the file has no entries, or a line another form (the line is named).
         """
-        pairs = []
+        pairs: dict[tuple[str, str], float] = {}
+        width = 0
         for n, line in enumerate(read_lines(path), 1):
             if not line.strip():
                 continue
-            left, separator, right = line.partition("\t" if "\t" in line else " ")
-            left, right = left.strip(), right.strip()
-            if not (separator and left and right):
-                raise InputError(f"{path}, line {n}: expected 'source target', got '{line.strip()}'.")
-            pairs.append((unicodedata.normalize("NFC", left), unicodedata.normalize("NFC", right)))
+            fields = [
+                field.strip() for field in (line.rstrip().split("\t") if "\t" in line else line.split())
+            ]
+            if len(fields) not in (2, 3) or not all(fields):
+                raise InputError(
+                    f"{path}, line {n}: expected 'source target' or 'source target weight', got '{line.strip()}'. "
+                    "Words with a space inside need tabs between the columns."
+                )
+            width = width or len(fields)
+            if len(fields) != width:
+                raise InputError(
+                    f"{path}, line {n}: {len(fields)} columns, but {width} in the lines before: '{line.strip()}'. "
+                    "Give a weight in every line or in none."
+                )
+            left, right = (unicodedata.normalize("NFC", field) for field in fields[:2])
+            weight = _number(fields[2]) if width == 3 else 1.0
+            if not 0 <= weight < math.inf:
+                raise InputError(
+                    f"{path}, line {n}: the third column is a weight, a number from 0 on; got '{fields[2]}'. "
+                    "Words with a space inside need tabs between the columns."
+                )
+            if weight:
+                pairs.setdefault((left, right), weight)
         if not pairs:
             raise InputError(f"{path} has no entries. A dictionary has one 'source target' pair a line.")
-        table = pl.DataFrame(pairs, schema={"source": pl.String, "target": pl.String}, orient="row")
-        table = table.unique(maintain_order=True).with_columns(
-            pl.lit(1, dtype=pl.Int64).alias("count"), (1.0 / pl.len().over("source")).alias("probability")
+        rows = [(*pair, 1, weight) for pair, weight in pairs.items()]
+        table = pl.DataFrame(rows, schema=DICTIONARY_COLUMNS, orient="row")
+        weight_column = pl.col("probability")
+        return cls(source, target, table.with_columns(weight_column / weight_column.sum().over("source")))
+
+    def for_corpus(self, corpus: Corpus, *, case: Case = "folded") -> TranslationDictionary:
+        """Return the dictionary in the word forms that a corpus has, for lists that are written in another case.
+
+        With ``"folded"`` a form of the corpus that is not a word of the dictionary takes the entries of the one word
+        that equals it apart from case: ``house haus`` becomes ``house Haus`` and ``House Haus`` where the corpus has
+        these.  Where several words do (``polish``, ``Polish`` for POLISH) it takes none, and a word that the corpus has
+        as it is written is found as it is, on both sides.  Forms of one translation share its probability by their
+        frequency.  With ``"exact"`` nothing changes.
+
+        Equal apart from case are words with the same small letters: ``str.lower``, by the rules of Turkish and
+        Azerbaijani for labels of these, and the final sigma of Greek as any other.  Not ``str.casefold``: it takes
+        German *Maße* (measures) for *Masse* (mass).
+
+        Warns if no translation of the words that the corpus has occurs in it.
+
+        Raises
+        ------
+        UsageError
+            If the corpus lacks a language, or `case` is unknown.
+        """
+        if case not in CASES:
+            raise unknown("case", case, CASES)
+        for language in (self.source, self.target):
+            if language not in corpus.languages:
+                raise unknown("language", language, corpus.languages)
+        table = self.table.join(self._forms("source", corpus, case), on="source", maintain_order="left_right")
+        table = table.join(self._forms("target", corpus, case), on="target", maintain_order="left_right")
+        known = table.filter(pl.col("source_n") > 0)
+        if not (known["target_n"] > 0).any():
+            example = (known if known.height else table).select("source", "target").head(1).rows()
+            log.warning(
+                "Dictionary %s->%s: %d of its words occur in the corpus, and none of their translations does%s. Give "
+                "the list of these two languages in this order, spelt as the corpus is.",
+                self.source,
+                self.target,
+                known["source"].n_unique(),
+                f", e.g. '{example[0][0]}' with '{example[0][1]}'" if example else "",
+            )
+        table = table.with_columns(
+            pl.col("source_form").alias("source"),
+            pl.col("target_form").alias("target"),
+            pl.col("probability") * pl.col("target_share"),
         )
-        return cls(source, target, table)
+        return TranslationDictionary(self.source, self.target, table, self.induced_by, self.file_order)
+
+    def _forms(self, side: Literal["source", "target"], corpus: Corpus, case: Case) -> pl.DataFrame:
+        """Return the forms of every word: ``SIDE``, ``SIDE_form``, ``SIDE_n`` in the corpus, ``SIDE_share`` of them."""
+        language = self.source if side == "source" else self.target
+        counts = corpus.words.filter(pl.col("language") == language).group_by("word").agg(pl.len().alias("n"))
+        mine = self.table.select(pl.col(side).unique().alias("word"))
+        forms = mine.join(counts, on="word", how="left").with_columns(pl.col("word").alias("form"))
+        if case == "folded":
+            one = _with_small(mine, language).filter(pl.len().over("small") == 1)
+            others = _with_small(counts.join(mine, on="word", how="anti"), language).rename({"word": "form"})
+            others = others.join(one, on="small")
+            instead = forms["n"].is_null() & forms["word"].is_in(others["word"].implode())
+            forms = pl.concat([forms.filter(~instead), others.select(forms.columns)])
+        forms = forms.with_columns(pl.col("n").fill_null(0)).sort("n", "form", descending=[True, False])
+        total = pl.col("n").sum().over("word")
+        share = pl.when(total > 0).then(pl.col("n") / total).otherwise(1.0)
+        return forms.select(
+            pl.col("word").alias(side),
+            *(pl.col(name).alias(f"{side}_{name}") for name in ("form", "n")),
+            share.alias(f"{side}_share"),
+        )
 
     @checked
     def write_muse(self, path: str | Path) -> None:
@@ -307,3 +409,29 @@ def _likeness(first: str, second: str) -> float:
         for word in (first, second)
     )
     return 1.0 if one == two else difflib.SequenceMatcher(None, one, two, autojunk=False).ratio()
+
+
+def fold_case(word: str, language: str) -> str:
+    """Return the small letters of a word, which words that are equal apart from case have in common.
+
+    Examples
+    --------
+    >>> fold_case("HAUS", "de"), fold_case("ISI", "tr"), fold_case("ΛΟΓΟΣ", "el"), fold_case("Maße", "de")
+    ('haus', 'ısı', 'λογοσ', 'maße')
+    """
+    known = read_language(language)
+    if known and known.code in _DOTTED and known.script == "Latn":
+        word = word.replace("I", "ı").replace("İ", "i")
+    return unicodedata.normalize("NFC", word.lower()).replace("ς", "σ")
+
+
+def _with_small(table: pl.DataFrame, language: str) -> pl.DataFrame:
+    small = [fold_case(word_, language) for word_ in table["word"]]
+    return table.with_columns(pl.Series("small", small, dtype=pl.String))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -10,6 +10,8 @@ import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from isogloss.languages import read_language
+
 _LINE = "border-bottom:1px solid; border-color:color-mix(in srgb, currentColor 35%, transparent)"
 _CELL = "padding:0.15em 1em 0.15em 0; text-align:left; vertical-align:top; background:none"
 
@@ -40,10 +42,12 @@ def word(value: str, language: str) -> Markup:
 
     Examples
     --------
-    >>> word("بيت", "ar")
-    '<bdi lang="ar" dir="auto">بيت</bdi>'
+    >>> word("بيت", "arb_Arab"), word("int", "c++")
+    ('<bdi lang="ar-Arab" dir="auto">بيت</bdi>', '<bdi dir="auto">int</bdi>')
     """
-    return Markup(f'<bdi lang="{text(language)}" dir="auto">{text(value)}</bdi>')
+    known = read_language(language)
+    lang = f' lang="{text(known.tag)}"' if known else ""
+    return Markup(f'<bdi{lang} dir="auto">{text(value)}</bdi>')
 
 
 def words(values: Iterable[str], language: str) -> Markup:

@@ -79,7 +79,7 @@ def read_clusters(
     Raises
     ------
     UsageError
-        If neither a language nor a pair with its boundary is given, or both are.
+        If neither a language nor a pair with its boundary is given, or both are, or one is of another type.
     InputError
         If the file is missing or a line has another form (the line is named).
     """
@@ -88,6 +88,8 @@ def read_clusters(
             "read_clusters takes language='en' for the clusters of one language, or languages=('en', 'de') "
             f"and boundary=999 for those of two together; got {language=}, {languages=}, {boundary=}."
         )
+    if languages is not None and languages[0] == languages[1]:
+        raise UsageError(f"languages are two different names, e.g. ('en', 'de'); got {languages!r}.")
     rows: list[tuple[int, int, str]] = []
     numbers: dict[int, int] = {}
     labels: list[int] = []
@@ -102,11 +104,11 @@ def read_clusters(
             ) from None
         rows.append((sentence, position, fields[0].strip()))
         labels.append(numbers.setdefault(cluster, len(numbers)))
-    later = pl.col("sentence") > boundary if boundary is not None else pl.lit(value=False)
     first, second = languages or (language, language)
+    names = [second if boundary is not None and sentence > boundary else first for sentence, _, _ in rows]
     tokens = pl.DataFrame(rows, schema=_PLACE_COLUMNS, orient="row").select(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("row"),
-        pl.when(later).then(pl.lit(second)).otherwise(pl.lit(first)).alias("language"),
+        pl.Series("language", names, dtype=pl.String),
         *_PLACE_COLUMNS,
     )
     return Concepts(tokens, np.array(labels, np.int32), len(numbers)), tuple(numbers)

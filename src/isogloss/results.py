@@ -16,7 +16,7 @@ import polars as pl
 from isogloss.arguments import Columns, Share, checked
 from isogloss.errors import unknown
 from isogloss.html import Markup, card, grid, word
-from isogloss.store import atomic, read_table, write_table
+from isogloss.store import read_table, write_csv, write_table
 
 RESULT_COLUMNS: dict[str, type[pl.DataType]] = {
     "model": pl.String,
@@ -67,8 +67,8 @@ class Figure:
     n : int
         Number of concepts the share is taken over.
     coverage : float
-        Share of the source types that the dictionary translates (CALIGN), or of the tokens that belong to a
-        concept (COLAP).
+        Share of the clustered source types with a translation among the clustered target types (CALIGN), or of the
+        tokens that belong to a concept (COLAP).
     draws : numpy.ndarray or None
         The score in every resample of sentences (see `isogloss.metrics.bootstrap`), float32.
     """
@@ -375,8 +375,7 @@ class Results:
     @checked
     def write_csv(self, path: Path) -> None:
         """Write the table as CSV (UTF-8, a header, missing values empty), atomically."""
-        with atomic(path) as f:
-            f.write(self.table.fill_nan(None).write_csv(float_precision=10).encode())
+        write_csv(path, self.table.fill_nan(None), decimals=10)
 
     def over_seeds(self) -> pl.DataFrame:
         """Return one row a figure over the seeds of its clustering, where there are several.

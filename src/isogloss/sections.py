@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isogloss.arguments import Want, refusal, want_of
 from isogloss.errors import InputError, UsageError, unknown
+from isogloss.urls import hidden
 
 Loc = tuple[str | int, ...]
 
@@ -52,7 +53,8 @@ def read_yaml(path: str | Path, form: type[Form]) -> Form:
         return form.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"{place.told(first['loc'])}: {_said(first)}; got {first['input']!r:.80}.") from None
+        given = hidden(repr(first["input"]))
+        raise UsageError(f"{place.told(first['loc'])}: {_said(first)}; got {given:.80}.") from None
 
 
 def validated(data: Mapping[str, Any], form: type[Form], *, of: str) -> Form:
@@ -93,11 +95,7 @@ def _parsed(path: Path) -> tuple[yaml.Node | None, Any]:
     try:
         node = yaml.compose(text, Loader=_Loader)
         return node, yaml.load(text, Loader=_Loader)
-    except (
-        yaml.YAMLError,
-        ValueError,
-        RecursionError,
-    ) as error:  # also a number of 5,000 digits, brackets in brackets
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a number of 5,000 digits
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         reason = " ".join(str(getattr(error, "problem", None) or error).split())

@@ -1,4 +1,4 @@
-"""Word segmentation: Unicode rules for spaced scripts; jieba, fugashi and pythainlp for zh, ja and th.
+"""Word segmentation: Unicode rules for spaced scripts; jieba, fugashi, pythainlp and ICU for some without spaces.
 
 The rules follow the spirit of Unicode Standard Annex 29 (word boundaries) with the standard library
 alone, and deviate from it where a multilingual comparison profits.  `segment` lists them.
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 from isogloss.arguments import checked
 from isogloss.errors import MissingExtraError
+from isogloss.languages import HAN, KANA, UNSPACED, Language, read_language, unspaced_pattern
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +23,22 @@ Word = tuple[str, int, int]
 Segmenter = Callable[[str], list[Word]]
 Cutter = Callable[[str], Iterator[int]]
 
-# First subtag of a language label -> the segmenter it needs (ISO 639-1, 639-3, ISO 15924).
-_LABELS = {
-    **dict.fromkeys(("zh", "zho", "chi", "cmn", "yue", "hani", "hans", "hant"), "zh"),
-    **dict.fromkeys(("ja", "jpn", "jpan"), "ja"),
-    **dict.fromkeys(("th", "tha", "thai"), "th"),
+# Segmenter -> the scripts it cuts, and their characters.
+_SCRIPTS = {
+    "zh": (("Hani",), HAN),
+    "ja": (("Hani", "Jpan"), HAN + KANA),
+    "th": (("Thai",), UNSPACED["Thai"][1]),
+    "icu": (("Khmr", "Laoo", "Mymr"), "".join(UNSPACED[x][1] for x in ("Khmr", "Laoo", "Mymr"))),
 }
-_HAN = r"\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
-_KANA = r"\u3041-\u3096\u309d-\u30ff\u31f0-\u31ff\uff66-\uff9f"
-_THAI = r"\u0e01-\u0e5b"
-_UNSPACED = re.compile(f"(?P<zh>[{_HAN}])|(?P<ja>[{_KANA}])|(?P<th>[{_THAI}])")
-_NAMES = {"zh": "Han", "ja": "Kana", "th": "Thai"}
+# Language and script -> segmenter; that of Chinese is for every language in Han characters.
+_MADE_FOR = {
+    ("ja", "Jpan"): "ja",
+    ("th", "Thai"): "th",
+    ("km", "Khmr"): "icu",
+    ("lo", "Laoo"): "icu",
+    ("my", "Mymr"): "icu",
+}
+_LABELS = {"Hani": "zh", "Jpan": "ja", **{script: language for language, script in _MADE_FOR}}
 
 # Format characters one does not see.  Zero width space is not among them: it separates words.
 _INVISIBLE = r"\u00ad\u061c\u180e\u200c-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -55,9 +61,10 @@ def segmenters() -> dict[str, str]:
     """Return the segmenters that exist, by name, with what each is for and needs."""
     return {
         "unicode": "every other language label: spaces, punctuation and Unicode categories; built in",
-        "zh": "Chinese (zh, zh-*, zho, cmn, yue, Hani): jieba; extra 'zh'",
-        "ja": "Japanese (ja, jpn): fugashi with unidic-lite; extra 'ja'",
+        "zh": "Chinese (zh, zh-Hant, zho_Hans, cmn, yue): jieba; extra 'zh'",
+        "ja": "Japanese (ja, jpn, ja_XX): fugashi with unidic-lite; extra 'ja'",
         "th": "Thai (th, tha): pythainlp newmm; extra 'th'",
+        "icu": "Khmer, Lao and Burmese (km, lo, my): ICU by icu4py; extra 'icu'",
     }
 
 
@@ -81,17 +88,19 @@ def segment(text: str, language: str) -> list[Word]:
       emoji and flags are one.
     - White space (no-break space too), zero width space, control characters and invisible format
       characters outside words (U+200F, U+FEFF) are no words.
-    - Chinese, Japanese and Thai: what the rules above take for a word is cut further by jieba (made
-      for Simplified characters; Traditional ones are cut less well), MeCab or newmm, wherever
-      it contains characters of that script.
+    - Chinese, Japanese, Thai, Khmer, Lao and Burmese: what the rules above take for a word is cut further by
+      jieba (made for Simplified characters; Traditional ones are cut less well), MeCab, newmm or ICU,
+      wherever it contains characters of that script.
+    - Text of any other script without spaces (Tibetan, Javanese, ...), or of these under another label, is warned
+      of once: its "words" are clauses (of Tibetan: syllables).
 
     Parameters
     ----------
     text : str
         Taken as it is; normalise it (NFC) before.
     language : str
-        Any label.  Its part before the first ``-`` or ``_`` chooses the segmenter, see `segmenters`; an
-        unknown label is segmented by the Unicode rules.
+        Any label.  What `isogloss.languages.read_language` reads in it chooses the segmenter, see `segmenters`; a
+        label that is no language is segmented by the Unicode rules.
 
     Returns
     -------
@@ -101,7 +110,7 @@ def segment(text: str, language: str) -> list[Word]:
     Raises
     ------
     MissingExtraError
-        If the language needs a package that is not installed.
+        If language and text need a package that is not installed.
 
     References
     ----------
@@ -119,36 +128,47 @@ def segment(text: str, language: str) -> list[Word]:
 def segmenter(language: str) -> Segmenter:
     """Return the function behind `segment` for one language, ``text -> [(word, start, end), ...]``.
 
-    Raises
-    ------
-    MissingExtraError
-        If the language needs a package that is not installed.
+    The package of a language is loaded at the first text that has its script.
     """
-    base = re.split("[-_]", language.lower(), maxsplit=1)[0]
-    name = _LABELS.get(base)
-    if name is not None:
-        return _cutting(name)
-    pattern = _pattern(base if base in _ELIDED or base in _EXTRA_JOINERS else "")
+    known = read_language(language)
+    name = _made_for(known)
+    code = known.code if known else ""
+    pattern = _pattern(code if code in _ELIDED or code in _EXTRA_JOINERS else "")
+    cut = _cutting(name, pattern) if name else _at_spaces(pattern)
+    cut_too = ("Hani", "Jpan") if name in ("zh", "ja") else _SCRIPTS[name][0] if name else ()
+    unspaced = unspaced_pattern(without=cut_too)
     warned = False
 
     def split(text: str) -> list[Word]:
         nonlocal warned
-        if not warned and not text.isascii() and (found := _UNSPACED.search(text)):
+        if not warned and not text.isascii() and (found := unspaced.search(text)):
             warned = True
             _warn_unspaced(language, str(found.lastgroup), text[found.start() :])
-        return [(m[0], m.start(), m.end()) for m in pattern.finditer(text)]
+        return cut(text)
 
     return split
 
 
-def _warn_unspaced(language: str, name: str, text: str) -> None:
+def _made_for(language: Language | None) -> str:
+    if language is None:
+        return ""
+    if language.unspaced == "Hani":
+        return "zh"
+    return _MADE_FOR.get((language.code, language.script), "")
+
+
+def _warn_unspaced(language: str, script: str, text: str) -> None:
+    known = read_language(language)
+    name = UNSPACED[script][0]
+    label = "" if known and known.unspaced == script else _LABELS.get(script, "")
     log.warning(
-        "Language '%s' is segmented at spaces, but its text has %s characters: '%.20s'. "
-        "If it is written without spaces, label it %s to segment it.",
+        "Language '%s': its text has %s characters, which are not segmented under this label: '%.20s'. "
+        "If it is written without spaces, whole clauses become words: %sseparate the words by spaces yourself "
+        "and read it with segmented: true.",
         language,
-        _NAMES[name],
-        text,
         name,
+        text,
+        f"label it {label} to segment it, or " if label else "",
     )
 
 
@@ -196,18 +216,21 @@ def _pattern(language: str) -> re.Pattern[str]:
 # -- scripts without spaces ---------------------------------------------------------------------
 
 
-def _cutting(name: str) -> Segmenter:
+def _at_spaces(pattern: re.Pattern[str]) -> Segmenter:
+    return lambda text: [(m[0], m.start(), m.end()) for m in pattern.finditer(text)]
+
+
+def _cutting(name: str, pattern: re.Pattern[str]) -> Segmenter:
     """Return the segmenter that cuts the words of the Unicode rules at the places a package names."""
-    places = {"zh": _jieba, "ja": _fugashi, "th": _newmm}[name]()
-    pattern = _pattern("")
-    script = re.compile({"zh": f"[{_HAN}]", "ja": f"[{_HAN}{_KANA}]", "th": f"[{_THAI}]"}[name])
-    chars = script.pattern
+    load = functools.cache({"zh": _jieba, "ja": _fugashi, "th": _newmm, "icu": _icu}[name])
+    chars = f"[{_SCRIPTS[name][1]}]"
+    script = re.compile(chars)
     # A cut lies beside a character of the script (never inside 1,000.5 or iPhone15), and parts no mark or
     # invisible character from what it belongs to.
     cut_here = re.compile(rf"(?:(?<={chars})|(?={chars}))(?![{_marks()}{_INVISIBLE}'’])")
 
     def split(text: str) -> list[Word]:
-        cuts = sorted(places(text)) if script.search(text) else []
+        cuts = sorted(load()(text)) if script.search(text) else []
         words = []
         i = 0
         for match in pattern.finditer(text):
@@ -233,6 +256,10 @@ def _jieba() -> Cutter:
         raise MissingExtraError("jieba", "zh", "Segmenting Chinese") from None
     jieba.setLogLevel(logging.WARNING)
     tokenizer = jieba.Tokenizer()
+    # Its `initialize` believes a file of a fixed name in the temporary folder that all users of a machine share,
+    # whoever wrote it.  The dictionary is read in the same time.
+    tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(tokenizer.get_dict_file())
+    tokenizer.initialized = True
     return lambda text: (start for _, start, _ in tokenizer.tokenize(text))
 
 
@@ -268,5 +295,19 @@ def _newmm() -> Cutter:
         for word in word_tokenize(text, engine="newmm", join_broken_num=False):
             yield end
             end += len(word)
+
+    return cuts
+
+
+def _icu() -> Cutter:
+    try:
+        from icu4py.breakers import WordBreaker
+    except ImportError:
+        raise MissingExtraError("icu4py", "icu", "Segmenting Khmer, Lao and Burmese") from None
+
+    def cuts(text: str) -> Iterator[int]:
+        # ICU counts UTF-16 units: a character that has two of them is given as another symbol that has one.
+        plain = re.sub("[^\0-\uffff]", "\ufffc", text)
+        return (start for start, _ in WordBreaker(plain, "km").segments())
 
     return cuts

@@ -250,7 +250,7 @@ def select_rows(
     links : WordLinks or sequence of WordLinks, optional
         One per pair; a token is kept when any of them keeps it.
     min_count, max_count : int
-        Bounds on occurrences; `max_count` None means no bound.
+        How often a type (with `links`: a pair) must occur, and how many of its occurrences are kept: all for None.
     drop_above : int, optional
         Types (with `links`: pairs) with more than `drop_above` occurrences are left out altogether, where
         `max_count` would keep their first ones.
@@ -270,10 +270,6 @@ def select_rows(
     UsageError
         If the bounds contradict each other, or a name in `drop` or `languages` is unknown.
     """
-    if min_count < 1 or (max_count is not None and max_count < min_count):
-        raise UsageError(
-            f"min_count must be at least 1 and max_count at least min_count; got {min_count} and {max_count}."
-        )
     if drop_above is not None and drop_above < min_count:
         raise UsageError(f"drop_above must be at least min_count; got {drop_above} and {min_count}.")
     for name in drop:

@@ -13,12 +13,13 @@ import torch
 from isogloss import models
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction import extract
-from isogloss.models import forward
 from isogloss.store import Study
-from tiny_models import CODES, ENCODERS, FAMILIES, LINES, SEQ2SEQ, WIDTH, corpus_of, naive_owner
+from tiny_models import CODES, ENCODERS, FAMILIES, LINES, ODD, SEQ2SEQ, WIDTH, corpus_of, naive_owner
 
 STACKS = [(f, s) for f in SEQ2SEQ for s in ("encoder", "decoder")]
-STACKS += [(f, "encoder" if f in ENCODERS else "decoder") for f in FAMILIES if f not in SEQ2SEQ]
+STACKS += [
+    (f, "encoder" if f in (*ENCODERS, *ODD) else "decoder") for f in (*FAMILIES, *ODD) if f not in SEQ2SEQ
+]
 NORMED = {*SEQ2SEQ, "llama", "qwen", "gemma", "neox", "bloom"}  # a norm after the last block
 PREFIX = "old: "
 
@@ -98,6 +99,7 @@ def test_states_are_those_of_a_plain_forward_pass(tiny_model, tmp_path, family, 
     info = Study(tmp_path).record(f"states/{family}/{stack}")["info"]
     assert info["n_without_state"] == lost / len(states.layers)  # every word has its state, or is reported
     assert info["final_norm"] == (family in NORMED)
+    assert info["batches"] == ("lines of equal length" if family == "convbert" else "any lines")
 
 
 @pytest.mark.parametrize(("family", "stack"), STACKS)
@@ -107,8 +109,7 @@ def test_layers_asked_for_are_all_that_is_computed(tiny_model, family, stack):
     source = {"source_ids": ids, "source_mask": torch.ones_like(ids)} if loaded.conditioned else {}
     everything = models.hidden_states(loaded, ids, torch.ones_like(ids), torch.clone, **source)
     assert list(everything) == list(range(loaded.n_layers + 1))
-    stack_module = loaded.module.get_decoder() if loaded.conditioned else loaded.module
-    blocks = forward.blocks_of(stack_module, loaded.n_layers)
+    blocks = loaded.reading.blocks
     assert (blocks is None) == (family == "albert")
     calls = []
     for number, block in enumerate(blocks or []):

@@ -118,8 +118,8 @@ def test_where_all_is_done_no_worker_starts(reference: Reference, monkeypatch: p
     monkeypatch.setattr(cluster, "_processes", never)
     before = markers(out)
     run_study(study, out=out, scheduler="processes", workers=2)
-    assert {name: at for name, at in markers(out).items() if name not in ("plan", "corpus")} == {
-        name: at for name, at in before.items() if name not in ("plan", "corpus")
+    assert {name: at for name, at in markers(out).items() if name not in ("plan", "corpus", "manifest")} == {
+        name: at for name, at in before.items() if name not in ("plan", "corpus", "manifest")
     }
 
 
@@ -155,6 +155,28 @@ def test_files_behind_a_url(
     assert_same(tmp_path / "other", expected, without=("states/",))
     assert set(markers(tmp_path / "one")) == set(before)
     assert store.names("study") == kept
+    foreign = write_study(tmp_path / "foreign")  # the same names, other text
+    text = foreign.with_name("text.tsv")
+    text.write_text(text.read_text(encoding="utf-8").replace("e", "o"), encoding="utf-8")
+    with pytest.raises(IsoglossError, match=r"s3://bucket/study holds the study .small.*--storage"):
+        run_study(foreign, out=tmp_path / "foreign-out", **where)
+    assert store.names("study") == kept
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["results.csv", "states/starter/encoder/layer_04.npy"])
+def test_damage_in_a_storage_is_noticed_and_made_anew(
+    reference: Reference, machines: Machines, tmp_path: Path, name: str
+) -> None:
+    study, expected = reference
+    url = tmp_path / "storage"
+    where = {"scheduler": machines.address, "storage": f"file://{url}"}
+    run_study(study, out=tmp_path / "out", **where)
+    whole = (url / name).read_bytes()
+    (url / name).write_bytes(whole[:-1000] + bytes(min(1000, len(whole))))
+    run_study(study, out=tmp_path / "out", **where)
+    assert (url / name).read_bytes() == whole
+    assert_same(tmp_path / "out", expected, without=("states/",))
 
 
 # -- the order of steps -------------------------------------------------------------------------------
@@ -234,7 +256,7 @@ def test_nobody_at_an_address(reference: Reference, tmp_path: Path, monkeypatch:
     with pytest.raises(IsoglossError, match=rf"No Dask scheduler answers at {address} .*`dask scheduler"):
         run_study(reference[0], out=tmp_path, scheduler=address)
     with pytest.raises(IsoglossError, match="No Dask scheduler answers at what://"):
-        run_study(reference[0], out=tmp_path, scheduler="what://there:1")
+        run_study(reference[0], out=tmp_path, scheduler="what://127.0.0.1:1")
 
 
 def test_settings_that_do_not_fit(reference: Reference, tmp_path: Path) -> None:
@@ -267,6 +289,62 @@ def test_without_dask_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
     with pytest.raises(IsoglossError, match=r"dask-jobqueue.*isogloss\[dask\]"):
         cluster.slurm_cluster(SlurmSection())
+
+
+# -- who may speak to workers ---------------------------------------------------------------------------
+
+
+def test_nobody_else_reaches_worker_processes(tmp_path: Path) -> None:
+    """Another user of this machine has the address, and no certificate: neither plain nor with one of its own."""
+    from distributed import Client
+    from distributed.security import Security
+
+    with cluster.connected(RunSection(scheduler="processes", workers=1)) as client:
+        address = client.scheduler.address
+        workers = list(client.scheduler_info(n_workers=-1)["workers"])
+        assert client.submit(sum, [1, 2]).result() == 3
+        assert all(one.startswith("tls://127.0.0.1:") for one in (address, *workers))
+        assert client.dashboard_link.startswith("http://127.0.0.1:")
+        for place in (address, *workers):
+            with pytest.raises((OSError, TimeoutError)):
+                Client(place, security=Security.temporary(), timeout=3)
+            with pytest.raises((OSError, TimeoutError)):
+                Client(place.replace("tls://", "tcp://"), timeout=3)
+
+
+def test_a_plain_address_of_another_machine_is_refused_unless_asked_for(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    for address in ("tcp://10.1.2.3:8786", "ws://far:1", "ucx://far:1"):
+        with pytest.raises(
+            UsageError, match=rf"{address} would be reached without encryption.*unencrypted: true"
+        ):
+            run_study(study, out=tmp_path / "out", scheduler=address)
+    assert not (tmp_path / "out").exists()
+    for section in (
+        {"scheduler": "tls://far:8786"},
+        {"scheduler": "tcp://far:8786", "unencrypted": True},
+        {"scheduler": "tcp://127.0.0.1:8786"},
+    ):
+        assert RunSection.model_validate(section).scheduler == section["scheduler"]
+
+
+def test_without_cryptography_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(IsoglossError, match=r"needs cryptography.*isogloss\[dask\]"):
+        cluster.temporary_security()
+
+
+def test_forward_passes_are_of_one_process_with_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their last bits may depend on the number of threads, so this does not depend on the number of workers."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setattr(cluster, "_gpus", lambda: 0)
+    made: list[Any] = []
+    monkeypatch.setattr("distributed.SpecCluster", lambda workers, **_: made.append(workers))
+    for n in (1, 2, 4):
+        cluster._processes(n, "scratch")
+        options = [one["options"] for one in made[-1].values()]
+        assert [one["resources"].get(cluster.PASSES) for one in options] == [1] + [None] * (n - 1)
+        assert options[0]["env"]["OMP_NUM_THREADS"] == "3"
 
 
 class Seen:
@@ -342,12 +420,21 @@ def test_jobs_of_slurm_write_the_same_files(
     import dask
 
     config = read_config(reference[0])
-    section = {"scheduler": "slurm", "workers": 1, "slurm": {"cpus": 1, "memory": "2 GB", "gpus": 0}}
+    section: dict[str, Any] = {
+        "scheduler": "slurm",
+        "workers": 1,
+        "slurm": {"cpus": 1, "memory": "2 GB", "gpus": 0},
+    }
+    section["slurm"]["certificates"] = str(tmp_path / "home")
     config = config.model_copy(update={"run": RunSection.model_validate(section)})
     monkeypatch.setattr(cluster, "_RENEWAL", 1.0)
 
+    modes: set[str] = set()
+
     def end_of_walltime() -> None:
         wait_until(done_steps(tmp_path / "out", 7), "some steps")
+        keys = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+        modes.update(oct(path.stat().st_mode)[-3:] for path in (*keys, keys[0].parent))
         os.killpg(int((slurm / "jobs").read_text()), 9)
 
     ending = threading.Thread(target=end_of_walltime)
@@ -355,11 +442,18 @@ def test_jobs_of_slurm_write_the_same_files(
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}):
         run_study(config, out=tmp_path / "out")
     ending.join()
+    assert modes == {"600", "700"}  # keys, and the folder that they lie in
     assert_same(tmp_path / "out", reference[1])
     jobs = (slurm / "jobs").read_text().split()
     assert len(jobs) == 2
     wait_until(lambda: not any(alive(int(job)) for job in jobs), "the end of the jobs", seconds=20)
-    assert "--resources MEMORY=2000000000" in (slurm / "scripts").read_text()
+    script = (slurm / "scripts").read_text()
+    assert "--resources MEMORY=2000000000" in script
+    assert "tls://" in script
+    keys = [Path(word) for word in script.split() if word.endswith(".pem")]
+    assert keys
+    assert not any(key.exists() for key in keys)
+    assert not list((tmp_path / "home").iterdir())
 
 
 @pytest.mark.parametrize("refused", [True, False])

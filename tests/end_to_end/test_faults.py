@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,9 +21,11 @@ import torch
 import isogloss
 from isogloss import models
 from isogloss.errors import InputError, IsoglossError
+from isogloss.explore.views import Views
 from isogloss.extraction import engine, extract, open_states, passes
 from isogloss.store import Study, array_files, arrays, open_array
 from isogloss.store import study as markers
+from isogloss.study import compare, single, study_status
 from tiny_models import LINES, corpus_of
 
 HERE = Path(__file__).resolve().parents[1]
@@ -107,7 +112,13 @@ def test_large_files_are_read_again_when_they_were_written_since_or_on_demand(tm
     facts = path.stat()
     path.write_bytes(b"b" * 100)
     assert not study.is_done("step", "key")
-    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # as a failing disk would: nothing was written
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # as a copy keeps it: another machine's word
+    assert not study.is_done("step", "key")
+    record = study.known("step")
+    record["outputs"]["large"]["written"] = (
+        path.stat().st_ctime_ns
+    )  # as a failing disk would: nothing was written
+    study.marker("step").write_text(json.dumps(record))
     assert study.is_done("step", "key")
     assert not study.is_done("step", "key", thorough=True)
     path.write_bytes(b"a" * 100)  # a copy of the folder: the time is another, the content is not
@@ -186,6 +197,146 @@ def test_where_files_may_not_be_large_layers_lie_in_several(tiny_model, tmp_path
     np.testing.assert_array_equal(open_array(folder / "layer_01.npy")[:], whole.arrays[1])
 
 
+# -- what an interrupted extraction left ----------------------------------------------------------
+
+
+@contextmanager
+def interrupted_after(n_batches: int) -> Iterator[None]:
+    """Save after every batch, and stop as Ctrl-C does after some."""
+    plain, done = models.hidden_states, []
+
+    def stop(*args, **options):
+        done.append(None)
+        if len(done) > n_batches:
+            raise KeyboardInterrupt
+        return plain(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "_SAVE_LINES", 1)
+        patch.setattr(passes, "WINDOW", 6)
+        patch.setattr(models, "hidden_states", stop)
+        yield
+
+
+def partial(out: Path) -> Path:
+    return out / "states/bert/encoder.partial"
+
+
+def zeroed(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:128] + bytes(len(data) - 128))
+
+
+def one_row_zeroed(path: Path) -> None:
+    states = np.lib.format.open_memmap(path, mode="r+")
+    states[np.flatnonzero(np.asarray(states).any(axis=1))[-1]] = 0
+    states.flush()
+
+
+DAMAGE = {
+    "a layer of zeros": ("layer_01.npy", zeroed, "not what was saved"),
+    "a row of zeros": ("layer_02.npy", one_row_zeroed, "not what was saved"),
+    "sentences of zeros": ("sentences/mean/layer_00.npy", zeroed, "not what was saved"),
+    "a layer cut short": (
+        "layer_01.npy",
+        lambda path: path.write_bytes(path.read_bytes()[:200]),
+        "not whole",
+    ),
+    "a layer gone": ("layer_01.npy", Path.unlink, "not whole"),
+    "counts of zeros": ("n_subwords.npy", zeroed, ""),
+    "a note cut short": ("progress.json", lambda path: path.write_text(path.read_text()[:50]), "be believed"),
+    "an empty note": ("progress.json", lambda path: path.write_text(""), "be believed"),
+    "a list for a note": ("progress.json", lambda path: path.write_text("[]"), "be believed"),
+    "a note that says more": (
+        "progress.json",
+        lambda path: path.write_text(re.sub(r'"done": \d+', '"done": 9', path.read_text())),
+        "be believed",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_unfinished_states_are_never_believed(tiny_model, tmp_path, caplog, damage):
+    corpus, bert = corpus_of(LINES), tiny_model("bert")
+    name, do, said = DAMAGE[damage]
+    with interrupted_after(100):
+        extract(corpus, bert, out=tmp_path / "whole", batch_tokens=40)
+    with interrupted_after(4), pytest.raises(KeyboardInterrupt):
+        extract(corpus, bert, out=tmp_path / "out", batch_tokens=40)
+    do(partial(tmp_path / "out") / name)
+    caplog.clear()
+    with interrupted_after(100):
+        extract(corpus, bert, out=tmp_path / "out", batch_tokens=40)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert said in caplog.text
+    assert ("made again" in caplog.text) == bool(said)
+
+
+def test_damage_costs_only_what_was_saved_after_it(tiny_model, tmp_path, monkeypatch):
+    corpus, bert = corpus_of(LINES), tiny_model("bert")
+    with interrupted_after(8), pytest.raises(KeyboardInterrupt):
+        extract(corpus, bert, out=tmp_path, batch_tokens=40)
+    first = np.load(partial(tmp_path) / "layer_01.npy")
+    one_row_zeroed(partial(tmp_path) / "layer_01.npy")
+    batches, plain = [], models.hidden_states
+
+    def count(*args, **options):
+        batches.append(None)
+        return plain(*args, **options)
+
+    monkeypatch.setattr(models, "hidden_states", count)
+    monkeypatch.setattr(passes, "WINDOW", 6)
+    states = extract(corpus, bert, out=tmp_path, batch_tokens=40)
+    written = first.any(axis=1)
+    np.testing.assert_array_equal(np.asarray(states.arrays[1])[written], first[written])
+    assert 0 < len(batches) < 10
+
+
+def test_other_batches_do_not_mix_with_those_of_the_run_before(tiny_model, tmp_path, caplog):
+    corpus, bert = corpus_of(LINES), tiny_model("bert")
+    with interrupted_after(100):
+        extract(corpus, bert, out=tmp_path / "whole", batch_tokens=40)
+    with interrupted_after(4), pytest.raises(KeyboardInterrupt):
+        extract(corpus, bert, out=tmp_path / "out", batch_tokens=40)
+    with interrupted_after(100):
+        extract(corpus, bert, out=tmp_path / "out", batch_tokens=200)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert "begun with batch_tokens 40 and go on with it, not with 200" in caplog.text
+    assert Study(tmp_path / "out").record("states/bert/encoder")["info"]["batch_tokens"] == 40
+
+
+def test_states_reach_the_disk_before_the_note_that_counts_them(tiny_model, tmp_path, monkeypatch):
+    """What was written before the last waiting for the disk is all that a power loss leaves."""
+    corpus, bert = corpus_of(LINES), tiny_model("bert")
+    events, plain_sync, plain_write = [], os.fsync, os.pwrite
+    names = lambda file: Path(f"/proc/self/fd/{file}").readlink().name  # noqa: E731
+
+    def sync(file):
+        events.append(("sync", names(file)))
+        plain_sync(file)
+
+    def write(file, data, place):
+        events.append(("write", names(file)))
+        return plain_write(file, data, place)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "pwrite", write)
+    with interrupted_after(100):
+        extract(corpus, bert, out=tmp_path, batch_tokens=40)
+    on_disk: set[str] = set()
+    notes = 0
+    for kind, name in events:
+        if kind == "write":
+            on_disk.discard(name)
+        elif name.startswith(".progress.json"):
+            notes += 1
+            assert notes == 1 or {f"layer_0{x}.npy" for x in range(3)} <= on_disk
+        else:
+            on_disk.add(name)
+    assert notes > 4
+    assert "encoder.partial" in on_disk  # the folder, with the names of its files
+
+
 # -- memory ---------------------------------------------------------------------------------------
 
 
@@ -242,8 +393,6 @@ def test_other_errors_of_a_forward_pass_are_not_taken_for_a_lack_of_memory(tiny_
 
 
 def test_overflow_of_float16_stops_with_the_remedy(tiny_model, tmp_path):
-    import shutil
-
     from safetensors.torch import load_file, save_file
 
     folder = Path(shutil.copytree(tiny_model("llama"), tmp_path / "large"))
@@ -280,3 +429,126 @@ def test_second_process_on_the_same_states_is_refused(tiny_model, tmp_path, monk
         extract(corpus_of(LINES), bert, out=tmp_path)
     assert f"IsoglossError: Another isogloss process (pid {os.getpid()})" in found[0]
     assert issubclass(InputError, IsoglossError)
+
+
+# -- another text in the same folder --------------------------------------------------------------
+
+
+def made_of(texts: dict[str, list[str]], model: Path, out: Path) -> None:
+    corpus = isogloss.Corpus.from_texts(texts)
+    extract(corpus, model, out=out, layers=[1])
+    single.align_words(out, "en", "de", aligner="diagonal", symmetrise="union", links=None, top=10)
+    concepts = {"layer": 1, "model": "", "stack": "", "method": "ward", "n_concepts": [3], "seed": 0}
+    for language in texts:
+        single.discover(out, language, **concepts, min_count=1, max_count=15)
+
+
+def test_concepts_of_one_text_are_not_measured_on_the_words_of_another(tiny_model, tmp_path):
+    first = {"en": ["the old house", "a green tree"], "de": ["das alte Haus", "ein grüner Baum"]}
+    second = {language: lines[::-1] for language, lines in first.items()}
+    asked = {"layer": 1, "model": "", "stack": "", "n_concepts": 3, "theta_align": [0.5]} | {"min_types": 1}
+    made_of(first, tiny_model("bert"), tmp_path)
+    before = single.calign(tmp_path, "en", "de", **asked).figures[0]
+    extract(isogloss.Corpus.from_texts(second), tiny_model("bert"), out=tmp_path, layers=[1])
+    with pytest.raises(InputError, match=r"en-de\.parquet was made from another text"):
+        single.calign(tmp_path, "en", "de", **asked)
+    single.align_words(tmp_path, "en", "de", aligner="diagonal", symmetrise="union", links=None, top=10)
+    with pytest.raises(InputError, match=r"concepts/.*en\.parquet was made from another text"):
+        single.calign(tmp_path, "en", "de", **asked)
+    with pytest.raises(InputError, match=r"trees/.*en\.parquet was made from another text"):
+        where = {"layer": 1, "model": "", "stack": "", "n_concepts": 3}
+        single.export_tree(tmp_path, "en", tmp_path / "tree.nwk", **where)
+    made_of(second, tiny_model("bert"), tmp_path)
+    made_of(second, tiny_model("bert"), tmp_path / "alone")
+    after = single.calign(tmp_path, "en", "de", **asked).figures[0]
+    assert after == single.calign(tmp_path / "alone", "en", "de", **asked).figures[0]
+    assert before.n and after.n
+
+
+def test_results_of_one_text_are_not_shown_with_another(undisturbed, tmp_path):
+    study, _ = undisturbed
+    isogloss.run_study(study, out=tmp_path, workers=1)
+    texts = {"en": ["another text"], "de": ["ein anderer Text"]}
+    extract(
+        isogloss.Corpus.from_texts(texts), isogloss.open_study(tmp_path).config.models[0].path, out=tmp_path
+    )
+    for read in (isogloss.open_study, isogloss.write_report):
+        with pytest.raises(InputError, match=r"results\.parquet was made from another text.*isogloss run"):
+            read(tmp_path)
+    isogloss.run_study(study, out=tmp_path, workers=1)
+    assert isogloss.open_study(tmp_path).corpus.n_sentences == 40
+
+
+# -- damaged folders ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "plan", ["[]", "{}", "null", '[1, "a", null]', '[["name", 1, [], "x"]]', "[[]]", "{half", None]
+)
+def test_status_lists_what_is_there_where_the_plan_cannot_be_read(undisturbed, tmp_path, plan):
+    study, _ = undisturbed
+    folder = Study(tmp_path / "out")
+    shutil.copytree(study.parent / "out", folder.root)
+    folder.plan.unlink()
+    if plan is None:
+        folder.plan.mkdir()
+    else:
+        folder.plan.write_text(plan)
+    found = study_status(folder.root)
+    assert found["missing"] == []
+    assert {"trees", "concepts", "metrics", "results"} <= {stage["stage"] for stage in found["stages"]}
+
+
+def as_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        Path.unlink,
+        as_folder,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_text('[1, "a", null]'),
+    ],
+    ids=["gone", "folder", "empty", "list"],
+)
+def test_every_damaged_file_of_a_study_is_one_clear_line(undisturbed, tmp_path, damage):
+    """Of every kind of file one; more kinds of damage were tried once, all over."""
+    study, _ = undisturbed
+    root = tmp_path / "out"
+    shutil.copytree(study.parent / "out", root)
+    names = [
+        *("tokens.parquet", "sentences.parquet", "results.parquet", "manifest.json", "study.yaml"),
+        "dictionary/en-de.parquet",
+        "states/starter/encoder/layer_04.npy",
+        "trees/starter/encoder/ward-s0/layer_04/en+de.parquet",
+        "concepts/starter/encoder/ward-k20-s0/layer_04/en+de.parquet",
+        "metrics/starter/encoder/ward-k20-s0/layer_04/en-de.parquet",
+        ".steps/corpus.json",
+        ".steps/results.json",
+        ".steps/concepts/starter/encoder/ward-k20-s0/layer_04/en+de.json",
+        ".steps/states/starter/encoder.json",
+    ]
+    for name in names:
+        data = (root / name).read_bytes()
+        damage(root / name)
+        study_status(root)
+        with pytest.raises(IsoglossError) as caught:
+            opened = isogloss.open_study(root)
+            run = opened.runs[0]
+            for space in ("en", "de", "en+de"):
+                opened.concepts(run, 4, space)
+            opened.alignment(run, 4, "en", "de")
+            Views(opened).map(place=0, layer=4, k=20, space="en+de")
+            compare(root, "starter", "other")
+        assert "\n" not in str(caught.value), name
+        told = str(caught.value)
+        if name.startswith(".steps"):
+            assert str(root) in told, name
+        else:
+            assert Path(name).name in told or name.split("/")[0] == "states", name
+        if (root / name).is_dir():
+            (root / name).rmdir()
+        (root / name).write_bytes(data)

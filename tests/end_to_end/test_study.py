@@ -19,7 +19,7 @@ import isogloss as ig
 from isogloss import models
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.companions import DEFAULT
-from isogloss.models import forward
+from isogloss.models.trial import block_lists
 from isogloss.plots import study_charts
 from isogloss.results import RESULT_COLUMNS
 from isogloss.starter import model_folder
@@ -39,7 +39,8 @@ def finished(study_file: StudyFile, tmp_path: Path) -> Path:
 
 def markers(root: Path) -> dict[str, int]:
     folder = root / ".steps"
-    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*.json")}
+    found = {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*.json")}
+    return {name: when for name, when in found.items() if name != "manifest.json"}  # written by every run
 
 
 def test_robustness_of_two_languages_and_two_layers_has_nothing_to_order(
@@ -52,6 +53,11 @@ def test_robustness_of_two_languages_and_two_layers_has_nothing_to_order(
     assert table.select(pl.col("^rho_.*$").is_null().all()).row(0) == (True, True, True)
     assert "robustness" not in study_charts(open_study(tmp_path / "out"))
     assert ig.write_report(tmp_path / "out").is_file()
+    # of another text it is left out, and does not stand in the way
+    text = study.parent / "text.tsv"
+    text.write_text("\n".join(text.read_text(encoding="utf-8").split("\n")[:50]) + "\n", encoding="utf-8")
+    ig.run_study(study, out=tmp_path / "out", workers=1)
+    assert open_study(tmp_path / "out").robustness is None
 
 
 def test_results_are_complete(finished: Path) -> None:
@@ -368,8 +374,9 @@ def test_work_is_that_of_the_weights_up_to_the_last_layer(tiny_model, family):
     one, two = (models.work_per_subword(info, stack, [0, n]) for n in (1, 2))
     module = models.load(tiny_model(family), stack=stack).module
     both = len(info.stacks) == 2
-    blocks = forward.blocks_of(module.get_decoder() if both else module, info.n_layers[stack]) or [module] * 2
-    before = forward.blocks_of(module.get_encoder(), info.n_layers["encoder"]) if both else []
+    part = module.get_decoder() if both else module
+    blocks = next(iter(block_lists(part, info.n_layers[stack])), [module] * 2)
+    before = block_lists(module.get_encoder(), info.n_layers["encoder"])[0] if both else []
     weights = [sum(p.numel() for p in block.parameters()) for block in (*before, *blocks[:2])]
     assert (one, two) == (2 * sum(weights[:-1]), 2 * sum(weights))
 
@@ -460,3 +467,33 @@ def test_labels_say_which_kinds_of_concepts_are_shared(finished: Path) -> None:
             assert chance == pytest.approx(whole["chance"][0], abs=0.05)
     with pytest.raises(UsageError, match=r"has the layers \[0, 4\]; got 3"):
         label_study(finished, layers=[3])
+
+
+def test_lists_in_small_letters_meet_the_words_of_the_corpus(study_file: StudyFile, tmp_path: Path) -> None:
+    ig.run_study(study_file(), out=tmp_path / "counted", workers=1)
+    counted = open_study(tmp_path / "counted")
+    (tmp_path / "input").mkdir(exist_ok=True)
+    given = {}
+    for s, t in permutations(LANGUAGES, 2):
+        rows = counted.dictionary(s, t).table.select("source", "target").rows()
+        lines = dict.fromkeys(f"{a.lower()}\t{b.lower()}\n" for a, b in rows)
+        (tmp_path / f"input/{s}-{t}.tsv").write_text("".join(lines), encoding="utf-8")
+        given[f"{s}-{t}"] = f"{s}-{t}.tsv"
+    scores, done = {}, {}
+    for case in ("exact", "folded"):
+        path = study_file(alignment={"dictionaries": given, "case": case})
+        ig.run_study(path, out=tmp_path / "study", workers=1)
+        table = ig.Results.read(tmp_path / "study/results.parquet").table
+        mine = table.filter(
+            pl.col("metric") == "calign",
+            pl.col("theta") == 0.5,
+            pl.col("layer") == 4,
+            pl.col("target") == "de",
+        )
+        assert f"dictionary:file-{case}" in mine["signature"][0]
+        scores[case] = mine.select("score", "coverage").mean().row(0)
+        done[case] = markers(tmp_path / "study")
+    assert scores["folded"][0] > scores["exact"][0]
+    assert scores["folded"][1] > scores["exact"][1] + 0.2
+    again = {name for name in done["folded"] if done["folded"][name] != done["exact"][name]}
+    assert not any(name.startswith(("states", "trees", "concepts", "links")) for name in again)

@@ -122,6 +122,42 @@ def test_a_sentence_of_exactly_max_words_is_kept():
     assert corpus.n_sentences == 1 and corpus.dropped == ()
 
 
+def test_one_file_for_two_languages_is_refused(write, tmp_path):
+    path = write("a.txt", ["one"])
+    (tmp_path / "b.txt").symlink_to(path)
+    for other in (path, tmp_path / "b.txt", tmp_path / "." / "a.txt"):
+        with pytest.raises(
+            UsageError, match=r"en and de have one and the same file.*aligned by construction"
+        ):
+            Corpus.read({"en": path, "de": other}, parallel=False)
+
+
+def test_byte_order_marks_and_carriage_returns_between_lines_are_not_text(write):
+    corpus = Corpus.read({"en": write("a.txt", b"\xef\xbb\xbfone\r\r\n\xef\xbb\xbftwo\n")})
+    assert corpus.texts("en") == ["one", "two"]
+    with pytest.raises(InputError, match="ends its lines by carriage returns alone"):
+        Corpus.read({"en": write("b.txt", b"one\rtwo\r")})
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "message"),
+    [
+        ("a.tmx", b"<tmx>", "ending names none of the formats"),
+        ("a.sgm", b'<srcset setid="x">', "ending names none of the formats"),
+        ("a.docx", b"PK\x03\x04", "ending names none of the formats"),
+        ("a.en", b'<?xml version="1.0"?>', "lines are not sentences"),
+        ("a.gu", b"<!DOCTYPE html>", "lines are not sentences"),
+        ("a.txt", b"%PDF-1.7", "lines are not sentences"),
+    ],
+)
+def test_documents_are_not_text(write, name, first, message):
+    path = write(name, first + b"\nA line.\n")
+    with pytest.raises(UsageError, match=message):
+        Corpus.read({"en": path})
+    with pytest.raises(UsageError, match="lines are not sentences"):
+        Corpus.read({"en": path}, format="text")
+
+
 def test_independent_languages_drop_alone(write):
     files = {"en": write("a.en", ["one", "", "three"]), "de": write("a.de", ["eins", "zwei"])}
     corpus = Corpus.read(files, parallel=False)
@@ -244,6 +280,7 @@ def test_conllu_text_that_does_not_fit_is_rebuilt(write, caplog):
         ("3-4\tdu", "3-2\tdu", "line 6: ID 3-2 does not follow ID 2"),
         ("3-4\tdu", "3-44\tdu", "line 1: the sentence that starts here ends before ID 44"),
         ("1\tIl", "x\tIl", "line 3: .*starts with an ID"),
+        ("1\tIl", "9" * 5000 + "\tIl", "line 3: .*starts with an ID"),
         ("1\tIl", "1\t ", "line 3: the word is empty"),
     ],
 )
@@ -251,6 +288,40 @@ def test_malformed_conllu(write, old, new, message):
     path = write("a.conllu", TREE.replace(old, new).encode())
     with pytest.raises(InputError, match=message):
         Corpus.read({"fr": path})
+
+
+PLUS = """\
+# global.columns = ID FORM UPOS PARSEME:MWE
+# source_sent_id = 1
+1\tTake\tVERB\t1:VPC
+2-3\tdont\t_\t*
+2\tdo\tAUX\t*
+3\tnt\tPART\t*
+4\toff\tADP\t1
+
+1\tNow\tADV\t*
+"""
+
+
+@pytest.mark.parametrize("name", ["a.cupt", "a.conllup", "a.conll", "a.txt"])
+def test_conllu_plus_names_its_columns(write, name):
+    corpus = Corpus.read({"en": write(name, PLUS.encode())})
+    assert_sound(corpus)
+    assert corpus.word_lists("en") == [["Take", "dont", "off"], ["Now"]]
+    assert corpus.words["upos"].to_list() == ["VERB", "AUX+PART", "ADP", "ADV"]
+    assert "feats" not in corpus.words.columns
+    with pytest.raises(InputError, match=r"line 9: .*the 4 columns named at the top.*got 3"):
+        Corpus.read({"en": write(name, PLUS.replace("ADV\t*", "ADV").encode())})
+    with pytest.raises(InputError, match="line 1: the columns of CoNLL-U Plus begin with ID, have FORM"):
+        Corpus.read({"en": write("b.cupt", PLUS.replace("FORM", "WORD").encode())})
+
+
+@pytest.mark.parametrize("name", ["a.conllx", "a.conll", "a.bio", "a.fr", "a.txt.gz"])
+def test_treebanks_are_known_by_their_content(write, name, caplog):
+    files = {"fr": write("a.conllu", TREE.encode()), "fr2": write(name, TREE.encode())}
+    corpus = Corpus.read(files)
+    assert corpus.word_lists("fr") == corpus.word_lists("fr2")
+    assert ("by its content" in caplog.text) == (name in ("a.fr", "a.txt.gz"))
 
 
 # -- column files, JSONL, TSV -------------------------------------------------------------------
@@ -283,6 +354,148 @@ def test_conll_with_tabs_keeps_spaces_inside_words(write):
     corpus = Corpus.read({"en": write("a.conll", ["10 000\tB-NUM", "men\tO"])})
     assert corpus.word_lists("en") == [["10 000", "men"]]
     assert_sound(corpus)
+
+
+def test_conll_columns_end_at_spaces_and_tabs_alone(write):
+    lines = ["10\u00a0000  B-NUM ", "a\u2028b\tI-NUM", "\x85x O"]
+    corpus = Corpus.read({"en": write("a.conll", lines)})
+    assert_sound(corpus)
+    assert corpus.word_lists("en") == [["10\u00a0000", "a\u2028b", "\x85x"]]
+    assert corpus.words["ner"].to_list() == ["B-NUM", "I-NUM", "O"]
+    with pytest.raises(InputError, match=r"line 2: the word is empty, or white space"):
+        Corpus.read({"ja": write("b.conll", ["a O", "\u3000 O"])})
+    with pytest.raises(InputError, match=r"line 2: 1 column\(s\), but line 1 has 2"):
+        Corpus.read({"ja": write("c.conll", ["a O", "\u3000"])})  # no blank line
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["a", "b"], r"line 1: one column, 'a'.*columns=\{'word': 0\}"),
+        (["a O", "", "b"], r"line 3: 1 column\(s\), but line 1 has 2: 'b'"),
+        (["a X O", "b O"], r"line 2: 2 column\(s\), but line 1 has 3"),
+        (["New York B-LOC", "is O"], r"line 2: 2 column\(s\), but line 1 has 3"),
+        (["a O", "#tag"], r"line 2: 1 column\(s\), but line 1 has 2: '#tag'.*comment="),
+        (["#tag", "a O"], r"line 1: one column, '#tag'"),
+        (["1\ta\tO", "2\tb\tO", "", "1\tc\tO"], r"line 1: the first column counts 1, 2, 3.*'ner': 2"),
+        (["a O", "b 3"], r"line 2: the entity tag '3' is a number.*columns=\{'word': 0\}"),
+        (["a NN", "b VB"], r"line 1: the entity tag 'NN' has no mark"),
+        (["# x = y", "a O", "b B-X", "c Q"], r"line 4: the entity tag 'Q' beside 'B-X' .*line 3"),
+    ],
+)
+def test_malformed_conll(write, lines, message):
+    with pytest.raises(InputError, match=message):
+        Corpus.read({"en": write("a.conll", lines)})
+
+
+def test_conll_comments_are_no_words_and_hashes_are(write):
+    lines = [
+        "# id 52 domain=en",  # as many columns as a word
+        "# text = a b c d e f",
+        "# _ _ O",
+        "#x=y _ _ B-X",
+        "# _ _ I-X",
+        "",
+        "#begin document (a); part 0",
+        "",
+        "b _ _ O",
+    ]
+    corpus = Corpus.read({"en": write("a.conll", lines)})
+    assert corpus.word_lists("en") == [["#", "#x=y", "#"], ["b"]]
+    assert corpus.words["ner"].to_list() == ["O", "B-X", "I-X", "O"]
+    with pytest.raises(InputError, match="line 2: 9 column"):
+        Corpus.read({"en": write("b.conll", lines)}, comment="#begin")
+    words = Corpus.read({"en": write("c.conll", ["a", "b"])}, columns={"word": 0})
+    assert words.word_lists("en") == [["a", "b"]] and "ner" not in words.words.columns
+
+
+def test_a_document_mark_ends_a_sentence(write):
+    lines = ["EU B-ORG", "-DOCSTART- O", "# id 1", "Ana B-PER", "-DOCSTART- O", "", "-DOCSTART- O"]
+    corpus = Corpus.read({"en": write("a.conll", lines)})
+    assert corpus.word_lists("en") == [["EU"], ["Ana"]]
+    assert corpus.words["ner"].to_list() == ["B-ORG", "B-PER"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["en:Rick", "en::", "en:"], ["Rick", ":", "en:"]),  # PAN-X
+        (["zh-min-nan:Ho", "zh-min-nan:en:x"], ["Ho", "en:x"]),
+        (["en:Rick", "and"], ["en:Rick", "and"]),
+        (["en:Rick", "de:Rick"], ["en:Rick", "de:Rick"]),
+        (["http://a.b", "http://c.d"], ["http://a.b", "http://c.d"]),
+    ],
+)
+def test_a_language_before_every_word_is_taken_off(write, caplog, words, expected):
+    with caplog.at_level(logging.INFO):
+        corpus = Corpus.read({"en": write("a.bio", [f"{word}\tO" for word in words])})
+    assert_sound(corpus)
+    assert corpus.word_lists("en") == [expected]
+    assert ("which is taken off" in caplog.text) == (words != expected)
+
+
+@pytest.mark.parametrize("name", ["row", "language", "sentence", "position", "start", "end", "n_subwords"])
+def test_conll_columns_do_not_hide_those_of_the_table(write, name):
+    with pytest.raises(UsageError, match=f"the token table has a column '{name}' of its own"):
+        Corpus.read({"en": write("a.conll", ["a X O"])}, columns={"word": 0, name: 1})
+
+
+@pytest.mark.parametrize("name", ["train.txt", "eng.train", "a.tsv"])
+def test_words_with_entity_tags_are_known_by_their_content(write, name):
+    lines = ["EU NNP I-NP I-ORG", "rejects VBZ I-VP O", "", ". . O O"]
+    corpus = Corpus.read({"en": write(name, lines)})
+    assert corpus.word_lists("en") == [["EU", "rejects"], ["."]]
+    assert corpus.words["ner"].to_list() == ["B-ORG", "O", "O"]  # IOB1 became IOB2
+
+
+def test_entity_tags_become_iob2_file_by_file(write):
+    rows = [{"tokens": ["Ana", "Li", "in", "Bonn"], "ner_tags": ["B-PER", "E-PER", "O", "S-LOC"]}]
+    files = {
+        "en": write("a.jsonl", map(json.dumps, rows)),
+        "de": write("b.jsonl", [json.dumps({"tokens": ["Ana", "da"], "ner_tags": ["PER_B", "O"]})]),
+    }
+    corpus = Corpus.read(files)
+    assert corpus.words["ner"].to_list() == ["B-PER", "I-PER", "O", "B-LOC", "B-PER", "O"]
+    numbers = {"tokens": ["a", "b"], "ner_tags": [1, 0]}
+    with pytest.raises(InputError, match=r"line 1: the entity tag '1' is a number.*Leave 'ner_tags' out"):
+        Corpus.read({"en": write("c.jsonl", [json.dumps(numbers)])})
+
+
+def test_a_sentence_without_tags_is_not_annotated(write, caplog):
+    rows = [
+        {"tokens": ["a"]},
+        {"tokens": ["b", "c"], "ner_tags": ["B-X", "O"]},
+        {"tokens": ["d"], "ner_tags": None},
+    ]
+    corpus = Corpus.read({"en": write("a.jsonl", map(json.dumps, rows))})
+    assert corpus.words["ner"].to_list() == [None, "B-X", "O", None]
+    assert "2 of 3 sentences have no 'ner_tags' and count as not annotated, first: line 1" in caplog.text
+    with pytest.raises(InputError, match="line 1: 'tokens' must be a list"):
+        Corpus.read({"en": write("b.jsonl", ['{"text": "a"}', '{"tokens": ["b"]}'])})
+
+
+def test_jsonl_rows_that_lack_a_language_are_counted_and_named(write, caplog):
+    rows = [
+        {"id": 1, "en": "a", "de": None, "n": 3},
+        {"id": 2, "en": "b", "de": "B", "fr": "β"},
+        {"id": 3, "en": None, "de": "C", "fr": "γ"},
+        {"id": 4, "en": "d", "de": "D"},
+        {"id": 5, "en": "e", "de": "E", "fr": "ε"},
+    ]
+    path = write("a.jsonl", map(json.dumps, rows))
+    corpus = Corpus.read(path)
+    assert_sound(corpus)
+    assert corpus.languages == ("en", "de", "fr") and corpus.texts("de") == ["B", "E"]
+    assert [(d.language, d.line) for d in corpus.dropped] == [("de", 1), ("en", 3), ("fr", 4)]
+    message = caplog.records[0].getMessage()
+    assert (
+        "3 of 5" in message and "1 of en, 1 of de, 2 of fr" in message and f"{path}:1 (de empty)" in message
+    )
+    rows[1]["note"] = "odd"
+    with pytest.raises(InputError, match=r"'note' has a text in only 1 of 5 objects.*\['en', 'de', 'fr'\]"):
+        Corpus.read(write("b.jsonl", map(json.dumps, rows)))
+    named = Corpus.read(write("c.jsonl", map(json.dumps, rows)), languages=["en", "de"])
+    assert named.texts("de") == ["B", "D", "E"]
 
 
 def test_jsonl_multi_parallel(write):
@@ -332,6 +545,14 @@ def test_jsonl_tokens_and_tags(write):
         ('["a"]', "line 2: expected a JSON object"),
         ('{"text": 3}', "line 2: 'text' must be a string"),
         ('{"text": "a\\ud83d"}', "line 2: half of a surrogate pair"),
+        ('{"text": "a", "label": "\\uDC00"}', "line 2: half of a surrogate pair.*'label'"),
+        (
+            '{"text": "a", "x": ' + "[" * 100_000 + "]" * 100_000 + "}",
+            "line 2: lists or objects lie too deep",
+        ),
+        ('{"text": "a", "x": ' + "9" * 5000 + "}", "line 2: not JSON"),
+        ('{"text": "a", "label": NaN}', "line 2: 'label' must be a string, a number, or null; got nan"),
+        ('{"text": "a", "label": ["x"]}', "line 2: 'label' must be"),
     ],
 )
 def test_malformed_jsonl(write, line, message):
@@ -345,6 +566,10 @@ def test_malformed_jsonl(write, line, message):
         ({"tokens": ["a", "b"], "ner_tags": ["O"]}, "line 2: 2 tokens but 1 ner_tags"),
         ({"tokens": ["a", " "], "ner_tags": ["O", "O"]}, "line 2: an item of 'tokens' is empty"),
         ({"tokens": "a b", "ner_tags": ["O"]}, "line 2: 'tokens' must be a list"),
+        ({"tokens": ["a"], "ner_tags": ["B-\ud83d"]}, "line 2: half of a surrogate pair.*'ner_tags'"),
+        ({"tokens": ["a\ud83d"], "ner_tags": ["O"]}, "line 2: half of a surrogate pair.*'tokens'"),
+        ({"tokens": ["a"], "ner_tags": [None]}, "line 2: 'ner_tags' must be a list of strings"),
+        ({"tokens": ["a"], "ner_tags": [True]}, "line 2: 'ner_tags' must be a list of strings"),
     ],
 )
 def test_malformed_tokens(write, row, message):
@@ -361,7 +586,7 @@ def test_tsv(write):
     assert_sound(corpus)
     assert corpus.languages == ("en", "de") and corpus.texts("de") == ["Ein Auto.", "Eins."]
     assert corpus.sentences["sentence"].to_list() == [0, 2] * 2
-    assert corpus.sentences["label"].to_list() == ["good", ""] * 2
+    assert corpus.sentences["label"].to_list() == ["good", None] * 2
     assert [(d.language, d.line) for d in corpus.dropped] == [("de", 3)]
     assert Corpus.read(path, languages=["de", "en"]).languages == ("de", "en")
     headerless = Corpus.read(write("b.tsv", ["A\tB", "C\tD"]), languages=["en", "de"])
@@ -370,6 +595,76 @@ def test_tsv(write):
         Corpus.read(path, languages=["en", "dee"])
     with pytest.raises(InputError, match="line 3: 1 columns, but 2 expected"):
         Corpus.read(write("c.tsv", ["en\tde", "a\tb", "c"]))
+
+
+@pytest.mark.parametrize(
+    ("ids", "languages"),
+    [
+        (["rumah itu", "anjing"], ("id", "en")),  # Indonesian
+        (["kota", "kota"], ("id", "en")),
+        (["dev-1", "dev-2"], ("en",)),
+        (["1", "1"], ("en",)),  # two files, one behind the other
+        (["rumah", "anjing"], ("en",)),  # nobody can say; the message does
+        ([" 1", "2 "], ("en",)),
+        (["", "  "], ("en",)),
+    ],
+)
+def test_id_is_indonesian_unless_it_numbers_the_rows(write, caplog, ids, languages):
+    rows = [json.dumps({"id": x, "en": "a house", "label": "good"}) for x in ids]
+    for path in (
+        write("a.jsonl", rows),
+        write("a.tsv", ["id\ten\tlabel", *(f"{x}\ta house\tgood" for x in ids)]),
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            corpus = Corpus.read(path)
+        assert corpus.languages == languages and corpus.sentences["label"].to_list()[0] == "good"
+        message = (
+            f"{path}: 'id' looks like row ids and was left out; for Indonesian give languages=['id', 'en']"
+        )
+        assert (message in caplog.text) == ("id" not in languages)
+        doubtful = [record.levelname for record in caplog.records] == ["WARNING"]
+        assert doubtful == (ids[0] == "rumah")
+        if ids[0].strip():
+            assert Corpus.read(path, languages=["id", "en"]).languages == ("id", "en")
+
+
+@pytest.mark.parametrize(
+    ("first", "cell"),
+    [
+        ("Go.\tGeh.", "Go."),
+        ("Run\tLauf weg", "Lauf weg"),
+        ("Run\t你好吗？", "你好吗？"),
+        ("He\t„Ja!“", "„Ja!“"),
+        ("Go\t" + "x" * 31, "x" * 30 + "..."),
+        ("Go.\tGo.", "Go."),
+    ],
+)
+def test_a_table_without_a_header_loses_no_sentence(write, first, cell):
+    path = write("a.tsv", [first, "a\tb"])
+    with pytest.raises(InputError) as error:
+        Corpus.read(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}, line 1: '{cell}' looks like a sentence")
+    assert "name its 2 columns" in message and "languages=['en', 'de']" in message
+    named = Corpus.read(path, languages=["en", "de"])
+    assert named.n_sentences == 2 and [*named.texts("en")] == [first.split("\t")[0], "a"]
+
+
+@pytest.mark.parametrize(
+    ("header", "warned"),
+    [
+        ("en\tde", False),
+        ("zho_Hans\teng_Latn", False),
+        ("cpp\tcuda", True),
+        ("Go\tGeh", True),
+        ("id\tcpp", True),
+    ],
+)
+def test_labels_of_a_table_may_be_anything(write, caplog, header, warned):
+    corpus = Corpus.read(write("a.tsv", [header, "1\tb"]))
+    assert corpus.n_sentences == 1
+    assert ("line 1: no natural language is among the columns" in caplog.text) == warned
 
 
 # -- Hugging Face datasets ----------------------------------------------------------------------
@@ -405,11 +700,28 @@ def test_datasets_from_folders(tmp_path, monkeypatch):
     corpus = Corpus.read({"de": tmp_path / "ner"}, format="datasets")
     assert corpus.words["ner"].to_list() == ["O", "B-LOC"]
 
+    rows = {"tokens": [["in", "Bonn"], ["in", "Rom"]], "ner_tags": [[0, 1], [-1, -1]]}  # -1: hidden
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "hidden"))
+    corpus = Corpus.read({"de": tmp_path / "hidden"})
+    assert corpus.words["ner"].to_list() == ["O", "B-LOC", None, None]
+    rows = {"tokens": [["in", "Bonn"]], "ner_tags": [[0, 1]]}
+    datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / "numbers"))
+    with pytest.raises(InputError, match="line 1: the entity tag '0' is a number"):
+        Corpus.read({"de": tmp_path / "numbers"})
+
     (tmp_path / "raw").mkdir()
     rows = [{"translation": {"en": "One.", "fr": "Un."}}, {"translation": {"en": "Two.", "fr": "Deux."}}]
     (tmp_path / "raw" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     corpus = Corpus.read(tmp_path / "raw")
     assert corpus.languages == ("en", "fr") and corpus.texts("fr") == ["Un.", "Deux."]
+
+    rows = [
+        {"id": str(i), "translation": {"en": "A car.", "id": x}} for i, x in enumerate(("Mobil", "Merah"))
+    ]
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "indonesian"))
+    corpus = Corpus.read(tmp_path / "indonesian")
+    assert corpus.languages == ("en", "id") and corpus.texts("id") == ["Mobil", "Merah"]
+    assert Corpus.read(tmp_path / "indonesian", languages=["en"]).languages == ("en",)
 
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="none' cannot be loaded"):

@@ -87,11 +87,11 @@ def test_possible_links_and_empty_lines_are_read(corpus, tmp_path) -> None:
     assert found.table["sentence"].to_list() == [0, 0, 2]
 
 
-@pytest.mark.parametrize("item", ["0:0", "0-", "a-b", "0-0-0", "²-0"])
+@pytest.mark.parametrize("item", ["0:0", "0-", "a-b", "0-0-0", "²-0", "٣-0", "0-" + "9" * 5000])
 def test_what_is_no_link_is_named_with_its_line(corpus, tmp_path, item) -> None:
     path = tmp_path / "links"
     path.write_text(f"0-0\n0-0 {item}\n0-0\n")
-    with pytest.raises(InputError, match=f"line 2: '{item}' is not a link"):
+    with pytest.raises(InputError, match=f"line 2: '{item[:60]}' is not a link"):
         WordLinks.read_pharaoh(path, corpus, source="en", target="de")
 
 
@@ -202,8 +202,39 @@ def test_muse_there_and_back(links, tmp_path) -> None:
     assert read.table.select(columns).equals(links.dictionary().table.select(columns))
 
 
+@pytest.mark.parametrize("separator", ["\t", " "])
+def test_a_third_column_is_a_weight(tmp_path, separator) -> None:
+    path = tmp_path / "en-de.txt"
+    lines = [
+        ("red", "rot", "3"),
+        ("red", "rotes", "1"),
+        ("red", "rot", "3"),
+        ("car", "Auto", "0.25"),
+        ("car", "Kfz", "0"),
+    ]
+    path.write_text("".join(separator.join(line) + "\n" for line in lines), encoding="utf-8")
+    found = TranslationDictionary.read_muse(path, source="en", target="de")
+    assert translations(found) == [
+        ("car", "Auto", 1, 1.0),
+        ("red", "rot", 1, 0.75),
+        ("red", "rotes", 1, 0.25),
+    ]
+
+
 @pytest.mark.parametrize(
-    ("text", "message"), [("red\n", "line 1: expected"), ("\n\n", "no entries"), ("a b\nc \n", "line 2")]
+    ("text", "message"),
+    [
+        ("red\n", "line 1: expected"),
+        ("\n\n", "no entries"),
+        ("a b\nc \n", "line 2"),
+        ("ice cream Speiseeis\n", "line 1: the third column is a weight.*got 'Speiseeis'"),
+        ("a\tb\tc d\n", "line 1: the third column is a weight"),
+        ("a b -1\n", "line 1: the third column is a weight"),
+        ("a b nan\n", "line 1: the third column is a weight"),
+        ("a b 1\n\nc d\n", "line 3: 2 columns, but 3"),
+        ("a\tb\tc\td\n", "line 1: expected"),
+        ("a b 0\n", "no entries"),
+    ],
 )
 def test_a_broken_muse_file_is_named_with_its_line(tmp_path, text, message) -> None:
     path = tmp_path / "en-de.txt"
@@ -225,3 +256,91 @@ def test_translations_spelt_alike_can_be_left_out():
     assert left(0.5) == {"agua"}  # Haus and house share h, u, s: 6 of 9
     with pytest.raises(UsageError, match=r"must be a number above 0 and at most 1"):
         left(0)
+
+
+# -- a list in another case than the corpus -------------------------------------------------------
+
+
+def fitted(pairs, texts, case="folded", languages=("en", "de"), **options) -> list[tuple[str, str]]:
+    source, target = languages
+    table = pl.DataFrame(pairs, schema=["source", "target"], orient="row")
+    table = table.with_columns(pl.lit(1).alias("count"), (1 / pl.len().over("source")).alias("probability"))
+    corpus = Corpus.from_texts(dict(zip(languages, ([text] for text in texts), strict=True)), segmented=True)
+    found = TranslationDictionary(source, target, table).for_corpus(corpus, case=case)
+    assert found.table.group_by("source").agg(pl.col("probability").sum())[
+        "probability"
+    ].to_list() == pytest.approx([1] * len(found))
+    return found.table.select("source", "target").rows()
+
+
+def test_forms_of_the_corpus_take_the_entries_of_a_small_letter_list() -> None:
+    pairs = [("house", "haus"), ("german", "deutsch")]
+    texts = ("House German a german", "Haus deutsch Deutsch")
+    expected = [
+        ("German", "Deutsch"), ("German", "deutsch"), ("House", "Haus"),
+        ("german", "Deutsch"), ("german", "deutsch"),
+    ]  # fmt: skip
+    assert sorted(fitted(pairs, texts)) == expected
+    assert sorted(fitted(pairs, texts, "exact")) == [("german", "deutsch"), ("house", "haus")]
+
+
+def test_forms_share_the_probability_by_their_frequency_the_most_frequent_first() -> None:
+    table = pl.DataFrame(
+        {"source": ["go", "go"], "target": ["essen", "gehen"], "count": [1, 1], "probability": [0.5, 0.5]}
+    )
+    corpus = Corpus.from_texts({"en": ["go"], "de": ["Essen essen Essen ESSEN gehen"]}, segmented=True)
+    found = TranslationDictionary("en", "de", table).for_corpus(corpus)
+    assert translations(found) == [
+        ("go", "gehen", 1, 0.5), ("go", "Essen", 1, 0.25), ("go", "ESSEN", 1, 0.125), ("go", "essen", 1, 0.125),
+    ]  # fmt: skip
+
+
+def test_a_word_in_the_list_is_taken_as_it_is_written_and_what_is_ambiguous_by_nothing() -> None:
+    pairs = [("polish", "polieren"), ("Polish", "polnisch")]
+    texts = ("Polish polish POLISH", "polieren polnisch")
+    assert sorted(fitted(pairs, texts)) == [("Polish", "polnisch"), ("polish", "polieren")]
+    # a word that does not occur stays, and so does a list in the case of the corpus
+    assert fitted([("house", "Haus"), ("inn", "Wirtshaus")], ("house", "Haus")) == [
+        ("house", "Haus"),
+        ("inn", "Wirtshaus"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("language", "word", "form", "same"),
+    [
+        ("tr", "ışık", "IŞIK", True),
+        ("tr", "istanbul", "İSTANBUL", True),
+        ("tur_Latn", "isim", "ISIM", False),  # its capitals are İSİM
+        ("en", "is", "IS", True),
+        ("de", "maße", "Masse", False),  # casefold takes one for the other
+        ("de", "straße", "STRAẞE", True),
+        ("de", "straße", "STRASSE", False),
+        ("el", "λογος", "ΛΟΓΟΣ", True),
+        ("el", "σας", "Σας", True),
+        ("ru", "дом", "Дом", True),
+    ],
+)
+def test_case_of_letters(language, word, form, same) -> None:
+    found = fitted([(word, "x")], (form, "x"), languages=(language, "xx"))
+    assert found == [(form if same else word, "x")]
+
+
+def test_a_list_whose_translations_never_occur_is_warned_of(caplog) -> None:
+    fitted([("house", "haus")], ("house", "Haus"))
+    assert caplog.text == ""
+    fitted([("house", "haus")], ("house", "Haus"), "exact")
+    assert (
+        "1 of its words occur in the corpus, and none of their translations does, e.g. 'house' with 'haus'"
+        in caplog.text
+    )
+    fitted([("haus", "house")], ("house", "Haus"))  # the wrong way round
+    assert "0 of its words occur" in caplog.text
+
+
+def test_for_corpus_refuses_what_it_does_not_know(links, corpus) -> None:
+    with pytest.raises(UsageError, match="unknown case 'lower'"):
+        links.dictionary().for_corpus(corpus, case="lower")
+    with pytest.raises(UsageError, match="unknown language 'xx'"):
+        TranslationDictionary("en", "xx", links.dictionary().table).for_corpus(corpus)
+    assert links.dictionary().for_corpus(corpus).table.equals(links.dictionary().table)

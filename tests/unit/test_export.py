@@ -20,6 +20,7 @@ from isogloss.export.atlas import neighbours, plane, points_table
 from isogloss.export.choice import spaces
 from isogloss.export.files import check_readme, write_parts
 from isogloss.export.latex import TexTable, common_signature, escape, number
+from isogloss.store import Study
 from isogloss.study import open_study, run_study
 from synthetic import NASTY, SyntheticStudy
 
@@ -336,6 +337,8 @@ def test_fine_tuning_has_tables_of_scores_and_differences(study: SyntheticStudy,
         ci_high=pl.lit(0.4), q_value=pl.lit(0.04),
     )  # fmt: skip
     rows.write_parquet(tmp_path / "differences.parquet")
+    for name in ("tasks", "differences"):
+        Study(tmp_path).mark_done(name, "key", [tmp_path / f"{name}.parquet"])
     found = {t.name: t.source() for t in latex.tables(own, Choice())}  # type: ignore[arg-type]
     check_tex(found["tasks"])
     assert "tiny-tuned & en & no & macro\\_f1 & 0.500 & 0.250 & 0.400 to 0.600 & 140" in found["tasks"]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from isogloss import models
 from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError
-from isogloss.extraction import extract, open_states, pooling, states_key
+from isogloss.extraction import extract, open_states, passes, pooling, states_key, subwords
 from isogloss.extraction.passes import sensible_threads
 from isogloss.extraction.subwords import owners
 from isogloss.store import Study
@@ -193,17 +193,42 @@ def test_float16_holds_the_same_states_and_refuses_what_does_not_fit(tiny_model,
         ({"layers": [-1]}, r"layers 0 \(embeddings\) .. 2; got \[-1\]"),
         ({"layers": []}, r"got \[\]"),
         ({"layers": "last"}, "got 'last'"),
+        ({"layers": [1.5]}, r"got \[1\.5\]"),
+        ({"layers": [True]}, r"got \[True\]"),
+        ({"layers": 0}, "got 0"),
         ({"stack": "decoder"}, "unknown stack 'decoder'"),
-        ({"pooling": "max"}, "pooling must be 'mean' or 'last' or 'first'; got 'max'"),
+        ({"pooling": "max"}, "pooling must be .*'mean' .*; got 'max'"),
         ({"dtype": "float8"}, "dtype must be 'float16' or 'float32'; got 'float8'"),
         ({"condition": {"en": "de"}}, "condition is for the decoder"),
-        ({"batch_tokens": 0}, "batch_tokens must be a whole number from 1"),
+        ({"batch_tokens": 0}, "batch_tokens must be a whole number from 1 to"),
     ],
 )
 def test_wrong_use(tiny_model, tmp_path, options, message):
     with pytest.raises(UsageError, match=message):
         run(corpus_of(LINES), tiny_model("bert"), tmp_path, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_batches_of_one_shape():
+    """Lines keep falling in cost; those of one shape stand together, and no batch holds two shapes."""
+    costs, shapes = np.array([5, 5, 4, 4, 4]), np.array([1, 1, 2, 2, 3])
+    order = np.arange(5)
+    assert [list(x) for x in subwords.batches(order, costs, 100)] == [[0, 1, 2, 3, 4]]
+    assert [list(x) for x in subwords.batches(order, costs, 100, shapes=shapes)] == [[0, 1], [2, 3], [4]]
+    assert [list(x) for x in subwords.batches(order, costs, 5, shapes=shapes)] == [[0], [1], [2], [3], [4]]
+
+
+def test_a_layer_that_a_pass_did_not_return_is_not_written(tmp_path):
+    files = passes.Files({0: None, 1: None}, {}, None, None, tmp_path)
+    with pytest.raises(InputError, match=r"did not return the states of layers \[1\]"):
+        passes.write_states(np.array([0]), np.array([0]), {0: None}, files)
+
+
+def test_states_of_another_width_than_the_batch_are_not_pooled():
+    owners, text = np.array([0, 1, 2]), np.ones(3, dtype=bool)
+    pooler = pooling.Pooler([owners], [text], 3, pooling="mean", sentences=[], dtype="float32", device="cpu")
+    with pytest.raises(InputError, match=r"shape \(1, 8, 2\); the batch has \(1, 3\)"):
+        pooler(torch.zeros(1, 8, 2))
 
 
 def test_wrong_condition(tiny_model, tmp_path):

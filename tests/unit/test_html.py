@@ -167,7 +167,8 @@ def test_pieces() -> None:
     assert text(Markup("<b>")) == "<b>"
     assert text("<b>") == "&lt;b&gt;"
     assert text(math.nan) == ""
-    assert word('"', '"') == '<bdi lang="&quot;" dir="auto">&quot;</bdi>'
+    assert word('"', '"') == '<bdi dir="auto">&quot;</bdi>'
+    assert word("x", "cmn_Hans") == '<bdi lang="zh-Hans" dir="auto">x</bdi>'
     assert words(["a", "b"], "en").count("<bdi") == 2
     assert grid(["a"], []) == ""
     shown = Page(card("T", {"a": 1, "b": None}, grid(["<h>"], [["<c>"]]), note="<n>")).said

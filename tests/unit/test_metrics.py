@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.special import comb
 
 from isogloss.concepts import Concepts
+from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError
 from isogloss.metrics import calign, colap, mean_alignment
@@ -126,6 +127,22 @@ def test_matched_words_are_the_matches(source, target):
         found.pairs.select("source_concept", "target_concept", "n_matched").rows()
     )
     assert set(found.words.select("source", "target").rows()) <= pairs
+
+
+def test_coverage_looks_at_both_sides(caplog):
+    words = ["house", "river", "bird", "tree", "moon"]
+    source = concepts(words, [0] * 5, language="en")
+    target = concepts(["Haus", "Fluss", "Vogel", "Baum", "Mond"], [0] * 5, language="de")
+    given = zip(words, ["haus", "fluss", "vogel", "baum", "mond"], strict=True)
+    lower = dictionary(given)
+    found = calign(source, target, lower).figures[0]
+    assert (found.score, found.coverage) == (0.0, 0.0)
+    assert "TranslationDictionary.for_corpus" in caplog.text
+    corpus = Corpus.from_texts({"en": [" ".join(words)], "de": ["Haus Fluss Vogel Baum Mond"]})
+    found = calign(source, target, lower.for_corpus(corpus)).figures[0]
+    assert (found.score, found.coverage) == (1.0, 1.0)
+    one = calign(source, target, dictionary([("house", "Haus"), ("river", "Strom")])).figures[0]
+    assert one.coverage == 1 / 5  # Strom is no word of the other side
 
 
 def test_calign_by_hand():

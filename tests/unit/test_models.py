@@ -181,6 +181,17 @@ def test_loading_is_silent_and_leaves_the_settings_of_transformers(tiny_model, c
     assert logging.getLogger().level == logging.WARNING
 
 
+def test_memory_that_does_not_suffice_for_the_trial_is_one_line(tiny_model, monkeypatch):
+    import transformers
+
+    def forward(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(transformers.BertModel, "forward", forward)
+    with pytest.raises(InputError, match=r"^Memory does not suffice for '.*' .* on cpu\. .*smaller model\.$"):
+        models.load(tiny_model("bert"), device="cpu")
+
+
 def test_importing_imports_neither_torch_nor_transformers():
     code = "import isogloss.models, isogloss.extraction, sys; print({'torch', 'transformers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

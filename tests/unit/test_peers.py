@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
+from isogloss.corpus import Corpus
+from isogloss.dictionary import WordLinks
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign, colap
 from isogloss.peers import read_clusters, read_dictionary
+from isogloss.states import select_rows
 
 EN = "dog|||1|||0|||1|||12\ncat|||1|||1|||1|||12\nthe|||1|||0|||0|||-3\n"
 DE = "Hund|||1|||0|||1|||7\nKatze|||1|||1|||1|||7\n"
@@ -130,3 +136,51 @@ def test_a_malformed_dictionary_line_is_named(tmp_path, bad):
 def test_either_one_language_or_two_with_their_boundary(tmp_path, given):
     with pytest.raises(UsageError, match="takes language='en'"):
         read_clusters(file(tmp_path, EN), **given)
+
+
+@pytest.mark.parametrize(
+    "boundary", ["10.5", "10", 10.5, 1.0, True, [1], (1,), math.nan, b"1", np.float64(1), {}, ""]
+)
+def test_a_boundary_is_a_whole_number(tmp_path, boundary):
+    with pytest.raises(UsageError, match=r"boundary must be a whole number.*; got"):
+        read_clusters(file(tmp_path, BOTH), languages=("en", "de"), boundary=boundary)
+
+
+@pytest.mark.parametrize("boundary", [np.int16(1), np.uint8(1)])
+def test_whole_numbers_of_numpy_are_boundaries(tmp_path, boundary):
+    concepts, _ = read_clusters(file(tmp_path, BOTH), languages=("en", "de"), boundary=boundary)
+    assert concepts.tokens["language"].to_list() == ["en", "de", "en", "en"]
+
+
+def test_a_boundary_beyond_any_sentence(tmp_path):
+    for boundary, language in ((10**15, "en"), (-(10**15), "de")):
+        concepts, _ = read_clusters(file(tmp_path, BOTH), languages=("en", "de"), boundary=boundary)
+        assert set(concepts.tokens["language"]) == {language}
+
+
+@pytest.mark.parametrize(
+    "languages", ["ende", ("en",), ("en", "de", "fr"), ("en", 1), ("en", "en"), 3, {"en", "de"}]
+)
+def test_languages_are_two_names(tmp_path, languages):
+    with pytest.raises(UsageError, match=r"languages (must be 2 values|are two different names)"):
+        read_clusters(file(tmp_path, BOTH), languages=languages, boundary=1)
+    with pytest.raises(UsageError, match="language must be text"):
+        read_clusters(file(tmp_path, EN), language=3)
+
+
+def test_the_filters_keep_one_of_what_occurs_twice_as_theirs_do():
+    """Run once with their programs: ``--minimum-frequency 2 --maximum-frequency 1``."""
+    corpus = Corpus.from_texts(
+        {"s": ["a b a c", "b a d a", "c a e"], "t": ["A B A C", "B A D A", "C A E"]}, segmented=True
+    )
+    tokens = corpus.words.with_columns(pl.lit(1, pl.Int16).alias("n_subwords"))
+    mine = tokens.filter(pl.col("language") == "s")
+    assert select_rows(mine, min_count=2, max_count=1).tolist() == [0, 1, 3]
+    assert select_rows(mine, min_count=5, max_count=2).tolist() == [0, 2]
+
+    lines = {"s": ["a b", "a b", "a c"], "t": ["A B", "A B", "A C"]}
+    corpus = Corpus.from_texts(lines, segmented=True)
+    tokens = corpus.words.with_columns(pl.lit(1, pl.Int16).alias("n_subwords"))
+    links = WordLinks.from_pairs({i: [(0, 0), (1, 1)] for i in range(3)}, corpus, source="s", target="t")
+    kept = tokens[select_rows(tokens, links=links, min_count=2, max_count=1)]
+    assert kept.select("language", "sentence", "position").rows() == [(x, 0, i) for x in "st" for i in (0, 1)]

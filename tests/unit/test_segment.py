@@ -1,8 +1,11 @@
 """Word segmentation: the rules of `segment`, and properties that hold for any text."""
 
 import logging
+import marshal
 import sys
+import tempfile
 import unicodedata
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -72,7 +75,7 @@ def test_emoji_and_flags_are_one_word_each():
 
 def test_chinese_japanese_thai():
     chinese = "我昨天在北京买了iPhone15，花了1,200.5元👍🏽。"
-    for label in ("zh", "zh-Hans", "zho_Hans", "Hani"):
+    for label in ("zh", "zh-Hans", "zho_Hans", "Hani", "zh_CN", "cmn", "chi", "ZH"):
         assert words(chinese, label) == [
             "我", "昨天", "在", "北京", "买", "了", "iPhone15", "，", "花", "了", "1,200.5", "元", "👍🏽", "。",
         ]  # fmt: skip
@@ -81,11 +84,27 @@ def test_chinese_japanese_thai():
     assert words("ฉันซื้อ iPhone 1,200.50 บาท", "th") == ["ฉัน", "ซื้อ", "iPhone", "1,200.50", "บาท"]
 
 
+def test_chinese_reads_and_writes_nothing_in_the_temporary_folder(tmp_path, monkeypatch):
+    """The package alone would take its dictionary from this file, which another user may have put there."""
+    planted = tmp_path / "jieba.cache"
+    planted.write_bytes(marshal.dumps(({"我昨": 10**9, "我": 1, "昨": 1}, 10**9)))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    segmenter.cache_clear()
+    assert words("我昨天在北京", "zh") == ["我", "昨天", "在", "北京"]
+    assert [path.name for path in tmp_path.iterdir()] == ["jieba.cache"]
+
+
 def test_a_missing_package_names_its_extra(monkeypatch):
-    for module, language in (("jieba", "zh-x-1"), ("fugashi", "ja-x-1"), ("pythainlp.tokenize", "th-x-1")):
+    for module, language, extra, text in (
+        ("jieba", "zh-x-1", "zh", "文"),
+        ("fugashi", "ja-x-1", "ja", "文"),
+        ("pythainlp.tokenize", "th-x-1", "th", "ไทย"),
+        ("icu4py.breakers", "lo-x-1", "icu", "ລາວ"),
+    ):
         monkeypatch.setitem(sys.modules, module, None)
-        with pytest.raises(MissingExtraError, match=rf"isogloss\[{language[:2]}\]"):
-            segment("文", language)
+        with pytest.raises(MissingExtraError, match=rf"isogloss\[{extra}\]"):
+            segment(text, language)
+        assert words("a label that begins so", language)[1] == "label"  # such text needs no package
 
 
 def test_unspaced_script_under_another_label_warns_once(caplog):
@@ -96,22 +115,71 @@ def test_unspaced_script_under_another_label_warns_once(caplog):
     assert "label it zh" in caplog.text and "dialect-7" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("label", "text", "expected"),
+    [
+        ("km", "ខ្ញុំចូលចិត្តរៀន។", ["ខ្ញុំ", "ចូលចិត្ត", "រៀន", "។"]),
+        ("khm_Khmr", "😀ខ្ញុំរៀន 2 ដង", ["😀", "ខ្ញុំ", "រៀន", "2", "ដង"]),  # offsets are code points
+        ("lo", "ຂ້ອຍມັກຮຽນພາສາລາວ", ["ຂ້ອຍ", "ມັກ", "ຮຽນ", "ພາສາ", "ລາວ"]),
+        ("my_MM", "မြန်မာစာကြိုက်တယ်။", ["မြန်မာ", "စာ", "ကြိုက်", "တယ်", "။"]),
+    ],
+)
+def test_khmer_lao_burmese(label, text, expected):
+    pytest.importorskip("icu4py")
+    assert words(text, label) == expected
+
+
+@pytest.mark.parametrize(
+    ("label", "text", "advice"),
+    [
+        ("en", "ខ្ញុំចូលចិត្តរៀន", "label it km"),
+        ("corpus", "ຂ້ອຍມັກຮຽນ", "label it lo"),
+        ("news", "ကျွန်တော်", "label it my"),
+        ("shn", "ၵႂၢမ်းတႆး", "whole clauses become words: separate"),  # Burmese script, but not Burmese
+        ("bo", "བོད་ཡིག", "Tibetan characters"),
+        ("dz", "རྫོང་ཁ", "Tibetan characters"),
+        ("jv", "ꦲꦏ꧀ꦱꦫꦗꦮ", "Javanese characters"),
+        ("zh", "ไทย", "label it th"),
+        ("th", "东京", "label it zh"),
+    ],
+)
+def test_text_without_spaces_is_noticed_whatever_the_label_says(label, text, advice, caplog):
+    segmenter.cache_clear()  # it warns once
+    with caplog.at_level(logging.WARNING, logger="isogloss.segment"):
+        words(text, label)
+    assert advice in caplog.text
+    assert "separate the words by spaces" in caplog.text
+
+
+def test_text_that_is_cut_is_not_warned_of(caplog):
+    segmenter.cache_clear()
+    with caplog.at_level(logging.WARNING, logger="isogloss.segment"):
+        words("我在北京看アニメ", "zh_CN")
+        words("東京で", "ja_XX")
+        words("ฉันซื้อ", "tha_Thai")
+        words("plain text, größer, кто-то", "my-corpus")
+    assert caplog.text == ""
+
+
 def test_segmenters_lists_what_segment_uses():
-    assert set(segmenters()) == {"unicode", "zh", "ja", "th"}
+    assert set(segmenters()) == {"unicode", "zh", "ja", "th", "icu"}
     assert segmenter("en") is segmenter("en")
 
 
 INVISIBLE = {"Cc", "Cf", "Zs", "Zl", "Zp"}
+LANGUAGES = ["en", "fr", "it", "fi", "zh", "ja", "th", *(["my"] if find_spec("icu4py") else [])]
 letters = st.text(st.characters(exclude_categories=["Cs"]))
 tricky = st.text(
     st.sampled_from(
-        list("aЯß1٣अा्كֿِ'’-.,:_·\"\u200d\u200c\u200f\u00ad\u00a0 \u3000\u200b👍🏽🇩❤️\ufe0f漢字カナไทยก็\x00\n")
+        list(
+            "aЯß1٣अा्كֿِ'’-.,:_·\"\u200d\u200c\u200f\u00ad\u00a0 \u3000\u200b👍🏽🇩❤️\ufe0f漢字カナไทยก็မြန်မာ\x00\n"
+        )
     )
 )
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.one_of(letters, tricky), st.sampled_from(["en", "fr", "it", "fi", "zh", "ja", "th"]))
+@given(st.one_of(letters, tricky), st.sampled_from(LANGUAGES))
 def test_any_text_is_covered_exactly(text, language):
     found = segment(text, language)
     end_before = 0

@@ -108,6 +108,7 @@ def assert_equal(study: Study, whole: Study, name: str, stack: str) -> None:
         ("mt5", "encoder", {"layers": [2]}),
         ("mt5", "decoder", {"layers": [0, 3], "condition": {"zh": "de"}}),
         ("nllb", "decoder", {"layers": [3], "sentences": ["mean", "last"]}),
+        ("convbert", "encoder", {"layers": [0, 2]}),  # batches of one length
         ("bert", "encoder", {"layers": [2], "prefix": "the old: ", "weights": "random"}),
     ],
 )

@@ -391,6 +391,16 @@ class Killed(BaseException):
     """Stands in for a kill: nothing of ours catches it."""
 
 
+def test_pretrain_removes_no_model_that_is_not_its_own(text_folder, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / ".draft.tmp").write_text("mine")
+    with pytest.raises(InputError, match=r"There is a folder .*model, and no checkpoint\.pt"):
+        pretrain.pretrain(_recipe(text_folder), out=tmp_path)
+    assert (tmp_path / "model" / "config.json").exists()
+    assert (tmp_path / ".draft.tmp").exists()
+
+
 @pytest.mark.parametrize("place", ["losses", "export"])
 def test_pretrain_killed_and_run_again_ends_with_the_same_weights(
     text_folder, trained, tmp_path, monkeypatch, place
@@ -404,7 +414,7 @@ def test_pretrain_killed_and_run_again_ends_with_the_same_weights(
         found = true(*args, **options)
         if place == "export" and len(calls) == 2:  # of step 100; only half of it reaches the disk
             args[2].rename(args[2].with_name(args[2].name + ".partial"))
-            (tmp_path / ".checkpoint.pt.abc.tmp").write_bytes(b"half")
+            (tmp_path / ".checkpoint.pt.isogloss-abcdefgh.tmp").write_bytes(b"half")
             raise Killed
         return found
 

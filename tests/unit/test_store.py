@@ -1,27 +1,37 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
+import re
+import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+import isogloss
 from isogloss.errors import InputError, IsoglossError
 from isogloss.store import (
     RowWriter,
     Study,
     atomic,
     digest,
+    files,
     folder_name,
+    lock_holder,
     locked,
     open_array,
+    read_csv,
     read_json,
     read_lines,
     read_table,
+    temporary_folder,
+    write_csv,
     write_json,
     write_table,
     write_text,
@@ -49,6 +59,18 @@ def test_a_full_disk_is_told_with_the_way_out(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["results.csv"]
 
 
+def test_a_full_disk_is_told_of_tables_too(tmp_path):
+    table = pl.DataFrame({"row": range(100_000)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(InputError, match=r"Cannot write .*t\.parquet: File too large\. .*--out"):
+            write_table(tmp_path / "t.parquet", table)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match=r"Cannot write .*file.*--out"):
@@ -70,6 +92,44 @@ def test_json_and_tables_come_back(tmp_path):
     assert read_table(tmp_path / "t.parquet", ["row"]).equals(table)
 
 
+def test_words_in_csv_are_no_formulas_and_come_back(tmp_path):
+    # Numbers stay as they are; the mark is an apostrophe, which words may have themselves.
+    words = [
+        "=1+1",
+        "+49",
+        "-0.5",
+        "@x",
+        "\ta",
+        "\rb",
+        "'tis",
+        "'=x",
+        "''-",
+        "a=b",
+        "",
+        "हिन्दी",
+        "-",
+        'a"b,c',
+        None,
+    ]
+    table = pl.DataFrame({"word": words, "score": [-0.5] * len(words)})
+    write_csv(tmp_path / "t.csv", table)
+    text = (tmp_path / "t.csv").read_text()
+    assert text.splitlines()[:4] == ["word,score", "'=1+1,-0.500000", "'+49,-0.500000", "'-0.5,-0.500000"]
+    plain = pl.read_csv(tmp_path / "t.csv")["word"].to_list()
+    assert not [word for word in plain if word and word[0] in "=+-@\t\r"]
+    assert plain[6:10] == ["'tis", "''=x", "'" + "''-", "a=b"]
+    back = read_csv(tmp_path / "t.csv")
+    assert back["word"].to_list() == words
+    assert back["score"].to_list() == table["score"].to_list()
+
+
+def test_csv_is_written_and_read_in_one_place():
+    source = Path(isogloss.__file__).parent
+    other = re.compile(r"pl\.read_csv|(?<!store)(?<!results)\.write_csv\(")
+    found = [path.name for path in source.rglob("*.py") if other.search(path.read_text(encoding="utf-8"))]
+    assert found == ["files.py"]
+
+
 def test_damaged_files_are_named(tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"PAR1 and no more")
     (tmp_path / "m.json").write_text("{half")
@@ -83,6 +143,14 @@ def test_damaged_files_are_named(tmp_path):
             read(tmp_path / name)
         with pytest.raises(InputError, match="no file"):
             read(tmp_path / f"other-{name}")
+
+
+def test_a_table_has_the_types_that_are_asked_for(tmp_path):
+    path = tmp_path / "t.parquet"
+    write_table(path, pl.DataFrame({"row": [0, 1], "word": ["a", "b"]}))
+    assert read_table(path, {"row": pl.Int32}).schema["row"] == pl.Int32
+    with pytest.raises(InputError, match=r"t\.parquet has a column of another type"):
+        read_table(path, {"word": pl.Int32})
 
 
 def test_arrays_are_written_in_place(tmp_path):
@@ -157,6 +225,13 @@ def test_the_folder_is_laid_out_as_documented(tmp_path):
         assert path.relative_to(tmp_path).as_posix() == name
 
 
+@pytest.mark.parametrize(
+    ("name", "folder"), [(".", "-"), ("..", "--"), ("...", "---"), ("", "-"), (" / ", "-")]
+)
+def test_a_folder_name_never_leads_upwards(name, folder):
+    assert folder_name(name) == folder
+
+
 def test_a_folder_name_holds_no_separators():
     assert folder_name("/data/my models/xlm r/") == "data--my-models--xlm-r"
     assert folder_name("zh_Hant-中文") == "zh_Hant-中文"
@@ -196,12 +271,117 @@ def test_a_changed_output_makes_its_step_run_again(done, content):
     assert study.is_done("corpus", "key")
 
 
-@pytest.mark.parametrize("marker", ["", "{half", "[]", "{}"])
-def test_a_damaged_marker_makes_its_step_run_again(done, marker):
+MARKER = {"version": 3, "key": "key", "text": "", "outputs": {}, "info": {}}
+NO_MARKERS = [
+    *("", "{half", "[]", "{}", "null", "3", '"x"', "[" * 100_000, "\x00" * 50),
+    *(json.dumps({name: value for name, value in MARKER.items() if name != lacking}) for lacking in MARKER),
+    *(json.dumps(MARKER | {name: [1]}) for name in MARKER),
+    *(
+        json.dumps(MARKER | {"outputs": {"tokens.parquet": x}})
+        for x in (1, [], {}, {"bytes": "1", "written": 1})
+    ),
+    json.dumps(MARKER | {"version": 2}),
+]
+
+
+@pytest.mark.parametrize("marker", [None, *NO_MARKERS], ids=lambda x: str(x)[:40])
+def test_what_is_no_marker_of_ours_counts_as_not_done_and_is_told(done, caplog, marker):
     study, _ = done
-    study.marker("corpus").write_text(marker)
+    path = study.marker("corpus")
+    if marker is None:
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_text(marker)
     assert not study.is_done("corpus", "key")
     assert study.record("corpus") is None
+    assert "corpus.json is not a marker" in caplog.text
+    if marker is None:
+        with pytest.raises(InputError, match=r"Cannot write .*corpus\.json.*Move away what is there"):
+            study.clear("corpus")
+    else:
+        study.clear("corpus")
+        assert not path.exists()
+
+
+# -- what is read of a study ----------------------------------------------------------------------
+
+
+def of_text(study: Study, text: str) -> None:
+    study.mark_done("corpus", text, [study.tokens], {"text": text})
+
+
+def test_what_another_text_has_made_is_not_read(done):
+    study, _ = done
+    of_text(study, "first")
+    path = study.dictionary("en", "de")
+    write_text(path, "made of the first text")
+    study.mark_done(study.step_of(path), "key", [path])
+    assert study.checked(path) == path
+    of_text(study, "second")
+    assert study.is_outdated(path)
+    with pytest.raises(
+        InputError, match=r"en-de\.parquet was made from another text than tokens\.parquet holds now"
+    ):
+        study.checked(path)
+    of_text(study, "first")
+    assert study.checked(path) == path
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda path: path.write_text("made of the first tex!"), "is not as it was written"),
+        (lambda path: path.write_text(""), "is not as it was written"),
+        (lambda path: (path.unlink(), path.mkdir()), "is not as it was written"),
+        (Path.unlink, "is missing"),
+    ],
+)
+def test_a_file_that_is_not_as_it_was_written_is_not_read(done, damage, told):
+    study, _ = done
+    path = study.dictionary("en", "de")
+    write_text(path, "made of the first text")
+    study.mark_done(study.step_of(path), "key", [path])
+    damage(path)
+    with pytest.raises(InputError, match=rf"en-de\.parquet {told}\. Make it again with"):
+        study.checked(path)
+    study.clear(study.step_of(path))
+    with pytest.raises(InputError, match=r"is not (there|of a finished step)"):
+        study.checked(path)
+
+
+# -- temporary files ------------------------------------------------------------------------------
+
+
+def test_only_temporaries_of_ours_are_swept_and_only_where_they_are_made(tmp_path):
+    study = Study(tmp_path)
+    kept = [".notes.tmp", "notes/.draft.tmp/text", "concepts/.mine.tmp", ".x.isogloss-short.tmp"]
+    kept += ["notes/.results.csv.isogloss-abcdefgh.tmp", "results.csv.isogloss-abcdefgh.tmp"]
+    for name in kept:
+        write_text(tmp_path / name, "not of isogloss")
+    left = []
+    for path in (
+        study.results,
+        study.concepts("m", "encoder", method="ward", n_concepts=2, seed=0, layer=0, space="x"),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt), atomic(path):
+            patch.setattr(Path, "unlink", lambda *args, **options: None)  # killed: nothing tidies up
+            raise KeyboardInterrupt
+        left += list(path.parent.glob(f".{path.name}*.tmp"))
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(KeyboardInterrupt),
+        temporary_folder(tmp_path / "states" / "m" / "encoder") as folder,
+    ):
+        patch.setattr(files, "remove_folder", lambda path: None)
+        write_text(folder / "half", "x")
+        raise KeyboardInterrupt
+    assert len(left) == 2
+    assert all(path.exists() for path in (*left, folder))
+    study.sweep()
+    assert not any(path.exists() for path in (*left, folder))
+    assert all((tmp_path / name).is_file() for name in kept)
 
 
 def test_a_cleared_step_is_not_done(done):
@@ -216,12 +396,38 @@ def test_a_cleared_step_is_not_done(done):
 
 HOLD = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from isogloss.store import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
 """
+
+
+def test_a_lock_that_is_a_folder_is_told_and_nobody_holds_it(tmp_path):
+    lock = Study(tmp_path).lock
+    lock.mkdir()
+    assert lock_holder(lock) is None
+    with pytest.raises(InputError, match=r"Cannot write .*\.lock: Is a directory\. Move away"), locked(lock):
+        pass
+
+
+def test_the_thread_that_holds_a_lock_may_take_it_again_and_another_may_not(tmp_path):
+    lock = Study(tmp_path).lock
+
+    def take() -> str:
+        try:
+            with locked(lock):
+                return "taken"
+        except IsoglossError:
+            return "refused"
+
+    with locked(lock), ThreadPoolExecutor(1) as other:
+        assert take() == "taken"
+        assert other.submit(take).result() == "refused"
+        assert lock_holder(lock) == str(os.getpid())
+    assert take() == "taken"
 
 
 def test_a_second_process_is_refused_and_told_the_first(tmp_path):

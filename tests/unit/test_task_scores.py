@@ -5,8 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from isogloss.corpus import Corpus
 from isogloss.errors import InputError
-from isogloss.metrics.task_scores import entities, score_classes, score_entities, score_translations
+from isogloss.metrics.task_scores import (
+    bleu_tokenizer,
+    entities,
+    score_classes,
+    score_entities,
+    score_translations,
+)
+from isogloss.tasks.ner import Ner
 
 
 def random_tags(generator: np.random.Generator, n: int) -> list[str]:
@@ -86,6 +94,26 @@ def test_translations_are_scored_as_sacrebleu_does() -> None:
     assert bleu.baseline < 0.2 < bleu.score  # a copy of the source is no translation
 
 
+@pytest.mark.parametrize(
+    ("labels", "text", "tokenizer"),
+    [
+        ("zh zho cmn zh_CN zh-Hant zho_Hans chi yue yue_Hant ZH", "我们昨天在北京买了书", "zh"),
+        ("ja jpn ja_XX jpn_Jpan ja-JP", "昨日、東京で本を買った", "char"),
+        ("ko kor ko_KR kor_Hang", "어제 서울에서 책을 샀다", "char"),
+        ("th tha tha_Thai th_TH lo km khm_Khmr my_MM bod_Tibt dz", "ฉันซื้อหนังสือเมื่อวาน", "char"),
+        ("pt-BR pt_XX eng_Latn c++ ja-Latn", "I bought a book in 北京 yesterday", "13a"),
+        ("mainland c++", "我们昨天在北京买了书", "zh"),
+        ("subtitles", "昨日、東京で本を買った", "char"),
+    ],
+)
+def test_bleu_counts_words_that_the_script_has_whatever_form_the_label_has(labels, text, tokenizer) -> None:
+    pytest.importorskip("sacrebleu")
+    for label in labels.split():
+        assert bleu_tokenizer(label, [text]) == tokenizer, label
+        bleu, _ = score_translations([text + "x"], [text + "y"], [text], language=label, n_bootstrap=0)
+        assert bleu.score > 0.5, label
+
+
 def test_predictions_must_match() -> None:
     with pytest.raises(InputError, match="2 and 1"):
         score_classes(["a", "b"], ["a"])
@@ -93,3 +121,12 @@ def test_predictions_must_match() -> None:
         score_entities([["O", "O"]], [["O"]])
     with pytest.raises(InputError, match="no sentence"):
         score_entities([], [])
+
+
+def test_shuffled_tags_stay_in_the_sentences_that_are_annotated(tmp_path) -> None:
+    rows = ['{"tokens": ["a", "b"]}', *['{"tokens": ["c", "d", "e"], "ner_tags": ["B-X", "I-X", "O"]}'] * 9]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    corpus = Corpus.read({"en": tmp_path / "a.jsonl"})
+    dealt = Ner.of(corpus).shuffled(corpus, np.random.default_rng(0)).words["ner"].to_list()
+    given = corpus.words["ner"].to_list()
+    assert dealt[:2] == [None, None] and sorted(dealt[2:]) == sorted(given[2:]) and dealt != given

@@ -35,7 +35,8 @@ BatchTokens = Annotated[int, Within(1, 1_000_000, why="subwords of one pass, who
 Port = Annotated[int, Within(0, 65_535, why="0 is any free one")]
 
 Text = Annotated[str, Like(r".*\S.*", "news")]
-Name = Annotated[str, Like(r"[^/\\]*[^./\\][^/\\]*", "news")]  # of a folder that is made here
+# Of a folder that is made here.
+Name = Annotated[str, Like(r"(?!.*(?:^|/)\.\.(?:/|$))[^\\]*[^./\\][^\\]*", "news")]
 
 Numbers = Annotated[npt.ArrayLike, Dimensions(1)]
 WholeNumbers = Annotated[npt.ArrayLike, Dimensions(1, "whole numbers")]

@@ -135,6 +135,11 @@ def _list(parts: Sequence[Any]) -> Want:
     return Want(f"a list of {items.many}" if items.many else f"a list, each {items.text}", fits, items.names)
 
 
+def _ordered(parts: Sequence[Any]) -> Want:
+    some = _list(parts)
+    return some._replace(fits=lambda value: not isinstance(value, set | frozenset) and some.fits(value))
+
+
 def _iterable(parts: Sequence[Any]) -> Want:
     some = _list(parts)
 
@@ -191,7 +196,8 @@ _GENERIC: dict[Any, Callable[[Sequence[Any]], Want | None]] = {
     tuple: _tuple,
     **dict.fromkeys((typing.Union, types.UnionType), _either),
     **dict.fromkeys((Mapping, dict), _mapping),
-    **dict.fromkeys((Collection, Sequence, list), _list),
+    Collection: _list,
+    **dict.fromkeys((Sequence, list), _ordered),
 }
 
 

@@ -45,7 +45,7 @@ def run(
     workers: Annotated[Workers | None, typer.Option(help="Processes; default: the number of cores.")] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(help="local, or on Dask: processes, slurm, or an address such as tcp://host:8786."),
+        typer.Option(help="local, or on Dask: processes, slurm, or an address such as tls://host:8786."),
     ] = None,
     storage: Annotated[
         str | None, typer.Option(help="URL for workers without a common file system: s3://bucket/study.")
@@ -183,12 +183,12 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Tell how two models of a study differ, with intervals from the same resamples of sentences."""
-    from isogloss.store import write_text
+    from isogloss.store import write_csv
     from isogloss.study import compare as differences
 
     table = differences(folder, first, second)
     if out is not None:
-        write_text(out, table.fill_nan(None).write_csv(float_precision=6))
+        write_csv(out, table.fill_nan(None))
     shown = table["metric"].is_in(["calign_mean", "calign_soft_mean", "colap", "colap_group"])
     rows = table.filter(shown & ((table["of"] == "adjusted") | table["metric"].str.starts_with("colap")))
     lines = [f"{'metric':17} {'layer':>5} {'pair':14} {'difference':>10}  {'95 %':16} {'q':>6}"]

@@ -1,128 +1,27 @@
-"""Column formats: CoNLL-U treebanks, and the word-a-line files of shared tasks (NER and others)."""
+"""The word-a-line files of shared tasks: NER and others."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 
-from isogloss.corpus.raw import Raw, Span, join, nfc, place
+from isogloss.corpus.conllu import Block, blocks
+from isogloss.corpus.noun import WORD_COLUMNS
+from isogloss.corpus.raw import Raw, join, nfc
+from isogloss.corpus.tags import to_iob2
 from isogloss.errors import InputError, UsageError
-from isogloss.store import read_lines
+from isogloss.languages import read_language
 
 log = logging.getLogger(__name__)
 
-Block = list[tuple[int, str]]  # the lines of one sentence with their 1-based numbers
-
-_ID = re.compile(r"(\d+)(?:([-.])(\d+))?")
-_TEXT = re.compile(r"#\s*text\s*=\s?(.*)")
-
-
-def _blocks(path: str) -> Iterator[Block]:
-    """Yield the runs of non-blank lines of a file."""
-    block: Block = []
-    for n, line in enumerate(read_lines(path), 1):
-        if line.strip():
-            block.append((n, line))
-        elif block:
-            yield block
-            block = []
-    if block:
-        yield block
-
-
-def read_conllu(files: Mapping[str, str]) -> dict[str, Raw]:
-    """Read CoNLL-U: surface words with word columns ``upos`` and ``feats``.
-
-    A multiword token (``3-4  du``) is one word; the values of its parts are joined by ``+`` (``ADP+DET``).
-    Empty nodes (``5.1``) are skipped.  The text is the comment ``# text =``; where it is absent or does not
-    fit the words, it is rebuilt from the words and ``SpaceAfter=No``.
-
-    Raises
-    ------
-    InputError
-        If a line has not ten columns, its ID is not the one expected, or a sentence has no words.
-
-    References
-    ----------
-    Format: https://universaldependencies.org/format.html
-    """
-    return {language: _conllu(path) for language, path in files.items()}
-
-
-def _conllu(path: str) -> Raw:
-    texts: list[str] = []
-    lines: list[int] = []
-    spans: list[list[Span]] = []
-    upos: list[list[str]] = []
-    feats: list[list[str]] = []
-    misfits: list[int] = []
-    for block in _blocks(path):
-        text = next((nfc(m[1]) for _, line in block if (m := _TEXT.match(line))), "")
-        words, glued, tags, features = _tokens(block, path)
-        found = place(words, text)
-        if found is None:
-            if text:
-                misfits.append(block[0][0])
-            text, found = join(words, glued)
-        texts.append(text)
-        lines.append(block[0][0])
-        spans.append(found)
-        upos.append(tags)
-        feats.append(features)
-    if misfits:
-        log.warning(
-            "%s: '# text' does not fit the words of %d sentences and was rebuilt from them, first at line %d",
-            path,
-            len(misfits),
-            misfits[0],
-        )
-    return Raw(path, texts, lines, spans, {"upos": upos, "feats": feats})
-
-
-def _tokens(block: Block, path: str) -> tuple[list[str], list[bool], list[str], list[str]]:
-    """Return the surface words of one sentence: forms, glued to the next, UPOS, features."""
-    words: list[str] = []
-    glued: list[bool] = []
-    upos: list[str] = []
-    feats: list[str] = []
-    last = 0  # ID of the last syntactic word
-    until = 0  # last ID of the multiword token we are in
-    for n, line in block:
-        if line.startswith("#"):
-            continue
-        columns = line.split("\t")
-        match = _ID.fullmatch(columns[0])
-        if len(columns) != 10 or not match:
-            raise InputError(
-                f"{path}, line {n}: a CoNLL-U line has ten columns separated by tabs and starts with an ID; "
-                f"got {len(columns)} column(s): '{line[:60]}'."
-            )
-        kind, first = match[2], int(match[1])
-        if kind == ".":
-            continue
-        if first != last + 1 or (kind == "-" and (int(match[3]) < first or first <= until)):
-            raise InputError(
-                f"{path}, line {n}: ID {columns[0]} does not follow ID {last}; IDs run 1, 2, 3, ..."
-            )
-        if kind == "-" or first > until:
-            if not columns[1].strip():
-                raise InputError(f"{path}, line {n}: the word is empty; write _ where there is no form.")
-            words.append(nfc(columns[1]))
-            glued.append("SpaceAfter=No" in columns[9].split("|"))
-            upos.append("" if kind == "-" else columns[3])
-            feats.append("" if kind == "-" else columns[5])
-        else:
-            upos[-1] += ("+" if upos[-1] else "") + columns[3]
-            feats[-1] += ("+" if feats[-1] else "") + columns[5]
-        if kind == "-":
-            until = int(match[3])
-        else:
-            last = first
-    if not words or last < until:
-        what = f"ends before ID {until}" if words else "has no words"
-        raise InputError(f"{path}, line {block[0][0]}: the sentence that starts here {what}.")
-    return words, glued, upos, feats
+_COMMENT = re.compile(r"#(\s|\S+\s+=\s|(begin|end) document)")
+_KEY = re.compile(r"# [^\t]*(\S=\S| = )[^\t]*")  # "# id 52 domain=en" may have as many columns as a word
+_LABEL = re.compile("([A-Za-z-]+):.")  # "en:Rick", as PAN-X comes
+_ADVICE = (
+    "Say which column has the tags, e.g. columns={'word': 0, 'ner': 3}, or read without: columns={'word': 0}."
+)
 
 
 def read_conll(
@@ -133,8 +32,10 @@ def read_conll(
 ) -> dict[str, Raw]:
     """Read one word a line with its tags; a blank line ends a sentence.
 
-    Columns are separated by tabs or, where a line has none, by white space.  ``-DOCSTART-`` lines are
-    skipped.  The text is the words joined by single spaces.
+    Columns are separated by tabs or, where a line has none, by spaces; other white space is part of a word.  Every
+    line has the same number of them.  ``-DOCSTART-`` lines end a sentence too.  A language that all
+    words of a file begin with (``en:Rick``) is taken off.  The text is the words joined by single spaces.
+    A column ``ner`` has entity tags, which become IOB2 (see `isogloss.corpus.tags`).
 
     Parameters
     ----------
@@ -142,51 +43,141 @@ def read_conll(
         Word column name -> 0-based column number, negative ones count from the end; must name ``word``.
         Default ``{"word": 0, "ner": -1}``.
     comment : str, optional
-        Lines that start so are skipped, e.g. ``"# "``.  Default: none are, because ``#`` can be a word.
+        Lines that start so are skipped, and no others.  Default: those before the words of a sentence that start with
+        ``#`` and have not the columns of a word, or have ``key = value`` in them; ``#`` can be a word.
 
     Raises
     ------
     InputError
-        If a line lacks a column, or its word is empty.
+        If a line has more or fewer columns than the others, lacks a column that is asked for, or its word is empty; if
+        words are numbers 1, 2, 3 in every sentence; if the entity tags are in no known scheme.
     UsageError
-        If `columns` does not name ``word``.
+        If `columns` does not name ``word``, or names a column that the token table has already.
     """
-    columns = {"word": 0, "ner": -1} if columns is None else columns
-    if "word" not in columns or not all(isinstance(i, int) for i in columns.values()):
+    chosen = {"word": 0, "ner": -1} if columns is None else dict(columns)
+    if "word" not in chosen or not all(isinstance(i, int) for i in chosen.values()):
         raise UsageError(
-            f"columns must give a number for 'word', e.g. {{'word': 0, 'ner': -1}}; got {columns}."
+            f"columns must give a number for 'word', e.g. {{'word': 0, 'ner': -1}}; got {chosen}."
         )
-    return {language: _conll(path, columns, comment) for language, path in files.items()}
+    for name in chosen:
+        if name != "word" and (name in WORD_COLUMNS or name == "n_subwords"):
+            raise UsageError(
+                f"columns: the token table has a column '{name}' of its own. Choose another name, e.g. 'my_{name}'."
+            )
+    return {
+        language: _conll(path, chosen, comment, guessed=columns is None) for language, path in files.items()
+    }
 
 
-def _conll(path: str, columns: Mapping[str, int], comment: str | None) -> Raw:
-    raw = Raw(path, [], lines := [], spans := [], {name: [] for name in columns if name != "word"})
-    for block in _blocks(path):
-        kept = [
-            (n, line)
-            for n, line in block
-            if not line.startswith("-DOCSTART-") and not (comment and line.startswith(comment))
-        ]
-        if not kept:
-            continue
-        rows = [_cells(line, columns, f"{path}, line {n}") for n, line in kept]
-        text, found = join([nfc(row["word"]) for row in rows])
+def _conll(path: str, columns: Mapping[str, int], comment: str | None, *, guessed: bool) -> Raw:
+    sentences = _words_of(path, comment)
+    if guessed:
+        _refuse_numbers(path, sentences)
+    label = _label(sentences, columns["word"])
+    if label:
+        log.info("%s: every word begins with '%s', which is taken off", path, label)
+    starts = [block[0][0] for block in sentences]
+    raw = Raw(path, [], starts, spans := [], {name: [] for name in columns if name != "word"})
+    numbers = [[n for n, _ in block] for block in sentences]
+    width = (0, 0)  # of the first line, and its number
+    for block in sentences:
+        rows = []
+        for n, line in block:
+            cells = _cells(line)
+            width = width if width[1] else (len(cells), n)
+            if len(cells) != width[0]:
+                raise InputError(
+                    f"{path}, line {n}: {len(cells)} column(s), but line {width[1]} has {width[0]}: '{line[:60]}'. "
+                    "Every line has the same number of columns, separated by tabs or spaces; for lines that are "
+                    "comments say how they start, e.g. comment='# '."
+                )
+            rows.append(_chosen(cells, columns, f"{path}, line {n}", guessed=guessed))
+        # a label alone stays: a word needs a character
+        text, found = join([nfc(row["word"].removeprefix(label) or row["word"]) for row in rows])
         raw.texts.append(text)
-        lines.append(kept[0][0])
         spans.append(found)
         for name, values in raw.word_columns.items():
             values.append([row[name] for row in rows])
+    if "ner" in columns:
+        tags = [[tag or "" for tag in sentence] for sentence in raw.word_columns["ner"]]
+        iob2 = to_iob2(tags, lambda i, k: f"{path}, line {numbers[i][k]}", advice=_ADVICE)
+        raw.word_columns["ner"] = [list(sentence or ()) for sentence in iob2]
     return raw
 
 
-def _cells(line: str, columns: Mapping[str, int], where: str) -> dict[str, str]:
-    cells = line.split("\t") if "\t" in line else line.split()
+def _words_of(path: str, comment: str | None) -> list[Block]:
+    """Return the lines with words of every sentence."""
+    found = [
+        list(lines)
+        for block in blocks(path)
+        for between, lines in groupby(block, lambda line: line[1].startswith("-DOCSTART-"))
+        if not between
+    ]
+    if comment is not None:
+        found = [
+            [(n, line) for n, line in block if not (comment and line.startswith(comment))] for block in found
+        ]
+    else:
+        first = next((line for block in found for _, line in block if not line.startswith("#")), None)
+        width = None if first is None else len(_cells(first))
+        found = [_without_comments(block, width) for block in found]
+    return [block for block in found if block]
+
+
+def _label(sentences: Sequence[Block], column: int) -> str:
+    """Return the label of a language, with its colon, that every word of a file begins with; mostly there is none."""
+    label = ""
+    for block in sentences:
+        for _, line in block:
+            cells = _cells(line)
+            word = cells[column] if -len(cells) <= column < len(cells) else ""
+            if not label:
+                named = _LABEL.match(word)
+                if named is None or read_language(named[1]) is None:
+                    return ""
+                label = named[1] + ":"
+            if not word.startswith(label):
+                return ""
+    return label
+
+
+def _without_comments(block: Block, width: int | None) -> Block:
+    for i, (_, line) in enumerate(block):
+        other = len(_cells(line)) != width
+        if not (_KEY.fullmatch(line) or (other and _COMMENT.match(line))):
+            return block[i:]
+    return []
+
+
+def _cells(line: str) -> list[str]:
+    """Split at tabs or, where there are none, at runs of spaces."""
+    if "\t" in line:
+        return [cell.strip(" ") for cell in line.split("\t")]
+    return re.split(" +", line.strip(" "))
+
+
+def _chosen(cells: Sequence[str], columns: Mapping[str, int], where: str, *, guessed: bool) -> dict[str, str]:
+    line = " ".join(cells)[:60]
+    if guessed and len(cells) < 2:
+        raise InputError(
+            f"{where}: one column, '{line}', so there is no tag beside the word. For words alone say "
+            "columns={'word': 0}; for one sentence a line, format='text'."
+        )
     for name, i in columns.items():
         if not -len(cells) <= i < len(cells):
-            raise InputError(
-                f"{where}: there is no column {i} for '{name}', only {len(cells)}: '{line[:60]}'."
-            )
+            raise InputError(f"{where}: there is no column {i} for '{name}', only {len(cells)}: '{line}'.")
     found = {name: cells[i] for name, i in columns.items()}
     if not found["word"].strip():
-        raise InputError(f"{where}: the word is empty: '{line[:60]}'.")
+        raise InputError(f"{where}: the word is empty, or white space that no one sees: '{line}'.")
     return found
+
+
+def _refuse_numbers(path: str, sentences: Sequence[Block]) -> None:
+    """Refuse files whose first column counts the words: CoNLL-U, CoNLL-2009, GermEval."""
+    if sentences and all(
+        _cells(line)[0] == str(k) for block in sentences for k, (_, line) in enumerate(block, 1)
+    ):
+        raise InputError(
+            f"{path}, line {sentences[0][0][0]}: the first column counts 1, 2, 3, so it is not the words. Say which "
+            "columns are wanted, e.g. columns={'word': 1, 'ner': 2}; for a treebank in CoNLL-U say format='conllu'."
+        )

@@ -26,7 +26,7 @@ def read_datasets(
 
     One multi-parallel data set: the languages are the keys of its ``translation`` column, or of `columns`.
     One data set a language (a mapping): rows with `text_field`, or ``tokens`` and ``ner_tags``.  Class labels
-    are given by name.
+    are given by name; entity tags become IOB2, and numbers without names are refused.
 
     Parameters
     ----------
@@ -63,13 +63,22 @@ def read_datasets(
         languages = list(columns) if languages is None else languages
     elif "translation" in data.column_names:
         texts = [row["translation"] for row in rows]
+        odd = next((n for n, text in enumerate(texts, 1) if not isinstance(text, Mapping | None)), None)
+        if odd is not None:
+            raise InputError(
+                f"{files}, row {odd}: 'translation' must hold a text for each language, e.g. {{'en': '...'}}; got "
+                f"{repr(texts[odd - 1])[:60]}."
+            )
+        if languages is None:  # every key is one, Indonesian's 'id' too
+            filled = (key for text in texts for key, value in (text or {}).items() if value is not None)
+            languages = list(dict.fromkeys(filled))
     else:
         raise UsageError(
             f"{files} has the columns {', '.join(data.column_names)} and no 'translation'. Say which hold "
             "sentences, e.g. columns={'en': 'sentence_en', 'de': 'sentence_de'}."
         )
     labels = ({"label": row["label"]} if "label" in row else {} for row in rows)
-    rows = [{**text, **label} for text, label in zip(texts, labels, strict=True)]
+    rows = [{**(text or {}), **label} for text, label in zip(texts, labels, strict=True)]
     return from_parallel(rows, range(1, len(rows) + 1), files, languages=languages)
 
 
@@ -114,5 +123,9 @@ def _rows(data: Any) -> list[dict[str, Any]]:
             names = dict(enumerate(inner.names))  # -1, the mark of unlabelled rows, becomes None
             for row in rows:
                 value = row[column]
-                row[column] = [names.get(v) for v in value] if isinstance(value, list) else names.get(value)
+                if isinstance(value, list):
+                    named = [names.get(v) for v in value]
+                    row[column] = named if not named or any(named) else None  # a row that nobody annotated
+                else:
+                    row[column] = names.get(value)
     return rows

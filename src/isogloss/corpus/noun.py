@@ -14,7 +14,7 @@ import polars as pl
 from isogloss.arguments import Count, checked
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid, word
-from isogloss.store import Study, digest, read_table, table_digest, write_table
+from isogloss.store import CORPUS, Study, digest, read_table, table_digest, write_table
 
 SENTENCE_COLUMNS = {"language": pl.String, "sentence": pl.Int32, "text": pl.String}
 WORD_COLUMNS = {
@@ -104,9 +104,9 @@ class Corpus:
     @classmethod
     @checked
     def open(cls, study: Study) -> Corpus:
-        """Read the corpus of a study folder."""
-        sentences = read_table(study.sentences, SENTENCE_COLUMNS)
-        words = read_table(study.tokens, WORD_COLUMNS)
+        """Read the corpus of a study folder; a table that is not as it was written is an ``InputError``."""
+        sentences = read_table(study.checked(study.sentences, CORPUS), SENTENCE_COLUMNS)
+        words = read_table(study.checked(study.tokens, CORPUS), WORD_COLUMNS)
         languages = tuple(sentences["language"].unique(maintain_order=True).to_list())
         return cls(sentences, words, languages)
 

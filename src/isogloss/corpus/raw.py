@@ -7,6 +7,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from isogloss.errors import InputError
+from isogloss.store import read_lines
+
 Span = tuple[str, int, int]
 
 _SPACE = re.compile(r"\s")
@@ -27,8 +30,8 @@ class Raw:
         The 1-based line (or row) of each sentence.
     spans : list of list of (str, int, int), or None
         The words and their places where the format gives them; None: the texts are to be segmented.
-    word_columns : dict of str to list of list of str
-        Further columns, one value a word (``upos``); only together with `spans`.
+    word_columns : dict of str to list of list of str or None
+        Further columns, one value a word (``upos``), None where there is none; only together with `spans`.
     sentence_columns : dict of str to list of str or None
         Further columns, one value a sentence (``label``).
     """
@@ -37,8 +40,25 @@ class Raw:
     texts: list[str]
     lines: Sequence[int]
     spans: list[list[Span]] | None = None
-    word_columns: dict[str, list[list[str]]] = field(default_factory=dict)
+    word_columns: dict[str, list[list[str | None]]] = field(default_factory=dict)
     sentence_columns: dict[str, list[str | None]] = field(default_factory=dict)
+
+
+def lines_in(path: str) -> list[str]:
+    """Return the lines of a text file; a byte order mark is left out, also where files were put one behind the other.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or only carriage returns end its lines.
+    """
+    lines = [line.removeprefix("\ufeff").rstrip("\r") for line in read_lines(path)]
+    if len(lines) == 1 and "\r" in lines[0]:
+        raise InputError(
+            f"{path} ends its lines by carriage returns alone, as Macs did before 2001, and would be one sentence. "
+            "Convert it, e.g. with: tr '\\r' '\\n'"
+        )
+    return lines
 
 
 def nfc(text: str) -> str:

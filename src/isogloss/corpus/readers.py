@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from isogloss.arguments import Words, checked
-from isogloss.corpus.conll import read_conll, read_conllu
+from isogloss.corpus.conll import read_conll
+from isogloss.corpus.conllu import read_conllu
+from isogloss.corpus.content import recognise
 from isogloss.corpus.formats import read_jsonl, read_text, read_tsv
 from isogloss.corpus.hub import read_datasets
 from isogloss.corpus.noun import Corpus
 from isogloss.corpus.raw import Raw, nfc
 from isogloss.corpus.tables import assemble
 from isogloss.errors import UsageError, unknown
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,10 +46,10 @@ FORMATS = {
     ),
     "conllu": Format(
         read_conllu,
-        (".conllu",),
+        (".conllu", ".conllup", ".cupt", ".conllx"),
         one_file=False,
         file_per_language=True,
-        what="treebanks: words with UPOS and features",
+        what="treebanks: words with UPOS and features (CoNLL-U, CoNLL-U Plus, CoNLL-X)",
     ),
     "conll": Format(
         read_conll,
@@ -74,7 +80,23 @@ FORMATS = {
         what="a Hugging Face data set, by name or folder",
     ),
 }
-_NOT_TEXT = (".json", ".csv", ".parquet", ".arrow", ".xml", ".zip", ".xlsx", ".pdf", ".docx")
+_TABLES = (".json", ".csv", ".parquet", ".arrow", ".xlsx")
+_DOCUMENTS = (
+    ".xml",
+    ".tmx",
+    ".sgm",
+    ".sgml",
+    ".xlf",
+    ".xliff",
+    ".html",
+    ".htm",
+    ".pdf",
+    ".docx",
+    ".epub",
+    ".zip",
+)
+_NOT_TEXT = (*_TABLES, *_DOCUMENTS)
+_BY_CONTENT = ("text", "tsv", "conll")  # formats whose endings are also given to others
 
 
 @checked
@@ -101,7 +123,8 @@ def read(
         Language label -> file; or one file or data set that holds all languages.  ``.gz`` is unpacked.
     format : str
         ``"text"``, ``"conllu"``, ``"conll"``, ``"jsonl"``, ``"tsv"``, ``"datasets"``, or ``"auto"``: by the
-        file's ending; a folder is a data set, and any ending not known is text.
+        file's ending; a folder is a data set, and any ending not known is text.  CoNLL-U and columns of words with
+        entity tags are recognised under any of these endings.
     max_words : int
         Longest sentence kept, in words; 1 to 32,767.
     parallel : bool
@@ -128,7 +151,7 @@ def read(
         If a file is missing, not UTF-8, malformed (named with its line), empty, or of another length than the
         others; or if every sentence was dropped.
     UsageError
-        If the format or an option is unknown, or the format does not go with `files`.
+        If the format or an option is unknown, the format does not go with `files`, or two languages have one file.
     MissingExtraError
         If a language or format needs a package that is not installed.
 
@@ -143,6 +166,7 @@ def read(
             if language not in files:
                 raise unknown("language", language, files)
         paths = {language: os.fspath(files[language]) for language in languages or files}
+        _check_distinct(paths)
     else:
         paths = os.fspath(files)
     kind = _format(paths) if format == "auto" else format
@@ -214,15 +238,37 @@ def _guess(path: str) -> str:
     if Path(path).is_dir():
         return "datasets"
     name = path.lower().removesuffix(".gz")
-    for kind, known in FORMATS.items():
-        if name.endswith(known.endings):
-            return kind
-    if name.endswith(_NOT_TEXT):
+    by_ending = next((kind for kind, known in FORMATS.items() if name.endswith(known.endings)), None)
+    if by_ending is None and name.endswith(_NOT_TEXT):
         raise UsageError(
-            f"{path}: the ending names none of the formats {', '.join(FORMATS)}. Convert the file, or "
-            "name its format with format=."
+            f"{path}: the ending names none of the formats {', '.join(FORMATS)}. Convert the file, e.g. to one "
+            "sentence a line and one file a language, or name its format with format=."
         )
-    return "text"
+    kind = by_ending or "text"
+    found = recognise(path) if kind in _BY_CONTENT else None
+    if found is None or found == kind:
+        return kind
+    # one file of columns for another is what its user meant; text might be text
+    level = logging.WARNING if kind == "text" else logging.INFO
+    log.log(level, "%s is read as %s, by its content. Another format is named with format=.", path, found)
+    return found
+
+
+def _check_distinct(paths: Mapping[str, str]) -> None:
+    """Refuse one file for two languages: they would be aligned with themselves."""
+    owners: dict[object, str] = {}
+    for language, path in paths.items():
+        file: object = path
+        with contextlib.suppress(OSError):  # a name on the hub, or a file that the reader will miss
+            status = Path(path).stat()
+            file = (status.st_dev, status.st_ino)
+        other = owners.setdefault(file, language)
+        if other != language:
+            raise UsageError(
+                f"{other} and {language} have one and the same file, {path}: two languages with the same words are "
+                "aligned by construction. Give each its own file; a file with all languages is given alone, without "
+                "a mapping."
+            )
 
 
 def _check_call(paths: dict[str, str] | str, kind: str, options: Mapping[str, Any]) -> None:

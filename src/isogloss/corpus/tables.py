@@ -49,7 +49,7 @@ def assemble(raws: Mapping[str, Raw], *, parallel: bool, segmented: bool, max_wo
         gone = pl.Series(numbers[language], dtype=pl.Int32)
         sentences[i] = sentences[i].filter(~pl.col("sentence").is_in(gone.implode()))
         words[i] = words[i].filter(~pl.col("sentence").is_in(gone.implode()))
-    _report(dropped, raws, max_words, parallel=parallel)
+    _report(dropped, raws, found, max_words, parallel=parallel)
     row = pl.int_range(pl.len(), dtype=pl.Int64).alias("row")
     word_table = pl.concat(words, how="diagonal").select(row, pl.all())
     sentence_table = pl.concat(sentences, how="diagonal")
@@ -57,7 +57,7 @@ def assemble(raws: Mapping[str, Raw], *, parallel: bool, segmented: bool, max_wo
 
 
 def _check_encodable(raw: Raw) -> None:
-    """Refuse lone surrogates, which an escape in JSON can smuggle in and no UTF-8 table can hold."""
+    """Refuse half surrogates, which strings in memory may have and no UTF-8 table can hold."""
     try:
         "\n".join(raw.texts).encode()
     except UnicodeEncodeError:
@@ -94,7 +94,7 @@ def _word_table(raw: Raw, split: Segmenter, max_words: int) -> tuple[pl.DataFram
         numbers = range(begin, min(begin + _CHUNK, len(raw.texts)))
         counts = np.zeros(len(numbers), dtype=np.int64)
         spans: list[Span] = []
-        extra: dict[str, list[str]] = {name: [] for name in raw.word_columns}
+        extra: dict[str, list[str | None]] = {name: [] for name in raw.word_columns}
         for k, i in enumerate(numbers):
             text = raw.texts[i]
             found = raw.spans[i] if raw.spans is not None else split(text)
@@ -113,7 +113,7 @@ def _columns(
     numbers: range,
     counts: npt.NDArray[np.int64],
     spans: list[Span],
-    extra: Mapping[str, list[str]],
+    extra: Mapping[str, list[str | None]],
 ) -> pl.DataFrame:
     """Build one chunk of the word table, column by column."""
     words, starts, ends = zip(*spans, strict=True) if spans else ((), (), ())
@@ -153,7 +153,14 @@ def _dropped(
     return [records[key] for key in sorted(records)], numbers
 
 
-def _report(dropped: Sequence[Dropped], raws: Mapping[str, Raw], max_words: int, *, parallel: bool) -> None:
+def _report(
+    dropped: Sequence[Dropped],
+    raws: Mapping[str, Raw],
+    found: Mapping[str, Mapping[int, str]],
+    max_words: int,
+    *,
+    parallel: bool,
+) -> None:
     """Warn in one line of what was dropped; fail where nothing is left."""
     if not dropped:
         return
@@ -161,9 +168,11 @@ def _report(dropped: Sequence[Dropped], raws: Mapping[str, Raw], max_words: int,
     total = next(iter(sizes.values())) if parallel else sum(sizes.values())
     counts = Counter(one.reason for one in dropped)
     why = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))
-    places = ", ".join(f"{one.path}:{one.line} ({one.reason})" for one in dropped[:5])
+    places = ", ".join(f"{one.path}:{one.line} ({one.language} {one.reason})" for one in dropped[:5])
     more = ", ..." if len(dropped) > 5 else ""
     lost = Counter(one.language for one in dropped)
+    if len(raws) > 1:
+        why += "; " + ", ".join(f"{len(own)} of {language}" for language, own in found.items() if own)
     gone = [language for language in raws if lost[language] == sizes[language]]
     if len(dropped) == total or (gone and not parallel):
         whose = "" if parallel or len(gone) == len(raws) else f" of {', '.join(gone)}"

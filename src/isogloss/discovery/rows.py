@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Self
 import joblib
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from isogloss.compiled import compiled
 from isogloss.errors import InputError, UsageError
+from isogloss.threads import one_blas_thread
 
 Floats = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
@@ -243,11 +243,12 @@ class Crew:
 
     def __enter__(self) -> Self:
         self.pool = ThreadPoolExecutor(self.threads)
-        self.limits = threadpool_limits(1, "blas")
+        self.held = one_blas_thread()
+        self.held.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.limits.restore_original_limits()
+        self.held.__exit__(None, None, None)
         self.pool.shutdown(cancel_futures=True)
 
 

@@ -1,5 +1,5 @@
 // The explorer: what is chosen, what is asked, where the answer goes. Answers that come too late are dropped.
-import { element, fill, themeChoice } from "./common.js";
+import { element, fill, setLanguages, themeChoice } from "./common.js";
 import { drawFigure, figureTools, fileName } from "./figures.js";
 import { Panels, percent } from "./panels.js";
 
@@ -379,6 +379,7 @@ async function start() {
 async function begin() {
   themeChoice($("theme"));
   [overview, specs] = await Promise.all([ask("overview"), ask("charts")]);
+  setLanguages(overview.attributes);
   panels = new Panels(overview, {
     concept: show,
     word: lookUp,

@@ -146,11 +146,12 @@ class Lookup:
 
         def labels(k: int) -> pl.DataFrame:
             path = study.concepts(place.model, place.stack, n_concepts=k, **at)  # type: ignore[arg-type]
-            return read_table(path, ("row", "concept"))
+            return read_table(study.checked(path), ("row", "concept"))
 
         tree = None
         if METHODS[place.method].has_tree:
-            table = read_table(study.tree(place.model, place.stack, **at), TREE_COLUMNS)  # type: ignore[arg-type]
+            path = study.tree(place.model, place.stack, **at)  # type: ignore[arg-type]
+            table = read_table(study.checked(path), TREE_COLUMNS)
             rows = table["row"].to_numpy()
             tree = table[:-1].select(pl.col("left", "right", "height", "size").cast(pl.Float64)).to_numpy()
         else:

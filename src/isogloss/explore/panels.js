@@ -1,5 +1,5 @@
 // What the explorer shows: answers of the server in, elements out. `on` has what a reader may choose.
-import { direction, element, isTag, languageColour, word, wordList } from "./common.js";
+import { direction, element, langOf, languageColour, word, wordList } from "./common.js";
 
 export const percent = (value) => `${(100 * value).toFixed(value < 0.0995 && value > 0 ? 1 : 0)}%`;
 
@@ -148,14 +148,13 @@ export class Panels {
 
   sentences(found) {
     return found.entries.map((entry) => {
-      const marks = isTag(entry.language) ? { lang: entry.language } : {};
       // Offsets count code points; a string of JavaScript counts UTF-16 units.
       const points = Array.from(entry.text);
       const cut = (from, to) => points.slice(from, to).join("");
-      const line = element("span", { class: "line", dir: direction(entry.language), ...marks },
+      const line = element("span", { class: "line", dir: direction(entry.language), ...langOf(entry.language) },
         cut(0, entry.start), element("mark", {}, cut(entry.start, entry.end)), cut(entry.end));
       const beside = Object.entries(entry.beside).map(([language, text]) => element("p", { class: "beside" }, this.tag(language),
-        element("span", { class: "line", dir: direction(language), ...(isTag(language) ? { lang: language } : {}) }, text)));
+        element("span", { class: "line", dir: direction(language), ...langOf(language) }, text)));
       return element("div", { class: "sentence" }, element("p", {}, this.tag(entry.language), line), ...beside);
     });
   }

@@ -15,6 +15,7 @@ from isogloss.discovery import METHODS
 from isogloss.explore.lookup import Place
 from isogloss.explore.spaces import MAX_CONCEPTS, Cut, Longs, best_match, flows
 from isogloss.explore.words import MAX_WORDS, PAGE, Json, WordViews
+from isogloss.languages import page_attributes
 from isogloss.metrics import colap
 from isogloss.metrics.colap import overlapping
 from isogloss.plots.look import PALETTE
@@ -48,6 +49,7 @@ class Views(WordViews):
         return {
             "title": self.study.config.name,
             "languages": list(self.languages),
+            "attributes": page_attributes(self.languages),
             "colours": list(PALETTE),
             "places": places,
             "pairs": [list(pair) for pair in self.pairs],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import yaml
 from isogloss.export.choice import Choice, with_place
 from isogloss.export.concepts import concept_rows
 from isogloss.export.files import check_readme, write_parts, write_readme
+from isogloss.languages import read_language
 from isogloss.progress import progress
 from isogloss.store import write_table
 
@@ -60,7 +60,7 @@ def write_dataset(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]
             written.append(name)
     front = {
         "pretty_name": f"{study.config.name}: concepts of a multilingual model",
-        "language": [x for x in study.languages if re.fullmatch(r"[a-z]{2,3}", x)],
+        "language": list(dict.fromkeys(read.code for x in study.languages if (read := read_language(x)))),
         "tags": ["isogloss", "interpretability", "latent-concepts", "cross-lingual-alignment"],
         "configs": [
             {"config_name": name, "data_files": paths[name].relative_to(out).as_posix()}
@@ -116,6 +116,6 @@ Models: {models}. Layers: {layers} (0: the embeddings). Spaces: {spaces}.
 ## Before you publish it
 
 No licence is given here. The text in `sentences`, `tokens` and `concepts` has the licence of its corpus: look it up,
-and add `license:` to the head of this file. `language:` holds the labels of the study that look like language codes.
+and add `license:` to the head of this file. `language:` holds the codes of the labels that name a language.
 Results stand beside their chance levels (`chance`); a score without its chance level says little.
 """

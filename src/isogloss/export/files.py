@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import polars as pl
 
 from isogloss.errors import InputError
-from isogloss.store import make_folder, read_text, write_table, write_text
+from isogloss.store import read_text, temporary_folder, write_table, write_text
 
 MARK = "<!-- written by isogloss export -->"
 _ROW_GROUP = 200_000  # rows that a reader must have in memory together
@@ -21,14 +20,13 @@ def write_parts(path: Path, tables: Iterable[pl.DataFrame], *, advance: Callable
     One table is in memory at a time: they are kept as files in a temporary folder beside `path`, and streamed from
     there into a file that is renamed at the end.  `advance` is told of each (see `isogloss.progress`).
     """
-    make_folder(path.parent)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp") as name:
+    with temporary_folder(path) as folder:
         parts = []
         for number, table in enumerate(tables):
-            parts.append(Path(name) / f"{number:06d}.parquet")
+            parts.append(folder / f"{number:06d}.parquet")
             write_table(parts[-1], table)
             advance(1)
-        whole = Path(name) / path.name
+        whole = folder / path.name
         pl.scan_parquet(parts, glob=False).sink_parquet(whole, row_group_size=_ROW_GROUP)
         whole.replace(path)
 

@@ -16,7 +16,7 @@ from isogloss.export.choice import Choice
 from isogloss.plots import MAIN_SCORES, main_thetas
 from isogloss.plots.rows import average, figure_rows, run_labels
 from isogloss.results import Results
-from isogloss.store import Study, folder_name, read_table, write_text
+from isogloss.store import Study, folder_name, write_text
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
@@ -171,10 +171,11 @@ def tables(study: FinishedStudy, choice: Choice) -> list[TexTable]:
                 found.append(_companions(kept, label))
     models = [run.model for run in runs]
     files = Study(Path(study.root))
-    if files.task_scores.is_file():
-        found += _tasks(study, read_table(files.task_scores, ("model", "baseline")), models)
-    if files.differences.is_file():
-        table = read_table(files.differences, ("model", "base_model", "difference"))
+    scores = files.table(files.task_scores, ("model", "baseline"), "tasks")
+    if scores is not None:
+        found += _tasks(study, scores, models)
+    table = files.table(files.differences, ("model", "base_model", "difference"))
+    if table is not None:
         for model in dict.fromkeys(models):
             kept = table.filter((pl.col("model") == model) & pl.col("layer").is_in(layers) & _is_pair(pairs))
             found += _differences(study, kept)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from isogloss import models
 from isogloss.arguments import BatchTokens, checked
 from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
 from isogloss.errors import InputError, UsageError
-from isogloss.extraction.passes import Files, Progress, Settings, run_passes
+from isogloss.extraction.passes import Settings, run_passes
 from isogloss.extraction.pooling import Pooling, Sentences, Storage
+from isogloss.extraction.saving import Files, Piece, Progress, open_note, write_note
 from isogloss.extraction.settings import Layers, key_of, settings_of
-from isogloss.extraction.subwords import lines_of
+from isogloss.extraction.subwords import check_prefix, lines_of
 from isogloss.states import States
 from isogloss.store import (
+    CORPUS,
     RowWriter,
     Study,
     array_files,
@@ -39,18 +42,15 @@ from isogloss.store import (
     open_array,
     partial_folder,
     progress_file,
-    read_json,
     read_table,
     remove_folder,
     sentence_folder,
     state_files,
-    write_json,
 )
 
 log = logging.getLogger(__name__)
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}  # measured on CPUs; on a GPU small batches leave it idle
-_CORPUS = "corpus"  # the step of a corpus's tables
 _MANY_UNKNOWN = 0.05  # share of a language's words from which unknown subwords are reported
 
 
@@ -145,7 +145,7 @@ def extract(
         If the model cannot be loaded, a sentence has no line to condition on, a state is not finite or does not fit
         `dtype`, or disk or memory do not suffice.
     IsoglossError
-        If another process is extracting the same states.
+        If another process is working in the folder.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def extract(
     study = Study(Path(out))
     name = name or (Path(model).resolve().name if Path(model).is_dir() else str(model))
     step = study.states_step(name, settings.stack)
-    with locked(study.step_lock(step)):
+    with locked(study.lock):
         write_corpus(corpus, study)
         if study.is_done(step, key):
             log.info("states of %s/%s are already there", name, settings.stack)
@@ -211,7 +211,10 @@ def states_key(corpus: Corpus, model: str | Path, *, revision: str | None = None
         As `extract`.
     """
     info = models.describe(model, revision=revision)
-    return key_of(corpus, info, settings_of(corpus, info, **settings))  # type: ignore[arg-type]
+    chosen = settings_of(corpus, info, **settings)  # type: ignore[arg-type]
+    if chosen.prefix and info.source.adapter is None:  # an adapter may bring subwords that its base lacks
+        check_prefix(models.outline(info, chosen.stack), chosen.prefix)
+    return key_of(corpus, info, chosen)
 
 
 @checked
@@ -228,15 +231,13 @@ def open_states(
     record = study.record(study.states_step(name, stack))
     if record is None:
         raise InputError(f"There are no states of {name}/{stack} in {study.root}. Run extract first.")
-    info = record["info"]
-    text = study.record(_CORPUS)
-    if text is None or text["info"]["text"] != info["text"] or not study.is_done(_CORPUS, text["key"]):
+    if record["text"] != study.text():
         raise InputError(
             f"The states of {name}/{stack} in {study.root} belong to another corpus than the token table "
             "there. Run extract again."
         )
-    tokens = read_table(study.tokens, WORD_COLUMNS)
-    lines = read_table(study.sentences, SENTENCE_COLUMNS)
+    tokens = read_table(study.checked(study.tokens, CORPUS), WORD_COLUMNS)
+    lines = read_table(study.checked(study.sentences, CORPUS), SENTENCE_COLUMNS)
     return _open(study, tokens, lines, name=name, stack=stack, layer=layer, sentences=sentences)
 
 
@@ -270,10 +271,10 @@ def _open(
 def write_corpus(corpus: Corpus, study: Study) -> None:
     """Write the tables of a corpus into a study folder, unless the same ones are there."""
     key = corpus.file_digest
-    if not study.is_done(_CORPUS, key):
-        study.clear(_CORPUS)
+    if not study.is_done(CORPUS, key):
+        study.clear(CORPUS)
         corpus.write(study)
-        study.mark_done(_CORPUS, key, [study.sentences, study.tokens], {"text": corpus.digest})
+        study.mark_done(CORPUS, key, [study.sentences, study.tokens], {"text": corpus.digest})
 
 
 # -- doing it -------------------------------------------------------------------------------------
@@ -294,15 +295,18 @@ def _run(
         raise UsageError(f"The tokenizer of '{model.name}' has no [CLS] subword. Use sentences mean or last.")
     folder = study.states(name, settings.stack)
     budget = batch_tokens or BATCH_TOKENS["cpu" if model.device == "cpu" else "cuda"]
-    state = _open_work(folder, Progress(key, model.compute, budget))
-    work, n_tokens = partial_folder(folder), corpus.words.height
-    progress = progress_file(work)
-    resume = progress.exists()
-    made = state_writers(work, settings, n_tokens=n_tokens, n_lines=len(lines), d=model.d, resume=resume)
+    writers_of = partial(
+        state_writers,
+        partial_folder(folder),
+        settings,
+        n_tokens=corpus.words.height,
+        n_lines=len(lines),
+        d=model.d,
+    )
+    made, state, pieces = _open_work(folder, writers_of, Progress(key, model.compute, budget, budget))
     with closing(made) as writers:
-        if not resume:
-            write_json(progress, asdict(state))
-        run_passes(lines, model, settings, files_of(writers, settings, progress), state)
+        note = progress_file(partial_folder(folder))
+        run_passes(lines, model, settings, files_of(writers, settings, note, pieces), state)
     n_subwords = np.asarray(open_array(n_subwords_file(partial_folder(folder))))
     told = facts_of(corpus, settings, state, n_subwords, about_model(model), label=f"{name}/{settings.stack}")
     remove_folder(folder)
@@ -316,7 +320,8 @@ def _run(
 
 def about_model(model: models.Loaded) -> dict[str, Any]:
     """Return what the manifest tells of a loaded model."""
-    return {"final_norm": models.has_final_norm(model), **models.facts(model)}
+    batches = "lines of equal length" if model.reading.equal_lengths else "any lines"
+    return {"final_norm": model.reading.final_norm is not False, "batches": batches, **models.facts(model)}
 
 
 def facts_of(
@@ -346,18 +351,23 @@ def facts_of(
     }
 
 
-def _open_work(folder: Path, fresh: Progress) -> Progress:
-    """Return how far an earlier run with the same key and number type has come; else clear the way."""
+def _open_work(
+    folder: Path, writers_of: Callable[..., dict[object, RowWriter]], fresh: Progress
+) -> tuple[dict[object, RowWriter], Progress, list[Piece]]:
+    """Return the open files of an earlier run that can go on, how far it came and what it saved; else new ones."""
     work = partial_folder(folder)
     if progress_file(folder).exists() and not work.exists():
         folder.rename(work)  # killed after the last renaming and before the marker was written
-    if progress_file(work).exists():
-        state = Progress(**read_json(progress_file(work)))
-        if (state.key, state.compute) == (fresh.key, fresh.compute):
-            log.info("going on after %d windows and %d sentences", state.window, state.done)
-            return state
+    found = open_note(progress_file(work), fresh)
+    if found is not None:
+        try:
+            return writers_of(resume=True), *found
+        except InputError as error:
+            log.warning("%s is not whole (%s): the states there are made again", work, error)
     remove_folder(work)
-    return fresh
+    made = writers_of()
+    write_note(progress_file(work), asdict(fresh), [])
+    return made, fresh, []
 
 
 def state_writers(
@@ -389,13 +399,15 @@ def state_writers(
     return made
 
 
-def files_of(writers: Mapping[object, Any], settings: Settings, progress: Path) -> Files:
+def files_of(
+    writers: Mapping[object, Any], settings: Settings, note: Path, pieces: list[Piece] | None = None
+) -> Files:
     """Return writers, named as by `state_writers`, as the passes take them."""
     words = {layer: writers[layer] for layer in settings.layers}
     whole: dict[tuple[str, int], Any] = {
         (kind, layer): writers[kind, layer] for kind in settings.sentences for layer in settings.layers
     }
-    return Files(words, whole, writers["n_subwords"], writers["n_text"], progress)
+    return Files(words, whole, writers["n_subwords"], writers["n_text"], note, pieces or [])
 
 
 def _losses(
@@ -424,6 +436,12 @@ def _losses(
             f"many words have unknown subwords ({', '.join(many)}): the model cannot tell them apart, so their "
             "states and concepts say nothing about the language"
         )
+    lines = dict(corpus.sentences.group_by("language").len().iter_rows())
+    said += [
+        f"{n} of {lines[language]} lines of {language} hold names of the model's special subwords, such as '{name}'; "
+        "they are read as text"
+        for language, (n, name) in state.names.items()
+    ]
     return said
 
 

@@ -11,9 +11,9 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +32,9 @@ from isogloss.extraction.pooling import (
     check_fits,
     pad,
 )
+from isogloss.extraction.saving import Files, Progress
 from isogloss.extraction.subwords import Ints, Lines, Subwords, next_batch, tokenise
 from isogloss.progress import progress
-from isogloss.store import RowWriter, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -61,75 +61,6 @@ class Settings:
     weights: models.Weights
     condition: dict[str, str]
     language_codes: dict[str, str]
-
-
-@dataclass
-class Progress:
-    """How far the work has come, and what it has met; written to disk as it grows.
-
-    Attributes
-    ----------
-    key : str
-        Of the whole step.
-    compute : str
-        The number type that was used, where "auto" was asked for.
-    batch_tokens : int
-        The budget of a batch now; an out-of-memory halves it.
-    window : int
-        Windows that are finished.
-    done : int
-        Lines of the current window that are finished, longest first.
-    seconds : float
-    n_subwords, n_truncated : int
-        Of the finished windows.
-    unknown : dict of str to int
-        Language -> words with an unknown subword, in the finished windows.
-    notes : list of str
-        What a reader of the manifest must know.
-    """
-
-    key: str
-    compute: str
-    batch_tokens: int
-    window: int = 0
-    done: int = 0
-    seconds: float = 0.0
-    n_subwords: int = 0
-    n_truncated: int = 0
-    unknown: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Files:
-    """The open files of the states.
-
-    Attributes
-    ----------
-    words : dict of int to RowWriter
-        Layer -> (n_tokens, d).
-    sentences : dict of (str, int) to RowWriter
-        Kind of pooling and layer -> (n_lines, d).
-    n_subwords, n_text : RowWriter
-        Subwords of every token, and subwords of every line that are text.
-    progress : Path
-    """
-
-    words: dict[int, RowWriter]
-    sentences: dict[tuple[str, int], RowWriter]
-    n_subwords: RowWriter
-    n_text: RowWriter
-    progress: Path
-
-    @property
-    def all(self) -> list[RowWriter]:
-        return [*self.words.values(), *self.sentences.values(), self.n_subwords, self.n_text]
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Bring to the disk first what was written, then how far it goes."""
-        for one in self.all:
-            one.sync()
-        write_json(self.progress, state)
 
 
 class _Behind:
@@ -163,11 +94,9 @@ class _Behind:
 
 
 def run_passes(lines: Lines, model: models.Loaded, settings: Settings, files: Files, state: Progress) -> None:
-    """Run all batches that `state` does not say are done; it is brought up to date on the way."""
+    """Run all batches but those that are saved, as `files` say; `state` is brought up to date on the way."""
     windows = [range(i, min(i + WINDOW, len(lines))) for i in range(0, len(lines), WINDOW)]
     began = time.monotonic() - state.seconds
-    saved_at = time.monotonic()
-    unsaved = 0
     title = f"states of {Path(model.name).name}, {settings.stack}"
     with (
         sensible_threads(model.device),
@@ -175,6 +104,7 @@ def run_passes(lines: Lines, model: models.Loaded, settings: Settings, files: Fi
         ThreadPoolExecutor(1) as writer,
         progress(title, len(lines)) as advance,
     ):
+        find_saved(lines, windows, model, files, state)
         behind = _Behind(writer)
         advance(sum(len(window) for window in windows[: state.window]))
         coming = None
@@ -185,29 +115,71 @@ def run_passes(lines: Lines, model: models.Loaded, settings: Settings, files: Fi
             coming = reader.submit(tokenise, lines, windows[number + 1], model) if more else None
             if state.done == 0:
                 behind(_write_counts, window, lines, files)
-            order = window.order()
+            order = window.order(equal_lengths=model.reading.equal_lengths)
             share = len(windows[number]) / max(len(order), 1)
             advance(state.done * share)
+            saved, saved_at = state.done, time.monotonic()
             for batch, rows, pooled in passes_of(window, order, model, settings, state):
                 behind(write_states, window.first + batch, rows, pooled, files)
                 state.seconds = round(time.monotonic() - began, 3)
-                unsaved += len(batch)
-                if unsaved >= _SAVE_LINES or time.monotonic() - saved_at >= _SAVE_SECONDS:
-                    behind(files.save, asdict(state))
-                    saved_at, unsaved = time.monotonic(), 0
+                late = time.monotonic() - saved_at >= _SAVE_SECONDS
+                # a piece ends with its window
+                if late or state.done - saved >= _SAVE_LINES or state.done == len(order):
+                    unsaved = window.first + order[saved : state.done]
+                    behind(files.save, asdict(state), unsaved, lines.bounds)
+                    saved, saved_at = state.done, time.monotonic()
                 advance(len(batch) * share)
             finish_window(state, window, lines, model)
-        behind(files.save, asdict(state))
+        behind(files.save, asdict(state), np.empty(0, np.int64), lines.bounds)
         behind.finish()
+
+
+def find_saved(
+    lines: Lines, windows: Sequence[range], model: models.Loaded, files: Files, state: Progress
+) -> None:
+    """Set `state` to the end of the last piece that is saved and whole; later ones are forgotten.
+
+    Numbers of subwords are not proved but written again: the lines are tokenised anyway, to know which a piece is of.
+    """
+    pieces, whole = list(files.pieces), 0
+    state.window = state.done = state.n_subwords = state.n_truncated = 0
+    state.unknown = {}
+    for number, span in enumerate(windows):
+        if whole == len(pieces):
+            break
+        window = tokenise(lines, span, model)
+        order = window.order()
+        _write_counts(window, lines, files)
+        for piece in pieces[whole:]:
+            if piece.window != number or not state.done < piece.done <= len(order):
+                break
+            own = window.first + order[state.done : piece.done]
+            if files.digest(own, lines.bounds) != piece.digest:
+                break
+            state.done, whole = piece.done, whole + 1
+        if state.done < len(order):
+            break
+        finish_window(state, window, lines, model)
+    del files.pieces[whole:]
+    if whole < len(pieces):
+        log.warning(
+            "states in %s are not what was saved (a power loss, a failing disk?): all after %d windows and %d "
+            "sentences are made again",
+            files.note.parent,
+            state.window,
+            state.done,
+        )
+    elif pieces:
+        log.info("going on after %d windows and %d sentences", state.window, state.done)
 
 
 def passes_of(
     window: Subwords, order: Ints, model: models.Loaded, settings: Settings, state: Progress
 ) -> Iterator[tuple[Ints, Ints, dict[int, Pooled]]]:
     """Run the lines of `order` from ``state.done`` on, batch by batch; yield lines, token rows and what is kept."""
-    costs = window.costs
+    costs, shapes = window.costs, window.shapes if model.reading.equal_lengths else None
     while state.done < len(order):
-        batch = next_batch(order, state.done, costs, state.batch_tokens)
+        batch = next_batch(order, state.done, costs, state.batch_tokens, shapes=shapes)
         try:
             rows, pooled = run_batch(batch, window, model, settings)
         except Exception as error:
@@ -248,7 +220,10 @@ def run_batch(
 
 
 def write_states(lines: Ints, rows: Ints, pooled: dict[int, Pooled], files: Files) -> None:
-    """Write the states of some lines, and of their token rows, which rise."""
+    """Write the states of some lines, and of their token rows, which rise; of all layers, or none."""
+    lacking = sorted(files.words.keys() - pooled.keys())
+    if lacking:  # rows that are not written would be read as zeros
+        raise InputError(f"A pass did not return the states of layers {lacking}.")
     rising = np.argsort(lines)
     for layer, one in pooled.items():
         files.words[layer].write(rows, one.words)
@@ -283,6 +258,18 @@ def finish_window(state: Progress, window: Subwords, lines: Lines, model: models
         rows = np.unique(window.owners[(window.ids == unknown_id) & (window.owners >= 0)])
         words = lines.corpus.words.select("language")[pl.Series(rows, dtype=pl.UInt32)]["language"]
         state.unknown = dict(Counter(state.unknown) + Counter(words.to_list()))
+    table = lines.corpus.sentences[window.first : window.first + len(window.bounds) - 1]
+    for language in table["language"].unique(maintain_order=True):
+        texts = table.filter(pl.col("language") == language)["text"].to_list()
+        add_names(state, {language: models.lines_with_names(model, texts)})
+
+
+def add_names(state: Progress, found: Mapping[str, tuple[int, str]]) -> None:
+    """Add lines that hold names of special subwords."""
+    for language, (n, name) in found.items():
+        before, first = state.names.get(language, (0, ""))
+        if n:
+            state.names[language] = (before + n, first or name)
 
 
 def _halve(state: Progress, batch: Ints, costs: Ints, model: models.Loaded, error: Exception) -> None:
@@ -305,6 +292,14 @@ def _halve(state: Progress, batch: Ints, costs: Ints, model: models.Loaded, erro
         torch.cuda.empty_cache()
 
 
+def threads_of_passes() -> int:
+    """Return the number of threads that forward passes on cores may use."""
+    import joblib
+
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return int(allowed) if allowed.isdigit() else int(joblib.cpu_count(only_physical_cores=True))
+
+
 @contextlib.contextmanager
 def sensible_threads(device: str) -> Iterator[None]:
     """Hold torch to the cores that this process may use: a container's quota is less than it counts.
@@ -312,12 +307,10 @@ def sensible_threads(device: str) -> Iterator[None]:
     ``OMP_NUM_THREADS`` is held to as well: a parallel loop of numba raises torch's number, and with it the last bits of
     states would depend on what ran before.
     """
-    import joblib
     import torch
 
     before = torch.get_num_threads()
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    cores = int(allowed) if allowed.isdigit() else joblib.cpu_count(only_physical_cores=True)
+    cores = threads_of_passes()
     if device == "cpu" and 0 < cores < before:
         torch.set_num_threads(cores)
     try:

@@ -157,6 +157,11 @@ class Pooler:
         """Pool the states of one layer, (n_lines, width, d)."""
         import torch
 
+        if tuple(hidden.shape[:-1]) != self._text.shape:  # flat positions would be those of other subwords
+            raise InputError(
+                f"The states of a layer have the shape {tuple(hidden.shape)}; the batch has {self._text.shape} "
+                "(lines, subwords)."
+            )
         d = hidden.shape[-1]
         flat = hidden.reshape(-1, d)
         if (

@@ -13,7 +13,7 @@ from isogloss.extraction.passes import Settings
 from isogloss.extraction.pooling import Pooling, Sentences, Storage
 from isogloss.store import digest
 
-VERSION = 2  # raise it when the same settings give other states
+VERSION = 3  # raise it when the same settings give other states
 Layers = Literal["all"] | Sequence[int]  # numbers are looked at beside the layers that the model has
 
 

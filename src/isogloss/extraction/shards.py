@@ -28,13 +28,14 @@ from isogloss.extraction.engine import (
 )
 from isogloss.extraction.passes import (
     WINDOW,
-    Progress,
+    add_names,
     counts_of,
     finish_window,
     passes_of,
     sensible_threads,
     write_states,
 )
+from isogloss.extraction.saving import Progress, rows_of
 from isogloss.extraction.settings import key_of, settings_of
 from isogloss.extraction.subwords import Ints, batches, lines_of, tokenise
 from isogloss.store import (
@@ -127,11 +128,11 @@ def extract_shard(
         window = tokenise(lines, range(begin, min(begin + WINDOW, len(lines))), loaded)
         budget = batch_tokens or BATCH_TOKENS["cpu" if loaded.device == "cpu" else "cuda"]
         state = Progress(key_of(corpus, info, chosen), loaded.compute, budget)
-        order = window.order()
-        state.done, stop = _bounds(order, window.costs, budget, shard)
+        equal = loaded.reading.equal_lengths
+        order = window.order(equal_lengths=equal)
+        state.done, stop = _bounds(order, window.costs, budget, shard, window.shapes if equal else None)
         numbers = np.sort(begin + order[state.done : stop])
-        runs = [np.arange(lines.bounds[i], lines.bounds[i + 1]) for i in numbers]
-        rows = np.concatenate([np.empty(0, np.int64), *runs])
+        rows = rows_of(numbers, lines.bounds)
         of_words, of_text = counts_of(window, lines)
         with (
             folder_in_one_piece(study.shard(name, chosen.stack, shard.name)) as folder,
@@ -155,7 +156,7 @@ def extract_shard(
     state.n_subwords = 0
     if shard.part == 0:  # of the whole window, once
         finish_window(state, window, lines, loaded)
-    names = ("batch_tokens", "n_subwords", "n_truncated", "unknown", "notes")
+    names = ("batch_tokens", "n_subwords", "n_truncated", "unknown", "names", "notes")
     return {"passes": {key: getattr(state, key) for key in names}, "model": about_model(loaded)}
 
 
@@ -182,9 +183,9 @@ def _loaded(  # noqa: PLR0917
     )
 
 
-def _bounds(order: Ints, costs: Ints, budget: int, shard: Shard) -> tuple[int, int]:
+def _bounds(order: Ints, costs: Ints, budget: int, shard: Shard, shapes: Ints | None) -> tuple[int, int]:
     """Return where a shard's batches begin and end in the order of its window."""
-    ends = np.cumsum([0, *(len(batch) for batch in batches(order, costs, budget))])
+    ends = np.cumsum([0, *(len(batch) for batch in batches(order, costs, budget, shapes=shapes))])
     n = len(ends) - 1
     low, high = (n * part // shard.n_parts for part in (shard.part, shard.part + 1))
     return int(ends[low]), int(ends[high])
@@ -274,6 +275,7 @@ def finish_states(
         state.n_subwords += passes["n_subwords"]
         state.n_truncated += passes["n_truncated"]
         state.unknown = dict(Counter(state.unknown) + Counter(passes["unknown"]))
+        add_names(state, passes["names"])
         state.notes += [note for note in passes["notes"] if note not in state.notes]
         state.seconds = round(state.seconds + one["wall_seconds"], 3)
     n_subwords = np.asarray(open_array(n_subwords_file(study.states(name, chosen.stack))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,8 +60,8 @@ class Subwords:
         (n_lines + 1,) int64; line `first` + i is ``bounds[i]:bounds[i + 1]``.
     source_ids, source_bounds : numpy.ndarray
         int64, likewise what the encoder reads while the decoder reads the line; empty where there is no such encoder.
-    n_truncated : int
-        Lines cut at the model's limit.
+    cut : tuple of int
+        Lines cut at the model's limit, counted from `first`.
     """
 
     first: int
@@ -70,7 +71,12 @@ class Subwords:
     bounds: Ints
     source_ids: Ints
     source_bounds: Ints
-    n_truncated: int
+    cut: tuple[int, ...]
+
+    @property
+    def n_truncated(self) -> int:
+        """Lines cut at the model's limit."""
+        return len(self.cut)
 
     def line(self, i: int) -> slice:
         """Return where line `first` + i lies."""
@@ -86,25 +92,39 @@ class Subwords:
         lengths = np.diff(self.bounds)
         return lengths + np.diff(self.source_bounds) if len(self.source_bounds) else lengths
 
-    def order(self) -> Ints:
-        """Return the lines with text in them, longest first (a stable order)."""
+    @property
+    def shapes(self) -> Ints:
+        """(n_lines,) int64, a number for every pair of lengths: of a line, and of what the encoder reads."""
+        lengths = np.diff(self.bounds)
+        return lengths + (self.costs - lengths) * (int(lengths.max(initial=0)) + 1)
+
+    def order(self, *, equal_lengths: bool = False) -> Ints:
+        """Return the lines with text in them, longest first (a stable order); those of one shape together if asked."""
         useful = np.unique(np.searchsorted(self.bounds, np.flatnonzero(self.text), side="right") - 1)
-        return useful[np.argsort(-self.costs[useful], kind="stable")]
+        keys = (self.shapes[useful], -self.costs[useful]) if equal_lengths else (-self.costs[useful],)
+        return useful[np.lexsort(keys)]
 
 
-def next_batch(order: Ints, begin: int, costs: Ints, batch_tokens: int) -> Ints:
+def next_batch(
+    order: Ints, begin: int, costs: Ints, batch_tokens: int, *, shapes: Ints | None = None
+) -> Ints:
     """Return the lines from `begin` on, longest first, whose padded size stays within the budget; at least one.
 
-    It depends on nothing before it: from the end of any batch on, the same batches follow.
+    With `shapes`, only lines of the same shape.  It depends on nothing before it: from the end of any batch on, the
+    same batches follow.
     """
-    return order[begin : begin + max(1, batch_tokens // int(costs[order[begin]]))]
+    batch = order[begin : begin + max(1, batch_tokens // int(costs[order[begin]]))]
+    if shapes is not None:
+        other = np.flatnonzero(shapes[batch] != shapes[batch[0]])
+        batch = batch[: other[0]] if len(other) else batch
+    return batch
 
 
-def batches(order: Ints, costs: Ints, batch_tokens: int) -> Iterator[Ints]:
+def batches(order: Ints, costs: Ints, batch_tokens: int, *, shapes: Ints | None = None) -> Iterator[Ints]:
     """Cut lines, longest first, into batches."""
     begin = 0
     while begin < len(order):
-        batch = next_batch(order, begin, costs, batch_tokens)
+        batch = next_batch(order, begin, costs, batch_tokens, shapes=shapes)
         yield batch
         begin += len(batch)
 
@@ -150,6 +170,7 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
     table = lines.corpus.sentences[window.start : window.stop]
     texts, languages = table["text"].to_list(), table["language"].to_list()
     conditioned = bool(len(lines.mates))
+    check_prefix(model, lines.prefix)
     found = _encode(model, texts, languages, "" if conditioned else lines.prefix)
     sizes = [len(x.ids) for x in found]
     bounds = np.cumsum([0, *sizes], dtype=np.int64)
@@ -171,7 +192,11 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
     owner = owners(spans[:, 0], spans[:, 1], starts[order], ends[order])
     owner[np.isin(ids, models.space_marks(model))] = -1
     cut = [i for i, x in enumerate(found) if x.overflowing]
-    _forget_cut_words(owner, spans[:, 1], ends[order], bounds, cut)
+    for i in cut:
+        lost = base[i] + max(
+            _first_start(found[i].overflowing[0]) - (0 if conditioned else len(lines.prefix)), 0
+        )
+        _forget_cut_words(owner[bounds[i] : bounds[i + 1]], ends[order], lost)
     rows = np.where(owner >= 0, np.append(order, -1)[owner] + first, -1)
     source_ids, source_bounds = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     if conditioned:
@@ -180,8 +205,17 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
         source_ids = np.array([i for x in read for i in x.ids], dtype=np.int64)
         source_bounds = np.cumsum([0, *(len(x.ids) for x in read)], dtype=np.int64)
     return Subwords(
-        window.start, ids, rows, filled & ~special, bounds, source_ids, source_bounds, n_truncated=len(cut)
+        window.start, ids, rows, filled & ~special, bounds, source_ids, source_bounds, cut=tuple(cut)
     )
+
+
+def check_prefix(model: models.Loaded, prefix: str) -> None:
+    """Refuse a prefix after which nothing of a line could be read."""
+    if prefix and len(models.encode(model, [""], prefix=prefix)[0].ids) == model.max_length:
+        raise InputError(
+            f"The prefix '{prefix[:40]}{'...' if len(prefix) > 40 else ''}' takes all of the {model.max_length} "
+            f"subwords that '{model.name}' reads at once, so that no word has a state. Give a shorter prefix."
+        )
 
 
 def _encode(model: models.Loaded, texts: Sequence[str], languages: Sequence[str], prefix: str) -> list:  # type: ignore[type-arg]
@@ -189,19 +223,20 @@ def _encode(model: models.Loaded, texts: Sequence[str], languages: Sequence[str]
     changes = [i for i in range(1, len(languages)) if languages[i] != languages[i - 1]]
     found = []
     for low, high in zip([0, *changes], [*changes, len(texts)], strict=True):
-        some = [prefix + text for text in texts[low:high]] if prefix else texts[low:high]
-        if some:
-            found += models.encode(model, some, language=languages[low])
+        if low < high:
+            found += models.encode(model, texts[low:high], language=languages[low], prefix=prefix)
     return found
 
 
-def _forget_cut_words(owner: Ints, ends: Ints, word_ends: Ints, bounds: Ints, cut: Sequence[int]) -> None:
-    """Take the subwords from a word that the model's limit goes through: half a word has no state."""
-    for i in cut:
-        own = owner[bounds[i] : bounds[i + 1]]
-        last = own.max(initial=-1)
-        if last >= 0 and word_ends[last] > ends[bounds[i] : bounds[i + 1]].max():
-            own[own == last] = -1
+def _first_start(rest: Any) -> int:
+    """Return where the first subword of text begins in what was cut off."""
+    spans = zip(rest.offsets, rest.special_tokens_mask, strict=True)
+    return next(int(span[0]) for span, special in spans if not special)
+
+
+def _forget_cut_words(owner: Ints, word_ends: Ints, lost: int) -> None:
+    """Take the subwords of a line from words that reach into what was cut off: half a word has no state."""
+    owner[(owner >= 0) & (word_ends[owner] > lost)] = -1
 
 
 def owners(starts: Ints, ends: Ints, word_starts: Ints, word_ends: Ints) -> Ints:

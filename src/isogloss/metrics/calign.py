@@ -140,7 +140,14 @@ def calign(
     if resamples is not None:
         draw = partial(_drawn, type_counts(source, S, resamples), S, D, T, size_rule)
         drawn = np.concatenate(list(spread(draw, resamples.batches())))[:, eligible]
-    coverage = coverage_of(S, D)
+    coverage = coverage_of(S, D, T)
+    if coverage == 0:
+        log.warning(
+            "No concept of %s can be aligned: no translation of the dictionary is a clustered word of %s. If it is "
+            "spelt in another case than the corpus, see TranslationDictionary.for_corpus.",
+            dictionary.source,
+            dictionary.target,
+        )
     facts: dict[str, Any] = {"coverage": coverage, "method": interval}
     figures = tuple(
         _figure(best[eligible], chance, drawn, _Passing(size_rule, theta), theta=theta, **facts)

@@ -62,10 +62,10 @@ def incidence(rows: Int, columns: Int, shape: tuple[int, int]) -> sp.csr_array:
     return matrix
 
 
-def coverage_of(S: sp.csr_array, D: sp.csr_array) -> float:
-    """Return the share of clustered source types that the dictionary translates; NaN where none is clustered."""
-    clustered = np.diff(S.indptr) > 0
-    translated = clustered & (np.diff(D.indptr) > 0)
+def coverage_of(S: sp.csr_array, D: sp.csr_array, T: sp.csr_array) -> float:
+    """Return the share of clustered source types with a translation among the clustered target types, or NaN."""
+    clustered, there = np.diff(S.indptr) > 0, np.diff(T.indptr) > 0
+    translated = clustered & (D @ there.astype(np.int32) > 0)
     return float(translated.sum() / clustered.sum()) if clustered.any() else math.nan
 
 

@@ -71,7 +71,7 @@ def one_to_one(
     sizes = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
     n = int(rule.eligible(sizes[0]).sum())
     matched = _matched(match_counts(S, D, T), *sizes, rule, theta)
-    coverage = coverage_of(S, D)
+    coverage = coverage_of(S, D, T)
     score = matched / n if n else math.nan
     chance = sd = p = math.nan
     if n and n_permutations:

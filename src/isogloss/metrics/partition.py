@@ -17,6 +17,7 @@ from isogloss.metrics.bootstrap import interval as bootstrap_interval
 from isogloss.metrics.inputs import Vectors, matrix
 from isogloss.metrics.mixing import entropy_of, purity_of
 from isogloss.results import Figure
+from isogloss.threads import one_blas_thread
 
 Labels = Sequence[Any] | npt.NDArray[Any]
 Codes = npt.NDArray[np.int64]
@@ -288,13 +289,12 @@ def _silhouettes(
 ) -> list[npt.NDArray[np.float64]]:
     """Return the silhouettes (n,) of all rows, and again with the concepts shuffled; NaN where there are none."""
     from sklearn.metrics import pairwise_distances, silhouette_samples
-    from threadpoolctl import threadpool_limits
 
     generator = np.random.default_rng(seed)
     labelings = [concept, *(generator.permutation(concept) for _ in range(n_shuffled))]
     if not 2 <= len(np.unique(concept)) < len(concept):
         return [np.full(len(concept), math.nan)] * len(labelings)
-    with threadpool_limits(1, "blas"):  # so that no digit depends on the number of threads
+    with one_blas_thread():
         distances = pairwise_distances(x)
     return [silhouette_samples(distances, one, metric="precomputed") for one in labelings]
 

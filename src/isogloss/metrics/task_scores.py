@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.arguments import Draws, Seed, checked
+from isogloss.corpus.tags import is_iob2, spans
 from isogloss.errors import InputError, MissingExtraError
+from isogloss.languages import mainly_unspaced, read_language
 from isogloss.metrics.bootstrap import GROUPS, Resamples, interval
 
 Floats = npt.NDArray[np.float64]
@@ -51,21 +53,23 @@ def entities(tags: Sequence[str]) -> list[Span]:
     As conlleval (Tjong Kim Sang and De Meulder, *Introduction to the CoNLL-2003 Shared Task*, 2003): an entity begins
     at B-, or at an I- that continues no entity of its type.
 
+    Raises
+    ------
+    InputError
+        If a tag is not IOB2: its entity would be lost without a word.
+
     Examples
     --------
     >>> entities(["B-PER", "I-PER", "O", "I-LOC", "B-LOC"])
     [('PER', 0, 2), ('LOC', 3, 4), ('LOC', 4, 5)]
     """
-    found: list[Span] = []
-    kind, begin = "", 0
-    for i, tag in enumerate([*tags, "O"]):
-        mark, _, name = tag.partition("-")
-        if kind and (mark != "I" or name != kind):
-            found.append((kind, begin, i))
-            kind = ""
-        if mark in ("B", "I") and not kind:
-            kind, begin = name, i
-    return found
+    for tag in tags:
+        if not is_iob2(tag):
+            raise InputError(
+                f"The entity tag '{tag}' is not IOB2: O, B-PER and I-PER. Other schemes become IOB2 when they are read "
+                "by Corpus.read, or by isogloss.corpus.tags.to_iob2."
+            )
+    return spans((tag[0], tag[2:]) for tag in tags)
 
 
 @checked
@@ -89,7 +93,7 @@ def score_entities(
     Raises
     ------
     InputError
-        If the two differ in length.
+        If the two differ in length, or a tag is not IOB2.
     """
     _check(len(gold), len(predicted))
     counts = np.zeros((len(gold), 3))
@@ -119,7 +123,7 @@ def score_classes(
         If the two differ in length.
     """
     _check(len(gold), len(predicted))
-    right, found = np.asarray(gold), np.asarray(predicted)
+    right, found = np.asarray(list(gold)), np.asarray(list(predicted))
     names, sizes = np.unique(right, return_counts=True)
     draws, scores = {"n_bootstrap": n_bootstrap, "seed": seed}, []
     for metric, function in (("accuracy", _accuracy), ("macro_f1", _macro_f1)):
@@ -145,7 +149,7 @@ def score_translations(
     references, translations, sources : sequences of str
         One a sentence; the sources are scored as translations for the baseline.
     language : str
-        Of the references: ``zh``, ``ja`` and ``ko`` have tokenisers of their own, the others have 13a.
+        Label of the references; it chooses the words of BLEU, see `bleu_tokenizer`.
     n_bootstrap : int
         0: no interval.
 
@@ -163,9 +167,9 @@ def score_translations(
         raise MissingExtraError("sacrebleu", "finetune", "BLEU and chrF") from None
     _check(len(references), len(translations))
     _check(len(references), len(sources))
-    own = {"zh": "zh", "ja": "char", "ko": "char"}.get(language.partition("-")[0], "13a")
     found = []
-    for metric, judge in (("bleu", BLEU(tokenize=own)), ("chrf", CHRF())):
+    tokenizer = bleu_tokenizer(language, references)
+    for metric, judge in (("bleu", BLEU(tokenize=tokenizer)), ("chrf", CHRF())):
         refs = [list(references)]
         score = judge.corpus_score(list(translations), refs).score / 100
         baseline = judge.corpus_score(list(sources), refs).score / 100
@@ -179,6 +183,26 @@ def score_translations(
             low, high = interval(score, draws)
         found.append(TaskScore(metric, score, max(low, 0.0), min(high, 1.0), baseline, len(references)))
     return found
+
+
+def bleu_tokenizer(language: str, references: Sequence[str]) -> str:
+    """Return the name of sacreBLEU's tokeniser for references under a label.
+
+    ``zh`` for Han characters, ``char`` for Korean and every other script without spaces, else ``13a``.  The script
+    is the label's; where it has spaces or the label is no language, that of most letters of the references.
+
+    Examples
+    --------
+    >>> [bleu_tokenizer(x, []) for x in ("zho_Hans", "ja_XX", "kor", "th", "pt-BR")]
+    ['zh', 'char', 'char', 'char', '13a']
+    >>> bleu_tokenizer("subtitles", ["我们在北京"])
+    'zh'
+    """
+    known = read_language(language)
+    if known and known.script == "Kore":
+        return "char"
+    script = (known.unspaced if known else "") or mainly_unspaced("".join(references))
+    return {"": "13a", "Hani": "zh"}.get(script, "char")
 
 
 def _accuracy(gold: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_]) -> Callable[[Floats], Floats]:

@@ -5,7 +5,7 @@ no language-model head is ever computed.  Importing this room imports neither to
 """
 
 from isogloss.models.cost import operations_per_second, work_per_subword
-from isogloss.models.forward import LastLayer, has_final_norm, hidden_states, is_out_of_memory
+from isogloss.models.forward import LastLayer, hidden_states
 from isogloss.models.heads import Lora, load_head, save_head
 from isogloss.models.loading import (
     Compute,
@@ -13,13 +13,14 @@ from isogloss.models.loading import (
     ModelInfo,
     Weights,
     describe,
-    encode,
     facts,
     load,
-    load_tokenizer,
-    space_marks,
+    outline,
 )
+from isogloss.models.memory import is_out_of_memory
 from isogloss.models.sources import load_part, quiet_transformers
+from isogloss.models.text import as_text, lines_with_names
+from isogloss.models.tokenizers import encode, load_tokenizer, space_marks
 from isogloss.models.training import CURVE, Training, train_head
 
 __all__ = [
@@ -31,17 +32,19 @@ __all__ = [
     "ModelInfo",
     "Training",
     "Weights",
+    "as_text",
     "describe",
     "encode",
     "facts",
-    "has_final_norm",
     "hidden_states",
     "is_out_of_memory",
+    "lines_with_names",
     "load",
     "load_head",
     "load_part",
     "load_tokenizer",
     "operations_per_second",
+    "outline",
     "quiet_transformers",
     "save_head",
     "space_marks",

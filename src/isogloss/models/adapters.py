@@ -10,12 +10,15 @@ from isogloss.errors import InputError, MissingExtraError
 
 _HEADS = ("classifier", "score", "lm_head", "qa_outputs", "pre_classifier", "cls", "predictions")
 
+_TWICE = ("original_module", "modules_to_save")  # peft saves resized embeddings under these names, too
+
 
 def merge_adapter(module: Any, folder: Path) -> Any:
     """Return the base model with the adapter of a folder added to its weights.
 
-    An adapter trained with a head on top names its weights by the place of the base in the whole (``bert.encoder...``);
-    here the base stands alone.  Heads are left out, as no state depends on them.
+    An adapter trained with a head on top names its weights and targets by the place of the base in the whole
+    (``bert.encoder...``): the base is then put into a shell of that name.  Heads are left out, as no state depends on
+    them.  Where the adapter's vocabulary is larger than the base's, the embeddings grow to its size.
 
     Raises
     ------
@@ -34,13 +37,15 @@ def merge_adapter(module: Any, folder: Path) -> Any:
         saved = load_peft_weights(str(folder), device="cpu")
         kept = [x for x in getattr(config, "modules_to_save", None) or () if x not in _HEADS]
         config = replace(config, task_type=None, modules_to_save=kept or None, inference_mode=True)
-        whole = get_peft_model(module, config)
-        start = f"base_model.model.{module.base_model_prefix}."
         weights = {
-            name.replace(start, "base_model.model.", 1): value
+            name: value
             for name, value in saved.items()
-            if not any(f".{head}." in name for head in _HEADS)
+            if not any(f".{part}." in name for part in (*_HEADS, *_TWICE))
         }
+        _resize(module, weights)
+        place = module.base_model_prefix
+        inside = any(name.startswith(f"base_model.model.{place}.") for name in weights)
+        whole = get_peft_model(_shell(module, place) if inside else module, config)
         report: Any = set_peft_model_state_dict(whole, weights)
     except Exception as error:  # peft raises many kinds
         reason = str(error).split("\n", 1)[0] or type(error).__name__
@@ -52,4 +57,36 @@ def merge_adapter(module: Any, folder: Path) -> Any:
             f"The adapter {folder} does not fit its base model: {len(strange)} of its tensors have no place there, "
             f"e.g. '{strange[0] if strange else 'none found'}'."
         )
-    return whole.merge_and_unload()
+    merged = whole.merge_and_unload()
+    return getattr(merged, place) if inside else merged
+
+
+def _shell(module: Any, place: str) -> Any:
+    """Return a model that holds nothing but the base, under the name that it has in a model with a head."""
+    import torch
+
+    class _Shell(torch.nn.Module):
+        is_gradient_checkpointing = False  # peft takes its absence for a yes
+
+        def get_input_embeddings(self) -> Any:
+            return module.get_input_embeddings()
+
+    shell = _Shell()
+    shell.add_module(place, module)
+    shell.config = module.config
+    return shell
+
+
+def _resize(module: Any, weights: dict[str, Any]) -> None:
+    """Give the base as many embeddings as the adapter was saved with."""
+    table = module.get_input_embeddings()
+    own = next(name for name, part in module.named_modules() if part is table)
+    for name, value in weights.items():
+        if f".{own}." not in name:
+            continue
+        by_column = "lora_embedding_A" in name
+        if by_column or (name.endswith(".weight") and value.shape[1:] == table.weight.shape[1:]):
+            rows = value.shape[1 if by_column else 0]
+            if rows != table.weight.shape[0]:
+                module.resize_token_embeddings(rows, mean_resizing=False)
+            return

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from isogloss.errors import InputError
-from isogloss.models.forward import blocks_of
-from isogloss.models.loading import Compute, ModelInfo, read_config, where
+from isogloss.models.loading import Compute, ModelInfo, read_config, where, without_weights
+from isogloss.models.trial import block_lists
 
 _EFFICIENCY = 0.85  # of a forward pass, beside products of matrices alone; measured on 12 x 768, two cores
 
@@ -23,17 +22,9 @@ def work_per_subword(info: ModelInfo, stack: str, layers: Sequence[int]) -> floa
     InputError
         If transformers does not know this kind of model.
     """
-    import torch
-    from transformers import AutoModel
-
-    config = read_config(info)
-    try:
-        with torch.device("meta"):
-            whole = AutoModel.from_config(config, trust_remote_code=False)
-    except (ValueError, ImportError) as error:
-        reason = str(error).split("\n", 1)[0]
-        raise InputError(f"The model '{info.name}' cannot be built: {reason}") from None
-    parts = [(whole, max(layers))]
+    whole = without_weights(info)
+    # of a model that sees or hears too, the part that reads text
+    parts = [(whole.get_decoder() if stack == "decoder" else whole, max(layers))]
     if len(info.stacks) == 2:
         parts = [(whole.get_encoder(), info.n_layers["encoder"] if stack == "decoder" else max(layers))]
         if stack == "decoder":
@@ -42,10 +33,8 @@ def work_per_subword(info: ModelInfo, stack: str, layers: Sequence[int]) -> floa
     for (module, last), name in zip(
         parts, ("encoder", "decoder") if len(parts) == 2 else (stack,), strict=True
     ):
-        blocks = blocks_of(module, info.n_layers[name])
-        used = (
-            [module] * last if blocks is None else list(blocks)[:last]
-        )  # ALBERT: one block, again and again
+        lists = block_lists(module, info.n_layers[name])
+        used = list(lists[0])[:last] if lists else [module] * last  # ALBERT: one block, again and again
         weights += sum(p.numel() for block in used for p in block.parameters())
     return 2.0 * weights
 

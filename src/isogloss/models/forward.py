@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from isogloss.errors import InputError
-from isogloss.models.loading import Loaded
+from isogloss.errors import InputError, UsageError
+from isogloss.models.sources import quiet_transformers
+from isogloss.models.trial import collected, fitting, inputs_of, state_in, state_out
 
 if TYPE_CHECKING:
     import torch
+
+    from isogloss.models.loading import Loaded
 
 LastLayer = Literal["normed", "raw"]
 T = TypeVar("T")
@@ -51,104 +54,76 @@ def hidden_states(
     Returns
     -------
     dict of int to object
-        Layer -> what `take` returned.
+        Layer -> what `take` returned: exactly the layers wanted.
+
+    Raises
+    ------
+    InputError
+        If a layer does not come in the pass, comes twice, or its states are not (n, width, d).
+    UsageError
+        If `last_layer` is raw and the model does not show that state.
     """
     import torch
 
-    wanted = range(model.n_layers + 1) if layers is None else layers
-    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
-    if model.conditioned:
-        inputs = {"input_ids": source_ids, "attention_mask": source_mask}
-        inputs |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}
-    stack: Any = model.module
-    blocks = blocks_of(stack.get_decoder() if model.conditioned else stack, model.n_layers)
-    if blocks is None:  # and no final norm
-        return _all_at_once(model, inputs, wanted, take)
+    wanted = tuple(range(model.n_layers + 1)) if layers is None else tuple(layers)
+    reading, end = model.reading, wanted[-1]
+    raw = last_layer == "raw" and end == model.n_layers
+    if raw and reading.final_norm is None:
+        raise UsageError(
+            f"The last layer of '{model.name}' (type '{model.kind}') before its final norm cannot be had. "
+            "Use last_layer normed, or leave the last layer out."
+        )
+    inputs = inputs_of(model, ids, mask, source_ids, source_mask)
     found: dict[int, T] = {}
-    end = wanted[-1]
+
+    def keep(layer: int, state: Any) -> None:
+        if layer in found:
+            raise InputError(
+                f"Layer {layer} of the {model.stack} of '{model.name}' came twice in one pass. "
+                "This kind of model is not supported."
+            )
+        found[layer] = take(fitting(state, ids, model, layer, cut=reading.cut))
+
+    if reading.blocks is None:
+        with torch.inference_mode(), quiet_transformers():
+            every = collected(model, inputs, cut=reading.cut)
+            for layer in wanted:
+                keep(layer, every[layer])
+        return found
 
     def before(layer: int) -> Callable[..., None]:
-        def keep(module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:  # noqa: ARG001  a hook
-            found[layer] = take(positional[0] if positional else named["hidden_states"])
+        def hook(module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:  # noqa: ARG001  a hook
+            keep(layer, state_in(positional, named))
             if layer == end:
                 raise _EnoughError
 
-        return keep
+        return hook
 
     def after(module: Any, positional: Any, output: Any) -> None:  # noqa: ARG001  a hook
-        found[model.n_layers] = take(output if isinstance(output, torch.Tensor) else output[0])
+        keep(model.n_layers, state_out(output))
         raise _EnoughError
 
     hooks = [
-        blocks[layer].register_forward_pre_hook(before(layer), with_kwargs=True)
+        reading.blocks[layer].register_forward_pre_hook(before(layer), with_kwargs=True)
         for layer in wanted
         if layer < model.n_layers
     ]
-    if last_layer == "raw" and end == model.n_layers:
-        hooks.append(blocks[-1].register_forward_hook(after))
+    if raw:
+        hooks.append(reading.blocks[-1].register_forward_hook(after))
     try:
-        with torch.inference_mode():
-            found[model.n_layers] = take(model.module(**inputs).last_hidden_state)
+        with torch.inference_mode(), quiet_transformers():
+            output = model.module(**inputs)
+            if end == model.n_layers and not raw:
+                keep(end, output.last_hidden_state)
     except _EnoughError:
         pass
     finally:
         for hook in hooks:
             hook.remove()
-    return found
-
-
-def has_final_norm(model: Loaded) -> bool:
-    """Return whether the model changes the output of its last block before it returns it: by trying it."""
-    import torch
-
-    ids = torch.tensor([[model.pad_id if model.start_id is None else model.start_id]], device=model.device)
-    source = {"source_ids": ids, "source_mask": torch.ones_like(ids)} if model.conditioned else {}
-
-    def last(kind: LastLayer) -> torch.Tensor:
-        found = hidden_states(
-            model,
-            ids,
-            torch.ones_like(ids),
-            torch.clone,
-            layers=[model.n_layers],
-            last_layer=kind,
-            **source,
+    lacking = [layer for layer in wanted if layer not in found]
+    if lacking:
+        raise InputError(
+            f"The {model.stack} of '{model.name}' (type '{model.kind}') did not come by layers {lacking} in one pass. "
+            "This kind of model is not supported."
         )
-        return found[model.n_layers]
-
-    return not torch.equal(last("normed"), last("raw"))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error of a forward pass says that memory, the device's or the machine's, did not suffice."""
-    import torch
-
-    text = str(error).lower()
-    short = "can't allocate memory" in text or "not enough memory" in text or "out of memory" in text
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and short
-    )
-
-
-def blocks_of(stack: Any, n_layers: int) -> Any:
-    """Return the list of a stack's blocks, or None for models that are built otherwise (ALBERT shares one block)."""
-    import torch
-
-    lists = (m for m in stack.modules() if isinstance(m, torch.nn.ModuleList))
-    return next((m for m in lists if len(m) == n_layers), None)
-
-
-def _all_at_once(
-    model: Loaded, inputs: dict[str, Any], wanted: Sequence[int], take: Callable[[torch.Tensor], T]
-) -> dict[int, T]:
-    import torch
-
-    with torch.inference_mode():
-        output = model.module(**inputs, output_hidden_states=True)
-        found = output.decoder_hidden_states if model.conditioned else output.hidden_states
-        if len(found) != model.n_layers + 1:
-            raise InputError(
-                f"'{model.name}' returned {len(found)} layers where its configuration promises "
-                f"{model.n_layers + 1}, embeddings included. This kind of model is not supported."
-            )
-        return {layer: take(found[layer]) for layer in wanted}
+    return found

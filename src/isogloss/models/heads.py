@@ -10,8 +10,10 @@ from typing import Any, Literal
 from isogloss.arguments import PartShare, Rank, Scale, checked
 from isogloss.errors import InputError, MissingExtraError, UsageError
 from isogloss.models.languages import language_codes
-from isogloss.models.loading import Loaded, assemble, describe, load, load_tokenizer, read_config, where
-from isogloss.models.sources import check_complete, load_part, quiet_transformers
+from isogloss.models.loading import Loaded, assemble, describe, load, read_config, where
+from isogloss.models.sources import SENTENCE_SETTINGS, check_complete, load_part, quiet_transformers
+from isogloss.models.tokenizers import load_tokenizer
+from isogloss.store import write_json
 
 _CLASSES = {
     "tokens": "AutoModelForTokenClassification",
@@ -156,8 +158,7 @@ def load_head(
     )
     own = module.config.get_text_config()
     own.use_cache = kind == "translation"
-    if own.pad_token_id is None:  # classifiers of decoders look for the last subword
-        own.pad_token_id = loaded.pad_id
+    own.pad_token_id = loaded.pad_id  # a decoder's classifier takes the last subword that is not this one
     return loaded
 
 
@@ -171,6 +172,8 @@ def save_head(model: Loaded, folder: Path) -> None:
     with quiet_transformers():
         module.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
+    if model.info.source.lower_case:
+        write_json(folder / SENTENCE_SETTINGS, {"do_lower_case": True})
 
 
 def _with_lora(module: Any, lora: Lora, kind: str) -> Any:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.models.adapters import merge_adapter
 from isogloss.models.languages import language_codes
-from isogloss.models.sources import Source, check_complete, find_source, load_part
+from isogloss.models.memory import enough_memory
+from isogloss.models.sources import Source, check_complete, find_source, load_part, quiet_transformers
+from isogloss.models.text import Names, special_names
+from isogloss.models.tokenizers import check_fits, load_tokenizer, max_length, pad_number
+from isogloss.models.trial import Reading, try_out
 
 if TYPE_CHECKING:
     import torch
@@ -20,8 +25,6 @@ log = logging.getLogger(__name__)
 
 Compute = Literal["auto", "float32", "bfloat16", "float16"]
 Weights = Literal["pretrained", "random"]
-
-_NO_LIMIT = 10**6  # tokenizers without a limit of their own name a huge one (1e30)
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,17 @@ class ModelInfo:
     def check_layers(self, stack: str, layers: str | Sequence[int]) -> tuple[int, ...]:
         """Return the layers to use, rising: those given, or all of the stack for "all"."""
         last = self.n_layers[stack]
-        if layers == "all":
+        if isinstance(layers, str) and layers == "all":
             return tuple(range(last + 1))
-        numbers = [] if isinstance(layers, str) else sorted(set(layers))
-        if not numbers or numbers[0] < 0 or numbers[-1] > last:
+        numbers: list[Any] = list(layers) if isinstance(layers, Iterable) else []
+        if not numbers or not all(
+            hasattr(x, "__index__") and not isinstance(x, bool) and 0 <= x <= last for x in numbers
+        ):
             raise UsageError(
                 f"The {stack} of '{self.name}' has layers 0 (embeddings) .. {last}; got {layers!r}. "
                 "Give 'all' or a list of these numbers."
             )
-        return tuple(int(layer) for layer in numbers)
+        return tuple(sorted({int(layer) for layer in numbers}))
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,22 @@ class Loaded:
         return self.info.fingerprint
 
     @property
+    def kind(self) -> str:
+        """The type in the model's configuration, such as ``bert``."""
+        config: Any = self.module.config
+        return str(config.model_type)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """Where its layers are to be had, and which lines may share a batch; found by trying it, once."""
+        return try_out(self)
+
+    @cached_property
+    def special_names(self) -> Names | None:
+        """What finds names of special subwords in a line."""
+        return special_names(self.tokenizer)
+
+    @property
     def conditioned(self) -> bool:
         """True if the stack reads another line through an encoder."""
         return self.stack == "decoder" and len(self.stacks) == 2
@@ -153,7 +174,17 @@ def describe(name: str | Path, *, revision: str | None = None) -> ModelInfo:
         If a `revision` is given for a folder.
     """
     source = find_source(name, revision)
-    config = _config(source, name)
+    return ModelInfo(str(name), *shape_of(_config(source, name), name), source)
+
+
+def shape_of(config: Any, name: object) -> tuple[tuple[str, ...], dict[str, int], int]:
+    """Return stacks, layers of each and width, as a configuration tells them.
+
+    Raises
+    ------
+    InputError
+        If it is not of a text model with layers.
+    """
     stacks = _stacks(config)
     try:
         n_layers = {stack: _depth(config, stack) for stack in stacks}
@@ -163,7 +194,7 @@ def describe(name: str | Path, *, revision: str | None = None) -> ModelInfo:
             f"The model '{name}' (type '{config.model_type}') is not a text model with layers. "
             "Give another one."
         ) from None
-    return ModelInfo(str(name), stacks, n_layers, d, source)
+    return stacks, n_layers, d
 
 
 def _config(source: Source, name: object) -> Any:
@@ -215,7 +246,6 @@ def load(
         If an adapter needs peft.
     """
     import torch
-    from transformers import AutoModel
 
     info = describe(name, revision=revision)
     source = info.source
@@ -224,17 +254,20 @@ def load(
     tokenizer = load_tokenizer(info)
     found = language_codes(tokenizer, languages, codes or {}, name=str(name))
     log.info("loading %s in %s", name, number)
+    whole_model = model_class(_config(source, name))
     if weights == "random":
         with torch.random.fork_rng():
             torch.manual_seed(0)
             module = load_part(
-                "weights", name, lambda: AutoModel.from_config(_config(source, name), trust_remote_code=False)
+                "weights",
+                name,
+                lambda: whole_model.from_config(_config(source, name), trust_remote_code=False),
             ).to(getattr(torch, number))
     else:
         module, report = load_part(
             "weights",
             name,
-            lambda: AutoModel.from_pretrained(
+            lambda: whole_model.from_pretrained(
                 source.path, dtype=getattr(torch, number), output_loading_info=True, **source.options
             ),
         )
@@ -242,11 +275,22 @@ def load(
         check_complete(name, report["missing_keys"], encoder_only=part)
         if source.adapter is not None:
             module = merge_adapter(module, source.adapter)
-    used = module.get_encoder() if len(info.stacks) == 2 and stack == "encoder" else module
+    used = part_of(module, info, stack)
+    with enough_memory(str(name), place), quiet_transformers():
+        loaded = assemble(
+            info, used, stack=stack, whole=module, tokenizer=tokenizer, place=(place, number), codes=found
+        )
+        log.debug("%s: %s", name, loaded.reading)  # a model that cannot be read is refused here
+    return loaded
+
+
+def part_of(whole: Any, info: ModelInfo, stack: str) -> Any:
+    """Return the module to run for a stack: the encoder alone, or the whole."""
+    used = whole.get_encoder() if len(info.stacks) == 2 and stack == "encoder" else whole
+    if not hasattr(used, "config"):  # FSMT's encoder
+        used.config = whole.config
     used.config.get_text_config().use_cache = False  # a cache of keys and values only costs memory here
-    return assemble(
-        info, used, stack=stack, whole=module, tokenizer=tokenizer, place=(place, number), codes=found
-    )
+    return used
 
 
 def assemble(
@@ -275,17 +319,19 @@ def assemble(
     codes : mapping of str to str
     """
     config = whole.config
-    pad = next(
-        (x for x in (config.get_text_config().pad_token_id, tokenizer.pad_token_id) if x is not None), 0
-    )
+    _read_in_full(module)
+    for part in (module, whole):
+        _answer_by_name(part)
+    check_fits(tokenizer, whole, tuple(codes.values()), name=info.name)
+    pad = pad_number(tokenizer, whole)
     start = getattr(config, "decoder_start_token_id", None)
     return Loaded(
         info=info,
         stack=stack,
         tokenizer=tokenizer,
         module=module.eval().to(place[0]),
-        max_length=_max_length(tokenizer, whole),
-        pad_id=int(pad),
+        max_length=max_length(tokenizer, whole, stack),
+        pad_id=pad,
         start_id=int(pad if start is None else start) if len(info.stacks) == 2 else None,
         device=place[0],
         compute=place[1],
@@ -293,48 +339,30 @@ def assemble(
     )
 
 
-def load_tokenizer(info: ModelInfo) -> Any:
-    """Load the tokenizer of a model; a slow one, which tells no character offsets, is an ``InputError``."""
-    from transformers import AutoTokenizer
-
-    source = info.source
-    tokenizer = load_part(
-        "tokenizer", info.name, lambda: AutoTokenizer.from_pretrained(source.tokenizer, **source.options)
-    )
-    if not tokenizer.is_fast:
-        raise InputError(
-            f"The tokenizer of '{info.name}' is a slow one, which tells no character offsets. Give a model that "
-            "has a tokenizer.json, or convert its tokenizer with transformers and save it beside the model."
-        )
-    return tokenizer
+def outline(info: ModelInfo, stack: str) -> Loaded:
+    """Return a model without weights: nothing can be run, but its tokenizer and longest sequence are there."""
+    tokenizer, whole = load_tokenizer(info), without_weights(info)
+    limit = max_length(tokenizer, whole, stack)
+    return Loaded(info, stack, tokenizer, whole, limit, 0, None, "meta", "float32", {})
 
 
-def encode(model: Loaded, texts: Sequence[str], *, language: str | None = None) -> list[Any]:
-    """Tokenise whole sentences of one language, special subwords included, cut at the model's limit.
+def without_weights(info: ModelInfo) -> Any:
+    """Return the module of a whole model without a head, its weights only sizes.
 
-    Returns
-    -------
-    list of tokenizers.Encoding
-        ``ids``, ``offsets`` (code points of the sentence), ``special_tokens_mask`` and ``overflowing`` (not empty if
-        it was cut).
+    Raises
+    ------
+    InputError
+        If transformers does not know this kind of model.
     """
-    if language is not None and language in model.codes and model.tokenizer.src_lang != model.codes[language]:
-        model.tokenizer.src_lang = model.codes[language]
-    limit: dict[str, Any] = {}
-    if model.max_length is not None:
-        limit = {"truncation": True, "max_length": model.max_length}
-    batch = model.tokenizer(list(texts), add_special_tokens=True, **limit)
-    return list(batch.encodings)
+    import torch
 
-
-def space_marks(model: Loaded) -> list[int]:
-    """Return the ids of subwords that stand for a space and nothing else.
-
-    Some tokenizers put one in front of a sentence and give it the span of the first character.
-    """
-    tokenizer = model.tokenizer
-    found = tokenizer.convert_tokens_to_ids(["\u2581", "\u0120"])  # SentencePiece's and byte-level BPE's
-    return [i for i in found if i is not None and i != tokenizer.unk_token_id]
+    config = read_config(info)
+    try:
+        with torch.device("meta"):
+            return model_class(config).from_config(config, trust_remote_code=False)
+    except (ValueError, ImportError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise InputError(f"The model '{info.name}' cannot be built: {reason}") from None
 
 
 def facts(model: Loaded) -> dict[str, object]:
@@ -349,12 +377,23 @@ def facts(model: Loaded) -> dict[str, object]:
         "revision": model.info.source.commit,
         "max_length": model.max_length,
         "language_codes": dict(model.codes),
+        "lower_case": model.info.source.lower_case,
         "device": model.device,
         "compute": model.compute,
         "attention": getattr(model.module.config, "_attn_implementation", None),
         "transformers": transformers.__version__,
         "torch": torch.__version__,
     }
+
+
+def _read_in_full(module: Any) -> None:
+    """Switch sparse attention off where a model would switch by itself (BigBird).
+
+    It reads sparsely until it meets a short batch, and in full from then on: states would depend on what came before.
+    """
+    for part in module.modules():
+        if hasattr(part, "set_attention_type") and getattr(part, "attention_type", None) == "block_sparse":
+            part.set_attention_type("original_full")
 
 
 # -- what kind of model it is ---------------------------------------------------------------------
@@ -366,9 +405,16 @@ def _stacks(config: Any) -> tuple[str, ...]:
     if config.is_encoder_decoder:
         return ("encoder", "decoder")
     # BERT-like types are in both tables: they can be run as decoders, and say so in the configuration
-    masked = config.model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    causal = config.model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    reads_left = getattr(config, "is_decoder", False) or (causal and not masked)
+    text = config.get_text_config()
+    kinds = {config.model_type, text.model_type}
+    masked = kinds & set(modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
+    causal = kinds & set(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    # beside images or sound, text is read by a language model that goes on writing
+    writes = config.model_type in {
+        *modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        *modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+    }
+    reads_left = getattr(text, "is_decoder", False) or ((causal or writes) and not masked)
     return ("decoder",) if reads_left else ("encoder",)
 
 
@@ -379,17 +425,24 @@ def _depth(config: Any, stack: str) -> int:
     return int(config.get_text_config().num_hidden_layers)
 
 
-def _max_length(tokenizer: Any, module: Any) -> int | None:
-    """Return the smaller of the tokenizer's limit and the number of learnt or rotary positions."""
-    limits = []
-    if tokenizer.model_max_length < _NO_LIMIT:
-        limits.append(int(tokenizer.model_max_length))
-    positions = getattr(module.config.get_text_config(), "max_position_embeddings", None)
-    if positions and positions > 0:
-        table = getattr(getattr(module, "embeddings", None), "position_embeddings", None)
-        padding = getattr(table, "padding_idx", None)  # RoBERTa-like: positions count from padding_idx + 1
-        limits.append(int(positions) - (0 if padding is None else int(padding) + 1))
-    return min(limits, default=None)
+def model_class(config: Any) -> Any:
+    """Return transformers' loader of a whole model without a head: for T5's encoder alone it is another one."""
+    from transformers import AutoModel, AutoModelForTextEncoding
+
+    mapping = AutoModelForTextEncoding._model_mapping
+    alone = not config.is_encoder_decoder and type(config) in mapping
+    return (
+        AutoModelForTextEncoding
+        if alone and mapping[type(config)].__name__.endswith("EncoderModel")
+        else AutoModel
+    )
+
+
+def _answer_by_name(module: Any) -> None:
+    """Let all parts of a model return their answers by name, whatever ``return_dict`` its files ask for."""
+    for part in module.modules():
+        if hasattr(part, "config") and getattr(part.config, "return_dict", True) is False:
+            part.config.return_dict = True
 
 
 def read_config(info: ModelInfo) -> Any:

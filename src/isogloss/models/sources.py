@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from isogloss.errors import InputError, UsageError
-from isogloss.store import digest, file_digest, read_json
+from isogloss.progress import progress
+from isogloss.store import digest, file_digest
 
 log = logging.getLogger(__name__)
 
-_HASHED_UP_TO = 64 * 2**20
-_END = 2**20
+_SETTLED = 2.0  # seconds; within one tick of the clock a file may change and keep its times
 _MODEL_FILES = {".json", ".safetensors", ".bin", ".model", ".txt", ".tiktoken"}
+_WITHOUT_VOCABULARY = {"ByT5Tokenizer", "CanineTokenizer", "canine"}
 _ADAPTER, _MODULES = "adapter_config.json", "modules.json"  # of peft, of sentence-transformers
+SENTENCE_SETTINGS = "sentence_bert_config.json"  # of sentence-transformers, beside the transformer
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Source:
         Only files on this machine are to be used.
     adapter : Path or None
         The folder of an adapter whose base `path` is.
+    lower_case : bool
+        Text is put in lower case before the tokenizer reads it, as files of sentence-transformers may ask for.
     """
 
     path: str
@@ -44,6 +49,7 @@ class Source:
     commit: str | None
     offline: bool
     adapter: Path | None = None
+    lower_case: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
@@ -70,26 +76,86 @@ def find_source(name: str | Path, revision: str | None) -> Source:
     """
     folder = Path(name)
     if not folder.is_dir():
-        return hub_source(str(name), revision)
+        return _with_case(hub_source(str(name), revision))
     if revision is not None:
         raise UsageError(f"revision='{revision}' is for models on the hub; '{name}' is a folder.")
     if (folder / _ADAPTER).exists():
         return _adapter_source(folder)
-    if (folder / _MODULES).exists():  # the transformer may have a folder of its own
-        first = read_json(folder / _MODULES)[0]
-        folder = folder / str(first.get("path", ""))
+    folder = _transformer_folder(folder)
     _check_folder(folder)
-    return Source(str(folder), _folder_fingerprint(folder), None, offline=True)
+    return _with_case(Source(str(folder), _folder_fingerprint(folder), None, offline=True))
+
+
+def _with_case(source: Source) -> Source:
+    """Return a source that says whether text is put in lower case."""
+    path = model_file(source, SENTENCE_SETTINGS, place=source.path)
+    settings = None if path is None else _json(path)
+    return replace(source, lower_case=isinstance(settings, dict) and settings.get("do_lower_case") is True)
+
+
+def model_file(source: Source, name: str, *, place: str) -> Path | None:
+    """Return a file of a model's folder or of the hub's cache, or None."""
+    from transformers.utils import cached_file
+
+    found = cached_file(
+        place,
+        name,
+        revision=source.commit,
+        local_files_only=source.offline,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if found is None else Path(found)
+
+
+def _transformer_folder(folder: Path) -> Path:
+    """Return where the transformer is: in a folder of sentence-transformers it may have one of its own."""
+    path = folder / _MODULES
+    if not path.exists():
+        return folder
+    modules = _json(path)
+    first = modules[0] if isinstance(modules, list) and modules else None
+    place = first.get("path") if isinstance(first, dict) else None
+    if not isinstance(place, str):
+        raise InputError(
+            f"{path} does not say where the transformer is: wanted is a list of modules, the first with its path, "
+            'such as [{"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"}]. Mend it, or '
+            "remove it if this is a plain model folder."
+        )
+    return folder / place
 
 
 def _adapter_source(folder: Path) -> Source:
-    named = read_json(folder / _ADAPTER).get("base_model_name_or_path")
-    if not named:
-        raise InputError(f"{folder / _ADAPTER} names no base_model_name_or_path. Add it.")
-    beside = folder / str(named)
-    base = find_source(beside if beside.is_dir() else named, None)
-    fingerprint = digest([base.fingerprint, _folder_fingerprint(folder)])
-    return replace(base, fingerprint=fingerprint, adapter=folder)
+    path = folder / _ADAPTER
+    settings = _json(path)
+    named = settings.get("base_model_name_or_path") if isinstance(settings, dict) else None
+    if not isinstance(named, str) or not named:
+        raise InputError(
+            f"{path} names no base_model_name_or_path. Add it: a folder or a hub id, as "
+            '{"base_model_name_or_path": "xlm-roberta-base", ...}.'
+        )
+    beside = folder / named
+    base = beside if beside.is_dir() else Path(named)
+    if (base / _ADAPTER).exists():
+        which = "this adapter itself" if base.resolve() == folder.resolve() else "another adapter"
+        raise InputError(
+            f"{path} names '{named}' as its base, which is {which}. Name the model that it was trained on; where that "
+            "was an adapter, merge that one into its base first."
+        )
+    source = find_source(beside if beside.is_dir() else named, None)
+    fingerprint = digest([source.fingerprint, _folder_fingerprint(folder)])
+    return replace(source, fingerprint=fingerprint, adapter=folder)
+
+
+def _json(path: Path) -> Any:
+    """Read a JSON file of a model folder."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise InputError(
+            f"{path} cannot be read as JSON ({reason}). Give a whole copy of the model."
+        ) from None
 
 
 def _check_folder(folder: Path) -> None:
@@ -99,6 +165,8 @@ def _check_folder(folder: Path) -> None:
         "weights (model.safetensors)": ("*.safetensors", "*.bin"),
         "tokenizer (tokenizer.json)": ("tokenizer.json", "vocab*", "*.model", "*.tiktoken"),
     }
+    if _reads_text_itself(folder):
+        del needed["tokenizer (tokenizer.json)"]
     for what, patterns in needed.items():
         if not any(True for pattern in patterns for _ in folder.glob(pattern)):
             raise InputError(
@@ -107,29 +175,50 @@ def _check_folder(folder: Path) -> None:
             )
 
 
+def _reads_text_itself(folder: Path) -> bool:
+    """Return whether a model reads bytes or characters, for which no vocabulary is written."""
+    kinds = []
+    for name in ("tokenizer_config.json", "config.json"):
+        with contextlib.suppress(InputError):  # transformers will read it, too, and say more
+            settings = _json(folder / name)
+            if isinstance(settings, dict):
+                kinds += [settings.get("tokenizer_class"), settings.get("model_type")]
+    return any(kind in _WITHOUT_VOCABULARY for kind in kinds if isinstance(kind, str))
+
+
+_digests: dict[tuple[object, ...], str] = {}
+
+
 def _folder_fingerprint(folder: Path) -> str:
-    """Return a digest of the model files of a folder; of files over 64 MB only the ends are read."""
+    """Return a digest of the model files of a folder, every byte of them.
+
+    In one process a file is read once, as long as its size, times and inode stay; no other process's word is taken
+    for it, as reading costs less than loading: 0.6 to 1 GB a second.
+    """
+    files = [x for x in sorted(folder.iterdir()) if x.suffix in _MODEL_FILES and x.is_file()]
     found = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _MODEL_FILES and path.is_file():
-            size = path.stat().st_size
-            found[path.name] = [size, file_digest(path) if size <= _HASHED_UP_TO else _ends_digest(path)]
+    with progress(f"digest of {folder.name}", sum(path.stat().st_size for path in files)) as advance:
+        for path in files:
+            found[path.name] = [path.stat().st_size, _digest_once(path)]
+            advance(path.stat().st_size)
     return digest(found)
 
 
-def _ends_digest(path: Path) -> str:
-    with path.open("rb") as f:
-        h = hashlib.blake2b(f.read(_END), digest_size=8)
-        f.seek(-_END, 2)
-        h.update(f.read(_END))
-    return h.hexdigest()
+def _digest_once(path: Path) -> str:
+    now, file = time.time(), path.stat()
+    key = (str(path.resolve()), file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns)
+    if key not in _digests:
+        found = file_digest(path)
+        if now - max(file.st_mtime, file.st_ctime) < _SETTLED:
+            return found
+        _digests[key] = found
+    return _digests[key]
 
 
 def hub_source(name: str, revision: str | None) -> Source:
     """Return how to load a hub model: pinned to its commit, and offline if the hub cannot be reached."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-    from transformers import AutoConfig
 
     way_out = "Give a folder in the hub's format or a hub id such as bert-base-multilingual-cased"
     try:
@@ -148,15 +237,14 @@ def hub_source(name: str, revision: str | None) -> Source:
     except Exception as error:  # the kind of a network error depends on the HTTP library in use
         reason = str(error).split("\n", 1)[0] or type(error).__name__
         log.info("the hub cannot be reached (%s); looking for %s in its local cache", reason, name)
-    offline: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        config = AutoConfig.from_pretrained(name, revision=revision or "main", **offline)
-    except (OSError, ValueError):
+    cached = try_to_load_from_cache(name, "config.json", revision=revision or "main")
+    if not isinstance(cached, str):
         raise InputError(
             f"There is no model '{name}': it is not a folder, not in the hub's local cache, and the hub "
             f"cannot be reached ({reason}). {way_out}, and check the network."
-        ) from None
-    return Source(name, f"commit-{config._commit_hash}", config._commit_hash, offline=True)
+        )
+    commit = Path(cached).parent.name
+    return Source(name, f"commit-{commit}", commit, offline=True)
 
 
 def check_complete(name: object, missing: Sequence[str], *, encoder_only: bool) -> None:
@@ -172,18 +260,53 @@ def check_complete(name: object, missing: Sequence[str], *, encoder_only: bool) 
 
 
 def load_part(what: str, name: object, make: Callable[[], Any]) -> Any:
-    """Call one of transformers' loaders quietly; whatever goes wrong is one line that names the model."""
-    try:
-        with quiet_transformers():
-            return make()
-    except Exception as error:  # transformers and its file readers raise many kinds
-        if "trust_remote_code" in str(error):
-            raise InputError(
-                f"The {what} of the model '{name}' can only be loaded with Python code that comes with it, which "
-                "isogloss never runs. Give a model of a kind that transformers knows by itself."
-            ) from None
-        reason = next((line.strip() for line in str(error).split("\n") if line.strip()), type(error).__name__)
-        raise InputError(f"The {what} of the model '{name}' cannot be loaded: {reason}") from error
+    """Call one of transformers' loaders quietly; whatever goes wrong is one line that names model and cause.
+
+    What transformers warns of on the way may be the cause, and stands in the message.  A warning that it takes
+    something else than was asked for is an error.
+    """
+    with _heard_transformers() as said:
+        try:
+            made = make()
+        except Exception as error:  # transformers and its file readers raise many kinds
+            if "trust_remote_code" in str(error):
+                raise InputError(
+                    f"The {what} of the model '{name}' can only be loaded with Python code that comes with it, which "
+                    "isogloss never runs. Give a model of a kind that transformers knows by itself."
+                ) from None
+            lines = (line.strip() for line in str(error).split("\n"))
+            reason = next((line for line in lines if line), type(error).__name__)
+            whole = " ".join([*said, reason])  # a warning names the cause, and the error what it led to
+            hint = " Install it with: pip install --upgrade protobuf" if "protobuf" in whole.lower() else ""
+            raise InputError(f"The {what} of the model '{name}' cannot be loaded: {whole}{hint}") from error
+    for warning in said:
+        log.info("%s, %s: %s", name, what, warning)
+    instead = next((x for x in said if "falling back" in x.lower()), None)
+    if instead is not None:
+        raise InputError(f"The {what} of the model '{name}' cannot be loaded as it is meant: {instead}")
+    return made
+
+
+@contextlib.contextmanager
+def _heard_transformers() -> Iterator[list[str]]:
+    """Keep transformers' warnings off the screen, and yield the list that they go to, a line each."""
+    said: list[str] = []
+
+    class _Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            line = " ".join(record.getMessage().split())
+            if line not in said:
+                said.append(line)
+
+    theirs = logging.getLogger("transformers")
+    with quiet_transformers():
+        handlers, propagate = theirs.handlers, theirs.propagate
+        theirs.handlers, theirs.propagate = [_Keep(logging.WARNING)], False
+        theirs.setLevel(logging.WARNING)
+        try:
+            yield said
+        finally:
+            theirs.handlers, theirs.propagate = handlers, propagate
 
 
 @contextlib.contextmanager

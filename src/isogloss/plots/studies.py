@@ -20,11 +20,15 @@ from isogloss.plots.robustness import robustness_map
 from isogloss.plots.rows import RUN, languages, run_labels, start_layer
 from isogloss.plots.tuning import curve_chart, difference_chart, fate_chart, score_chart, transfer_chart
 from isogloss.results import Results
-from isogloss.store import Study, folder_name
+from isogloss.store import Study, folder_name, read_table
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy, Run
 
+_CURVE = {
+    "step": pl.Int64,
+    **dict.fromkeys(("epoch", "loss", "dev_loss", "dev_score"), pl.Float64),
+}  # of training
 _CURVES = {"calign": "calign_mean", "colap": "colap"}
 
 
@@ -114,23 +118,24 @@ def tuning_charts(root: str | Path, *, thetas: Mapping[str, float]) -> dict[str,
     """
     study = Study(Path(root))
     found: dict[str, Chart] = {}
-    if study.task_scores.is_file():
-        scores = pl.read_parquet(study.task_scores)
+    scores = study.table(study.task_scores, (), "tasks")
+    if scores is not None:
         found["tasks"] = score_chart(scores)
         names = scores["model"].unique(maintain_order=True).to_list()
         curves = [
-            pl.read_parquet(study.tuned(name) / "curve.parquet").with_columns(model=pl.lit(name))
+            read_table(study.tuned(name) / "curve.parquet", _CURVE).with_columns(model=pl.lit(name))
             for name in names
         ]
         found["training"] = curve_chart(pl.concat(curves))
-    if study.differences.is_file() and thetas:
-        found["differences"] = difference_chart(pl.read_parquet(study.differences), thetas=thetas)
-    if study.movement("fates").is_file():
-        fates = pl.read_parquet(study.movement("fates"))
-        if fates.filter(pl.col("compared") == "base").height:
-            found["movement"] = fate_chart(fates)
-    if study.transfer_points.is_file():
-        chart = transfer_chart(pl.read_parquet(study.transfer_points))
+    differences = study.table(study.differences, ()) if thetas else None
+    if differences is not None:
+        found["differences"] = difference_chart(differences, thetas=thetas)
+    fates = study.table(study.movement("fates"), (), "movement")
+    if fates is not None and fates.filter(pl.col("compared") == "base").height:
+        found["movement"] = fate_chart(fates)
+    points = study.table(study.transfer_points, (), "transfer")
+    if points is not None:
+        chart = transfer_chart(points)
         if chart is not None:
             found["transfer"] = chart
     return found

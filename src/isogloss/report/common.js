@@ -7,12 +7,14 @@ export function element(name, attributes = {}, ...children) {
   return found;
 }
 
-export const RTL = /^(ar|arc|ckb|dv|fa|he|ps|sd|syr|ug|ur|yi)(-|$)/i;
-export const isTag = (language) => /^[a-z]{2,3}(-[a-z0-9]{2,8})*$/i.test(language);
-export const direction = (language) => (RTL.test(language) ? "rtl" : "ltr");
+// Of every language label the attributes of its text, { lang, dir }, as the toolkit reads labels.
+let ofText = {};
+export const setLanguages = (found) => { ofText = found; };
+export const direction = (language) => ofText[language]?.dir ?? "auto";
+export const langOf = (language) => (ofText[language]?.lang ? { lang: ofText[language].lang } : {});
 
 export function word(text, language) {
-  return element("bdi", isTag(language) ? { lang: language, dir: "auto" } : { dir: "auto" }, text);
+  return element("bdi", { ...langOf(language), dir: "auto" }, text);
 }
 
 export function wordList(words, language) {

@@ -59,7 +59,9 @@ export function figureRows(spec) {
 
 export function csvText(columns, rows) {
   const quoted = (value) => {
-    const text = value === null || value === undefined ? "" : String(value);
+    // As in the study's own files: spreadsheets would compute a word that begins so.
+    const mark = typeof value === "string" && /^'*[=+\-@\t\r]/.test(value) ? "'" : "";
+    const text = value === null || value === undefined ? "" : mark + String(value);
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return [columns, ...rows].map((row) => row.map(quoted).join(",")).join("\n") + "\n";

@@ -86,7 +86,7 @@ def _ranges(layers: Sequence[int]) -> str:
 
 
 def coverage(study: FinishedStudy) -> str:
-    """Return how much of the source words the dictionary translates, per direction, over layers and models."""
+    """Return how many source words have a translation among the target words, per direction, over layers and models."""
     rows = study.results.only(metric="calign")
     if rows.is_empty():
         return ""
@@ -97,7 +97,8 @@ def coverage(study: FinishedStudy) -> str:
     inside = table(("source", "target", "least", "most"), lines)
     low, high = min(found["least"].to_list()), max(found["most"].to_list())
     return (
-        f"<p>The dictionary translates {low:.0%} to {high:.0%} of the clustered word forms.</p>"
+        f"<p>{low:.0%} to {high:.0%} of the clustered word forms have a translation among those of the other "
+        "language.</p>"
         f"<details><summary>Coverage of every direction</summary>{inside}</details>"
     )
 

@@ -1,4 +1,4 @@
-import { element, fill, themeChoice } from "./common.js";
+import { element, fill, setLanguages, themeChoice } from "./common.js";
 import { csvText, describeFigure, drawFigure, fileName, figureTools, save, unpacked } from "./figures.js";
 import { conceptEntries, share } from "./concepts.js";
 
@@ -6,6 +6,7 @@ window.addEventListener("error", (event) => { document.documentElement.dataset.e
 window.addEventListener("unhandledrejection", (event) => { document.documentElement.dataset.error = String(event.reason); });
 
 const data = JSON.parse(document.getElementById("data").textContent);
+setLanguages(data.attributes);
 const $ = (id) => document.getElementById(id);
 const state = { run: 0, layer: data.runs[0].start, pair: "", map: "calign" };
 const { alignedColumn, jointEntry } = conceptEntries(data);

@@ -13,6 +13,7 @@ import polars as pl
 import vl_convert
 
 from isogloss.errors import InputError
+from isogloss.languages import page_attributes
 from isogloss.plots import (
     VEGA_LITE,
     beside_charts,
@@ -64,6 +65,7 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         ],
         "name": study.config.name,
         "languages": list(study.languages),
+        "attributes": page_attributes(study.languages),
         "pairs": explorer.pairs,
         "thetas": explorer.thetas,
         "config": theme(ink="currentColor", font=FONT, size=11.5),

@@ -25,9 +25,10 @@ _SHOWN = 10  # concepts that became shared, of each model
 def tuning(study: FinishedStudy) -> str:
     """Return the sentences and tables of the fine-tuning part of a study; empty where it has none."""
     files = Study(study.root)
-    if not files.task_scores.is_file():
+    scores = files.table(files.task_scores, (), "tasks")
+    if scores is None:
         return ""
-    scores = pl.read_parquet(files.task_scores).filter(pl.col("metric").is_in(MAIN_SCORES))
+    scores = scores.filter(pl.col("metric").is_in(MAIN_SCORES))
     parts = []
     for (model,), own in scores.group_by("model", maintain_order=True):
         sentences = [_scored(own), *_changed(files, str(model)), *_concerned(files, str(model))]
@@ -55,9 +56,10 @@ def _scored(own: pl.DataFrame) -> str:
 
 
 def _changed(files: Study, model: str) -> Iterator[str]:
-    if not files.differences.is_file():
+    table_ = files.table(files.differences, ())
+    if table_ is None:
         return
-    table_ = pl.read_parquet(files.differences).filter(pl.col("model") == model)
+    table_ = table_.filter(pl.col("model") == model)
     for metric, of, name in (
         ("calign_soft_mean", "adjusted", "Soft CALIGN above chance"),
         ("colap", "score", "COLAP"),
@@ -72,10 +74,10 @@ def _changed(files: Study, model: str) -> Iterator[str]:
 
 
 def _concerned(files: Study, model: str) -> Iterator[str]:
-    path = files.movement("concerns")
-    if not path.is_file():
+    own = files.table(files.movement("concerns"), (), "movement")
+    if own is None:
         return
-    own = pl.read_parquet(path).filter((pl.col("model") == model) & (pl.col("compared") == "base"))
+    own = own.filter((pl.col("model") == model) & (pl.col("compared") == "base"))
     deepest = own.filter(pl.col("layer") == own["layer"].max())
     parts = []
     layer = n = 0
@@ -92,9 +94,10 @@ def _concerned(files: Study, model: str) -> Iterator[str]:
 
 
 def _transferred(files: Study) -> Iterator[str]:
-    if not files.transfer.is_file():
+    whole = files.table(files.transfer, ())
+    if whole is None:
         return
-    whole = pl.read_parquet(files.transfer).filter(
+    whole = whole.filter(
         (pl.col("measure") == "calign_soft_mean") & (pl.col("when") == "after") & (pl.col("control") == "")
     )
     for (task, stack), own in whole.group_by("task", "stack", maintain_order=True):
@@ -114,12 +117,10 @@ def _transferred(files: Study) -> Iterator[str]:
 
 
 def _shared(files: Study, study: FinishedStudy) -> str:
-    path = files.movement("shared")
-    if not path.is_file():
+    own = files.table(files.movement("shared"), (), "movement")
+    if own is None:
         return ""
-    own = pl.read_parquet(path).filter(
-        (pl.col("compared") == "base") & (pl.col("space").str.count_matches(r"\+") == 1)
-    )
+    own = own.filter((pl.col("compared") == "base") & (pl.col("space").str.count_matches(r"\+") == 1))
     first = study.results.table.select("n_concepts", "seed").row(0)
     own = own.filter((pl.col("n_concepts") == first[0]) & (pl.col("seed") == first[1]))
     if own.is_empty():

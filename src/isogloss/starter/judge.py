@@ -64,8 +64,8 @@ def judge(
                 tables[kind].append(table.select(pl.lit(name).alias("model"), pl.all()))
                 advance(1)
     found, guessed = (pl.concat(tables[kind]) for kind in ("retrieval", "masked"))
-    store.write_text(Path(out) / "retrieval.csv", found.write_csv(float_precision=4))
-    store.write_text(Path(out) / "masked.csv", guessed.write_csv(float_precision=4))
+    store.write_csv(Path(out) / "retrieval.csv", found, decimals=4)
+    store.write_csv(Path(out) / "masked.csv", guessed, decimals=4)
     return found, guessed
 
 

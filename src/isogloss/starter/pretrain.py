@@ -21,6 +21,7 @@ import torch
 
 from isogloss import store
 from isogloss.arguments import checked
+from isogloss.errors import InputError
 from isogloss.starter.examples import Data, encode, read_tokenizer, train_tokenizer
 from isogloss.starter.judge import RETRIEVAL, judge
 from isogloss.starter.recipe import Recipe, Texts, read_recipe
@@ -54,13 +55,13 @@ class Pretrained:
     @property
     def curve(self) -> pl.DataFrame:
         """The loss: ``step, seconds, loss, loss_pairs, rate``; means over the 100 steps before."""
-        return pl.read_csv(self.folder / "curve.csv", schema=CURVE)
+        return store.read_csv(self.folder / "curve.csv", schema=CURVE)
 
     @property
     def retrieval(self) -> pl.DataFrame | None:
         """Sentence retrieval of every model on the held-out text (`isogloss.starter.judge`), if there was any."""
         file = self.folder / "retrieval.csv"
-        return pl.read_csv(file, schema=RETRIEVAL) if file.exists() else None
+        return store.read_csv(file, schema=RETRIEVAL) if file.exists() else None
 
 
 @checked
@@ -159,9 +160,13 @@ def _pretrain(recipe: Recipe, done: Pretrained) -> None:
 
 
 def _clear(done: Pretrained) -> None:
-    """Remove what another run left in the folder."""
+    """Remove what a run that had no checkpoint yet left in the folder; models cannot be from such a run."""
     for name in ("kept", "model"):
-        store.remove_folder(done.folder / name)
+        if (done.folder / name).exists():
+            raise InputError(
+                f"There is a folder {done.folder / name}, and no checkpoint.pt of the run that made it. Remove the "
+                "folder, or choose another one with --out."
+            )
     for name in ("tokenizer.json", "curve.csv", "run.json", "retrieval.csv", "masked.csv"):
         (done.folder / name).unlink(missing_ok=True)
 

@@ -168,8 +168,7 @@ class Run:
         torch.save(saved, content)
         with store.atomic(self.file) as f:
             f.write(content.getbuffer())
-        text = pl.DataFrame(self.curve, schema=CURVE).write_csv(float_precision=6)
-        store.write_text(self.folder / "curve.csv", text)
+        store.write_csv(self.folder / "curve.csv", pl.DataFrame(self.curve, schema=CURVE))
 
     def start(self, data: Data) -> None:
         """Begin where a long run would soon be; a short one from random numbers ends before it gets there.

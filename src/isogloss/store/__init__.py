@@ -7,6 +7,7 @@ a finished step or none.
 """
 
 from isogloss.store.arrays import Rows, RowWriter, array_files, closing, open_array
+from isogloss.store.claims import claim
 from isogloss.store.files import (
     atomic,
     digest,
@@ -16,6 +17,7 @@ from isogloss.store.files import (
     lock_holder,
     locked,
     make_folder,
+    read_csv,
     read_json,
     read_lines,
     read_table,
@@ -23,13 +25,17 @@ from isogloss.store.files import (
     remove_folder,
     sweep,
     table_digest,
+    temporary_folder,
+    write_csv,
     write_json,
     write_table,
     write_text,
     write_with_csv,
 )
+from isogloss.store.names import inside
 from isogloss.store.remote import Remote
 from isogloss.store.study import (
+    CORPUS,
     LABEL_TABLES,
     MOVEMENT_TABLES,
     ConceptsFile,
@@ -38,6 +44,7 @@ from isogloss.store.study import (
     n_subwords_file,
     partial_folder,
     progress_file,
+    read_marker,
     row_numbers_file,
     run_name,
     sentence_folder,
@@ -46,6 +53,7 @@ from isogloss.store.study import (
 )
 
 __all__ = [
+    "CORPUS",
     "LABEL_TABLES",
     "MOVEMENT_TABLES",
     "ConceptsFile",
@@ -55,11 +63,13 @@ __all__ = [
     "Study",
     "array_files",
     "atomic",
+    "claim",
     "closing",
     "digest",
     "file_digest",
     "folder_in_one_piece",
     "folder_name",
+    "inside",
     "layer_file",
     "lock_holder",
     "locked",
@@ -68,8 +78,10 @@ __all__ = [
     "open_array",
     "partial_folder",
     "progress_file",
+    "read_csv",
     "read_json",
     "read_lines",
+    "read_marker",
     "read_table",
     "read_text",
     "remove_folder",
@@ -80,6 +92,8 @@ __all__ = [
     "state_files",
     "sweep",
     "table_digest",
+    "temporary_folder",
+    "write_csv",
     "write_json",
     "write_table",
     "write_text",

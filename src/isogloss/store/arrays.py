@@ -7,6 +7,7 @@ end at 4 GB), it is several, ``NAME.000.npy``, ``NAME.001.npy`` ..., each with i
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from isogloss.store.files import cannot_write, make_folder
 Ints = npt.NDArray[np.int64]
 
 _PIECE_BYTES = 4 * 2**30 - 2**20  # of one file where a whole array does not fit; under the limit of FAT
+_READ_BYTES = 4 * 2**20  # read at a time, to be digested
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ class RowWriter:
         begin = 0
         for one in array_files(path):
             part = np.load(one, mmap_mode="r")
-            self._files.append((begin, os.open(one, os.O_WRONLY), int(part.offset)))
+            self._files.append((begin, os.open(one, os.O_RDWR), int(part.offset)))
             begin += len(part)
 
     def _make(self, shape: tuple[int, ...]) -> None:
@@ -200,21 +202,34 @@ class RowWriter:
 
     def write(self, rows: Ints, values: npt.NDArray[Any]) -> None:
         """Write values (len(rows), ...) to rows, which rise; neighbouring rows go in one piece."""
-        if not len(rows):
-            return
         values = np.ascontiguousarray(values, dtype=self._dtype)
-        ends = np.array([first for first, _, _ in self._files[1:]], dtype=np.int64)
-        cuts = np.union1d(np.flatnonzero(np.diff(rows) != 1) + 1, np.searchsorted(rows, ends))
-        bounds = [0, *(int(x) for x in cuts if 0 < x < len(rows)), len(rows)]
         view = memoryview(values.reshape(-1).view(np.uint8).data)
         try:
-            for low, high in pairwise(bounds):
-                number = int(np.searchsorted(ends, rows[low], side="right"))
-                first, file, offset = self._files[number]
-                place = offset + (int(rows[low]) - first) * self._row_bytes
+            for low, high, file, place in self._runs(rows):
                 _write_all(file, view[low * self._row_bytes : high * self._row_bytes], place)
         except OSError as error:
             raise cannot_write(self.path, error) from None
+
+    def digest(self, rows: Ints) -> str:
+        """Return a 16-hex-digit digest of rows, which rise, as they are in the files now."""
+        h = hashlib.blake2b(digest_size=8)
+        for low, high, file, place in self._runs(rows):
+            end = place + (high - low) * self._row_bytes
+            for begin in range(place, end, _READ_BYTES):
+                h.update(os.pread(file, min(_READ_BYTES, end - begin), begin))
+        return h.hexdigest()
+
+    def _runs(self, rows: Ints) -> Iterator[tuple[int, int, int, int]]:
+        """Yield runs of rows that are neighbours in one file: bounds in `rows`, the file, and where in it."""
+        if not len(rows):
+            return
+        ends = np.array([first for first, _, _ in self._files[1:]], dtype=np.int64)
+        cuts = np.union1d(np.flatnonzero(np.diff(rows) != 1) + 1, np.searchsorted(rows, ends))
+        bounds = [0, *(int(x) for x in cuts if 0 < x < len(rows)), len(rows)]
+        for low, high in pairwise(bounds):
+            number = int(np.searchsorted(ends, rows[low], side="right"))
+            first, file, offset = self._files[number]
+            yield low, high, file, offset + (int(rows[low]) - first) * self._row_bytes
 
     def sync(self) -> None:
         """Wait until all that was written is on the disk."""

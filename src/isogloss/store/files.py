@@ -12,17 +12,24 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import polars as pl
+import polars.selectors as cs
 
 from isogloss.errors import InputError, IsoglossError
 
 _SLICE = 200_000  # rows of a table handled at a time
+_FORMULA = r"=+\-@\t\r"  # a cell that begins so is computed by spreadsheets
 _ROW_GROUP = 1_000_000  # rows of a Parquet file that are read together
+_HELD: set[tuple[Path, int]] = set()  # locks, and the threads of this process that hold them
+_OURS = (
+    ".isogloss-"  # in the name of every temporary file, between that of the file and eight random characters
+)
 
 
 def digest(value: object) -> str:
@@ -51,8 +58,9 @@ def table_digest(table: pl.DataFrame, columns: Iterable[str]) -> str:
 
 
 def folder_name(name: str) -> str:
-    """Return a name that is safe as one folder: a hub id's ``/`` becomes ``--``."""
-    return re.sub(r"[^\w.+-]+", "-", name.strip().strip("/").replace("/", "--"))
+    """Return a name that is safe as one folder: a hub id's ``/`` becomes ``--``; of dots alone (``..``), ``-`` each."""
+    safe = re.sub(r"[^\w.+-]+", "-", name.strip().strip("/").replace("/", "--"))
+    return safe if safe.strip(".") else "-" * max(1, len(safe))
 
 
 def make_folder(path: Path) -> Path:
@@ -69,6 +77,8 @@ def make_folder(path: Path) -> Path:
 def cannot_write(path: Path, error: OSError) -> InputError:
     """Return the error for a file that the system refuses to write."""
     way_out = "Free some space or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose"
+    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY):
+        way_out = "Move away what is there, or choose"
     return InputError(
         f"Cannot write {path}: {error.strerror or error}. {way_out} another folder with --out; "
         "finished steps are kept, and the same command goes on from there."
@@ -76,27 +86,94 @@ def cannot_write(path: Path, error: OSError) -> InputError:
 
 
 @contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make one clear error of what the system, or polars on its behalf, refuses to write."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    except pl.exceptions.PolarsError as error:
+        found = re.search(
+            r"os error (\d+)", str(error)
+        )  # polars writes by itself, and has no other kind for it
+        if found is None:
+            raise
+        raise cannot_write(path, OSError(int(found[1]), os.strerror(int(found[1])))) from None
+
+
+@contextlib.contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path`` and rename it to ``path`` when the block ends well."""
     make_folder(path.parent)
+    with writing(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_OURS}", suffix=".tmp")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as f:
+                yield f
+                f.flush()
+                os.fsync(f.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``path``, which is removed when the block ends."""
+    make_folder(path.parent)
+    with writing(path):
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{_OURS}", suffix=".tmp"))
+        try:
+            yield temporary
+        finally:
+            remove_folder(temporary)
+
+
+@contextlib.contextmanager
+def folder_in_one_piece(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path`` whose files go to ``path`` when the block ends well.
+
+    Files of the same names are replaced one by one; readers go by the marker that is written after all of them.
+    """
+    with temporary_folder(path) as temporary:
+        yield temporary
+        for file in sorted(one for one in temporary.rglob("*") if one.is_file()):
+            target = path / file.relative_to(temporary)
+            make_folder(target.parent)
+            file.replace(target)
+
+
+def sweep(root: Path, below: Iterable[str] = ()) -> None:
+    """Remove temporary files and folders of ours that a killed process left; call it with the folder's lock held.
+
+    They are looked for where we make them, and nothing else is touched: in a folder itself, and anywhere below some of
+    its subfolders.
+    """
+    found = [*root.iterdir(), *(path for name in below for path in (root / name).rglob(f".*{_OURS}*.tmp"))]
+    for path in found:
+        if not re.fullmatch(rf"\..+{_OURS}[a-z0-9_]{{8}}\.tmp", path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            remove_folder(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk: a file whose name a power loss takes is lost as well."""
+    folder = os.open(path, os.O_RDONLY)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    except OSError as error:
-        raise cannot_write(path, error) from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as f:
-            yield f
-            f.flush()
-            os.fsync(f.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from None
+        os.fsync(folder)
+    except OSError as error:  # some network file systems have no such thing
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(folder)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -116,25 +193,36 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"There is no file {path}.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}). Delete it and run again.") from None
 
 
-def read_table(path: str | Path, columns: Iterable[str]) -> pl.DataFrame:
-    """Read a Parquet table and check that it has `columns`; damage is an ``InputError`` naming the file."""
+def read_table(path: str | Path, columns: Mapping[str, Any] | Iterable[str]) -> pl.DataFrame:
+    """Read a Parquet table and check that it has `columns`, of the types given if any; damage is an ``InputError``."""
     try:
-        table = pl.read_parquet(path)
+        table = pl.read_parquet(path, glob=False, hive_partitioning=False)
     except FileNotFoundError:
         raise InputError(f"There is no file {path}.") from None
     except Exception as error:  # polars raises many kinds on damaged bytes
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as Parquet ({first}). Delete it and run again.") from None
+        raise InputError(
+            f"{path} cannot be read as Parquet ({_first_line(error)}). Delete it and run again."
+        ) from None
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise InputError(
             f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.columns)}."
         )
-    return table
+    if not isinstance(columns, Mapping):
+        return table
+    kinds: dict[Any, Any] = dict(columns)
+    try:
+        return table.cast(kinds)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{path} has a column of another type: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def write_table(path: Path, table: pl.DataFrame) -> None:
@@ -146,7 +234,23 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
 def write_with_csv(path: Path, table: pl.DataFrame) -> None:
     """Write a table as Parquet, and beside it as CSV with six decimals and NaN left empty."""
     write_table(path, table)
-    write_text(path.with_suffix(".csv"), table.fill_nan(None).write_csv(float_precision=6))
+    write_csv(path.with_suffix(".csv"), table.fill_nan(None))
+
+
+def write_csv(path: Path, table: pl.DataFrame, *, decimals: int = 6) -> None:
+    """Write a table as CSV.
+
+    Spreadsheets compute a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return, also where it
+    is a word of a corpus.  Such text gets an apostrophe before it (and one more where it has some); numbers do not.
+    `read_csv` takes it away again.
+    """
+    marked = table.with_columns(cs.string().str.replace(f"^('*[{_FORMULA}])", "'${1}"))
+    write_text(path, marked.write_csv(float_precision=decimals))
+
+
+def read_csv(path: Path, **options: Any) -> pl.DataFrame:
+    """Read what `write_csv` has written; options are those of polars."""
+    return pl.read_csv(path, **options).with_columns(cs.string().str.replace(f"^'('*[{_FORMULA}])", "${1}"))
 
 
 def read_lines(path: str | Path) -> list[str]:
@@ -190,9 +294,20 @@ def read_text(path: str | Path) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an advisory lock file; a second process is refused.  The lock dies with its process."""
+    """Hold an advisory lock file; a second process is refused.  The lock dies with its process.
+
+    The thread that holds it may take it again: `extract` locks its folder, also as a step of a study that has.
+    """
     make_folder(path.parent)
-    with path.open("a+") as f:
+    mine = path.resolve(), threading.get_ident()
+    if mine in _HELD:
+        yield
+        return
+    try:
+        file = path.open("a+", errors="replace")
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    with file as f:
         try:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -206,49 +321,24 @@ def locked(path: Path) -> Iterator[None]:
         f.truncate()
         f.write(str(os.getpid()))
         f.flush()
-        yield
+        _HELD.add(mine)
+        try:
+            yield
+        finally:
+            _HELD.remove(mine)
 
 
 def lock_holder(path: Path) -> str | None:
     """Return the process id that holds a lock file now, or None."""
     try:
-        with path.open("r") as f:
+        with path.open("r", errors="replace") as f:
             try:
                 fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
                 return f.read().strip() or "unknown"
-    except FileNotFoundError:
+    except OSError:  # there is none, or it is a folder: nobody holds it
         pass
     return None
-
-
-def sweep(root: Path) -> None:
-    """Remove the temporary files that a killed process left; call it with the folder's lock held."""
-    for path in root.rglob(".*.tmp"):
-        if path.is_dir():
-            remove_folder(path)
-        else:
-            path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def folder_in_one_piece(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path`` whose files go to ``path`` when the block ends well.
-
-    Files of the same names are replaced one by one; readers go by the marker that is written after all of them.
-    """
-    make_folder(path.parent)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
-    try:
-        yield temporary
-        for file in sorted(one for one in temporary.rglob("*") if one.is_file()):
-            target = path / file.relative_to(temporary)
-            make_folder(target.parent)
-            file.replace(target)
-    except OSError as error:
-        raise cannot_write(path, error) from None
-    finally:
-        remove_folder(temporary)
 
 
 def remove_folder(path: Path) -> None:

@@ -10,14 +10,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from isogloss.errors import InputError
-from isogloss.store.files import digest, file_digest, folder_name, remove_folder, sweep, write_json
+from isogloss.store.files import (
+    cannot_write,
+    digest,
+    file_digest,
+    folder_name,
+    read_table,
+    remove_folder,
+    sweep,
+    write_json,
+)
+from isogloss.store.names import inside, is_name
 
 log = logging.getLogger(__name__)
 
-MARKER_VERSION = 2
+MARKER_VERSION = 3
+CORPUS = "corpus"  # the step of the corpus's tables
 LABEL_TABLES = ("labels", "scores", "splits")
 MOVEMENT_TABLES = ("flows", "fates", "shared", "concerns")
+_FOLDERS = (  # in which files are written
+    *(".steps", "states", "links", "dictionary", "trees", "concepts", "metrics", "companions", "labels"),
+    *("movement", "tasks", "figures"),
+)
 _LONGEST_NAME = 160  # bytes; leaves room for what temporary files add
 _HASHED_UP_TO = 64 * 2**20  # larger outputs (states) are read again only if they were written since
 
@@ -55,6 +72,10 @@ class Study:
 
     root: Path
 
+    def _at(self, *names: str) -> Path:
+        """Return a path inside the folder, whatever the names are: they may come from a table or a marker."""
+        return inside(self.root, "/".join(names))
+
     @property
     def config(self) -> Path:
         return self.root / "study.yaml"
@@ -76,45 +97,42 @@ class Study:
         return self.root / "sentences.parquet"
 
     def states(self, model: str, stack: str) -> Path:
-        return self.root / "states" / folder_name(model) / stack
+        return self._at("states", folder_name(model), stack)
 
     def states_step(self, model: str, stack: str) -> str:
         return f"states/{folder_name(model)}/{stack}"
 
     def shard(self, model: str, stack: str, name: str) -> Path:
         """Return the folder of one shard of states, while they are extracted by several workers."""
-        return self.shards(model, stack) / name
+        return inside(self.shards(model, stack), name)
 
     def shards(self, model: str, stack: str) -> Path:
-        return self.root / "states" / folder_name(model) / f"{stack}.shards"
-
-    def step_lock(self, step: str) -> Path:
-        return self.root / ".steps" / f"{step}.lock"
+        return self._at("states", folder_name(model), f"{stack}.shards")
 
     def links(self, aligner: str, source: str, target: str) -> Path:
-        return self.root / "links" / folder_name(aligner) / f"{source}-{target}.parquet"
+        return self._at("links", folder_name(aligner), f"{source}-{target}.parquet")
 
     def dictionary(self, source: str, target: str) -> Path:
-        return self.root / "dictionary" / f"{source}-{target}.parquet"
+        return self._at("dictionary", f"{source}-{target}.parquet")
 
     def concepts(
         self, model: str, stack: str, *, method: str, n_concepts: int, seed: int, layer: int, space: str
     ) -> Path:
-        base = self.root / "concepts" / folder_name(model) / stack / run_name(method, n_concepts, seed)
-        return base / f"layer_{layer:02d}" / f"{space_name(space)}.parquet"
+        run = run_name(method, n_concepts, seed)
+        return self._at("concepts", folder_name(model), stack, run, *_of_layer(layer, space))
 
     def tree(self, model: str, stack: str, *, method: str, seed: int, layer: int, space: str) -> Path:
-        base = self.root / "trees" / folder_name(model) / stack / f"{method}-s{seed}"
-        return base / f"layer_{layer:02d}" / f"{space_name(space)}.parquet"
+        return self._at("trees", folder_name(model), stack, f"{method}-s{seed}", *_of_layer(layer, space))
 
     def metrics(self, model: str, stack: str, run: str, layer: int, of: str) -> Path:
         """Return the file with the figures of a pair (``en-de``) or a group (``en+de+fr``) at one layer."""
-        base = self.root / "metrics" / folder_name(model) / stack / run
-        return base / f"layer_{layer:02d}" / f"{space_name(of)}.parquet"
+        return self._at("metrics", folder_name(model), stack, run, *_of_layer(layer, of))
 
     def find_figures(self, kind: str) -> list[Path]:
-        """Return all files of figures with their draws: of ``metrics`` or of ``companions``."""
-        return sorted((self.root / kind).rglob("layer_*/*.parquet"))
+        """Return all files of figures with their draws, of this text: of ``metrics`` or of ``companions``."""
+        there = set((self.root / kind).rglob("layer_*/*.parquet"))
+        made = {self.root / f"{step}.parquet" for step in self.find_steps(kind)}
+        return [self.checked(path) for path in sorted(there | made) if not self.is_outdated(path)]
 
     def find_states(self) -> list[tuple[str, str]]:
         """Return (model, stack) of every finished states folder."""
@@ -150,6 +168,11 @@ class Study:
         return self.root / ".steps" / "plan.json"
 
     @property
+    def claims(self) -> Path:
+        """The file with the storages that are this study's."""
+        return self.root / ".steps" / "storages"
+
+    @property
     def results(self) -> Path:
         return self.root / "results.parquet"
 
@@ -159,8 +182,7 @@ class Study:
 
     def companions_of(self, model: str, stack: str, layer: int, of: str) -> Path:
         """Return the file with the companion measures of a pair (``en-de``) at one layer."""
-        base = self.root / "companions" / folder_name(model) / stack
-        return base / f"layer_{layer:02d}" / f"{space_name(of)}.parquet"
+        return self._at("companions", folder_name(model), stack, *_of_layer(layer, of))
 
     @property
     def companions(self) -> Path:
@@ -176,10 +198,10 @@ class Study:
 
     def labels_of(self, model: str, stack: str, run: str, layer: int) -> Path:
         """Return the folder with the tables of one layer."""
-        return self.root / "labels" / folder_name(model) / stack / run / f"layer_{layer:02d}"
+        return self._at("labels", folder_name(model), stack, run, f"layer_{layer:02d}")
 
     def labels(self, table: str) -> Path:
-        return self.root / "labels" / f"{table}.parquet"
+        return self._at("labels", f"{table}.parquet")
 
     @property
     def robustness(self) -> Path:
@@ -191,7 +213,7 @@ class Study:
 
     def tuned(self, name: str) -> Path:
         """Return the folder of a fine-tuned model, its curve and its scores."""
-        return self.root / "tasks" / folder_name(name)
+        return self._at("tasks", folder_name(name))
 
     @property
     def task_scores(self) -> Path:
@@ -214,11 +236,10 @@ class Study:
         return self.root / "transfer_points.parquet"
 
     def movement(self, table: str) -> Path:
-        return self.root / "movement" / f"{table}.parquet"
+        return self._at("movement", f"{table}.parquet")
 
     def movement_of(self, model: str, stack: str, run: str, layer: int, table: str) -> Path:
-        base = self.root / "movement" / folder_name(model) / stack / run
-        return base / f"layer_{layer:02d}" / f"{table}.parquet"
+        return self._at("movement", folder_name(model), stack, run, f"layer_{layer:02d}", f"{table}.parquet")
 
     @property
     def figures(self) -> Path:
@@ -230,7 +251,7 @@ class Study:
 
     def sweep(self) -> None:
         """Remove what a killed process left behind; call it with the folder's lock held."""
-        sweep(self.root)
+        sweep(self.root, _FOLDERS)
         for path in (self.root / "states").glob("*/*/progress.json"):
             folder = path.parent
             if not folder.suffix and self.record(f"states/{folder.parent.name}/{folder.name}"):
@@ -239,37 +260,102 @@ class Study:
     # -- step markers -------------------------------------------------------------------------
 
     def marker(self, step: str) -> Path:
-        return self.root / ".steps" / f"{step}.json"
+        return self._at(".steps", f"{step}.json")
 
     def step_of(self, path: Path) -> str:
         """Return the name of the step that writes one file: the file's, without its ending."""
         return path.relative_to(self.root).with_suffix("").as_posix()
 
-    def find_steps(self) -> list[str]:
-        """Return the names of all steps that have a marker."""
+    def find_steps(self, below: str = "") -> list[str]:
+        """Return the names of all steps that have a marker, or of those below a name."""
         folder = self.root / ".steps"
-        found = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.json"))
+        found = (path.relative_to(folder).with_suffix("") for path in (folder / below).rglob("*.json"))
         return sorted(name.as_posix() for name in found if name.as_posix() != self.plan.stem)
 
     def is_done(self, step: str, key: str, *, thorough: bool = False) -> bool:
         """True if the step was finished with this key and its outputs are still what they were.
 
-        Outputs are compared with the digests in the marker; one over 64 MB only if its time of writing has
-        changed (a copy, a repair), or if `thorough`.
+        Outputs are compared with the digests in the marker; one over 64 MB only if it was changed since it was digested
+        here (a copy, a repair), or if `thorough`.
         """
         record = self.record(step)
-        if record is None or record["key"] != key or record["version"] != MARKER_VERSION:
+        if record is None or record["key"] != key:
             return False
-        for name, expected in record["outputs"].items():
-            path = self.root / name
-            if not path.is_file() or path.stat().st_size != expected["bytes"]:
-                log.warning("%s is missing or has changed; its step %s runs again", path, step)
-                return False
-            known = expected["bytes"] > _HASHED_UP_TO and path.stat().st_mtime_ns == expected["written"]
-            if (thorough or not known) and file_digest(path) != expected["digest"]:
-                log.warning("%s is damaged; its step %s runs again", path, step)
+        for name, entry in record["outputs"].items():
+            if fault := self.fault(name, entry, thorough=thorough):
+                log.warning("%s %s; its step %s runs again", self.root / name, fault, step)
                 return False
         return True
+
+    def checked(self, path: Path, step: str = "") -> Path:
+        """Return a file of the study if it can be believed: its step done, of the text that is here, and it unchanged.
+
+        Whoever reads what a step has written asks here for it, so that nothing of another text, and nothing damaged,
+        gets into what is made from it.
+
+        Parameters
+        ----------
+        path : Path
+        step : str
+            That writes it; default: the one of the file's name.
+
+        Raises
+        ------
+        InputError
+            If it cannot be believed.
+        """
+        step = step or self.step_of(path)
+        record, name = self.record(step), path.relative_to(self.root).as_posix()
+        wrong = ""
+        if record is None:
+            wrong = "is not of a finished step" if path.exists() else "is not there"
+        elif record["text"] and self.record(CORPUS) is None:
+            wrong = f"cannot be compared with the text: {self.tokens.name} is not of a finished step"
+        elif record["text"] not in ("", self.text()):
+            wrong = f"was made from another text than {self.tokens.name} holds now"
+        elif (entry := record["outputs"].get(name)) and self.fault(name, entry):
+            wrong = "is not as it was written" if path.exists() else "is missing"
+        if wrong:
+            raise InputError(f"{path} {wrong}. Make it again with: {self._again(step)}")
+        return path
+
+    def _again(self, step: str) -> str:
+        """Return the command that does a step again."""
+        if step == "robustness":
+            return f"isogloss robustness {self.root}"
+        if self.config.is_file():
+            return f"isogloss run {self.config} --out {self.root}"
+        return "the command that made it (isogloss extract, align-words or discover)"
+
+    def is_outdated(self, path: Path) -> bool:
+        """True if the step that is named as a file was done, of another text than is here."""
+        record = self.record(self.step_of(path))
+        return record is not None and record["text"] != self.text()
+
+    def table(
+        self, path: Path, columns: Mapping[str, Any] | Iterable[str], step: str = ""
+    ) -> pl.DataFrame | None:
+        """Return a table of the study, `checked`, or None where no step has written it."""
+        if not path.exists() and self.record(step or self.step_of(path)) is None:
+            return None
+        return read_table(self.checked(path, step), columns)
+
+    def text(self) -> str:
+        """Return the digest of the study's text, which markers of all made from it carry; "" without a text."""
+        record = self.record(CORPUS)
+        return str(record["info"].get("text", "")) if record else ""
+
+    def fault(self, name: str, entry: Mapping[str, Any], *, thorough: bool = False) -> str:
+        """Return what is wrong with an output, by what its marker says of it; nothing if it is what it was."""
+        path = inside(self.root, name)
+        if not path.is_file() or path.stat().st_size != entry["bytes"]:
+            return "is missing or has changed"
+        # The time of the last change of the file itself (not of its content, which a copy keeps): it says that nothing
+        # was written since it was digested in this very place.
+        known = entry["bytes"] > _HASHED_UP_TO and path.stat().st_ctime_ns == entry.get("written")
+        if (thorough or not known) and file_digest(path) != entry["digest"]:
+            return "is damaged"
+        return ""
 
     def mark_done(
         self,
@@ -286,23 +372,29 @@ class Study:
         """
         listed = dict(listed or {})
         for path in outputs:
-            facts = path.stat()
-            entry = {"bytes": facts.st_size, "written": facts.st_mtime_ns, "digest": file_digest(path)}
+            stat = path.stat()
+            entry = {"bytes": stat.st_size, "written": stat.st_ctime_ns, "digest": file_digest(path)}
             listed[str(path.relative_to(self.root))] = entry
-        write_json(
-            self.marker(step),
-            {"version": MARKER_VERSION, "key": key, "outputs": listed, "info": dict(info or {})},
-        )
+        facts = dict(info or {})
+        text = facts.get("text", "") if step == CORPUS else self.text()
+        if step.split("/", maxsplit=1)[0] == "tasks":  # of texts of its own
+            text = ""
+        content = {"version": MARKER_VERSION, "key": key, "text": text, "outputs": listed, "info": facts}
+        write_json(self.marker(step), content)
 
     def record(self, step: str) -> dict[str, Any] | None:
-        """Return the marker of a step, or None when there is none that can be read."""
+        """Return the marker of a step, or None when there is none; of what is none of ours a warning tells."""
         path = self.marker(step)
         try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            whole = {"key", "outputs", "version", "info"} <= record.keys()
-        except (OSError, ValueError, AttributeError):
+            found = read_marker(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
             return None
-        return record if whole else None
+        except (OSError, ValueError) as error:
+            log.warning("%s is not a marker (%s); its step %s counts as not done", path, error, step)
+            return None
+        if found is None:
+            log.warning("%s is not a marker of this version; its step %s counts as not done", path, step)
+        return found
 
     def known(self, step: str) -> dict[str, Any]:
         """Return the marker of a step that must be done.
@@ -323,7 +415,40 @@ class Study:
 
     def clear(self, step: str) -> None:
         """Forget a step: remove its marker first, so that stale outputs are never taken for done."""
-        self.marker(step).unlink(missing_ok=True)
+        path = self.marker(step)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from None
+
+
+def read_marker(text: str) -> dict[str, Any] | None:
+    """Return what the text of a marker says, or None if no marker of this version has it, or it names files outside.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON.
+    """
+    try:
+        record: dict[str, Any] = json.loads(text)
+    except RecursionError:
+        return None
+    entry = {"bytes": int, "digest": str}
+    whole = (
+        _has(record, {"version": int, "key": str, "text": str, "outputs": dict, "info": dict})
+        and record["version"] == MARKER_VERSION
+        and all(is_name(name) and _has(one, entry) for name, one in record["outputs"].items())
+    )
+    return record if whole else None
+
+
+def _has(value: object, wanted: Mapping[str, type]) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(name), kind) for name, kind in wanted.items())
+
+
+def _of_layer(layer: int, space: str) -> tuple[str, str]:
+    return f"layer_{layer:02d}", f"{space_name(space)}.parquet"
 
 
 def space_name(space: str) -> str:

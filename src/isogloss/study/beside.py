@@ -16,7 +16,7 @@ from isogloss.metrics.bootstrap import Resamples
 from isogloss.metrics.companions import MEASURES, compare_rows, look_at_space
 from isogloss.results import signature
 from isogloss.states import States, with_rows
-from isogloss.store import Study, read_table, write_table, write_text
+from isogloss.store import Study, read_table, write_csv, write_table
 
 COLUMNS: dict[str, type[pl.DataType]] = {
     "model": pl.String,
@@ -96,7 +96,7 @@ def gather_companions(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
     study = Study(root)
     table = pl.concat([read_table(root / part, COLUMNS).select(*COLUMNS) for part in parts])  # without draws
     write_table(study.companions, table)
-    write_text(study.companions_csv, table.fill_nan(None).write_csv(float_precision=10))
+    write_csv(study.companions_csv, table.fill_nan(None), decimals=10)
     return {"n_figures": table.height}
 
 
@@ -187,8 +187,8 @@ def _material(
                 np.tile(common, 2),
             )
     path = study.links(aligner, *pair)
-    if path.is_file():
-        links = WordLinks.read(path, source=pair[0], target=pair[1], aligner=aligner)
+    if path.exists() and not study.is_outdated(path):
+        links = WordLinks.read(study.checked(path), source=pair[0], target=pair[1], aligner=aligner)
         linked = _linked_types(states.tokens, links, n_words=n_words, seed=seed)
         if linked.height > 1:
             rows = (linked[f"{side}_row"].to_numpy() for side in ("source", "target"))

@@ -10,10 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss.config import RunSection, SlurmSection
 from isogloss.errors import IsoglossError
+from isogloss.extraction.passes import threads_of_passes
+from isogloss.store import make_folder
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GPU, MEMORY = "GPU", "MEMORY"  # what workers declare, and steps ask for
+PASSES = "PASSES"  # forward passes: where they run on cores, one process has them all, as in a local run
 PATIENCE = 600.0  # seconds for a scheduler that is gone to come back
+_ROLES = ("client", "scheduler", "worker")  # that have certificates
 _ANSWER = 5.0  # seconds for a scheduler to answer
 _RENEWAL = 30.0  # seconds between looks at whether jobs have ended
 
@@ -62,7 +67,11 @@ def connected(run: RunSection, *, wait: float = 0.0) -> Iterator[Client]:
         return
     n_workers = run.workers or (os.cpu_count() or 1)
     if run.scheduler == "slurm":
-        with slurm_cluster(run.slurm) as cluster, _jobs(cluster, run.workers or 1), Client(cluster) as client:
+        with (
+            _slurm(run.slurm) as cluster,
+            _jobs(cluster, run.workers or 1),
+            Client(cluster) as client,
+        ):
             yield client
         return
     with (
@@ -73,6 +82,24 @@ def connected(run: RunSection, *, wait: float = 0.0) -> Iterator[Client]:
         yield client
 
 
+def temporary_security() -> Any:
+    """Return certificates for one cluster: made now, in memory, so that nobody else can speak to its processes.
+
+    Raises
+    ------
+    IsoglossError
+        If what makes them is not installed.
+    """
+    from distributed.security import Security
+
+    try:
+        return Security.temporary()
+    except ImportError:
+        raise IsoglossError(
+            "Workers of a study speak by TLS, which needs cryptography. Install it: pip install 'isogloss[dask]'"
+        ) from None
+
+
 def _reach(address: str, wait: float) -> Client:
     from distributed import Client
 
@@ -80,17 +107,21 @@ def _reach(address: str, wait: float) -> Client:
     while True:
         try:
             return Client(address, timeout=_ANSWER)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:  # the last: tls:// without certificates
             if time.monotonic() > until:
                 raise IsoglossError(
                     f"No Dask scheduler answers at {address} ({type(error).__name__}). Start one with "
                     "`dask scheduler` and workers with `dask worker ADDRESS --nthreads 1`, or use scheduler: processes."
+                    " For tls:// Dask's configuration must name the certificates (docs/cluster.md)."
                 ) from None
             time.sleep(1)
 
 
 def _processes(n: int, scratch: str) -> Any:
-    """Return a cluster of worker processes on this machine; the first ones have its GPUs, one each."""
+    """Return a cluster of worker processes on this machine; the first ones have its GPUs, one each.
+
+    All of it speaks by TLS, and its pages are on the loopback alone: other users of the machine are not trusted.
+    """
     from dask.utils import parse_bytes
     from distributed import Nanny, Scheduler, SpecCluster
     from distributed.system import MEMORY_LIMIT
@@ -98,28 +129,40 @@ def _processes(n: int, scratch: str) -> Any:
     share = int(parse_bytes(MEMORY_LIMIT)) // n
     threads = str(max(1, (os.cpu_count() or 1) // n))
     gpus = _gpus()
+    security = temporary_security()
+    here = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
     workers = {}
     for i in range(n):
         has_gpu = i < gpus
+        has_passes = has_gpu or not (gpus or i)
         env = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
         if gpus:
             env["CUDA_VISIBLE_DEVICES"] = str(i) if has_gpu else ""
+        elif has_passes:
+            env["OMP_NUM_THREADS"] = str(threads_of_passes())
         options = {
             "nthreads": 1,
             "memory_limit": 0,  # of maps of files, which count as memory here and are none
-            "resources": {MEMORY: share, **({GPU: 1} if has_gpu else {})},
+            "resources": {
+                MEMORY: share,
+                **({GPU: 1} if has_gpu else {}),
+                **({PASSES: 1} if has_passes else {}),
+            },
             "env": env,
             "local_directory": scratch,
             "silence_logs": logging.CRITICAL,  # errors of steps come back by themselves
-            "host": "127.0.0.1",
+            "dashboard_address": "127.0.0.1:0",
+            **here,
         }
         workers[i] = {"cls": Nanny, "options": options}
     scheduler = {
         "cls": Scheduler,
-        "options": {"host": "127.0.0.1", "port": 0, "dashboard": True, "dashboard_address": "127.0.0.1:0"},
+        "options": {"port": 0, "dashboard": True, "dashboard_address": "127.0.0.1:0", **here},
     }
     try:
-        return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.ERROR)
+        return SpecCluster(
+            workers=workers, scheduler=scheduler, security=security, silence_logs=logging.ERROR
+        )
     except RuntimeError as error:
         raise IsoglossError(
             f"Worker processes did not start: {error} In a script of your own, run_study must stand under "
@@ -136,7 +179,30 @@ def _gpus() -> int:
 # -- SLURM ----------------------------------------------------------------------------------------
 
 
-def slurm_cluster(section: SlurmSection) -> Any:
+@contextmanager
+def _slurm(section: SlurmSection) -> Iterator[Any]:
+    """Yield the cluster of a ``slurm`` section; its certificates lie, for its jobs, where only you can read them."""
+    own = make_folder(Path(section.certificates).expanduser())
+    with tempfile.TemporaryDirectory(prefix=".isogloss-", dir=own) as folder:
+        security = _in_files(temporary_security(), Path(folder))
+        with slurm_cluster(section, security) as cluster:
+            yield cluster
+
+
+def _in_files(security: Any, folder: Path) -> Any:
+    """Return the same certificates as names of files, which jobs can be given."""
+    from distributed.security import Security
+
+    names = {}
+    for field in ("tls_ca_file", *(f"tls_{x}_{y}" for x in _ROLES for y in ("key", "cert"))):
+        path = folder / f"{field}.pem"
+        path.touch(mode=0o600)
+        path.write_text(getattr(security, field), encoding="ascii")
+        names[field] = str(path)
+    return Security(require_encryption=True, **names)
+
+
+def slurm_cluster(section: SlurmSection, security: Any = None) -> Any:
     """Return the cluster of a ``slurm`` section, no job of it started yet.
 
     A job is one worker with one thread for steps, so that steps do not share its memory; what a step multiplies in
@@ -178,7 +244,8 @@ def slurm_cluster(section: SlurmSection) -> Any:
             "--memory-limit",
             "0",
         ],  # as for processes; SLURM has its own
-        scheduler_options={"dashboard_address": ":0"},
+        security=security,
+        scheduler_options={"dashboard_address": "127.0.0.1:0"},
     )
 
 
@@ -229,5 +296,5 @@ def _check_job(cluster: Any) -> None:
 def slurm_script(section: SlurmSection) -> str:
     """Return the job script that starts one worker, as `sbatch` would be given it."""
     need_dask()
-    with slurm_cluster(section) as cluster:
+    with _slurm(section) as cluster:
         return str(cluster.job_script())

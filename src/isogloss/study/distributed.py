@@ -16,8 +16,8 @@ from isogloss.errors import IsoglossError
 from isogloss.extraction import forget_shards
 from isogloss.progress import progress, set_quiet
 from isogloss.spread import spreading
-from isogloss.store import Remote, Study, digest
-from isogloss.study.cluster import GPU, MEMORY, PATIENCE, connected
+from isogloss.store import Remote, Study, claim, digest, file_digest
+from isogloss.study.cluster import GPU, MEMORY, PASSES, PATIENCE, connected
 from isogloss.study.estimate import with_memory
 from isogloss.study.graph import Step, edges, end_with, run_step
 from isogloss.study.plan import Plan
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _ROUNDS = 5  # in a row that may bring nothing
 _CORPUS = "corpus"  # the step of the corpus's tables
+_SCORES = "task-scores"  # what a storage knows the scores of tasks by; they are made before there are steps
 
 
 def execute_on_workers(study: Study, plan: Plan, run: RunSection) -> list[str]:
@@ -46,15 +47,22 @@ def execute_on_workers(study: Study, plan: Plan, run: RunSection) -> list[str]:
     steps = sharded(with_memory(plan), study)
     remote = Remote(run.storage) if run.storage else None
     if remote is not None:
-        remote.send(study, _CORPUS)
+        claim(
+            remote, study, name=plan.config.name, key=digest([[step.name, step.key] for step in plan.steps])
+        )
         if study.task_scores.is_file():
-            remote.put(study, study.task_scores)
+            study.mark_done(_SCORES, file_digest(study.task_scores), [study.task_scores])
+        for name in (_CORPUS, _SCORES):
+            record = study.record(name)
+            if record is not None and not remote.is_done(name, record["key"]):
+                remote.send(study, name)
     ran = _in_rounds(study, plan, steps, run, remote)
     for step in plan.steps:
         if step.alone:
             name, stack = step.arguments["model"]["name"], step.arguments["stack"]
             if remote is not None:
-                remote.remove(study, study.shards(name, stack), study.marker(step.name).with_suffix(""))
+                parts = study.shards(name, stack), study.marker(step.name).with_suffix("")
+                remote.remove(*(path.relative_to(study.root).as_posix() for path in parts))
             forget_shards(study, name=name, stack=stack)
     study.sweep()  # what workers that were killed left behind
     if remote is not None:
@@ -80,7 +88,7 @@ def _in_rounds(
         try:
             with connected(run, wait=wait) as client:
                 _look(client, study, plan, remote)
-                if not _submit(client, study, steps, todo, run):
+                if not _submit(client, study, steps, todo, run=run, remote=remote):
                     log.warning("files of finished steps were lost; the steps run again")
         except _SchedulerLostError as lost:
             if run.scheduler in ("processes", "slurm"):
@@ -151,11 +159,16 @@ def _missing(paths: list[str]) -> list[str]:
 
 
 def _submit(
-    client: Client, study: Study, steps: Sequence[Step], todo: Sequence[Step], run: RunSection
+    client: Client,
+    study: Study,
+    steps: Sequence[Step],
+    todo: Sequence[Step],
+    *,
+    run: RunSection,
+    remote: Remote | None,
 ) -> bool:
     """Run steps as tasks; return whether all is done, or something that was there before has to be made again."""
     sources = edges(steps)
-    known = Remote(run.storage) if run.storage else study
     futures: dict[str, Future] = {}
     with _noticing_loss():
         ask = _resources(client, todo)
@@ -166,7 +179,7 @@ def _submit(
                 _work,
                 step,
                 str(study.root),
-                run.storage,
+                remote,
                 sources[step.name],
                 parent,
                 before,
@@ -184,7 +197,9 @@ def _submit(
                 if error is None:
                     advance(step.cost)
                 else:
-                    _judge(error, step, [one for one in steps if one.name in sources[step.name]], known)
+                    _judge(
+                        error, step, [one for one in steps if one.name in sources[step.name]], remote or study
+                    )
                     whole = False
     finally:
         if client.status == "running":
@@ -228,7 +243,7 @@ def _resources(client: Client, todo: Sequence[Step]) -> Callable[[Step], dict[st
     """Return what a step asks of a worker: a GPU for states, and memory; only of what workers declare."""
     declared = [w.get("resources") or {} for w in client.scheduler_info(n_workers=-1)["workers"].values()]
     largest = max((one.get(MEMORY, 0) for one in declared), default=0)
-    any_gpu = any(one.get(GPU) for one in declared)
+    any_gpu, any_passes = (any(one.get(name) for one in declared) for name in (GPU, PASSES))
     for step in todo:
         if largest and step.memory > largest:
             log.warning(
@@ -245,6 +260,8 @@ def _resources(client: Client, todo: Sequence[Step]) -> Callable[[Step], dict[st
             asked[MEMORY] = min(step.memory, largest)
         if any_gpu and str(step.arguments.get("device", "cpu")) != "cpu":
             asked[GPU] = 1
+        if any_passes and "shard" in step.arguments:
+            asked[PASSES] = 1
         return asked
 
     return ask
@@ -254,14 +271,14 @@ def _resources(client: Client, todo: Sequence[Step]) -> Callable[[Step], dict[st
 
 
 def _work(
-    step: Step, root: str, storage: str | None, sources: list[str], parent: int | None, _after: list[str]
+    step: Step, root: str, remote: Remote | None, sources: list[str], parent: int | None, _after: list[str]
 ) -> str:
     """Run one step where the worker is, unless it is done already; with a storage in the worker's own folder."""
     if parent is not None:
         end_with(parent)
     set_quiet(True)
-    if storage is not None:  # parts of a step stay with it: they name files that only this worker has brought
-        _work_apart(step, Path(root), sources, Remote(storage))
+    if remote is not None:  # parts of a step stay with it: they name files that only this worker has brought
+        _work_apart(step, Path(root), sources, remote)
     elif not Study(Path(root)).is_done(step.name, step.key):
         with spreading(_on_workers):
             run_step(Path(root), step)
@@ -284,7 +301,7 @@ def _work_apart(step: Step, root: Path, sources: Sequence[str], remote: Remote) 
     remote.bring(scratch, [_CORPUS])
     remote.bring(scratch, sources, wanted=own.reads)
     if step.stage == "transfer":
-        remote.get(study, study.task_scores)
+        remote.bring(scratch, [_SCORES])
     run_step(scratch, own)
     remote.send(
         study, step.name, marker_only=step.alone

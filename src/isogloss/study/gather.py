@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isogloss.results import Results
-from isogloss.store import Study, read_table, write_text
+from isogloss.store import Study, read_table, write_csv
 from isogloss.study.beside import COLUMNS, rank_correlations
 from isogloss.study.compare import with_q_values
 
@@ -22,7 +22,7 @@ def gather_results(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
     results.write_csv(study.results_csv)
     seeds = results.over_seeds()
     if seeds.height:
-        write_text(study.root / "results_seeds.csv", seeds.fill_nan(None).write_csv(float_precision=10))
+        write_csv(study.root / "results_seeds.csv", seeds.fill_nan(None), decimals=10)
     return {"n_figures": results.table.height}
 
 
@@ -31,5 +31,5 @@ def correlate_measures(root: Path) -> dict[str, Any]:
     study = Study(root)
     results = Results.read(study.results).table
     found = rank_correlations(results, read_table(study.companions, COLUMNS))
-    write_text(study.correlations, found.fill_nan(None).write_csv(float_precision=4))
+    write_csv(study.correlations, found.fill_nan(None), decimals=4)
     return {"n_pairs": found.height}

@@ -15,6 +15,7 @@ from typing import Any
 
 from isogloss.progress import progress, set_quiet
 from isogloss.store import Study, array_files
+from isogloss.threads import one_blas_thread
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,8 @@ def run_step(root: Path, step: Step) -> None:
         return
     study.clear(step.name)
     began, cpu = time.perf_counter(), time.process_time()
-    facts = step.call(root, **step.arguments)
+    with one_blas_thread():
+        facts = step.call(root, **step.arguments)
     facts["wall_seconds"] = round(time.perf_counter() - began, 3)
     facts["cpu_seconds"] = round(time.process_time() - cpu, 3)
     facts["peak_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

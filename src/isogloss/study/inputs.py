@@ -179,7 +179,7 @@ class Inputs:
         """Return where the dictionaries come from, for signatures."""
         section = self.config.alignment
         if section.dictionaries:
-            return "file"
+            return f"file-{section.case}"
         if section.aligner == "model":
             return f"model:{self.aligner_options['model']}:{self.aligner_options['layer']}"
         return f"{section.aligner}-{section.symmetrise}"

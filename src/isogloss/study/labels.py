@@ -22,12 +22,14 @@ from isogloss.metrics.labels import label_concepts
 from isogloss.metrics.word_facts import word_properties
 from isogloss.progress import progress
 from isogloss.results import Overlap
-from isogloss.store import LABEL_TABLES, Study, locked, read_table, run_name, write_table, write_text
+from isogloss.store import LABEL_TABLES, Study, digest, locked, read_table, run_name, write_csv, write_table
 from isogloss.study.measures import align_concepts
 from isogloss.study.opened import open_study
 from isogloss.study.steps import read_concepts
+from isogloss.threads import one_blas_thread
 
 
+@one_blas_thread()
 def label_layer(
     root: Path,
     *,
@@ -70,7 +72,7 @@ def label_layer(
         add("scores", label_set_scores(labels[space]), space=space)
     for pair in pairs:
         for source, target in permutations(pair):
-            path = study.dictionary(source, target)
+            path = study.checked(study.dictionary(source, target))
             dictionary = TranslationDictionary.read(path, source=source, target=target, induced_by="")
             alignment = align_concepts(
                 concepts[source], concepts[target], dictionary, settings, n_permutations=n_permutations
@@ -106,10 +108,14 @@ def gather_labels(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
     return {"n_labels": tables["labels"].height}
 
 
-def _write(study: Study, tables: dict[str, pl.DataFrame]) -> None:
+def _write(study: Study, tables: dict[str, pl.DataFrame]) -> list[Path]:
+    written = []
     for name, table in tables.items():
-        write_table(study.labels(name), table)
-        write_text(study.labels(name).with_suffix(".csv"), table.write_csv(float_precision=6))
+        path = study.labels(name)
+        write_table(path, table)
+        write_csv(path.with_suffix(".csv"), table)
+        written += [path, path.with_suffix(".csv")]
+    return written
 
 
 @checked
@@ -177,5 +183,8 @@ def label_study(
             made.append(one)
             advance(1)
         tables = {name: pl.concat([one[name] for one in made]) for name in LABEL_TABLES}
-        _write(study, tables)
+        written = _write(study, tables)
+        study.mark_done(
+            "labels", digest([threshold, n_permutations, layers]), written
+        )  # a run makes its own again
     return tables

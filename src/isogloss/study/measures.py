@@ -50,7 +50,7 @@ def measure_pair(root: Path, *, pair: Sequence[str], matched: Sequence[str], **w
     left, right = pair
     found = {}
     for s, t in permutations(pair):
-        path = sheet.study.dictionary(s, t)
+        path = sheet.study.checked(sheet.study.dictionary(s, t))
         dictionary = TranslationDictionary.read(
             path, source=s, target=t, induced_by=sheet.facts["dictionary"]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +20,12 @@ from isogloss.errors import InputError
 from isogloss.html import card, grid
 from isogloss.metrics import colap
 from isogloss.results import Alignment, Overlap, Results
-from isogloss.store import LABEL_TABLES, Study, read_json, read_table
+from isogloss.store import CORPUS, LABEL_TABLES, Study, read_csv, read_json
 from isogloss.study.beside import COLUMNS
 from isogloss.study.measures import align_concepts, group_theta
 from isogloss.study.steps import read_concepts
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,25 +81,34 @@ class FinishedStudy:
     @cached_property
     def companions(self) -> pl.DataFrame | None:
         """The companion measures (``companions.parquet``), or None where the study asked for none."""
-        path = Study(self.root).companions
-        return read_table(path, COLUMNS) if path.is_file() else None
+        study = Study(self.root)
+        return study.table(study.companions, COLUMNS)
 
     @cached_property
     def labels(self) -> dict[str, pl.DataFrame] | None:
         """The tables of `isogloss.study.label_study`, or None where concepts were not labelled."""
-        files = {name: Study(self.root).labels(name) for name in LABEL_TABLES}
-        if not all(path.is_file() for path in files.values()):
-            return None
-        return {name: read_table(path, ("layer", "kind")) for name, path in files.items()}
+        study = Study(self.root)
+        found = {}
+        for name in LABEL_TABLES:
+            table = study.table(study.labels(name), ("layer", "kind"), "labels")
+            if table is not None:
+                found[name] = table
+        return found or None
 
     @cached_property
     def robustness(self) -> pl.DataFrame | None:
         """The agreement of other settings with the study's (`isogloss.study.robustness`), or None without one."""
-        path = Study(self.root).robustness_csv
-        if not path.is_file():
+        study = Study(self.root)
+        path = study.robustness_csv
+        if not path.exists() and study.record("robustness") is None:
             return None
+        if study.is_outdated(path):  # no step of a run makes it again
+            way_out = f"Make it again with: isogloss robustness {self.root}"
+            log.warning("%s was made from another text and is left out. %s", path, way_out)
+            return None
+        study.checked(path)
         kinds = {f"rho_{name}": pl.Float64 for name in ("layers", "pairs", "models")}
-        return pl.read_csv(path, schema_overrides=kinds)
+        return read_csv(path, schema_overrides=kinds)
 
     @property
     def warnings(self) -> list[str]:
@@ -126,7 +138,8 @@ class FinishedStudy:
 
     def dictionary(self, source: str, target: str) -> TranslationDictionary:
         """Return the translations in use from one language to another."""
-        path = Study(self.root).dictionary(source, target)
+        study = Study(self.root)
+        path = study.checked(study.dictionary(source, target))
         aligner = self.config.alignment.aligner
         return TranslationDictionary.read(path, source=source, target=target, induced_by=aligner)
 
@@ -185,15 +198,18 @@ def open_study(folder: str | Path) -> FinishedStudy:
     Raises
     ------
     InputError
-        If the folder has no finished study; the message says what is missing.
+        If the folder has no finished study, its results are of another text than it holds now, or a file is damaged;
+        the message says which.
     """
     files = Study(Path(folder).resolve())
     if not files.config.is_file():
         raise InputError(f"{folder} is not a study folder: it has no {files.config.name}.")
-    if not (files.results.is_file() and files.manifest.is_file()):
+    if not files.results.exists() and files.record(files.results.stem) is None:
         raise InputError(
-            f"The study in {folder} has no results yet. Run it with: isogloss run {files.config}"
+            f"The study in {folder} has no results yet. Run it with: isogloss run {files.config} --out {folder}"
         )
-    return FinishedStudy(
-        files.root, read_config(files.config), Results.read(files.results), read_json(files.manifest)
-    )
+    results = Results.read(files.checked(files.results))
+    for path in (files.tokens, files.sentences):
+        files.checked(path, CORPUS)
+    manifest = read_json(files.checked(files.manifest))
+    return FinishedStudy(files.root, read_config(files.config), results, manifest)

@@ -18,8 +18,9 @@ from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign
 from isogloss.progress import progress
-from isogloss.store import Study, locked, write_table, write_text
+from isogloss.store import Study, digest, locked, write_csv, write_table
 from isogloss.study.opened import FinishedStudy, open_study
+from isogloss.threads import one_blas_thread
 
 SETTINGS = ("n_concepts", "top", "min_types", "theta")
 _PERMUTATIONS = 20
@@ -108,10 +109,12 @@ def robustness(
         table = pl.DataFrame(rows).sort(*SETTINGS, *_PLACE)
         summary = _agreement(table, own)
         write_table(study.robustness, table)
-        write_text(study.robustness_csv, summary.write_csv(float_precision=6))
+        write_csv(study.robustness_csv, summary)
+        study.mark_done("robustness", digest([own, grid]), [study.robustness, study.robustness_csv])
     return summary
 
 
+@one_blas_thread()
 def _sweep(
     opened: FinishedStudy,
     job: tuple[str, str, int, tuple[str, str]],
@@ -132,7 +135,7 @@ def _sweep(
         path = study.tree(model, stack, method=method, seed=seed, layer=layer, space=language)
         if not path.is_file():
             raise InputError(f"There is no tree {path}: robustness needs a study made with the method ward.")
-        trees[language] = Concepts.read_tree(path, words, method=method, layer=layer)
+        trees[language] = Concepts.read_tree(study.checked(path), words, method=method, layer=layer)
     settings = opened.config.metrics
     rows = []
     for k in numbers:

@@ -101,7 +101,10 @@ def run_study(
             ran = execute(folder, plan.steps, workers=config.run.workers)
         else:
             ran = execute_on_workers(folder, plan, config.run)
-        write_json(folder.manifest, manifest(folder, plan))
+        told = manifest(folder, plan)
+        if not folder.is_done("manifest", digest(told)):
+            write_json(folder.manifest, told)
+            folder.mark_done("manifest", digest(told), [folder.manifest])
     log.info("%d steps ran, %d were done before", len(ran), len(plan.steps) - len(ran))
     for warning in plan.warnings:
         log.warning(warning)
@@ -126,7 +129,7 @@ def with_run(config: StudyConfig, **given: Any) -> StudyConfig:
         If they do not fit.
     """
     settings = {
-        **config.run.model_dump(),
+        **dict(config.run),  # not as it is written: the storage's password would be gone
         **{name: value for name, value in given.items() if value is not None},
     }
     return config.model_copy(update={"run": validated(settings, RunSection, of="run")})
@@ -221,7 +224,7 @@ def job_script(study: str | Path, *, scheduler: str | None = None) -> str:
 def study_status(root: str | Path, *, verify: bool = False) -> dict[str, Any]:
     """Return what of a study is done, running or missing, and its size on disk.
 
-    With `verify` every file is read and compared with its digest; else large ones only if they were written since.
+    With `verify` every file is read and compared with its digest; else large ones only if they changed since.
 
     Raises
     ------
@@ -229,9 +232,8 @@ def study_status(root: str | Path, *, verify: bool = False) -> dict[str, Any]:
         If the folder has no study.
     """
     folder = Study(Path(root).resolve())
-    if folder.plan.is_file():
-        steps = [Stub(*step) for step in read_json(folder.plan)]
-    else:  # made step by step: what is there is all that was asked for
+    steps = _steps_planned(folder)
+    if not steps:  # made step by step: what is there is all that was asked for
         records = {name: folder.record(name) for name in folder.find_steps()}
         steps = [Stub(name, r["key"], name.split("/")[0]) for name, r in records.items() if r]
     if not steps:
@@ -246,6 +248,21 @@ def study_status(root: str | Path, *, verify: bool = False) -> dict[str, Any]:
         "files": len(files),
         "bytes": sum(path.stat().st_size for path in files),
     }
+
+
+def _steps_planned(folder: Study) -> list[Stub]:
+    """Return the steps that the last run planned; none where there was no run, or its plan cannot be read."""
+    if not folder.plan.exists():
+        return []
+    try:
+        plan = [Stub(*step) for step in read_json(folder.plan)]
+        for step in plan:
+            if not all(isinstance(value, str) for value in step[:3]) or not isinstance(step.size, int):
+                raise TypeError(f"{step[:4]} is no step")
+    except (InputError, TypeError) as error:
+        log.warning("%s is not the plan of a run (%s): what is there is listed", folder.plan, error)
+        return []
+    return plan
 
 
 class Stub(NamedTuple):

@@ -39,15 +39,14 @@ def align_words(
     path = study.links(aligner, source, target)
     with locked(study.lock):
         _check_languages(Corpus.open(study), (source, target))
-        _run(study, work.link_words, arguments, path)
+        links_made = _run(study, work.link_words, arguments, path)
         dictionaries = []
         for s, t in ((source, target), (target, source)):
             arguments = {**common, "source": s, "target": t, "backward": s != source}
-            arguments |= {"top": top, "min_count": 1, "file": None}
+            arguments |= {"top": top, "min_count": 1, "file": None, "case": "exact"}
             dictionaries.append(study.dictionary(s, t))
             _run(study, work.count_dictionary, arguments, dictionaries[-1])
-    n_links = pl.scan_parquet(path).select(pl.len()).collect().item()
-    return {"n_links": n_links, "links": path, "dictionaries": dictionaries}
+    return {"n_links": links_made["n_links"], "links": path, "dictionaries": dictionaries}
 
 
 def discover(
@@ -110,7 +109,7 @@ def export_tree(
         choose="--model and --stack",
     )
     path = study.tree(one.model, one.stack, method=one.method, seed=one.seed, layer=layer, space=space)
-    tree = Concepts.read_tree(path, Corpus.open(study).words, method=one.method, layer=layer)
+    tree = Concepts.read_tree(study.checked(path), Corpus.open(study).words, method=one.method, layer=layer)
     k = default_n_concepts(tree.tokens["word"].n_unique()) if n_concepts is None else n_concepts
     concepts = tree.cut(n_concepts=k)
     concepts.export_tree(out)
@@ -135,7 +134,9 @@ def calign(
         raise InputError(
             f"There is no dictionary {path}. Make it with: isogloss align-words {folder} {source} {target}"
         )
-    dictionary = TranslationDictionary.read(path, source=source, target=target, induced_by="study")
+    dictionary = TranslationDictionary.read(
+        study.checked(path), source=source, target=target, induced_by="study"
+    )
     wanted: dict[str, Any] = {"layer": layer, "model": model, "stack": stack, "n_concepts": n_concepts}
     left, right = (_concepts(study, space, **wanted) for space in (source, target))
     return measure_alignment(left, right, dictionary, **options)

@@ -13,7 +13,7 @@ from isogloss.study import steps as work
 from isogloss.study.graph import Step
 from isogloss.study.inputs import Inputs
 
-VERSION = 6  # of the steps of a plan; raise it when a formula or a file changes
+VERSION = 7  # of the steps of a plan; raise it when a formula or a file changes
 
 
 class Sources:
@@ -71,7 +71,8 @@ class Sources:
         for left, right in self.pairs:
             for source, target in ((left, right), (right, left)):
                 file = alignment.dictionaries.get(f"{source}-{target}")
-                origin = file_digest(Path(file)) if file else self.link_keys[left, right]
+                given = [file_digest(Path(file)), alignment.case, self.corpus.digest] if file else None
+                origin = given or self.link_keys[left, right]
                 key = digest([VERSION, "dictionary", source, target, origin, section.model_dump()])
                 self.dictionary_keys[source, target] = key
                 path = self.study.dictionary(source, target)
@@ -87,6 +88,7 @@ class Sources:
                         "top": section.top,
                         "min_count": section.min_count,
                         "file": file,
+                        "case": alignment.case,
                     },
                     outputs=(path,),
                     stage="dictionaries",
@@ -189,9 +191,9 @@ class Sources:
     ) -> Step:
         """Return the step that joins what others have written; `call` is given their first files."""
         key = digest([VERSION, [step.key for step in steps]])
-        files = tuple(step.outputs[0] for step in steps)
-        parts = [str(path.relative_to(self.study.root)) for path in files]
-        return Step(name, key, call, {"parts": parts}, outputs, stage, reads=files)
+        parts = [str(step.outputs[0].relative_to(self.study.root)) for step in steps]
+        reads = tuple(path for step in steps for path in step.outputs)
+        return Step(name, key, call, {"parts": parts}, outputs, stage, reads=reads)
 
     def step(
         self,

@@ -12,7 +12,7 @@ from isogloss.aligners import align_words
 from isogloss.concepts import Concepts
 from isogloss.config import ModelSection, SelectionRule
 from isogloss.corpus import Corpus
-from isogloss.dictionary import TranslationDictionary, WordLinks
+from isogloss.dictionary import Case, TranslationDictionary, WordLinks
 from isogloss.discovery import METHODS, discover, reads_in_parts
 from isogloss.extraction import Shard, extract, extract_shard, finish_states, join_shards, open_states
 from isogloss.store import Study
@@ -55,14 +55,18 @@ def count_dictionary(
     top: int,
     min_count: int,
     file: str | None,
+    case: Case,
 ) -> dict[str, Any]:
     """Write the dictionary source -> target: from the user's file, or counted from the links of the pair."""
     study = Study(root)
     if file:
-        found = TranslationDictionary.read_muse(file, source=source, target=target).top(top)
+        given = TranslationDictionary.read_muse(file, source=source, target=target)
+        found = given.top(top).for_corpus(Corpus.open(study), case=case)
     else:
         left, right = (target, source) if backward else (source, target)
-        links = WordLinks.read(study.links(aligner, left, right), source=left, target=right, aligner=aligner)
+        links = WordLinks.read(
+            study.checked(study.links(aligner, left, right)), source=left, target=right, aligner=aligner
+        )
         found = (links.reversed() if backward else links).dictionary(top=top, min_count=min_count)
     found.write(study.dictionary(source, target))
     return {"n_words": len(found), "n_translations": found.table.height}
@@ -161,7 +165,8 @@ def discover_concepts(
     study = Study(root)
     rule = SelectionRule.model_validate_json(selection)
     links = [
-        WordLinks.read(study.links(aligner, s, t), source=s, target=t, aligner=aligner) for s, t in pairs
+        WordLinks.read(study.checked(study.links(aligner, s, t)), source=s, target=t, aligner=aligner)
+        for s, t in pairs
     ]
     states = open_states(study, name=model, stack=stack, layer=layer, sentences=False).select(
         links=links,
@@ -201,7 +206,9 @@ def cut_concepts(
     """Write the concepts of one space at one layer, cut from its tree."""
     study, space = Study(root), "+".join(languages)
     path = study.tree(model, stack, method=method, seed=seed, layer=layer, space=space)
-    found = Concepts.read_tree(path, Corpus.open(study).words, layer=layer).cut(n_concepts=n_concepts)
+    found = Concepts.read_tree(study.checked(path), Corpus.open(study).words, layer=layer).cut(
+        n_concepts=n_concepts
+    )
     path = study.concepts(
         model, stack, method=method, n_concepts=n_concepts, seed=seed, layer=layer, space=space
     )
@@ -225,10 +232,9 @@ def read_concepts(
     layer: int,
     space: str,
 ) -> Concepts:
-    """Read the concepts of one space from the study folder."""
+    """Read the concepts of one space from the study folder; those of another text, or damaged, are an error."""
     path = study.concepts(
         model, stack, method=method, n_concepts=n_concepts, seed=seed, layer=layer, space=space
     )
-    return Concepts.read(
-        path, tokens, n_concepts=n_concepts, model=model, stack=stack, method=method, seed=seed, layer=layer
-    )
+    facts = {"model": model, "stack": stack, "method": method, "seed": seed, "layer": layer}
+    return Concepts.read(study.checked(path), tokens, n_concepts=n_concepts, **facts)

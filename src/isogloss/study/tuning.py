@@ -131,7 +131,9 @@ def fine_tune(config: StudyConfig, root: Path) -> pl.DataFrame:
         table = pl.concat(
             [_run(study, job, texts[job.task.name], device=config.run.device) for job in jobs_of(config)]
         )
-        write_with_csv(study.task_scores, table)
+        if not study.is_done("tasks", digest(table.to_dicts())):
+            write_with_csv(study.task_scores, table)
+            study.mark_done("tasks", digest(table.to_dicts()), [study.task_scores, study.task_scores_csv])
     return table
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from isogloss.corpus import Corpus
+from isogloss.corpus.tags import is_iob2
 from isogloss.errors import InputError
 from isogloss.extraction.subwords import lines_of, tokenise
 from isogloss.metrics.task_scores import TaskScore, score_entities
@@ -46,7 +47,7 @@ class Ner:
         return cls(("O", *(f"{mark}-{kind}" for kind in kinds for mark in "BI")))
 
     def check(self, corpus: Corpus) -> None:
-        """Refuse a corpus without tags."""
+        """Refuse a corpus without tags, or with others than IOB2."""
         check_tags(corpus)
 
     def languages(self, corpus: Corpus) -> tuple[str, ...]:
@@ -64,6 +65,7 @@ class Ner:
         for begin in range(0, len(lines), _WINDOW):
             window = range(begin, min(begin + _WINDOW, len(lines)))
             subwords = tokenise(lines, window, model)
+            cut = set(subwords.cut)
             for i, line in enumerate(window):
                 low, high = (int(x) for x in lines.bounds[line : line + 2])
                 own = tags[low:high]
@@ -84,6 +86,7 @@ class Ner:
                         "firsts": firsts,
                         "tags": own,
                         "language": languages[line],
+                        "cut": i in cut,
                     }
                 )
         return found
@@ -110,6 +113,11 @@ class Ner:
                 found[i] = [self.labels[row[k]] if k >= 0 else "O" for k in examples[i]["firsts"]]
         return found, total / n if n else float("nan")
 
+    def loss_of(self, cut: Sequence[Example]) -> str:
+        """Return what is lost of sentences that were cut."""
+        n = sum(int((x["firsts"] < 0).sum()) for x in cut)
+        return f"{n} of their words got no subword and count as O"
+
     def score(
         self, examples: Sequence[Example], predicted: Sequence[Any], *, n_bootstrap: int
     ) -> list[TaskScore]:
@@ -117,14 +125,28 @@ class Ner:
         return score_entities([x["tags"] for x in examples], predicted, n_bootstrap=n_bootstrap)
 
     def shuffled(self, corpus: Corpus, generator: np.random.Generator) -> Corpus:
-        """Return the corpus with its tags dealt to words of any sentence: a control that teaches no entity."""
-        tags = corpus.words["ner"].to_numpy()
-        return replace(corpus, words=corpus.words.with_columns(pl.Series("ner", generator.permutation(tags))))
+        """Return the corpus with its tags dealt to any annotated words: a control that teaches no entity."""
+        tags = corpus.words["ner"].to_numpy().copy()
+        annotated = corpus.words["ner"].is_not_null().to_numpy()
+        tags[annotated] = generator.permutation(tags[annotated])
+        return replace(
+            corpus, words=corpus.words.with_columns(pl.Series("ner", tags.tolist(), dtype=pl.String))
+        )
 
 
 def check_tags(corpus: Corpus) -> None:
-    """Refuse a corpus without tags."""
+    """Refuse a corpus without tags, or with others than IOB2, which readers make of every scheme they know."""
     if "ner" not in corpus.words.columns:
         raise InputError(
             "There are no entity tags. Give CoNLL columns with a column 'ner', or JSONL with 'tokens' and 'ner_tags'."
+        )
+    tags = corpus.words["ner"].drop_nulls()
+    odd = [tag for tag in tags.unique(maintain_order=True) if not is_iob2(str(tag))]
+    if odd:
+        word, language, sentence = (
+            corpus.words.filter(pl.col("ner") == odd[0]).select("word", "language", "sentence").row(0)
+        )
+        raise InputError(
+            f"The entity tag '{odd[0]}' of '{word}' ({language}, sentence {sentence}) is not IOB2: O, B-PER and I-PER. "
+            "Corpus.read makes IOB2 of other schemes; read the files again if it was made before that."
         )

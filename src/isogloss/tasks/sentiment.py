@@ -65,7 +65,12 @@ class Sentiment:
             own = corpus.sentences.filter(pl.col("language") == language).drop_nulls("label")
             ids = encode(model, own["text"].to_list(), language=language) if own.height else []
             found += [
-                {"input_ids": x.ids, "label": number[label], "language": language}
+                {
+                    "input_ids": x.ids,
+                    "label": number[label],
+                    "language": language,
+                    "cut": bool(x.overflowing),
+                }
                 for x, label in zip(ids, own["label"].to_list(), strict=True)
             ]
         return found
@@ -90,6 +95,10 @@ class Sentiment:
             for best, i in zip(output.logits.argmax(dim=-1).tolist(), batch, strict=True):
                 found[i] = self.labels[best]
         return found, total / len(examples)
+
+    def loss_of(self, cut: Sequence[Example]) -> str:  # noqa: ARG002  one form for all tasks
+        """Return what is lost of sentences that were cut."""
+        return "the rest is not read"
 
     def score(
         self, examples: Sequence[Example], predicted: Sequence[Any], *, n_bootstrap: int

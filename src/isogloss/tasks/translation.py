@@ -12,7 +12,7 @@ import polars as pl
 from isogloss.corpus import Corpus
 from isogloss.errors import UsageError, unknown
 from isogloss.metrics.task_scores import TaskScore, score_translations
-from isogloss.models import Loaded, encode
+from isogloss.models import Loaded, as_text, encode
 from isogloss.tasks.batches import IGNORED, Example, in_batches, inputs, pad
 
 _LONGER, _MORE = 1.5, 10  # a translation has at most 1.5 times the source's subwords, and 10
@@ -71,7 +71,7 @@ class Translation:
             sources, references = own["text"].to_list(), own["reference"].to_list()
             read = encode(model, sources, language=language)
             written = self._targets(model, references)
-            for x, ids, source, reference in zip(read, written, sources, references, strict=True):
+            for x, (ids, cut), source, reference in zip(read, written, sources, references, strict=True):
                 found.append(
                     {
                         "input_ids": x.ids,
@@ -80,17 +80,23 @@ class Translation:
                         "source": source,
                         "reference": reference,
                         "language": language,
+                        "cut": cut or bool(x.overflowing),
                     }
                 )
         return found
 
-    def _targets(self, model: Loaded, texts: Sequence[str]) -> list[list[int]]:
+    def _targets(self, model: Loaded, texts: Sequence[str]) -> list[tuple[list[int], bool]]:
+        """Return the ids of every line to be written, and whether it was cut."""
         limit: dict[str, Any] = {}
         if model.max_length is not None:
             limit = {"truncation": True, "max_length": model.max_length}
-        ids = model.tokenizer(text_target=list(texts), **limit)["input_ids"]
+        found = model.tokenizer(text_target=as_text(model, texts), **limit).encodings
         end = model.tokenizer.eos_token_id
-        return [row if end is None or (row and row[-1] == end) or model.codes else [*row, end] for row in ids]
+        rows = []
+        for x in found:
+            whole = end is None or (x.ids and x.ids[-1] == end) or model.codes
+            rows.append((x.ids if whole else [*x.ids, end], bool(x.overflowing)))
+        return rows
 
     def collate(self, examples: Sequence[Example], *, pad_id: int) -> dict[str, Any]:
         """Return a padded batch; the module shifts the labels to make the decoder's inputs."""
@@ -118,6 +124,8 @@ class Translation:
             with torch.inference_mode():
                 total += float(model.module(**given).loss) * known
                 longest = int(given["input_ids"].shape[1] * _LONGER) + _MORE
+                if model.max_length is not None:  # the decoder's first subword is given
+                    longest = min(longest, model.max_length - 1)
                 made = module.generate(
                     input_ids=given["input_ids"],
                     attention_mask=given["attention_mask"],
@@ -129,6 +137,10 @@ class Translation:
             for text, i in zip(texts, batch, strict=True):
                 found[i] = text
         return found, total / n
+
+    def loss_of(self, cut: Sequence[Example]) -> str:  # noqa: ARG002  one form for all tasks
+        """Return what is lost of sentences that were cut."""
+        return "the rest is not read"
 
     def score(
         self, examples: Sequence[Example], predicted: Sequence[Any], *, n_bootstrap: int

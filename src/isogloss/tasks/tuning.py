@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,21 +20,27 @@ from isogloss.extraction.passes import sensible_threads
 from isogloss.html import card, grid
 from isogloss.models import (
     CURVE,
+    Loaded,
     Lora,
     Training,
     describe,
     facts,
+    lines_with_names,
     load_head,
     quiet_transformers,
     save_head,
     train_head,
 )
 from isogloss.store import digest, locked, make_folder, read_json, read_table, write_json, write_table
+from isogloss.tasks.batches import Example
 from isogloss.tasks.ner import Ner
 from isogloss.tasks.sentiment import Sentiment
 from isogloss.tasks.translation import Translation
 
-VERSION = 1  # raise it when training or its files change
+log = logging.getLogger(__name__)
+
+VERSION = 2  # raise it when training or its files change
+Task = Ner | Sentiment | Translation
 TASKS: dict[str, type[Ner] | type[Sentiment] | type[Translation]] = {
     "ner": Ner,
     "sentiment": Sentiment,
@@ -48,6 +56,9 @@ SCORES = {
     "n": pl.Int64,
     "zero_shot": pl.Boolean,
 }
+
+
+_RESULT = ("task", "labels", "target", "languages", "best_step", "dev_score")  # what task.json holds of it
 
 
 @checked
@@ -104,10 +115,9 @@ class FineTuned:
         InputError
             If it has not.
         """
-        path = Path(folder) / "task.json"
-        if not path.is_file():
-            raise InputError(f"{folder} has no finished fine-tuning: {path.name} is missing.")
-        whole = read_json(path)
+        whole = _told(Path(folder))
+        if whole is None:
+            raise InputError(f"{folder} has no finished fine-tuning: its task.json is missing or damaged.")
         found = {**whole["result"], "key": whole["key"]}
         listed = {name: tuple(found[name]) for name in ("labels", "languages")}
         return cls(folder=Path(folder), **{**found, **listed})
@@ -216,6 +226,8 @@ def finetune(
         return FineTuned.open(folder)
     make_folder(folder)
     with locked(folder / ".lock"):
+        _check_own(folder, model)
+        (folder / f"checkpoints-{key}").mkdir(exist_ok=True)
         _sweep(folder, key)
         generator = np.random.default_rng(seed)
         if dev is None:
@@ -240,6 +252,10 @@ def finetune(
         examples, held_out = kind.examples(short, train), kind.examples(short, dev)
         if not held_out:
             raise InputError("The development data have no sentence with a label.")
+        for corpus in (train, dev):
+            _warn_of_names(loaded, corpus)
+        both = [*examples, *held_out]
+        _warn_of_cut(kind, both, "training and development", limit=short.max_length, model=loaded)
 
         def judge(trained: Any) -> dict[str, float]:
             with quiet_transformers():
@@ -320,6 +336,8 @@ def evaluate(
     examples = kind.examples(model, corpus)
     if not examples:
         raise InputError("The test data have no sentence with a label.")
+    _warn_of_names(model, corpus)
+    _warn_of_cut(kind, examples, "test", limit=model.max_length, model=model)
     with quiet_transformers(), sensible_threads(model.device):
         predicted, _ = kind.predict(model, examples)
     rows = []
@@ -335,14 +353,87 @@ def evaluate(
     return pl.DataFrame(rows, schema=SCORES)
 
 
+def _warn_of_names(model: Loaded, corpus: Corpus) -> None:
+    """Warn, language by language, of lines that hold what the model would take for more than text."""
+    for language in corpus.languages:
+        texts = corpus.texts(language)
+        n, name = lines_with_names(model, texts)
+        if n:
+            log.warning(
+                "%d of %d lines of %s hold names of the model's special subwords, such as '%s'; they are read as text.",
+                n,
+                len(texts),
+                language,
+                name,
+            )
+
+
+def _warn_of_cut(
+    kind: Task, examples: Sequence[Example], what: str, *, limit: int | None, model: Loaded
+) -> None:
+    """Warn, language by language, of sentences whose end is not read: because of the model, or of the settings."""
+    longest, way_out = f"the model's {limit} subwords", "use a model that reads more"
+    if limit != model.max_length:
+        longest, way_out = f"the {limit} subwords that max_length of the training allows", "raise max_length"
+    for language in dict.fromkeys(example["language"] for example in examples):
+        own = [example for example in examples if example["language"] == language]
+        cut = [example for example in own if example["cut"]]
+        if cut:
+            log.warning(
+                "%d of %d %s sentences of %s%s are longer than %s; %s. Split them, or %s.",
+                len(cut),
+                len(own),
+                what,
+                language,
+                f" (or their lines in {kind.target})" if kind.target else "",
+                longest,
+                kind.loss_of(cut),
+                way_out,
+            )
+
+
 def _is_done(folder: Path, key: str) -> bool:
-    path = folder / "task.json"
-    return path.is_file() and read_json(path)["key"] == key and (folder / "model" / "config.json").is_file()
+    told = _told(folder)
+    return told is not None and told["key"] == key and (folder / "model" / "config.json").is_file()
+
+
+def _told(folder: Path) -> dict[str, Any] | None:
+    """Return what ``task.json`` tells, or None where no fine-tuning has written it, or it is damaged."""
+    try:
+        whole: Any = read_json(folder / "task.json")
+    except InputError:
+        return None
+    if not (
+        isinstance(whole, dict)
+        and isinstance(whole.get("key"), str)
+        and isinstance(whole.get("result"), dict)
+    ):
+        return None
+    return whole if set(_RESULT) <= whole["result"].keys() else None
+
+
+def _check_own(folder: Path, model: str | Path) -> None:
+    """Refuse a folder whose ``model`` is not from an earlier fine-tuning there, or is the one to begin from."""
+    own = folder / "model"
+    ours = _told(folder) is not None or _checkpoints(folder)
+    if own.exists() and (not ours or Path(model).resolve() == own.resolve()):
+        what = "the model to begin from" if ours else "not from a fine-tuning there"
+        raise InputError(
+            f"{own} would be replaced by the fine-tuned model, and is {what}. Choose another folder with out, or "
+            "remove it."
+        )
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Return the folders of checkpoints: of every key, 16 hex digits, one."""
+    return [
+        path for path in folder.glob("checkpoints-*") if re.fullmatch(r"checkpoints-[0-9a-f]{16}", path.name)
+    ]
 
 
 def _sweep(folder: Path, key: str) -> None:
     """Remove what other settings or an interrupted run left; keep the checkpoints of the run `key`."""
-    for path in folder.glob("checkpoints-*"):
+    for path in _checkpoints(folder):
         if path.name != f"checkpoints-{key}":
             shutil.rmtree(path)
     names = ["model.partial"]

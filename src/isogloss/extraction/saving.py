@@ -1,0 +1,160 @@
+"""What of the states is on the disk: the open files, the note of how far they go, and its proof on resuming.
+
+The note (``progress.json``) names a digest of every piece that was saved, read back from the files.  Whoever resumes
+compares them and goes on from the last piece that is whole, so that neither a power loss nor a damaged disk gets into
+the states.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from isogloss.errors import InputError
+from isogloss.extraction.subwords import Ints
+from isogloss.store import RowWriter, digest, read_json, write_json
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Progress:
+    """How far the work has come, and what it has met.
+
+    Attributes
+    ----------
+    key : str
+        Of the whole step.
+    compute : str
+        The number type that was used, where "auto" was asked for.
+    batch_tokens : int
+        The budget of a batch now; an out-of-memory halves it.
+    asked : int
+        The budget that the first run began with.
+    window : int
+        Windows that are finished.
+    done : int
+        Lines of the current window that are finished, longest first.
+    seconds : float
+    n_subwords, n_truncated : int
+        Of the finished windows.
+    unknown : dict of str to int
+        Language -> words with an unknown subword, in the finished windows.
+    names : dict of str to (int, str)
+        Language -> lines that hold the name of a special subword, in the finished windows, and the first such name.
+    notes : list of str
+        What a reader of the manifest must know.
+    """
+
+    key: str
+    compute: str
+    batch_tokens: int
+    asked: int = 0
+    window: int = 0
+    done: int = 0
+    seconds: float = 0.0
+    n_subwords: int = 0
+    n_truncated: int = 0
+    unknown: dict[str, int] = field(default_factory=dict)
+    names: dict[str, tuple[int, str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class Piece(NamedTuple):
+    """States that were saved together: the lines of a window up to `done`, from the end of the piece before."""
+
+    window: int
+    done: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Files:
+    """The open files of the states.
+
+    Attributes
+    ----------
+    words : dict of int to RowWriter
+        Layer -> (n_tokens, d).
+    sentences : dict of (str, int) to RowWriter
+        Kind of pooling and layer -> (n_lines, d).
+    n_subwords, n_text : RowWriter
+        Subwords of every token, and subwords of every line that are text.
+    note : Path
+        Of the progress.
+    pieces : list of Piece
+        What the note says is saved.
+    """
+
+    words: dict[int, RowWriter]
+    sentences: dict[tuple[str, int], RowWriter]
+    n_subwords: RowWriter
+    n_text: RowWriter
+    note: Path
+    pieces: list[Piece] = field(default_factory=list)
+
+    def save(self, state: dict[str, Any], lines: Ints, bounds: Ints) -> None:
+        """Bring to the disk first what was written, of some lines since the last time, then how far it goes."""
+        for one in (*self.words.values(), *self.sentences.values(), self.n_subwords, self.n_text):
+            one.sync()
+        if len(lines):
+            self.pieces.append(Piece(state["window"], state["done"], self.digest(lines, bounds)))
+        write_note(self.note, state, self.pieces)
+
+    def digest(self, lines: Ints, bounds: Ints) -> str:
+        """Return the digest of the states of some lines as they lie in the files; `bounds` are those of `Lines`."""
+        lines = np.sort(lines)
+        rows = rows_of(lines, bounds)
+        jobs = [(one, rows) for one in self.words.values()] + [
+            (one, lines) for one in self.sentences.values()
+        ]
+        with ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as pool:
+            return digest(list(pool.map(lambda job: job[0].digest(job[1]), jobs)))
+
+
+def rows_of(lines: Iterable[int], bounds: Ints) -> Ints:
+    """Return the token rows of some lines, one line after another."""
+    return np.concatenate([np.empty(0, np.int64), *(np.arange(bounds[i], bounds[i + 1]) for i in lines)])
+
+
+def write_note(path: Path, state: dict[str, Any], pieces: list[Piece]) -> None:
+    """Write how far the work has come, with a digest of the note itself."""
+    content = {"state": state, "pieces": pieces}
+    write_json(path, {**content, "digest": digest(content)})
+
+
+def read_note(path: Path) -> tuple[Progress, list[Piece]] | None:
+    """Return what a note says, or None, with a warning, where it is not whole or not of this version."""
+    try:
+        note = read_json(path)
+        content = {name: note[name] for name in ("state", "pieces")}
+        if note["digest"] != digest(content):
+            raise ValueError("its digest is another")
+        return Progress(**content["state"]), [Piece(*piece) for piece in content["pieces"]]
+    except (InputError, KeyError, TypeError, ValueError) as error:
+        log.warning("%s cannot be believed (%s): the states there are made again", path, error)
+        return None
+
+
+def open_note(path: Path, fresh: Progress) -> tuple[Progress, list[Piece]] | None:
+    """Return what the note of an earlier run with the same key and number type says, or None."""
+    found = read_note(path) if path.exists() else None
+    if found is None or (found[0].key, found[0].compute) != (fresh.key, fresh.compute):
+        return None
+    state = found[0]
+    if state.asked != fresh.asked:
+        log.warning(
+            "the states in %s were begun with batch_tokens %d and go on with it, not with %d: other batches would give "
+            "other last digits. To begin anew, delete that folder",
+            path.parent,
+            state.asked,
+            fresh.asked,
+        )
+    return found
