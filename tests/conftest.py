@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,16 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no real data: {SHARED} does not exist")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """Give the log back as it was: a command run in this process sets its level and where it goes."""
+    log = logging.getLogger("isogloss")
+    level, handlers = log.level, list(log.handlers)
+    yield
+    log.setLevel(level)
+    log.handlers = handlers
 
 
 @pytest.fixture
