@@ -280,7 +280,9 @@ def load_part(what: str, name: object, make: Callable[[], Any]) -> Any:
             hint = " Install it with: pip install --upgrade protobuf" if "protobuf" in whole.lower() else ""
             raise InputError(f"The {what} of the model '{name}' cannot be loaded: {whole}{hint}") from error
     for warning in said:
-        log.info("%s, %s: %s", name, what, warning)
+        # the report of loaded weights is a table for screens; `check_complete` says what matters of it
+        if "LOAD REPORT" not in warning:
+            log.info("%s, %s: %s", name, what, warning)
     instead = next((x for x in said if "falling back" in x.lower()), None)
     if instead is not None:
         raise InputError(f"The {what} of the model '{name}' cannot be loaded as it is meant: {instead}")
