@@ -328,6 +328,22 @@ def test_what_another_text_has_made_is_not_read(done):
     assert study.checked(path) == path
 
 
+def test_a_table_that_a_study_may_do_without_is_left_out_where_it_is_of_another_text(done, caplog):
+    study, _ = done
+    of_text(study, "first")
+    assert study.table(study.companions, ("x",)) is None
+    write_table(study.companions, pl.DataFrame({"x": [1]}))
+    study.mark_done("companions", "key", [study.companions])
+    assert study.table(study.companions, ("x",))["x"].to_list() == [1]
+    of_text(study, "second")
+    assert study.table(study.companions, ("x",)) is None
+    assert "companions.parquet was made from another text and is left out" in caplog.text
+    of_text(study, "first")
+    study.companions.write_bytes(b"x")
+    with pytest.raises(InputError, match=r"companions\.parquet is not as it was written"):
+        study.table(study.companions, ("x",))
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -19,11 +20,12 @@ class Want(NamedTuple):
     many: str = ""
 
 
-class Rule:
+class Rule(ABC):
     """What an annotation asks for beyond a kind: ``Annotated[int, Within(1, 100)]``."""
 
+    @abstractmethod
     def __contains__(self, value: Any) -> bool:
-        raise NotImplementedError
+        """Tell whether a value of the right kind keeps the rule."""
 
     def narrow(self, want: Want) -> Want:
         """Return a want of only those values that keep the rule."""

@@ -153,8 +153,6 @@ def extract(
     >>> states.at(6, language="de").X.shape  # doctest: +SKIP
     (21000, 768)
     """
-    if batch_tokens is not None and batch_tokens < 1:
-        raise UsageError(f"batch_tokens must be at least 1; got {batch_tokens}.")
     info = models.describe(model, revision=revision)
     settings = settings_of(
         corpus,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal, get_args
+from typing import Literal
 
 from isogloss import models
+from isogloss.arguments import checked
 from isogloss.corpus import Corpus
 from isogloss.errors import UsageError, unknown
 from isogloss.extraction.passes import Settings
@@ -17,6 +18,7 @@ VERSION = 3  # raise it when the same settings give other states
 Layers = Literal["all"] | Sequence[int]  # numbers are looked at beside the layers that the model has
 
 
+@checked
 def settings_of(
     corpus: Corpus,
     info: models.ModelInfo,
@@ -34,17 +36,6 @@ def settings_of(
     language_codes: Mapping[str, str] | None = None,
 ) -> Settings:
     """Check the settings of `extract` that decide the states, and fill in what follows from model and corpus."""
-    checks: list[tuple[str, str, Any]] = [
-        ("pooling", pooling, Pooling),
-        ("dtype", dtype, Storage),
-        ("compute", compute, models.Compute),
-        ("last_layer", last_layer, models.LastLayer),
-        ("weights", weights, models.Weights),
-        *(("sentences", one, Sentences) for one in sentences),
-    ]
-    for kind, given, known in checks:
-        if given not in get_args(known):
-            raise unknown(kind, given, get_args(known))
     stack = info.check_stack(stack)
     for language in language_codes or ():
         if language not in corpus.languages:

@@ -98,10 +98,12 @@ def _as_in_files(tokenizer: Any, make: Any, source: Source, *, name: str) -> Any
         model_file(source, x, place=source.tokenizer) for x in (named, *_PIECES) if x.endswith(".model")
     )
     pieces = next((x for x in beside if x is not None), None)
-    if pieces is None or pieces.read_bytes()[:1] not in (
-        b"\n",
-        b"",
-    ):  # files of tiktoken have the same ending
+    if pieces is None:
+        return tokenizer
+    with pieces.open("rb") as file:
+        first = file.read(1)
+    # Files of tiktoken have the same ending, and begin otherwise.
+    if first not in (b"\n", b""):
         return tokenizer
     return as_in_file(tokenizer, make, pieces, name=name)
 
@@ -205,16 +207,15 @@ def max_length(tokenizer: Any, module: Any, stack: str) -> int | None:
         limits.append(int(tokenizer.model_max_length))
     config = module.config.get_text_config()
     known = (*_LIMITS, _DECODER_LIMIT) if stack == "decoder" else _LIMITS
+    # What the JSON alone names, and the class does not know, has no meaning.
     names = ["max_position_embeddings", *(x for x in known if hasattr(type(config), x))]
-    for positions in (
-        getattr(config, name, None) for name in names
-    ):  # what the JSON alone names has no meaning
+    # RoBERTa-like: positions count from padding_idx + 1
+    table = getattr(getattr(module, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    unused = 0 if padding is None else int(padding) + 1
+    for positions in (getattr(config, name, None) for name in names):
         if positions and positions > 0:
-            table = getattr(getattr(module, "embeddings", None), "position_embeddings", None)
-            padding = getattr(
-                table, "padding_idx", None
-            )  # RoBERTa-like: positions count from padding_idx + 1
-            limits.append(int(positions) - (0 if padding is None else int(padding) + 1))
+            limits.append(int(positions) - unused)
     return min(limits, default=None)
 
 

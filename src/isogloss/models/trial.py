@@ -320,10 +320,8 @@ def _has_maker_of_its_own(model: Loaded) -> bool:
     """Return whether the last layer comes out of other kinds of modules than the one before it: out of a final norm."""
     import torch
 
-    last, batch = (
-        model.n_layers,
-        _batch(model, (5, 5)),
-    )  # what follows a module may put zeros where padding is
+    # Lines of one length: what follows a module may put zeros where padding is.
+    last, batch = model.n_layers, _batch(model, (5, 5))
     truth = collected(model, batch)
     makers: dict[int, set[type]] = {last - 1: set(), last: set()}
 

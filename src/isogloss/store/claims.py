@@ -12,7 +12,7 @@ from typing import Any
 from isogloss.errors import InputError
 from isogloss.store.files import write_json
 from isogloss.store.remote import Remote
-from isogloss.store.study import Study
+from isogloss.store.study import CORPUS, Study
 
 _FOLDER = ".study"  # of a storage; a claim is a file ID.json in it
 _TRIES = 6
@@ -55,8 +55,8 @@ def claim(remote: Remote, study: Study, *, name: str, key: str) -> None:
             write_json(study.claims, {**noted, remote.url: other})
             return
         if not there:
-            held = remote.record("corpus")  # of a run before there were claims
-            if held is not None and held["key"] != study.known("corpus")["key"]:
+            held = remote.record(CORPUS)  # of a run before there were claims
+            if held is not None and held["key"] != study.known(CORPUS)["key"]:
                 raise _refusal(remote, None)
             remote.write(_file(own), content)
             if set(_claims(remote)) == {own}:

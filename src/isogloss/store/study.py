@@ -311,7 +311,7 @@ class Study:
             wrong = "is not of a finished step" if path.exists() else "is not there"
         elif record["text"] and self.record(CORPUS) is None:
             wrong = f"cannot be compared with the text: {self.tokens.name} is not of a finished step"
-        elif record["text"] not in ("", self.text()):
+        elif self._is_of_another_text(record):
             wrong = f"was made from another text than {self.tokens.name} holds now"
         elif (entry := record["outputs"].get(name)) and self.fault(name, entry):
             wrong = "is not as it was written" if path.exists() else "is missing"
@@ -327,18 +327,32 @@ class Study:
             return f"isogloss run {self.config} --out {self.root}"
         return "the command that made it (isogloss extract, align-words or discover)"
 
-    def is_outdated(self, path: Path) -> bool:
-        """True if the step that is named as a file was done, of another text than is here."""
-        record = self.record(self.step_of(path))
-        return record is not None and record["text"] != self.text()
+    def is_outdated(self, path: Path, step: str = "") -> bool:
+        """True if the step that writes a file, named as it by default, was done, of another text than is here."""
+        record = self.record(step or self.step_of(path))
+        return record is not None and self._is_of_another_text(record)
+
+    def _is_of_another_text(self, record: Mapping[str, Any]) -> bool:
+        return record["text"] not in ("", self.text())
+
+    def is_there(self, path: Path, step: str = "") -> bool:
+        """True if there is a file, or should be; one of another text is left out, with a warning.
+
+        It is for what a study may do without: no step of a run need make it again.
+        """
+        step = step or self.step_of(path)
+        if not self.is_outdated(path, step) or self.record(CORPUS) is None:
+            return path.exists() or self.record(step) is not None
+        log.warning(
+            "%s was made from another text and is left out. Make it again with: %s", path, self._again(step)
+        )
+        return False
 
     def table(
         self, path: Path, columns: Mapping[str, Any] | Iterable[str], step: str = ""
     ) -> pl.DataFrame | None:
-        """Return a table of the study, `checked`, or None where no step has written it."""
-        if not path.exists() and self.record(step or self.step_of(path)) is None:
-            return None
-        return read_table(self.checked(path, step), columns)
+        """Return a table of the study, `checked`, or None where it `is_there` not."""
+        return read_table(self.checked(path, step), columns) if self.is_there(path, step) else None
 
     def text(self) -> str:
         """Return the digest of the study's text, which markers of all made from it carry; "" without a text."""

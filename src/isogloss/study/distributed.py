@@ -16,7 +16,7 @@ from isogloss.errors import IsoglossError
 from isogloss.extraction import forget_shards
 from isogloss.progress import progress, set_quiet
 from isogloss.spread import spreading
-from isogloss.store import Remote, Study, claim, digest, file_digest
+from isogloss.store import CORPUS, Remote, Study, claim, digest, file_digest
 from isogloss.study.cluster import GPU, MEMORY, PASSES, PATIENCE, connected
 from isogloss.study.estimate import with_memory
 from isogloss.study.graph import Step, edges, end_with, run_step
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ROUNDS = 5  # in a row that may bring nothing
-_CORPUS = "corpus"  # the step of the corpus's tables
 _SCORES = "task-scores"  # what a storage knows the scores of tasks by; they are made before there are steps
 
 
@@ -52,7 +51,7 @@ def execute_on_workers(study: Study, plan: Plan, run: RunSection) -> list[str]:
         )
         if study.task_scores.is_file():
             study.mark_done(_SCORES, file_digest(study.task_scores), [study.task_scores])
-        for name in (_CORPUS, _SCORES):
+        for name in (CORPUS, _SCORES):
             record = study.record(name)
             if record is not None and not remote.is_done(name, record["key"]):
                 remote.send(study, name)
@@ -298,7 +297,7 @@ def _work_apart(step: Step, root: Path, sources: Sequence[str], remote: Remote) 
 
     own = replace(step, reads=here(step.reads), outputs=here(step.outputs))
     study = Study(scratch)
-    remote.bring(scratch, [_CORPUS])
+    remote.bring(scratch, [CORPUS])
     remote.bring(scratch, sources, wanted=own.reads)
     if step.stage == "transfer":
         remote.bring(scratch, [_SCORES])

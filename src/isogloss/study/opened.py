@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +23,6 @@ from isogloss.store import CORPUS, LABEL_TABLES, Study, read_csv, read_json
 from isogloss.study.beside import COLUMNS
 from isogloss.study.measures import align_concepts, group_theta
 from isogloss.study.steps import read_concepts
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -100,15 +97,10 @@ class FinishedStudy:
         """The agreement of other settings with the study's (`isogloss.study.robustness`), or None without one."""
         study = Study(self.root)
         path = study.robustness_csv
-        if not path.exists() and study.record("robustness") is None:
+        if not study.is_there(path):
             return None
-        if study.is_outdated(path):  # no step of a run makes it again
-            way_out = f"Make it again with: isogloss robustness {self.root}"
-            log.warning("%s was made from another text and is left out. %s", path, way_out)
-            return None
-        study.checked(path)
         kinds = {f"rho_{name}": pl.Float64 for name in ("layers", "pairs", "models")}
-        return read_csv(path, schema_overrides=kinds)
+        return read_csv(study.checked(path), schema_overrides=kinds)
 
     @property
     def warnings(self) -> list[str]:
