@@ -272,6 +272,29 @@ def test_damaged_unfinished_states_are_never_believed(tiny_model, tmp_path, capl
     assert ("made again" in caplog.text) == bool(said)
 
 
+@pytest.mark.parametrize("family", ["bert", "convbert"])  # the second reads lines of one length together
+def test_nothing_that_is_saved_is_made_or_counted_twice(tiny_model, tmp_path, caplog, family):
+    corpus, model = (
+        corpus_of({name: [*texts, "the [SEP] house"] for name, texts in LINES.items()}),
+        tiny_model(family),
+    )
+    with interrupted_after(100):
+        extract(corpus, model, out=tmp_path / "whole", batch_tokens=40)
+    with interrupted_after(8), pytest.raises(KeyboardInterrupt):
+        extract(corpus, model, out=tmp_path / "out", batch_tokens=40)
+    caplog.clear()
+    with caplog.at_level("INFO", logger="isogloss"), interrupted_after(100):
+        extract(corpus, model, out=tmp_path / "out", batch_tokens=40)
+    assert "going on after" in caplog.text and "made again" not in caplog.text
+    whole, out = (
+        Study(tmp_path / name).record(f"states/{family}/encoder")["info"] for name in ("whole", "out")
+    )
+    differ = {"wall_seconds", "peak_memory_mb"}
+    assert {k: v for k, v in out.items() if k not in differ} == {
+        k: v for k, v in whole.items() if k not in differ
+    }
+
+
 def test_damage_costs_only_what_was_saved_after_it(tiny_model, tmp_path, monkeypatch):
     corpus, bert = corpus_of(LINES), tiny_model("bert")
     with interrupted_after(8), pytest.raises(KeyboardInterrupt):

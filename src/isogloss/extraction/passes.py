@@ -115,7 +115,7 @@ def run_passes(lines: Lines, model: models.Loaded, settings: Settings, files: Fi
             coming = reader.submit(tokenise, lines, windows[number + 1], model) if more else None
             if state.done == 0:
                 behind(_write_counts, window, lines, files)
-            order = window.order(equal_lengths=model.reading.equal_lengths)
+            order = order_of(window, model)
             share = len(windows[number]) / max(len(order), 1)
             advance(state.done * share)
             saved, saved_at = state.done, time.monotonic()
@@ -134,6 +134,11 @@ def run_passes(lines: Lines, model: models.Loaded, settings: Settings, files: Fi
         behind.finish()
 
 
+def order_of(window: Subwords, model: models.Loaded) -> Ints:
+    """Return the lines of a window in the order in which a model reads them, in one go or resumed or in shards."""
+    return window.order(equal_lengths=model.reading.equal_lengths)
+
+
 def find_saved(
     lines: Lines, windows: Sequence[range], model: models.Loaded, files: Files, state: Progress
 ) -> None:
@@ -143,12 +148,12 @@ def find_saved(
     """
     pieces, whole = list(files.pieces), 0
     state.window = state.done = state.n_subwords = state.n_truncated = 0
-    state.unknown = {}
+    state.unknown, state.names = {}, {}
     for number, span in enumerate(windows):
         if whole == len(pieces):
             break
         window = tokenise(lines, span, model)
-        order = window.order()
+        order = order_of(window, model)
         _write_counts(window, lines, files)
         for piece in pieces[whole:]:
             if piece.window != number or not state.done < piece.done <= len(order):

@@ -31,6 +31,7 @@ from isogloss.extraction.passes import (
     add_names,
     counts_of,
     finish_window,
+    order_of,
     passes_of,
     sensible_threads,
     write_states,
@@ -128,9 +129,9 @@ def extract_shard(
         window = tokenise(lines, range(begin, min(begin + WINDOW, len(lines))), loaded)
         budget = batch_tokens or BATCH_TOKENS["cpu" if loaded.device == "cpu" else "cuda"]
         state = Progress(key_of(corpus, info, chosen), loaded.compute, budget)
-        equal = loaded.reading.equal_lengths
-        order = window.order(equal_lengths=equal)
-        state.done, stop = _bounds(order, window.costs, budget, shard, window.shapes if equal else None)
+        order = order_of(window, loaded)
+        shapes = window.shapes if loaded.reading.equal_lengths else None
+        state.done, stop = _bounds(order, window.costs, budget, shard, shapes)
         numbers = np.sort(begin + order[state.done : stop])
         rows = rows_of(numbers, lines.bounds)
         of_words, of_text = counts_of(window, lines)
