@@ -123,7 +123,7 @@ def main() -> None:
                         own = alone.at(number, language=x)
                         spaces[x] = concepts_of(own, find(own.X.astype(np.float64), given.k, seed))
                     figures = [
-                        ig.calign(spaces[a], spaces[b], d, theta_align=0.5).figures[0]
+                        ig.calign(spaces[a], spaces[b], d, theta_align=0.5).estimates[0]
                         for s, t in pairs
                         for a, b, d in (
                             (s, t, links[s, t].dictionary(top=10)),

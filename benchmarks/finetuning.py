@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from isogloss.results import Results
-from isogloss.store import Study
+from isogloss.store import StudyLayout
 
 METRICS = (
     ("calign_soft_mean", "adjusted"),
@@ -25,7 +25,7 @@ MAIN = {"ner": "f1", "sentiment": "macro_f1", "translation": "bleu"}
 
 
 def main(root: Path) -> None:
-    study = Study(root)
+    study = StudyLayout(root)
     print(f"\n## {root.name}\n")
     scores(pl.read_parquet(study.task_scores))
     depth(study)
@@ -53,7 +53,7 @@ def scores(table: pl.DataFrame) -> None:
             print(f"| without a model | {' | '.join(f'{base[x]:.3f}' for x in languages)} |\n")
 
 
-def depth(study: Study) -> None:
+def depth(study: StudyLayout) -> None:
     """Mean over pairs by layer, of every model; the first finding of the paper."""
     table = Results.read(study.results).table
     first = table.filter(pl.col("metric") == "calign_mean")["theta"][0]

@@ -170,10 +170,10 @@ def dask_ml(job: dict):
 
 def states_of(study: Path, name: str | None, stack: str, layers: list[int], out: Path) -> Path:
     from isogloss.extraction import open_states
-    from isogloss.store import Study
+    from isogloss.store import StudyLayout
 
     name = name or sorted(path.name for path in (study / "states").iterdir())[0]
-    states = open_states(Study(study), name=name, stack=stack)
+    states = open_states(StudyLayout(study), name=name, stack=stack)
     rows = np.random.default_rng(0).permutation(states.rows)
     X = np.concatenate([np.asarray(states.arrays[layer])[rows] for layer in layers], axis=1)
     np.save(out, X.astype(np.float32))

@@ -44,11 +44,11 @@ def main() -> None:
     import isogloss as ig
     from isogloss.extraction import open_states
     from isogloss.starter import model_folder
-    from isogloss.store import Study
+    from isogloss.store import StudyLayout
 
     began = time.perf_counter()
     if given.only == "read":
-        states = open_states(Study(given.out / "study"), name="starter", stack="encoder")
+        states = open_states(StudyLayout(given.out / "study"), name="starter", stack="encoder")
         array = states.arrays[given.layers[0]]
         opened = time.perf_counter() - began
         rows = np.random.default_rng(0).choice(len(array), given.rows, replace=False)

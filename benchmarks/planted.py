@@ -66,8 +66,12 @@ def covered(repeats: int, n: int) -> None:
                 words=False,
             )
             shared = colap(p.joint, theta_overlap=0.45, resamples=resamples)
-            named = {"CALIGN 0.8": aligned.figures[0], "CALIGN 0.6": aligned.figures[1], "soft": aligned.soft}
-            for name, figure in (named | {"COLAP 0.45": shared.figures[0]}).items():
+            named = {
+                "CALIGN 0.8": aligned.estimates[0],
+                "CALIGN 0.6": aligned.estimates[1],
+                "soft": aligned.soft,
+            }
+            for name, figure in (named | {"COLAP 0.45": shared.estimates[0]}).items():
                 ends = [interval(figure.score, figure.draws, method=m) for m in ("bca", "percentile")]
                 found.setdefault(name, []).append((figure.score, *ends[0], *ends[1]))
         for name, rows in found.items():

@@ -170,7 +170,7 @@ class Bench:
                     min_types=3,
                     n_permutations=50,
                     words=False,
-                ).figures[0]
+                ).estimates[0]
                 for a, b in directions
             ]
             score, above = np.mean([f.score for f in figures]), np.mean([f.adjusted for f in figures])
@@ -185,17 +185,17 @@ class Bench:
 def states_of(folder: Path) -> ig.States:
     """Return the states of the only model of a study."""
     from isogloss.extraction import open_states
-    from isogloss.store import Study
+    from isogloss.store import StudyLayout
 
     (place,) = sorted((folder / "states").glob("*/*"))
-    return open_states(Study(folder), name=place.parent.name, stack=place.name)
+    return open_states(StudyLayout(folder), name=place.parent.name, stack=place.name)
 
 
 def links_of(study, source: str, target: str) -> ig.WordLinks:
-    from isogloss.store import Study
+    from isogloss.store import StudyLayout
 
     aligner = study.config.alignment.aligner
-    path = Study(study.root).links(aligner, source, target)
+    path = StudyLayout(study.root).links(aligner, source, target)
     return ig.WordLinks.read(path, source=source, target=target, aligner=aligner)
 
 

@@ -14,7 +14,7 @@ from isogloss.concepts import Concepts
 from isogloss.config import StudyConfig
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign, colap, mean_alignment
-from isogloss.results import RESULT_COLUMNS, Alignment, Figure, Overlap, Results
+from isogloss.results import RESULT_COLUMNS, Alignment, Estimate, Overlap, Results
 from isogloss.study import Run
 
 LANGUAGES = ("en", "de", "es", "ar", "zh")
@@ -148,7 +148,10 @@ class SyntheticStudy:
                 both = [self.alignment(run, layer, a, b), self.alignment(run, layer, b, a)]
                 # A made-up chance level: the null of calign is compiled at first use, which takes long.
                 figures = [
-                    [Figure(f.theta, f.score, 0.1 * f.score + 0.02, 0.01, 0.01, *_tail(f)) for f in x.figures]
+                    [
+                        Estimate(f.theta, f.score, 0.1 * f.score + 0.02, 0.01, 0.01, *_tail(f))
+                        for f in x.estimates
+                    ]
                     for x in both
                 ]
                 rows += [self._row(run, layer, "calign", a, b, of=f) for f in figures[0]]
@@ -159,14 +162,14 @@ class SyntheticStudy:
                 ]
                 rows += [
                     self._row(run, layer, "colap", a, b, of=f)
-                    for f in self.overlap(run, layer, (a, b)).figures
+                    for f in self.overlap(run, layer, (a, b)).estimates
                 ]
-            group = self.overlap(run, layer, self.languages).figures
+            group = self.overlap(run, layer, self.languages).estimates
             rows += [self._row(run, layer, "colap_group", "+".join(self.languages), "", of=f) for f in group]
         return Results.from_rows(rows)
 
     def _row(
-        self, run: Run, layer: int, metric: str, source: str, target: str, *, of: Figure
+        self, run: Run, layer: int, metric: str, source: str, target: str, *, of: Estimate
     ) -> dict[str, object]:
         values = {name: getattr(of, name) for name in RESULT_COLUMNS if hasattr(of, name)}
         values |= {name: getattr(run, name) for name in RESULT_COLUMNS if hasattr(run, name)}
@@ -234,5 +237,5 @@ def robustness_table() -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides={"rho_models": pl.Float64})
 
 
-def _tail(f: Figure) -> tuple[float, float, int, float]:
+def _tail(f: Estimate) -> tuple[float, float, int, float]:
     return f.ci_low, f.ci_high, f.n, f.coverage

@@ -1,6 +1,6 @@
 """Golden studies: run before and after a change of the code that must not change a number, and compared.
 
-    python tools/golden.py run FOLDER          # two studies, all their tables, and one of them again on worker processes
+    python tools/golden.py run FOLDER          # two studies, all their tables; again on worker processes
     python tools/golden.py compare ONE OTHER   # tables whose content only one of them has
 
 What is compared is the content of tables and arrays, whatever their files are called.

@@ -1,4 +1,4 @@
-"""Results: one figure, an alignment, an overlap, and the tidy table of a study."""
+"""Results: one estimate, an alignment, an overlap, and the tidy table of a study."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _SHOWN, _WORDS = 8, 6  # rows in a notebook, and pairs of words in one
 
 @checked
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """One number and what is needed to believe it.
 
     Attributes
@@ -126,35 +126,35 @@ def mean_interval(values: npt.NDArray[np.floating], z: float = 1.959963984540054
 
 
 class _Scored:
-    """What alignments and overlaps have in common: figures, the first of them the main one."""
+    """What alignments and overlaps have in common: estimates, the first of them the main one."""
 
-    figures: tuple[Figure, ...]
+    estimates: tuple[Estimate, ...]
 
-    def at(self, theta: float) -> Figure:
-        """Return the figure at one of the thetas asked for."""
-        for figure in self.figures:
-            if figure.theta == theta:
-                return figure
-        raise unknown("theta", theta, [f"{f.theta:g}" for f in self.figures])
+    def at(self, theta: float) -> Estimate:
+        """Return the estimate at one of the thetas asked for."""
+        for estimate in self.estimates:
+            if estimate.theta == theta:
+                return estimate
+        raise unknown("theta", theta, [f"{f.theta:g}" for f in self.estimates])
 
     @property
     def score(self) -> float:
         """The score at the first theta."""
-        return self.figures[0].score
+        return self.estimates[0].score
 
     @property
     def chance(self) -> float:
         """The chance level at the first theta."""
-        return self.figures[0].chance
+        return self.estimates[0].chance
 
     @property
     def adjusted(self) -> float:
         """The chance-adjusted score at the first theta."""
-        return self.figures[0].adjusted
+        return self.estimates[0].adjusted
 
-    def _figures_html(self, further: Iterable[tuple[str, Figure]] = ()) -> Markup:
-        """Return the figures as a table; `further` have a name where the others have a theta."""
-        named = [*((f"{figure.theta:g}", figure) for figure in self.figures), *further]
+    def _estimates_html(self, further: Iterable[tuple[str, Estimate]] = ()) -> Markup:
+        """Return the estimates as a table; `further` have a name where the others have a theta."""
+        named = [*((f"{estimate.theta:g}", estimate) for estimate in self.estimates), *further]
         rows = [
             (name, f.score, f.chance, f.adjusted, f"{f.ci_low:.3f} to {f.ci_high:.3f}", f.n, f.coverage)
             for name, f in named
@@ -171,9 +171,9 @@ class Alignment(_Scored):
     ----------
     source, target : str
         The direction.
-    figures : tuple of Figure
+    estimates : tuple of Estimate
         One per theta, in the order asked for.
-    soft : Figure
+    soft : Estimate
         Without a threshold: the mean of `best`, which is also the area under the curve of the score over theta.
     best : numpy.ndarray
         (n source concepts,) float64: the best match of every concept over admissible target concepts; NaN where the
@@ -191,8 +191,8 @@ class Alignment(_Scored):
 
     source: str
     target: str
-    figures: tuple[Figure, ...]
-    soft: Figure
+    estimates: tuple[Estimate, ...]
+    soft: Estimate
     best: npt.NDArray[np.float64]
     pairs: pl.DataFrame
     words: pl.DataFrame
@@ -204,19 +204,19 @@ class Alignment(_Scored):
         """Return (n source concepts,): how often chance aligns each at a theta; NaN where not eligible or not asked."""
         if self.null is None:
             return np.full(len(self.best), np.nan)
-        limit = np.float32(self.figures[0].theta if theta is None else self.at(theta).theta)
+        limit = np.float32(self.estimates[0].theta if theta is None else self.at(theta).theta)
         passed = self.null > limit if self.rule == "paper-code" else self.null >= limit
         return np.where(np.isnan(self.best), np.nan, passed.mean(axis=0))
 
     @checked
     def aligned(self, theta: Share | None = None) -> pl.DataFrame:
         """Return the aligned concept pairs at a theta (default: the first)."""
-        limit = self.figures[0].theta if theta is None else self.at(theta).theta
+        limit = self.estimates[0].theta if theta is None else self.at(theta).theta
         match = pl.col("match")
         return self.pairs.filter(match > limit if self.rule == "paper-code" else match >= limit)
 
     def __repr__(self) -> str:
-        return f"CALIGN({self.source}->{self.target}) = {self.figures[0]}"
+        return f"CALIGN({self.source}->{self.target}) = {self.estimates[0]}"
 
     def _repr_html_(self) -> str:
         keys = ["source_concept", "target_concept"]
@@ -231,10 +231,10 @@ class Alignment(_Scored):
             pairs = (f"{word(a, self.source)} – {word(b, self.target)}" for a, b in found)
             rows.append((s, t, match, Markup("; ".join(pairs))))
         facts = {
-            f"{self.source} -> {self.target}": f"{best.height} of {self.figures[0].n} concepts are aligned"
+            f"{self.source} -> {self.target}": f"{best.height} of {self.estimates[0].n} concepts are aligned"
         }
         head = (f"{self.source} concept", f"{self.target} concept", "match", "words that meet")
-        parts = self._figures_html([("soft", self.soft)]), grid(head, rows)
+        parts = self._estimates_html([("soft", self.soft)]), grid(head, rows)
         rest = best.height - shown.height
         note = f"The best match of each; {rest} more." if rest > 0 else ""
         return card("CALIGN", facts, *parts, note=note)
@@ -249,7 +249,7 @@ class Overlap(_Scored):
     ----------
     languages : tuple of str
         The group.
-    figures : tuple of Figure
+    estimates : tuple of Estimate
         One per theta, in the order asked for.
     counts : numpy.ndarray
         (n_concepts, n_languages) int64: tokens of every language in every concept.
@@ -258,7 +258,7 @@ class Overlap(_Scored):
     """
 
     languages: tuple[str, ...]
-    figures: tuple[Figure, ...]
+    estimates: tuple[Estimate, ...]
     counts: npt.NDArray[np.int64]
     rule: str
 
@@ -281,20 +281,20 @@ class Overlap(_Scored):
         return pl.DataFrame(columns)
 
     def __repr__(self) -> str:
-        return f"COLAP({'+'.join(self.languages)}) = {self.figures[0]}"
+        return f"COLAP({'+'.join(self.languages)}) = {self.estimates[0]}"
 
     def _repr_html_(self) -> str:
         shown = self.table().fill_nan(None).drop_nulls("evenness")
         shown = shown.sort("evenness", "n_tokens", "concept", descending=[True, True, False]).head(_SHOWN)
         facts = {"+".join(self.languages): f"{len(self.counts)} concepts"}
         head = ("concept", "tokens", *(f"share of {x}" for x in self.languages), "evenness")
-        parts = self._figures_html(), grid(head, shown.iter_rows())
+        parts = self._estimates_html(), grid(head, shown.iter_rows())
         note = "The most even concepts, and of these the biggest, first." if shown.height else ""
         return card("COLAP", facts, *parts, note=note)
 
 
 def signature(parts: Mapping[str, object]) -> str:
-    """Join ``key:value`` parts with ``|``: all a reader needs to reproduce a figure (after sacreBLEU's)."""
+    """Join ``key:value`` parts with ``|``: all a reader needs to reproduce an estimate (after sacreBLEU's)."""
     return "|".join(f"{key}:{value}" for key, value in parts.items())
 
 
@@ -324,14 +324,14 @@ class Plots:
         return self._draw("language_map", metric=metric, layer=layer, **options)
 
     def _draw(self, name: str, **options: Any) -> Any:
-        # By name, as pandas loads what draws its tables: figures stand above results, and nothing here needs altair.
+        # By name, as pandas loads what draws its tables: estimates stand above results, and nothing here needs altair.
         return getattr(importlib.import_module("isogloss.plots"), name)(self._results, **options)
 
 
 @checked
 @dataclass(frozen=True)
 class Results:
-    """The tidy table of a study, one row a figure, with the columns of ``RESULT_COLUMNS``.
+    """The tidy table of a study, one row an estimate, with the columns of ``RESULT_COLUMNS``.
 
     Metrics: ``calign`` (source -> target), ``calign_mean`` (mean of both directions), ``calign_soft`` and
     ``calign_soft_mean`` (without a threshold: ``theta`` is NaN), ``colap`` (a pair) and ``colap_group`` (``source``
@@ -378,12 +378,12 @@ class Results:
         write_csv(path, self.table.fill_nan(None), decimals=10)
 
     def over_seeds(self) -> pl.DataFrame:
-        """Return one row a figure over the seeds of its clustering, where there are several.
+        """Return one row an estimate over the seeds of its clustering, where there are several.
 
         Returns
         -------
         polars.DataFrame
-            What names a figure without its seed, then ``n_seeds``, ``score`` (the mean), ``seed_sd``, ``least``,
+            What names an estimate without its seed, then ``n_seeds``, ``score`` (the mean), ``seed_sd``, ``least``,
             ``most``, ``adjusted`` (the mean), and ``ci_low``, ``ci_high``: the mean score minus and plus the root of
             (the mean half width)^2 + (1.96 seed_sd)^2, for the choice of sentences and of the seed together.
         """
@@ -433,14 +433,14 @@ class Results:
     def __repr__(self) -> str:
         t = self.table
         return (
-            f"Results({t.height} figures: {t['model'].n_unique()} models, layers {sorted(set(t['layer']))})"
+            f"Results({t.height} estimates: {t['model'].n_unique()} models, layers {sorted(set(t['layer']))})"
         )
 
     def _repr_html_(self) -> str:
         t = self.table
         counts = t.group_by("metric", maintain_order=True).agg(pl.len()).iter_rows()
         facts = {
-            "figures": f"{t.height:,}",
+            "estimates": f"{t.height:,}",
             "models": ", ".join(dict.fromkeys(t["model"].to_list())) or "none",
             "layers": ", ".join(map(str, sorted(set(t["layer"].to_list())))) or "none",
             "metrics": ", ".join(f"{name} ({n})" for name, n in counts) or "none",

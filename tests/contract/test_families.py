@@ -13,7 +13,7 @@ import torch
 from isogloss import models
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction import extract
-from isogloss.store import Study
+from isogloss.store import StudyLayout
 from tiny_models import CODES, ENCODERS, FAMILIES, LINES, ODD, SEQ2SEQ, WIDTH, corpus_of, naive_owner
 
 STACKS = [(f, s) for f in SEQ2SEQ for s in ("encoder", "decoder")]
@@ -96,7 +96,7 @@ def test_states_are_those_of_a_plain_forward_pass(tiny_model, tmp_path, family, 
                 ("last", hidden[layer][text[-1]]),
             ):
                 np.testing.assert_allclose(states.sentence_arrays[kind][layer][line], expected, atol=2e-5)
-    info = Study(tmp_path).record(f"states/{family}/{stack}")["info"]
+    info = StudyLayout(tmp_path).record(f"states/{family}/{stack}")["info"]
     assert info["n_without_state"] == lost / len(states.layers)  # every word has its state, or is reported
     assert info["final_norm"] == (family in NORMED)
     assert info["batches"] == ("lines of equal length" if family == "convbert" else "any lines")
@@ -139,7 +139,7 @@ def test_the_last_layer_is_had_before_or_after_the_final_norm(tiny_model, tmp_pa
         x = np.asarray(raw.arrays[last])[raw.rows]
         expected = x / np.sqrt((x**2).mean(axis=1, keepdims=True) + 1e-6) * weight
         np.testing.assert_allclose(normed.arrays[last][normed.rows], expected, atol=1e-5)
-    record = Study(tmp_path / "raw").record(f"states/{family}/{stack}")
+    record = StudyLayout(tmp_path / "raw").record(f"states/{family}/{stack}")
     assert record["info"]["last_layer"] == "raw"
 
 
@@ -153,7 +153,7 @@ def test_number_types_differ_by_their_rounding_only(tiny_model, tmp_path, family
         x, y = (np.asarray(states.arrays[layer])[exact.rows] for states in (exact, rough))
         error = np.linalg.norm(x - y) / np.linalg.norm(x)
         assert 0 < error < (0.05 if compute == "bfloat16" else 0.01)
-    info = Study(tmp_path / "b").record(
+    info = StudyLayout(tmp_path / "b").record(
         f"states/{family}/encoder" if family != "qwen" else "states/qwen/decoder"
     )
     assert info["info"]["compute"] == compute
@@ -169,7 +169,7 @@ def test_random_weights_are_another_model_and_always_the_same(tiny_model, tmp_pa
     np.testing.assert_array_equal(one.arrays[2], two.arrays[2])
     assert np.abs(one.arrays[2] - trained.arrays[2]).max() > 0.1
     stack = "decoder" if family == "llama" else "encoder"
-    record = Study(tmp_path / "1").record(f"states/{family}/{stack}")
+    record = StudyLayout(tmp_path / "1").record(f"states/{family}/{stack}")
     assert record["info"]["weights"] == "random"
 
 
@@ -242,9 +242,9 @@ def test_adapter_is_loaded_on_its_base(tiny_model, tmp_path, family, head):
     assert changed == states.tokens.height
     plain = run(corpus, base, tmp_path / "plain", pooling="last", sentences=[])
     assert np.abs(plain.arrays[2][plain.rows] - states.arrays[2][plain.rows]).max() > 0.01
-    info = Study(tmp_path / "out").record(f"states/adapter/{'encoder' if family == 'bert' else 'decoder'}")[
-        "info"
-    ]
+    info = StudyLayout(tmp_path / "out").record(
+        f"states/adapter/{'encoder' if family == 'bert' else 'decoder'}"
+    )["info"]
     assert info["base"] == str(base)
     # another base, or other numbers in the adapter, are another model
     first = models.describe(tmp_path / "adapter").fingerprint

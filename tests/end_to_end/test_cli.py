@@ -60,7 +60,7 @@ def test_run_plan_status_report(
     facts = json.loads(printed)
     assert status == 0
     assert Path(facts["report"]).stat().st_size > 10_000
-    assert pl.read_csv(facts["results"]).height == facts["n_figures"]
+    assert pl.read_csv(facts["results"]).height == facts["n_estimates"]
     assert {Path(p).suffix for p in facts["figures"]} == {".png", ".svg"}
 
     status, printed, _ = call(capsys, "status", out, "--json")
@@ -89,7 +89,7 @@ def test_step_verbs(texts: dict[str, Path], tmp_path: Path, capsys: pytest.Captu
     status, printed, _ = call(
         capsys, "calign", out, "en", "de", "--layer", 3, "--theta", 0.5, "--min-types", 2, "--json"
     )
-    figure = json.loads(printed)["figures"][0]
+    figure = json.loads(printed)["estimates"][0]
     assert status == 0
     assert 0 <= figure["score"] <= 1
     assert 0 < figure["coverage"] <= 1

@@ -32,7 +32,7 @@ from cluster import (
 from isogloss import cli
 from isogloss.config import RunSection, SlurmSection, read_config
 from isogloss.errors import IsoglossError, UsageError
-from isogloss.store import Remote, Study
+from isogloss.store import Remote, StudyLayout
 from isogloss.study import cluster, distributed, run_study, study_status
 from isogloss.study.graph import Step, edges, run_step
 from isogloss.study.inputs import read_corpus
@@ -91,7 +91,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory, store: Store) -> Iterator
 def steps_of(study: Path, out: Path) -> list[Step]:
     config = read_config(study)
     plan = make_plan(config, read_corpus(config.corpus), out)
-    return sharded(plan, Study(out))
+    return sharded(plan, StudyLayout(out))
 
 
 @pytest.mark.slow
@@ -214,7 +214,7 @@ def test_edges_of_a_plan_are_all_that_steps_wait_for(
     study, expected = reference
     config = read_config(study)
     plan = make_plan(config, read_corpus(config.corpus), tmp_path)
-    folder = Study(tmp_path)
+    folder = StudyLayout(tmp_path)
     from isogloss.extraction import forget_shards, write_corpus
 
     write_corpus(plan.corpus, folder)
@@ -366,9 +366,9 @@ def test_workers_that_do_not_see_the_files_are_refused(reference: Reference, tmp
     plan = make_plan(config, read_corpus(config.corpus), tmp_path)
     client: Any = Seen()
     with pytest.raises(IsoglossError, match=r"tcp://far:1 does not see .*tokens\.parquet.*--storage URL"):
-        distributed._look(client, Study(tmp_path), plan, None)
+        distributed._look(client, StudyLayout(tmp_path), plan, None)
     with pytest.raises(IsoglossError, match=r"does not see .*model\. Put it on a file system") as caught:
-        distributed._look(client, Study(tmp_path), plan, Remote("memory://study"))
+        distributed._look(client, StudyLayout(tmp_path), plan, Remote("memory://study"))
     assert "--storage" not in str(caught.value)
 
 

@@ -97,7 +97,7 @@ def test_aligned_concepts_are_those_of_calign(
     assert {e["source"]: e["n_matched"] / e["n_source"] for e in entries} == pytest.approx(best)
     shares = [e["n_matched"] / e["n_source"] for e in entries]
     assert shares == sorted(shares, reverse=True)
-    assert found["n_eligible"] == expected.figures[0].n
+    assert found["n_eligible"] == expected.estimates[0].n
     words = expected.words.filter(
         (pl.col("source_concept") == entries[0]["source"])
         & (pl.col("target_concept") == entries[0]["target"])
@@ -110,7 +110,7 @@ def test_shared_concepts_are_those_of_colap(study: FinishedStudy, views: Views) 
     run = next(r for r in study.runs if r.model == "starter" and r.n_concepts == 30)
     overlap = study.overlap(run, 4, ("en", "ar"))
     found = views.shared(**AT, space="en+ar")
-    assert found["n_overlapping"] / found["total"] == pytest.approx(overlap.figures[0].score)
+    assert found["n_overlapping"] / found["total"] == pytest.approx(overlap.estimates[0].score)
     for entry in found["entries"]:
         assert entry["counts"] == overlap.counts[entry["concept"]].tolist()
 
@@ -143,9 +143,9 @@ def test_a_number_the_study_did_not_measure_gets_its_chance_level_too(views: Vie
     new = views.score(**{**AT, "k": 37}, source="en", target="de")
     assert (known["measured"], new["measured"]) == ("study", "now")
     for found in (known, new):
-        assert [f["metric"] for f in found["figures"]] == ["calign", "calign", "colap"]
+        assert [f["metric"] for f in found["estimates"]] == ["calign", "calign", "colap"]
         assert all(
-            0 <= f["chance"] <= 1 and f["ci_low"] <= f["score"] <= f["ci_high"] for f in found["figures"]
+            0 <= f["chance"] <= 1 and f["ci_low"] <= f["score"] <= f["ci_high"] for f in found["estimates"]
         )
 
 

@@ -23,7 +23,7 @@ from isogloss import models
 from isogloss.errors import InputError, IsoglossError
 from isogloss.explore.views import Views
 from isogloss.extraction import engine, extract, open_states, passes
-from isogloss.store import Study, array_files, arrays, open_array
+from isogloss.store import StudyLayout, array_files, arrays, open_array
 from isogloss.store import study as markers
 from isogloss.study import compare, single, study_status
 from tiny_models import LINES, corpus_of
@@ -105,7 +105,7 @@ def test_damaged_states_are_made_again(undisturbed, tmp_path, damage):
 
 def test_large_files_are_read_again_when_they_were_written_since_or_on_demand(tmp_path, monkeypatch):
     monkeypatch.setattr(markers, "_HASHED_UP_TO", 10)
-    study = Study(tmp_path)
+    study = StudyLayout(tmp_path)
     path = tmp_path / "large"
     path.write_bytes(b"a" * 100)
     study.mark_done("step", "key", [path])
@@ -148,7 +148,7 @@ def test_disk_that_fills_up_in_the_middle_is_one_line_and_loses_nothing(tiny_mod
             extract(corpus, bert, out=tmp_path / "out", batch_tokens=64)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="no states"):
-        open_states(Study(tmp_path / "out"), name="bert", stack="encoder")
+        open_states(StudyLayout(tmp_path / "out"), name="bert", stack="encoder")
     extract(corpus, bert, out=tmp_path / "out", batch_tokens=64)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
@@ -287,7 +287,7 @@ def test_nothing_that_is_saved_is_made_or_counted_twice(tiny_model, tmp_path, ca
         extract(corpus, model, out=tmp_path / "out", batch_tokens=40)
     assert "going on after" in caplog.text and "made again" not in caplog.text
     whole, out = (
-        Study(tmp_path / name).record(f"states/{family}/encoder")["info"] for name in ("whole", "out")
+        StudyLayout(tmp_path / name).record(f"states/{family}/encoder")["info"] for name in ("whole", "out")
     )
     differ = {"wall_seconds", "peak_memory_mb"}
     assert {k: v for k, v in out.items() if k not in differ} == {
@@ -325,7 +325,7 @@ def test_other_batches_do_not_mix_with_those_of_the_run_before(tiny_model, tmp_p
         extract(corpus, bert, out=tmp_path / "out", batch_tokens=200)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
     assert "begun with batch_tokens 40 and go on with it, not with 200" in caplog.text
-    assert Study(tmp_path / "out").record("states/bert/encoder")["info"]["batch_tokens"] == 40
+    assert StudyLayout(tmp_path / "out").record("states/bert/encoder")["info"]["batch_tokens"] == 40
 
 
 def test_states_reach_the_disk_before_the_note_that_counts_them(tiny_model, tmp_path, monkeypatch):
@@ -392,7 +392,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(tiny_model, tmp_path, monkey
     for layer in whole.layers:
         np.testing.assert_allclose(states.arrays[layer], whole.arrays[layer], atol=2e-3)
     assert "out of memory with batches of" in caplog.text
-    info = Study(tmp_path / "out").record("states/bert/encoder")["info"]
+    info = StudyLayout(tmp_path / "out").record("states/bert/encoder")["info"]
     assert any("out of memory" in warning for warning in info["warnings"])
     assert info["batch_tokens"] <= 50
 
@@ -471,7 +471,7 @@ def test_concepts_of_one_text_are_not_measured_on_the_words_of_another(tiny_mode
     second = {language: lines[::-1] for language, lines in first.items()}
     asked = {"layer": 1, "model": "", "stack": "", "n_concepts": 3, "theta_align": [0.5]} | {"min_types": 1}
     made_of(first, tiny_model("bert"), tmp_path)
-    before = single.calign(tmp_path, "en", "de", **asked).figures[0]
+    before = single.calign(tmp_path, "en", "de", **asked).estimates[0]
     extract(isogloss.Corpus.from_texts(second), tiny_model("bert"), out=tmp_path, layers=[1])
     with pytest.raises(InputError, match=r"en-de\.parquet was made from another text"):
         single.calign(tmp_path, "en", "de", **asked)
@@ -483,8 +483,8 @@ def test_concepts_of_one_text_are_not_measured_on_the_words_of_another(tiny_mode
         single.export_tree(tmp_path, "en", tmp_path / "tree.nwk", **where)
     made_of(second, tiny_model("bert"), tmp_path)
     made_of(second, tiny_model("bert"), tmp_path / "alone")
-    after = single.calign(tmp_path, "en", "de", **asked).figures[0]
-    assert after == single.calign(tmp_path / "alone", "en", "de", **asked).figures[0]
+    after = single.calign(tmp_path, "en", "de", **asked).estimates[0]
+    assert after == single.calign(tmp_path / "alone", "en", "de", **asked).estimates[0]
     assert before.n and after.n
 
 
@@ -510,7 +510,7 @@ def test_results_of_one_text_are_not_shown_with_another(undisturbed, tmp_path):
 )
 def test_status_lists_what_is_there_where_the_plan_cannot_be_read(undisturbed, tmp_path, plan):
     study, _ = undisturbed
-    folder = Study(tmp_path / "out")
+    folder = StudyLayout(tmp_path / "out")
     shutil.copytree(study.parent / "out", folder.root)
     folder.plan.unlink()
     if plan is None:

@@ -23,7 +23,7 @@ from isogloss.models.trial import block_lists
 from isogloss.plots import study_charts
 from isogloss.results import RESULT_COLUMNS
 from isogloss.starter import model_folder
-from isogloss.store import Study
+from isogloss.store import StudyLayout
 from isogloss.study import compare, label_study, open_study, preview, robustness
 
 StudyFile = Callable[..., Path]
@@ -232,7 +232,7 @@ def test_a_finished_study_opens(finished: Path) -> None:
     row = study.results.only(layer=4, metric="calign", source="en", target="de", theta=0.5)
     assert alignment.score == row["score"].item()
     assert study.overlap(run, 4, ("en", "de")).counts.sum() == len(study.concepts(run, 4, "en+de").labels)
-    assert study.overlap(run, 4, LANGUAGES).figures[0].theta == pytest.approx(0.2)
+    assert study.overlap(run, 4, LANGUAGES).estimates[0].theta == pytest.approx(0.2)
 
 
 def start(study: Path, out: Path) -> subprocess.Popen[bytes]:
@@ -261,7 +261,7 @@ def kill_when(process: subprocess.Popen[bytes], seen: Callable[[], bool], limit:
 def test_killed_twice_it_resumes(study_file: StudyFile, tmp_path: Path) -> None:
     study = study_file(models=[MODEL], run={"batch_tokens": 1}, discovery={"n_concepts": 25})
     out = tmp_path / "killed"
-    files = Study(out)
+    files = StudyLayout(out)
     partial = files.states("starter", "encoder").with_name("encoder.partial")
     kill_when(start(study, out), lambda: partial.is_dir() and any(partial.glob("layer_00.npy")))
     assert files.record("states/starter/encoder") is None

@@ -21,7 +21,7 @@ from isogloss.errors import InputError, UsageError
 from isogloss.report import write_report
 from isogloss.starter import model_folder
 from isogloss.starter.study import write_study
-from isogloss.store import Study
+from isogloss.store import StudyLayout
 from isogloss.study import finetune_study, preview
 
 StudyFile = Callable[..., Path]
@@ -70,7 +70,7 @@ def test_a_study_looks_before_and_after(study: Path, tmp_path: Path) -> None:
     assert (plan["fine-tuning"]["steps"], plan["fine-tuning"]["done"]) == (2, 0)
     assert not out.exists()
     results = ig.run_study(study, out=out, workers=1)
-    folder = Study(out)
+    folder = StudyLayout(out)
 
     scores = pl.read_csv(folder.task_scores_csv)
     assert scores["model"].unique(maintain_order=True).to_list() == ["sentiment-s0", "sentiment-shuffled-s0"]

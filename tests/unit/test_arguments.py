@@ -28,7 +28,7 @@ from isogloss.metrics.bootstrap import Resamples
 from isogloss.metrics.labels import label_concepts
 from isogloss.metrics.word_facts import word_properties
 from isogloss.states import LayerStates, States
-from isogloss.store import Study
+from isogloss.store import StudyLayout
 
 WRONG = (None, "x", "", 0, -1, 2.7, 10**30, float("nan"), True, [], [None], {}, {"x": None}, object(), b"x")
 WRONG_ARRAYS = (np.array(1), np.zeros(3), np.zeros((2, 0)), np.zeros((2, 2, 2)), np.array([["a"], ["b"]]))
@@ -103,9 +103,9 @@ class Made:
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        n, joint, figure = len(self.X), self.joint, self.alignment.figures[0]
+        n, joint, figure = len(self.X), self.joint, self.alignment.estimates[0]
         english, german = self.concepts.values()
-        study = Study(self.folder)
+        study = StudyLayout(self.folder)
         tree, links = joint.tree, {(0, 0, 0)}
         return {
             "X": self.X,
@@ -224,7 +224,7 @@ class Made:
             "Bitext(sentences)": np.arange(1),
             "Bitext(source_words)": [["a"]],
             "Bitext(target_words)": [["b"]],
-            **{f"Figure({one.name})": getattr(figure, one.name) for one in fields(figure)},
+            **{f"Estimate({one.name})": getattr(figure, one.name) for one in fields(figure)},
             **{f"Alignment({one.name})": getattr(self.alignment, one.name) for one in fields(self.alignment)},
             **{f"Overlap({one.name})": getattr(self.overlap, one.name) for one in fields(self.overlap)},
             **{f"ConceptLabels({one.name})": getattr(self.labels, one.name) for one in fields(self.labels)},

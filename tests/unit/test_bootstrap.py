@@ -248,7 +248,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
         resamples = Resamples.draw(np.arange(250), 100, seed=text)
         found = calign(p.source, p.target, p.dictionary, n_permutations=0, resamples=resamples, words=False)
         scores.append((found.score, found.soft.score))
-        held.append([(f.ci_low, f.ci_high) for f in (found.figures[0], found.soft)])
+        held.append([(f.ci_low, f.ci_high) for f in (found.estimates[0], found.soft)])
     truth, ends = np.mean(scores, axis=0), np.array(held)
     covered = ((ends[..., 0] <= truth) & (truth <= ends[..., 1])).mean(axis=0)
     assert (covered >= 0.85).all()  # 95 % in expectation; 60 texts and 100 resamples leave some room
@@ -284,7 +284,7 @@ def test_covered_types_alone_give_the_truth_back():
     covered = calign(p.source, p.target, p.dictionary, n_permutations=20, words=False, covered_only=True)
     assert plain.adjusted < 0.5
     assert covered.adjusted == 1
-    assert covered.figures[0].coverage == 1
+    assert covered.estimates[0].coverage == 1
     none = plant(0, coverage=0.7, n_concepts=30, n_types=900, n_sentences=800, seed=2)
     found = calign(
         none.source, none.target, none.dictionary, n_permutations=20, words=False, covered_only=True

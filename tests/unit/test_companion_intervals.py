@@ -255,7 +255,7 @@ def test_draws_of_one_to_one_are_those_of_calign_where_no_target_serves_twice():
     p = plant(0.6, seed=5, n_concepts=25, n_types=400, n_sentences=250, noise=0.03)
     options = {"n_permutations": 0, "resamples": Resamples.draw(range(250), 60)}
     once = one_to_one(p.source, p.target, p.dictionary, **options)
-    plain = calign(p.source, p.target, p.dictionary, words=False, **options).figures[0]
+    plain = calign(p.source, p.target, p.dictionary, words=False, **options).estimates[0]
     assert once.draws == pytest.approx(plain.draws, abs=1e-6)
     assert np.ptp(once.draws) > 0
     assert (once.ci_low, once.ci_high) == pytest.approx((plain.ci_low, plain.ci_high), abs=1e-6)

@@ -20,7 +20,7 @@ from isogloss.export.atlas import neighbours, plane, points_table
 from isogloss.export.choice import spaces
 from isogloss.export.files import check_readme, write_parts
 from isogloss.export.latex import TexTable, common_signature, escape, number
-from isogloss.store import Study
+from isogloss.store import StudyLayout
 from isogloss.study import open_study, run_study
 from synthetic import NASTY, SyntheticStudy
 
@@ -107,10 +107,10 @@ def test_json_has_every_concept_with_its_words_and_counterparts(
     }
     assert there == set(aligned.select("source_concept", "target_concept").iter_rows())
     assert there
-    assert {f["metric"] for f in alone["figures"]} == {"calign"}
-    assert all(f["chance"] is not None for f in alone["figures"] + joint["figures"])
+    assert {f["metric"] for f in alone["estimates"]} == {"calign"}
+    assert all(f["chance"] is not None for f in alone["estimates"] + joint["estimates"])
     overlap = study.overlap(study.runs[0], 2, ("en", "de"))
-    assert sum(c["overlaps"] for c in joint["concepts"]) == round(overlap.score * overlap.figures[0].n)
+    assert sum(c["overlaps"] for c in joint["concepts"]) == round(overlap.score * overlap.estimates[0].n)
     assert joint["concepts"][0]["shares"].keys() == {"en", "de"}
 
 
@@ -189,7 +189,7 @@ def test_points_have_words_concepts_and_corpus_columns(study: SyntheticStudy) ->
     assert table["upos"].unique().to_list() == ["NOUN"]
     shared = table.filter("overlaps")["concept"].n_unique()
     overlap = study.overlap(study.runs[0], 2, ("en", "ar"))
-    assert shared == round(overlap.score * overlap.figures[0].n)
+    assert shared == round(overlap.score * overlap.estimates[0].n)
     biggest = names.sort("priority").row(-1, named=True)
     own = table.filter(pl.col("concept_words") == biggest["text"])
     assert own.height == biggest["priority"] == own["concept_size"][0]
@@ -338,7 +338,7 @@ def test_fine_tuning_has_tables_of_scores_and_differences(study: SyntheticStudy,
     )  # fmt: skip
     rows.write_parquet(tmp_path / "differences.parquet")
     for name in ("tasks", "differences"):
-        Study(tmp_path).mark_done(name, "key", [tmp_path / f"{name}.parquet"])
+        StudyLayout(tmp_path).mark_done(name, "key", [tmp_path / f"{name}.parquet"])
     found = {t.name: t.source() for t in latex.tables(own, Choice())}  # type: ignore[arg-type]
     check_tex(found["tasks"])
     assert "tiny-tuned & en & no & macro\\_f1 & 0.500 & 0.250 & 0.400 to 0.600 & 140" in found["tasks"]

@@ -21,7 +21,7 @@ from isogloss.errors import InputError, UsageError
 from isogloss.extraction import extract, open_states, passes, pooling, states_key, subwords
 from isogloss.extraction.passes import sensible_threads
 from isogloss.extraction.subwords import owners
-from isogloss.store import Study
+from isogloss.store import StudyLayout
 from tiny_models import LIMIT, LINES, corpus_of, naive_owner
 
 
@@ -137,14 +137,14 @@ def test_condition_chooses_what_the_encoder_reads(tiny_model, tmp_path):
     np.testing.assert_array_equal(default.arrays[3], same.arrays[3])
     np.testing.assert_array_equal(default.arrays[3][~zh], own.arrays[3][~zh])
     assert np.abs(default.arrays[3][zh] - own.arrays[3][zh]).max() > 1e-3
-    record = Study(tmp_path / "a").record("states/mt5/decoder")
+    record = StudyLayout(tmp_path / "a").record("states/mt5/decoder")
     assert record["info"]["condition"] == {"en": "de", "de": "en", "zh": "en"}
 
 
 def test_a_script_the_tokenizer_does_not_know_is_reported(tiny_model, tmp_path, caplog):
     corpus = Corpus.from_texts({"en": ["the old house", "the river"], "ka": ["ძველი სახლი", "მდინარე"]})
     extract(corpus, tiny_model("bert"), name="m", out=tmp_path, layers=[0])
-    (warning,) = Study(tmp_path).record("states/m/encoder")["info"]["warnings"]
+    (warning,) = StudyLayout(tmp_path).record("states/m/encoder")["info"]["warnings"]
     assert "unknown subwords (100% of ka)" in warning
     assert warning in caplog.text
 
@@ -156,7 +156,7 @@ def test_truncation_is_counted_and_reported(tiny_model, tmp_path, caplog):
     assert states.tokens["n_subwords"].to_list() == [1] * kept + [0] * (50 - kept) + [1] * 3
     assert not states.arrays[2][kept:50].any()
     assert set(range(kept, 50)).isdisjoint(states.rows)
-    info = Study(tmp_path).record("states/bert/encoder")["info"]
+    info = StudyLayout(tmp_path).record("states/bert/encoder")["info"]
     assert info["n_truncated_sentences"] == 1
     assert info["n_without_state"] == 50 - kept
     text = caplog.text
@@ -275,7 +275,7 @@ def test_finished_states_are_not_made_again(tiny_model, tmp_path, forward_passes
     assert files_of(tmp_path) == before
     np.testing.assert_array_equal(first.arrays[2], again.arrays[2])
     key = states_key(corpus, bert, dtype="float32")
-    assert Study(tmp_path).is_done("states/bert/encoder", key)
+    assert StudyLayout(tmp_path).is_done("states/bert/encoder", key)
     run(corpus, bert, tmp_path, pooling="last", layers=[1])
     assert len(forward_passes) > n_batches
     names = ["layer_01.npy", "n_subwords.npy", "sentences/mean/layer_01.npy", "sentences/n_subwords.npy"]
@@ -284,7 +284,7 @@ def test_finished_states_are_not_made_again(tiny_model, tmp_path, forward_passes
 
 def test_open_states_gives_what_extract_gave(tiny_model, tmp_path):
     made = run(corpus_of(LINES), tiny_model("mt5"), tmp_path, name="google/mt5-tiny", stack="decoder")
-    found = open_states(Study(tmp_path), name="google/mt5-tiny", stack="decoder")
+    found = open_states(StudyLayout(tmp_path), name="google/mt5-tiny", stack="decoder")
     assert (found.model, found.stack, found.layers) == ("google/mt5-tiny", "decoder", (0, 1, 2, 3))
     assert found.tokens.equals(made.tokens)
     np.testing.assert_array_equal(found.rows, made.rows)
@@ -292,7 +292,7 @@ def test_open_states_gives_what_extract_gave(tiny_model, tmp_path):
 
 
 def test_open_states_refuses_what_is_missing_damaged_or_of_another_corpus(tiny_model, tmp_path):
-    study = Study(tmp_path)
+    study = StudyLayout(tmp_path)
     with pytest.raises(InputError, match="no states of bert/encoder"):
         open_states(study, name="bert", stack="encoder")
     run(corpus_of(LINES), tiny_model("bert"), tmp_path)
@@ -340,7 +340,7 @@ def test_killed_and_run_again_gives_the_same_bytes(tiny_model, tmp_path, forward
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     with pytest.raises(InputError, match="no states"):
-        open_states(Study(out), name="bert", stack="encoder")
+        open_states(StudyLayout(out), name="bert", stack="encoder")
     forward_passes.clear()
     extract(corpus, bert, out=out, batch_tokens=40)
     assert n_batches - 4 <= len(forward_passes) < n_batches  # the last states may not have reached the disk
@@ -355,7 +355,7 @@ def test_stopped_at_the_very_end_only_the_end_is_done_again(
     extract(corpus, bert, out=tmp_path / "whole")
     target, name = {
         "before renaming": (Path, "rename"),
-        "after renaming": (Study, "mark_done"),
+        "after renaming": (StudyLayout, "mark_done"),
         "after marking": (Path, "unlink"),
     }[where]
 
@@ -406,7 +406,7 @@ def test_full_disk_is_one_line_and_leaves_nothing_behind(tiny_model, tmp_path):
 def test_what_is_recorded(tiny_model, tmp_path):
     bert = tiny_model("bert")
     run(corpus_of(LINES), bert, tmp_path)
-    info = Study(tmp_path).record("states/bert/encoder")["info"]
+    info = StudyLayout(tmp_path).record("states/bert/encoder")["info"]
     assert info["fingerprint"] == models.describe(bert).fingerprint
     assert info["torch"] == torch.__version__
     assert info["n_tokens"] == corpus_of(LINES).words.height

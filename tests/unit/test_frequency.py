@@ -85,7 +85,7 @@ def test_a_language_without_a_type_in_a_bin_empties_it() -> None:
     table = pl.DataFrame({"source": ["a"], "target": ["x"], "count": [1], "probability": [1.0]})
     empty = calign(nothing["en"], nothing["de"], TranslationDictionary("en", "de", table), n_permutations=5)
     assert np.isnan(empty.score)
-    assert empty.figures[0].n == 0
+    assert empty.estimates[0].n == 0
 
 
 def test_tokens_of_no_concept_are_not_counted() -> None:

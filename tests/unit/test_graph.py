@@ -6,7 +6,7 @@ from pathlib import Path
 
 from isogloss.config import read_config
 from isogloss.plots import graph_chart
-from isogloss.store import Study
+from isogloss.store import StudyLayout
 from isogloss.study.graph import Step, edges, stage_graph
 from isogloss.study.inputs import read_corpus
 from isogloss.study.plan import make_plan
@@ -55,7 +55,7 @@ def test_every_step_of_a_study_but_the_first_waits_for_another(study_file, tmp_p
 def test_states_become_shards_that_end_in_the_same_step(study_file, tmp_path):
     config = read_config(study_file())
     plan = make_plan(config, read_corpus(config.corpus), tmp_path)
-    steps = sharded(plan, Study(tmp_path))
+    steps = sharded(plan, StudyLayout(tmp_path))
     own = [one for one in steps if one.name.startswith("states/")]
     assert own[-1].name == "states/starter/encoder"
     assert own[-1].key == next(one.key for one in plan.steps if one.stage == "states")

@@ -41,8 +41,8 @@ def dictionary() -> TranslationDictionary:
 def scores(by: str) -> tuple[float, float]:
     both = make("en", by=by), make("de", by=by)
     options = {"theta_align": 0.4, "min_types": 4, "n_permutations": 50, "words": False}
-    plain = calign(*both, dictionary(), **options).figures[0]
-    apart = calign(*other_sentences(*both), dictionary(), **options).figures[0]
+    plain = calign(*both, dictionary(), **options).estimates[0]
+    apart = calign(*other_sentences(*both), dictionary(), **options).estimates[0]
     return plain.adjusted, apart.adjusted
 
 

@@ -117,8 +117,8 @@ def test_words_carry_their_language_and_direction(nouns: dict[str, object]) -> N
 
 def test_an_alignment_shows_chance_interval_and_the_words_that_meet(study: SyntheticStudy) -> None:
     found = study.alignment(study.runs[0], 1, "en", "de")
-    figure = replace(found.figures[0], chance=0.125, ci_low=0.25, ci_high=0.75)
-    said = Page(replace(found, figures=(figure,))._repr_html_()).said
+    figure = replace(found.estimates[0], chance=0.125, ci_low=0.25, ci_high=0.75)
+    said = Page(replace(found, estimates=(figure,))._repr_html_()).said
     assert "0.125" in said
     assert "0.250 to 0.750" in said
     assert "bread – Brot" in said

@@ -135,13 +135,13 @@ def test_coverage_looks_at_both_sides(caplog):
     target = concepts(["Haus", "Fluss", "Vogel", "Baum", "Mond"], [0] * 5, language="de")
     given = zip(words, ["haus", "fluss", "vogel", "baum", "mond"], strict=True)
     lower = dictionary(given)
-    found = calign(source, target, lower).figures[0]
+    found = calign(source, target, lower).estimates[0]
     assert (found.score, found.coverage) == (0.0, 0.0)
     assert "TranslationDictionary.for_corpus" in caplog.text
     corpus = Corpus.from_texts({"en": [" ".join(words)], "de": ["Haus Fluss Vogel Baum Mond"]})
-    found = calign(source, target, lower.for_corpus(corpus)).figures[0]
+    found = calign(source, target, lower.for_corpus(corpus)).estimates[0]
     assert (found.score, found.coverage) == (1.0, 1.0)
-    one = calign(source, target, dictionary([("house", "Haus"), ("river", "Strom")])).figures[0]
+    one = calign(source, target, dictionary([("house", "Haus"), ("river", "Strom")])).estimates[0]
     assert one.coverage == 1 / 5  # Strom is no word of the other side
 
 
@@ -152,9 +152,9 @@ def test_calign_by_hand():
     target = concepts([f"t{i}" for i in range(10)], [0] * 5 + [1] * 5, language="de")
     pairs = [(f"s{i}", f"t{i}") for i in (0, 1, 2, 3, 5, 6, 7)] + [("s13", "t9")]
     found = calign(source, target, dictionary(pairs), theta_align=[0.8, 0.6, 0.81])
-    assert [f.score for f in found.figures] == [0.5, 1.0, 0.0]
-    assert found.figures[0].n == 2
-    assert found.figures[0].coverage == 8 / 14
+    assert [f.score for f in found.estimates] == [0.5, 1.0, 0.0]
+    assert found.estimates[0].n == 2
+    assert found.estimates[0].coverage == 8 / 14
     assert found.best.tolist()[:2] == [0.8, 0.6]
     assert np.isnan(found.best[2])
     assert found.aligned(0.8).select("source_concept", "target_concept").rows() == [(0, 0)]
@@ -186,7 +186,7 @@ def test_the_direction_matters_and_the_mean_is_of_both():
     there = calign(source, target, dictionary([("a", "x"), ("b", "y")]), **options)
     back = calign(target, source, dictionary([("x", "a"), ("y", "b")], source="de", target="en"), **options)
     assert (there.score, back.score) == (1.0, 0.5)
-    mean = mean_alignment(there.figures[0], back.figures[0])
+    mean = mean_alignment(there.estimates[0], back.estimates[0])
     assert mean.score == 0.75
     assert mean.n == 3
     assert mean.ci_low < 0.75 < mean.ci_high
@@ -200,8 +200,8 @@ def test_a_planted_alignment_is_found_and_chance_is_far_below():
     found = calign(source, target, dictionary((f"s{i}", f"t{i}") for i in range(240)))
     assert found.score == 1
     assert found.adjusted > 0.99
-    assert found.figures[0].p_value == pytest.approx(1 / 201)
-    assert found.figures[0].coverage == 1
+    assert found.estimates[0].p_value == pytest.approx(1 / 201)
+    assert found.estimates[0].coverage == 1
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_calign_refuses_a_dictionary_of_another_pair():
 
 def test_nothing_eligible_gives_nan_not_a_crash():
     source, target = (concepts(["a", "b"], [0, 0], language=x) for x in ("en", "de"))
-    figure = calign(source, target, dictionary([("a", "a")])).figures[0]
+    figure = calign(source, target, dictionary([("a", "a")])).estimates[0]
     assert figure.n == 0
     for value in (figure.score, figure.chance, figure.adjusted, figure.ci_low, figure.ci_high):
         assert math.isnan(value)
@@ -300,14 +300,14 @@ def test_chance_is_the_expected_score_of_random_structure():
 def test_chance_is_a_function_of_the_seed():
     s, t, d = random_structure(3)
     options = {"theta_align": 0.5, "min_types": 3, "n_permutations": 30, "words": False}
-    once, again, other = (calign(s, t, d, seed=seed, **options).figures for seed in (7, 7, 8))
+    once, again, other = (calign(s, t, d, seed=seed, **options).estimates for seed in (7, 7, 8))
     assert once == again
     assert once[0].chance != other[0].chance
     assert once[0].score == other[0].score
     threads = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
-        assert calign(s, t, d, seed=7, **options).figures == once
+        assert calign(s, t, d, seed=7, **options).estimates == once
     finally:
         numba.set_num_threads(threads)
 
@@ -325,12 +325,12 @@ def joint(counts: list[list[int]], names=("en", "de", "fr", "es", "ar")) -> Conc
 
 def test_colap_by_hand():
     found = colap(joint([[3, 7], [2, 8], [5, 5], [4, 0], [0, 0]]), theta_overlap=[0.3, 0.5, 0.2])
-    assert [f.score for f in found.figures] == [
+    assert [f.score for f in found.estimates] == [
         0.5,
         0.25,
         0.75,
     ]  # 3 of 10 is a tie; the empty one does not count
-    assert found.figures[0].n == 4
+    assert found.estimates[0].n == 4
     assert found.table()["evenness"].to_list()[:4] == pytest.approx([0.6, 0.4, 1.0, 0.0])
     assert found.table()["n_tokens"].to_list() == [10, 10, 10, 4, 0]
 
@@ -345,9 +345,9 @@ def test_colap_of_a_pair_leaves_the_other_languages_out():
 
 def test_tokens_without_a_concept_count_as_not_covered():
     some = concepts(["w"] * 4, [0, 0, -1, -1], language=["en", "de", "en", "de"])
-    assert colap(some).figures[0].coverage == 0.5
+    assert colap(some).estimates[0].coverage == 0.5
     none = colap(concepts(["w"] * 2, [-1, -1], language=["en", "de"]))
-    assert none.figures[0].n == 0
+    assert none.estimates[0].n == 0
     assert math.isnan(none.score)
     assert math.isnan(none.adjusted)
 
@@ -442,9 +442,9 @@ def test_mixed_languages_are_at_chance_and_separate_ones_below():
     generator = np.random.default_rng(2)
     labels = generator.integers(60, size=1200).tolist()
     mixed = concepts(["w"] * 1200, labels, language=["en", "de"] * 600)
-    found = colap(mixed).figures[0]
+    found = colap(mixed).estimates[0]
     assert abs(found.score - found.chance) < 3 * found.chance_sd
-    apart = colap(joint([[20, 0], [0, 20]])).figures[0]
+    apart = colap(joint([[20, 0], [0, 20]])).estimates[0]
     assert apart.score == 0
     assert apart.adjusted < -0.5
 

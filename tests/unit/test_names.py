@@ -7,7 +7,7 @@ import json
 import pytest
 
 from isogloss.errors import InputError
-from isogloss.store import Remote, Study, inside, write_json
+from isogloss.store import Remote, StudyLayout, inside, write_json
 from isogloss.urls import hidden, is_loopback, without_secrets
 
 OUTSIDE = [
@@ -57,7 +57,7 @@ def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_not(tmp_path):
 
 @pytest.mark.parametrize("name", [one for one in OUTSIDE if isinstance(one, str)])
 def test_a_marker_that_names_files_outside_is_none(tmp_path, name):
-    study = Study(tmp_path / "study")
+    study = StudyLayout(tmp_path / "study")
     write_json(study.root / "x", {})
     study.mark_done("a", "k", [study.root / "x"])
     assert study.is_done("a", "k")  # but for the name it is one
@@ -70,7 +70,7 @@ def test_a_marker_that_names_files_outside_is_none(tmp_path, name):
 
 def test_names_of_models_stacks_and_steps_stay_inside(tmp_path):
     """As a table of results, a plan or a manifest may say them."""
-    study = Study(tmp_path)
+    study = StudyLayout(tmp_path)
     for make in (
         lambda: study.marker("../../x"),
         lambda: study.states("m", "../../../x"),

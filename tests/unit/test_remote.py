@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from isogloss.errors import InputError
-from isogloss.store import Remote, Study, claim
+from isogloss.store import Remote, StudyLayout, claim
 from isogloss.store import claims as claims_module
 from isogloss.store.remote import _stamp
 
@@ -18,9 +18,9 @@ pytest.importorskip("fsspec")
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> tuple[Study, Remote, Path]:
+def place(tmp_path: Path) -> tuple[StudyLayout, Remote, Path]:
     """A study folder with one step, its storage, and that one's folder."""
-    study = Study(tmp_path / "study")
+    study = StudyLayout(tmp_path / "study")
     path = study.root / "states/m/layer_00.npy"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"1" * 200_000)
@@ -65,7 +65,7 @@ def test_the_same_bytes_written_again_are_done_and_are_read_once(place, monkeypa
 
 def test_a_folder_that_is_brought_is_whole_and_a_damaged_file_in_it_is_brought_again(place, tmp_path):
     _, remote, _ = place
-    new = Study(tmp_path / "new")
+    new = StudyLayout(tmp_path / "new")
     remote.bring(new.root, ["a"])
     assert new.is_done("a", "key")
     (new.root / "results.csv").write_text("score\n0.52\n")
@@ -86,7 +86,7 @@ def test_a_marker_of_a_storage_writes_and_removes_nothing_outside(place, tmp_pat
     _, remote, folder = place
     victim = tmp_path / "x"
     victim.write_text("mine")
-    new = Study(tmp_path / "deep/new")
+    new = StudyLayout(tmp_path / "deep/new")
     path = folder / ".steps/a.json"
     marker = json.loads(path.read_text())
     assert remote.is_done("a", marker["key"])  # but for the name it is one of ours
@@ -113,8 +113,8 @@ def test_a_link_in_the_folder_is_not_followed_out(place, tmp_path):
 # -- whose it is ------------------------------------------------------------------------------------------
 
 
-def study_at(root: Path, text: str) -> Study:
-    study = Study(root)
+def study_at(root: Path, text: str) -> StudyLayout:
+    study = StudyLayout(root)
     root.mkdir(parents=True)
     study.tokens.write_text(text)
     study.mark_done("corpus", text, [study.tokens])

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from isogloss.errors import InputError, UsageError
-from isogloss.results import RESULT_COLUMNS, Alignment, Figure, Overlap, Results, signature
+from isogloss.results import RESULT_COLUMNS, Alignment, Estimate, Overlap, Results, signature
 
 
 def row(**values: object) -> dict[str, object]:
@@ -20,8 +20,8 @@ def row(**values: object) -> dict[str, object]:
     return base | values
 
 
-def figure(theta: float, score: float = 0.5, chance: float = 0.2) -> Figure:
-    return Figure(theta, score, chance, 0.01, 0.5, 0.4, 0.6, 10, 1.0)
+def figure(theta: float, score: float = 0.5, chance: float = 0.2) -> Estimate:
+    return Estimate(theta, score, chance, 0.01, 0.5, 0.4, 0.6, 10, 1.0)
 
 
 def test_what_is_written_is_read(tmp_path):

@@ -23,7 +23,7 @@ from isogloss.extraction import (
     shards_of,
     write_corpus,
 )
-from isogloss.store import Study, open_array, row_numbers_file, sentence_folder
+from isogloss.store import StudyLayout, open_array, row_numbers_file, sentence_folder
 from tiny_models import CODES, LINES, corpus_of
 
 TinyModel = Callable[[str], Path]
@@ -48,9 +48,11 @@ def corpus(*languages: str, times: int = 4) -> Corpus:
     )
 
 
-def sharded(texts: Corpus, model: Path, out: Path, *, backwards: bool = False, **settings: Any) -> Study:
+def sharded(
+    texts: Corpus, model: Path, out: Path, *, backwards: bool = False, **settings: Any
+) -> StudyLayout:
     """Extract in shards, as the workers of a study do, and join them."""
-    study = Study(out)
+    study = StudyLayout(out)
     write_corpus(texts, study)
     stack = settings["stack"]
     name, kinds = model.name, settings.get("sentences", ("mean",))
@@ -78,7 +80,7 @@ def sharded(texts: Corpus, model: Path, out: Path, *, backwards: bool = False, *
     return study
 
 
-def assert_equal(study: Study, whole: Study, name: str, stack: str) -> None:
+def assert_equal(study: StudyLayout, whole: StudyLayout, name: str, stack: str) -> None:
     forget_shards(study, name=name, stack=stack)
     found, wanted = (
         {p.relative_to(one.root).as_posix(): p.read_bytes() for p in (one.root / "states").rglob("*.npy")}
@@ -125,9 +127,9 @@ def test_joined_shards_are_the_states_of_one_process(
     given = {"batch_tokens": 100, **settings}
     ig.extract(texts, model, out=tmp_path / "whole", device="cpu", **given)
     study = sharded(texts, model, tmp_path / "parts", backwards=True, **given)
-    assert_equal(study, Study(tmp_path / "whole"), model.name, stack)
+    assert_equal(study, StudyLayout(tmp_path / "whole"), model.name, stack)
     states = open_states(study, name=model.name, stack=stack)
-    whole = open_states(Study(tmp_path / "whole"), name=model.name, stack=stack)
+    whole = open_states(StudyLayout(tmp_path / "whole"), name=model.name, stack=stack)
     np.testing.assert_array_equal(states.rows, whole.rows)
 
 
@@ -141,7 +143,7 @@ def test_parts_without_a_batch_are_empty(tiny_model: TinyModel, tmp_path: Path) 
     sizes = [len(open_array(row_numbers_file(sentence_folder(folder)))) for folder in folders]
     assert 0 in sizes
     assert sum(sizes) == texts.sentences.height
-    assert_equal(study, Study(tmp_path / "whole"), model.name, "encoder")
+    assert_equal(study, StudyLayout(tmp_path / "whole"), model.name, "encoder")
 
 
 def test_shards_hold_every_line_and_word_once(tiny_model: TinyModel, tmp_path: Path) -> None:
@@ -167,7 +169,7 @@ def test_number_of_shards(n_lines: int, expected: int) -> None:
 
 def test_shards_refuse_what_extract_refuses(tiny_model: TinyModel, tmp_path: Path) -> None:
     texts, shard = corpus("en"), shards_of(20)[0]
-    study = Study(tmp_path)
+    study = StudyLayout(tmp_path)
     write_corpus(texts, study)
     given: dict[str, Any] = {"study": study, "name": "one", "shard": shard}
     with pytest.raises(UsageError, match=r"no \[CLS\] subword"):

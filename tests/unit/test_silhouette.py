@@ -11,7 +11,7 @@ from sklearn.metrics import silhouette_score
 
 from isogloss.errors import InputError
 from isogloss.metrics.bootstrap import Resamples
-from isogloss.metrics.partition import sample_of, silhouette, silhouette_figure
+from isogloss.metrics.partition import sample_of, silhouette, silhouette_estimate
 
 
 def blobs(n: int, k: int, *, apart: float = 3.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +35,7 @@ def test_a_sample_has_at_most_so_many_rows_all_of_a_concept() -> None:
 
 def test_the_figure_is_the_silhouette_and_chance_the_mean_of_shuffled_labelings() -> None:
     x, labels = blobs(300, 6)
-    found = silhouette_figure(x, labels, seed=3)
+    found = silhouette_estimate(x, labels, seed=3)
     assert found.score == pytest.approx(silhouette(x, labels)) == pytest.approx(silhouette_score(x, labels))
     generator = np.random.default_rng(3)
     shuffled = [silhouette_score(x, generator.permutation(labels)) for _ in range(10)]
@@ -49,7 +49,7 @@ def test_the_figure_is_the_silhouette_and_chance_the_mean_of_shuffled_labelings(
 def test_random_concepts_are_at_chance() -> None:
     x, _ = blobs(400, 6)
     labels = np.random.default_rng(1).integers(0, 6, 400)
-    found = silhouette_figure(x, labels, n_permutations=50)
+    found = silhouette_estimate(x, labels, n_permutations=50)
     assert abs(found.score - found.chance) < 4 * found.chance_sd
 
 
@@ -59,8 +59,8 @@ def test_the_interval_is_of_sentences_and_widens_where_they_differ() -> None:
     noise = np.arange(400) >= 200
     labels[noise] = np.random.default_rng(2).permutation(labels[noise])
     options = {"resamples": Resamples.draw(np.arange(20), 200)}
-    together = silhouette_figure(x, labels, sentences=pl.Series(np.arange(400) // 20), **options)
-    spread = silhouette_figure(x, labels, sentences=pl.Series(np.arange(400) % 20), **options)
+    together = silhouette_estimate(x, labels, sentences=pl.Series(np.arange(400) // 20), **options)
+    spread = silhouette_estimate(x, labels, sentences=pl.Series(np.arange(400) % 20), **options)
     for found in (together, spread):
         assert found.ci_low < found.score < found.ci_high
         assert found.draws is not None and found.draws.shape == (220,)
@@ -70,5 +70,5 @@ def test_the_interval_is_of_sentences_and_widens_where_they_differ() -> None:
 def test_one_concept_or_none_twice_has_no_silhouette() -> None:
     x, _ = blobs(6, 2)
     for labels in ([1] * 6, list(range(6))):
-        found = silhouette_figure(x, labels)
+        found = silhouette_estimate(x, labels)
         assert math.isnan(found.score) and math.isnan(found.chance)

@@ -18,7 +18,7 @@ import isogloss
 from isogloss.errors import InputError, IsoglossError
 from isogloss.store import (
     RowWriter,
-    Study,
+    StudyLayout,
     atomic,
     digest,
     files,
@@ -206,7 +206,7 @@ def test_a_file_that_is_not_there_or_not_whole_is_named(tmp_path):
 
 
 def test_the_folder_is_laid_out_as_documented(tmp_path):
-    study = Study(tmp_path)
+    study = StudyLayout(tmp_path)
     model = "google/mt5-base"
     concepts = study.concepts(model, "encoder", method="ward", n_concepts=600, seed=0, layer=6, space="en+de")
     found = {
@@ -244,8 +244,8 @@ def test_digests_see_values_and_not_the_order_of_keys():
 
 
 @pytest.fixture
-def done(tmp_path) -> tuple[Study, Path]:
-    study = Study(tmp_path)
+def done(tmp_path) -> tuple[StudyLayout, Path]:
+    study = StudyLayout(tmp_path)
     write_text(study.tokens, "the tokens")
     study.mark_done("corpus", "key", [study.tokens], {"seconds": 1})
     return study, study.tokens
@@ -307,7 +307,7 @@ def test_what_is_no_marker_of_ours_counts_as_not_done_and_is_told(done, caplog, 
 # -- what is read of a study ----------------------------------------------------------------------
 
 
-def of_text(study: Study, text: str) -> None:
+def of_text(study: StudyLayout, text: str) -> None:
     study.mark_done("corpus", text, [study.tokens], {"text": text})
 
 
@@ -370,7 +370,7 @@ def test_a_file_that_is_not_as_it_was_written_is_not_read(done, damage, told):
 
 
 def test_only_temporaries_of_ours_are_swept_and_only_where_they_are_made(tmp_path):
-    study = Study(tmp_path)
+    study = StudyLayout(tmp_path)
     kept = [".notes.tmp", "notes/.draft.tmp/text", "concepts/.mine.tmp", ".x.isogloss-short.tmp"]
     kept += ["notes/.results.csv.isogloss-abcdefgh.tmp", "results.csv.isogloss-abcdefgh.tmp"]
     for name in kept:
@@ -422,7 +422,7 @@ with locked(Path(sys.argv[1])):
 
 
 def test_a_lock_that_is_a_folder_is_told_and_nobody_holds_it(tmp_path):
-    lock = Study(tmp_path).lock
+    lock = StudyLayout(tmp_path).lock
     lock.mkdir()
     assert lock_holder(lock) is None
     with pytest.raises(InputError, match=r"Cannot write .*\.lock: Is a directory\. Move away"), locked(lock):
@@ -430,7 +430,7 @@ def test_a_lock_that_is_a_folder_is_told_and_nobody_holds_it(tmp_path):
 
 
 def test_the_thread_that_holds_a_lock_may_take_it_again_and_another_may_not(tmp_path):
-    lock = Study(tmp_path).lock
+    lock = StudyLayout(tmp_path).lock
 
     def take() -> str:
         try:
@@ -447,7 +447,7 @@ def test_the_thread_that_holds_a_lock_may_take_it_again_and_another_may_not(tmp_
 
 
 def test_a_second_process_is_refused_and_told_the_first(tmp_path):
-    lock = Study(tmp_path).lock
+    lock = StudyLayout(tmp_path).lock
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     first = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(lock)],

@@ -12,7 +12,7 @@ import threadpoolctl
 
 import isogloss
 from isogloss.metrics.companions import MEASURES
-from isogloss.store import Study
+from isogloss.store import StudyLayout
 from isogloss.study.graph import Step, run_step
 
 
@@ -30,7 +30,7 @@ def test_every_blas_has_one_thread_in_a_step_and_its_own_number_after_it(tmp_pat
     with threadpoolctl.threadpool_limits(3, "blas"):
         run_step(tmp_path, Step("a", "key", look, {}, (), "first"))
         assert blas() == {3}
-    assert Study(tmp_path).known("a")["info"]["threads"] == [1]
+    assert StudyLayout(tmp_path).known("a")["info"]["threads"] == [1]
 
 
 def test_in_other_threads_one_thread_stays_whoever_leaves_first():

@@ -39,7 +39,7 @@ def plot(
 ) -> None:
     """Draw figures of a finished study for a paper, at column or page width, with text of 7 to 9 points."""
     from isogloss.plots import chosen_charts, save_charts, width_of
-    from isogloss.store import Study
+    from isogloss.store import StudyLayout
     from isogloss.study import open_study
 
     study = open_study(folder)
@@ -51,7 +51,7 @@ def plot(
         lines = [f"{name:{long}}  {chart.title.text}" for name, chart in charts.items()]
         tell(as_json, {"figures": facts}, lines)
         return
-    place = out or Study(study.root).figures / f"{millimetres:g}mm"
+    place = out or StudyLayout(study.root).figures / f"{millimetres:g}mm"
     written = []
     with progress("Figures", len(charts)) as advance:
         for name, chart in charts.items():

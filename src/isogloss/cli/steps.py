@@ -211,7 +211,9 @@ def calign(
         min_size_ratio=min_size_ratio,
         rule=rule,
     )
-    tell(as_json, single.facts(found), [f"CALIGN {source}->{target} = {figure}" for figure in found.figures])
+    tell(
+        as_json, single.facts(found), [f"CALIGN {source}->{target} = {figure}" for figure in found.estimates]
+    )
 
 
 @command()
@@ -240,4 +242,4 @@ def colap(
         theta_overlap=theta or [0.3],
         rule=rule,
     )
-    tell(as_json, single.facts(found), [f"COLAP {space} = {figure}" for figure in found.figures])
+    tell(as_json, single.facts(found), [f"COLAP {space} = {figure}" for figure in found.estimates])

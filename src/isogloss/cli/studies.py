@@ -82,14 +82,14 @@ def run(
 
 def _run(study: Path, *, out: Path | None, **given: Any) -> tuple[dict[str, Any], list[str]]:
     from isogloss.config import read_config
-    from isogloss.store import Study
+    from isogloss.store import StudyLayout
     from isogloss.study import run_study
 
     config = read_config(study)
-    folder = Study(Path(out or config.name))
+    folder = StudyLayout(Path(out or config.name))
     results = run_study(config, out=folder.root, **given)
     shown, lines = _show(folder.root)
-    facts = {"study": folder.root, "results": folder.results_csv, "n_figures": results.table.height}
+    facts = {"study": folder.root, "results": folder.results_csv, "n_estimates": results.table.height}
     return facts | shown, [f"{results.table.height} results: {folder.results_csv}", *lines]
 
 
@@ -97,12 +97,12 @@ def _show(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Draw the figures of a finished study and write its report; return what to tell of them."""
     from isogloss.plots import save_study_figures
     from isogloss.report import write_report
-    from isogloss.store import Study
+    from isogloss.store import StudyLayout
     from isogloss.study import open_study
 
     figures = save_study_figures(open_study(folder))
     report = write_report(folder)
-    lines = [f"{len(figures)} figures: {Study(folder).figures}", f"Report: {report}"]
+    lines = [f"{len(figures)} figures: {StudyLayout(folder).figures}", f"Report: {report}"]
     return {"figures": figures, "report": report}, lines
 
 
@@ -213,11 +213,11 @@ def labels(
     as_json: Json = False,
 ) -> None:
     """Label concepts again with other settings: what their members share, which kinds are aligned and shared."""
-    from isogloss.store import Study
+    from isogloss.store import StudyLayout
     from isogloss.study import label_study
 
     tables = label_study(folder, threshold=threshold, layers=layer, workers=workers)
-    facts = {name: Study(folder).labels(name).with_suffix(".csv") for name in tables}
+    facts = {name: StudyLayout(folder).labels(name).with_suffix(".csv") for name in tables}
     lines = [f"{table.height} {name}: {facts[name]}" for name, table in tables.items()]
     shown, more = _show(folder)
     tell(as_json, facts | shown, lines + more)
@@ -239,12 +239,12 @@ def robustness(
     as_json: Json = False,
 ) -> None:
     """Measure CALIGN under other settings: does the ordering of layers, pairs and models survive?"""
-    from isogloss.store import Study
+    from isogloss.store import StudyLayout
     from isogloss.study import robustness as sweep
 
     given = {"theta_align": theta, "n_concepts": n_concepts, "top": top, "min_types": min_types}
     table = sweep(folder, workers=workers, **{k: v for k, v in given.items() if v})  # type: ignore[arg-type]
-    lines = [f"{table.height} combinations: {Study(folder).robustness_csv}"]
+    lines = [f"{table.height} combinations: {StudyLayout(folder).robustness_csv}"]
     if all(table[f"rho_{of}"].null_count() == table.height for of in ("layers", "pairs", "models")):
         lines.append("ordering: nothing to order, as there are fewer than three layers, pairs and models")
     for name, what in (("rho_layers", "layers"), ("rho_pairs", "pairs"), ("rho_models", "models")):
@@ -270,11 +270,11 @@ def finetune(
     """Fine-tune models on the tasks of a study, and score them zero-shot on other languages; `run` does this first."""
     from isogloss.config import read_config
     from isogloss.plots import save_task_figures
-    from isogloss.store import Study
+    from isogloss.store import StudyLayout
     from isogloss.study import finetune_study
 
     config = read_config(study)
-    folder = Study(Path(out or config.name))
+    folder = StudyLayout(Path(out or config.name))
     table = finetune_study(config, out=folder.root)
     figures = save_task_figures(folder.root)
     facts = {"study": folder.root, "scores": table.to_dicts(), "figures": figures}

@@ -14,7 +14,7 @@ import polars as pl
 from isogloss.arguments import Count, checked
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid, word
-from isogloss.store import CORPUS, Study, digest, read_table, table_digest, write_table
+from isogloss.store import CORPUS, StudyLayout, digest, read_table, table_digest, write_table
 
 SENTENCE_COLUMNS = {"language": pl.String, "sentence": pl.Int32, "text": pl.String}
 WORD_COLUMNS = {
@@ -103,7 +103,7 @@ class Corpus:
 
     @classmethod
     @checked
-    def open(cls, study: Study) -> Corpus:
+    def open(cls, study: StudyLayout) -> Corpus:
         """Read the corpus of a study folder; a table that is not as it was written is an ``InputError``."""
         sentences = read_table(study.checked(study.sentences, CORPUS), SENTENCE_COLUMNS)
         words = read_table(study.checked(study.tokens, CORPUS), WORD_COLUMNS)
@@ -111,7 +111,7 @@ class Corpus:
         return cls(sentences, words, languages)
 
     @checked
-    def write(self, study: Study) -> None:
+    def write(self, study: StudyLayout) -> None:
         """Write both tables into a study folder."""
         write_table(study.sentences, self.sentences)
         write_table(study.tokens, self.words)

@@ -19,7 +19,7 @@ from isogloss.errors import InputError, unknown
 from isogloss.explore.spaces import Cut, Lexicon, Longs, Matches, Space, match
 from isogloss.extraction import open_states
 from isogloss.metrics.matching import SizeRule
-from isogloss.store import Study, read_table
+from isogloss.store import StudyLayout, read_table
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
@@ -141,7 +141,7 @@ class Lookup:
             return found
 
     def _open(self, place: Place, layer: int, name: str) -> Space:
-        study = Study(self.study.root)
+        study = StudyLayout(self.study.root)
         at = {"method": place.method, "seed": place.seed, "layer": layer, "space": name}
 
         def labels(k: int) -> pl.DataFrame:
@@ -178,7 +178,7 @@ class Lookup:
         key = (place.model, place.stack)
         if key not in self._states:
             self._states[key] = open_states(
-                Study(self.study.root), name=place.model, stack=place.stack
+                StudyLayout(self.study.root), name=place.model, stack=place.stack
             ).arrays
         return self._states[key][layer]
 

@@ -68,7 +68,7 @@ export class Panels {
   }
 
   score(found, k) {
-    const said = found.figures.map((f) => {
+    const said = found.estimates.map((f) => {
       const name = f.metric === "colap" ? "COLAP" : `CALIGN ${f.source} → ${f.target}`;
       const reference = f.metric === "colap" ? "if mixed" : "chance";
       const ends = f.ci_low === null ? "" : `, 95% ${f.ci_low.toFixed(2)} to ${f.ci_high.toFixed(2)}`;

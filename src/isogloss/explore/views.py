@@ -20,7 +20,7 @@ from isogloss.metrics import colap
 from isogloss.metrics.colap import overlapping
 from isogloss.plots.look import PALETTE
 from isogloss.plots.rows import start_layer
-from isogloss.results import Figure, wilson
+from isogloss.results import Estimate, wilson
 from isogloss.study.measures import align_concepts, group_theta
 
 N_NEIGHBOURS, N_FLOWS = 8, 4
@@ -301,8 +301,8 @@ class Views(WordViews):
 
     # -- figures ----------------------------------------------------------------------------------
 
-    def _figures(self, place: Place, k: int, metric: str, source: str, target: str) -> pl.DataFrame:
-        """Return the study's figures of a pair at the first theta, a row a layer; COLAP has no direction."""
+    def _estimates(self, place: Place, k: int, metric: str, source: str, target: str) -> pl.DataFrame:
+        """Return the study's estimates of a pair at the first theta, a row a layer; COLAP has no direction."""
         metrics = self.study.config.metrics
         theta = (metrics.theta_overlap if metric == "colap" else metrics.theta_align)[0]
         there = (pl.col("source") == source) & (pl.col("target") == target)
@@ -324,26 +324,26 @@ class Views(WordViews):
         where = self.place(place)
         wanted = [("calign", source, target), ("calign", target, source), ("colap", source, target)]
         if k in where.ks:
-            rows = [self._figures(where, k, *each).filter(pl.col("layer") == layer) for each in wanted]
+            rows = [self._estimates(where, k, *each).filter(pl.col("layer") == layer) for each in wanted]
             found = [
                 _score(*each, row)
                 for each, own in zip(wanted, rows, strict=True)
                 for row in own.head(1).iter_rows(named=True)
             ]
-            return {"figures": found, "measured": "study"}
+            return {"estimates": found, "measured": "study"}
         metrics = self.study.config.metrics
         sides = {x: self._as_concepts(place, layer, k, x) for x in (source, target)}
         options: Json = {"n_permutations": _PERMUTATIONS, "theta_align": metrics.theta_align[0]}
         found = []
         for _, s, t in wanted[:2]:
             dictionary = self.study.dictionary(s, t)
-            figure = align_concepts(sides[s], sides[t], dictionary, metrics, **options).figures[0]
-            found.append(_score("calign", s, t, _fields(figure)))
+            estimate = align_concepts(sides[s], sides[t], dictionary, metrics, **options).estimates[0]
+            found.append(_score("calign", s, t, _fields(estimate)))
         joint = f"{source}+{target}" if (source, target) in self.pairs else f"{target}+{source}"
         together = self._as_concepts(place, layer, k, joint)
         overlap = colap(together, theta_overlap=metrics.theta_overlap[0], rule=metrics.rule)
-        found.append(_score("colap", source, target, _fields(overlap.figures[0])))
-        return {"figures": found, "measured": "now"}
+        found.append(_score("colap", source, target, _fields(overlap.estimates[0])))
+        return {"estimates": found, "measured": "now"}
 
     def _as_concepts(self, place: int, layer: int, k: int, name: str) -> Concepts:
         cut = self.cut(place, layer, name, k)
@@ -356,7 +356,7 @@ class Views(WordViews):
         rows = [
             _score(metric, source, target, row) | {"layer": row["layer"]}
             for metric in ("calign_mean", "colap")
-            for row in self._figures(where, k, metric, source, target).iter_rows(named=True)
+            for row in self._estimates(where, k, metric, source, target).iter_rows(named=True)
         ]
         return {"k": k, "rows": rows}
 
@@ -367,6 +367,6 @@ def _score(metric: str, source: str, target: str, row: Json) -> Json:
     return found | {x: None if row[x] is None or math.isnan(row[x]) else round(row[x], 4) for x in numbers}
 
 
-def _fields(figure: Figure) -> Json:
+def _fields(estimate: Estimate) -> Json:
     names = ("theta", "score", "chance", "adjusted", "ci_low", "ci_high", "n")
-    return {name: getattr(figure, name) for name in names}
+    return {name: getattr(estimate, name) for name in names}

@@ -19,7 +19,7 @@ from isogloss.metrics.colap import overlapping
 from isogloss.plots import main_thetas
 from isogloss.plots.rows import start_layer
 from isogloss.results import Results
-from isogloss.store import Study, write_table
+from isogloss.store import StudyLayout, write_table
 
 if TYPE_CHECKING:
     from isogloss.concepts import Concepts
@@ -52,7 +52,7 @@ def write_atlas(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
     readme = check_readme(out)
     run, layer, space = _one_place(study, choice)
     concepts = study.concepts(run, layer, space)
-    states = open_states(Study(study.root), name=run.model, stack=run.stack)
+    states = open_states(StudyLayout(study.root), name=run.model, stack=run.stack)
     array, rows = states.arrays[layer], concepts.tokens["row"].to_numpy()
     points, shares = plane(array, rows)
     table, names = points_table(study, run, layer, concepts, points)
@@ -188,7 +188,7 @@ def points_table(
     if len(concepts.languages) > 1:
         overlap = study.overlap(run, layer, concepts.languages)
         passed = overlapping(
-            overlap.counts, overlap.figures[0].theta, strict=overlap.rule == "paper-code"
+            overlap.counts, overlap.estimates[0].theta, strict=overlap.rule == "paper-code"
         ).tolist()
         facts.append(pl.DataFrame({"concept": range(len(passed)), "overlaps": passed}))
     found = labels_of(study, run, layer, concepts.space)

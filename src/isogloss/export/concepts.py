@@ -74,7 +74,7 @@ def _json(value: object) -> str:
 
 
 def space_of(study: FinishedStudy, run: Run, layer: int, space: str) -> dict[str, Any]:
-    """Return one entry of ``spaces`` in the JSON file: a space at a layer, its figures and its concepts."""
+    """Return one entry of ``spaces`` in the JSON file: a space at a layer, its estimates and its concepts."""
     concepts = study.concepts(run, layer, space)
     languages = space.split("+")
     sizes = np.bincount(concepts.labels[concepts.labels >= 0], minlength=concepts.n_concepts).tolist()
@@ -91,7 +91,7 @@ def space_of(study: FinishedStudy, run: Run, layer: int, space: str) -> dict[str
         facts["theta"] = _add_shares(study, run, layer, languages, entries)
     for concept, label in _labels(study, run, layer, space):
         entries[concept].setdefault("labels", []).append(label)
-    return {**facts, "figures": _figures(study, run, layer, space), "concepts": entries}
+    return {**facts, "estimates": _estimates(study, run, layer, space), "concepts": entries}
 
 
 def _add_counterparts(
@@ -112,7 +112,7 @@ def _add_shares(
 ) -> float:
     """Add the share of every language, and whether the concept overlaps; return the threshold of that."""
     overlap = study.overlap(run, layer, tuple(languages))
-    theta = overlap.figures[0].theta
+    theta = overlap.estimates[0].theta
     passed = overlapping(overlap.counts, theta, strict=overlap.rule == "paper-code").tolist()
     for entry, shares, shared in zip(entries, overlap.shares, passed, strict=True):
         entry["shares"] = {x: _number(share) for x, share in zip(languages, shares, strict=True)}
@@ -142,7 +142,7 @@ def labels_of(study: FinishedStudy, run: Run, layer: int, space: str) -> pl.Data
     return own.sort("concept", "kind", maintain_order=True)
 
 
-def _figures(study: FinishedStudy, run: Run, layer: int, space: str) -> list[dict[str, object]]:
+def _estimates(study: FinishedStudy, run: Run, layer: int, space: str) -> list[dict[str, object]]:
     """Return the results that are about one space: CALIGN from a language, COLAP of a joint space."""
     values = {name: getattr(run, name) for name in RUN_COLUMNS} | {"layer": layer}
     table = study.results.table.filter(pl.col(name) == value for name, value in values.items())

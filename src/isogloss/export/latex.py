@@ -16,7 +16,7 @@ from isogloss.export.choice import Choice
 from isogloss.plots import MAIN_SCORES, main_thetas
 from isogloss.plots.rows import average, figure_rows, run_labels
 from isogloss.results import Results
-from isogloss.store import Study, folder_name, write_text
+from isogloss.store import StudyLayout, folder_name, write_text
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
@@ -170,7 +170,7 @@ def tables(study: FinishedStudy, choice: Choice) -> list[TexTable]:
             if kept.height:
                 found.append(_companions(kept, label))
     models = [run.model for run in runs]
-    files = Study(Path(study.root))
+    files = StudyLayout(Path(study.root))
     scores = files.table(files.task_scores, ("model", "baseline"), "tasks")
     if scores is not None:
         found += _tasks(study, scores, models)

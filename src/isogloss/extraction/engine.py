@@ -33,7 +33,7 @@ from isogloss.states import States
 from isogloss.store import (
     CORPUS,
     RowWriter,
-    Study,
+    StudyLayout,
     array_files,
     closing,
     layer_file,
@@ -170,7 +170,7 @@ def extract(
         language_codes=language_codes,
     )
     key = key_of(corpus, info, settings)
-    study = Study(Path(out))
+    study = StudyLayout(Path(out))
     name = name or (Path(model).resolve().name if Path(model).is_dir() else str(model))
     step = study.states_step(name, settings.stack)
     with locked(study.lock):
@@ -217,7 +217,7 @@ def states_key(corpus: Corpus, model: str | Path, *, revision: str | None = None
 
 @checked
 def open_states(
-    study: Study, *, name: str, stack: str, layer: int | None = None, sentences: bool = True
+    study: StudyLayout, *, name: str, stack: str, layer: int | None = None, sentences: bool = True
 ) -> States:
     """Open the finished states of one stack of one model, or of one layer of it; only the tables are read.
 
@@ -240,7 +240,7 @@ def open_states(
 
 
 def _open(
-    study: Study,
+    study: StudyLayout,
     tokens: pl.DataFrame,
     lines: pl.DataFrame,
     *,
@@ -266,7 +266,7 @@ def _open(
 
 
 @checked
-def write_corpus(corpus: Corpus, study: Study) -> None:
+def write_corpus(corpus: Corpus, study: StudyLayout) -> None:
     """Write the tables of a corpus into a study folder, unless the same ones are there."""
     key = corpus.file_digest
     if not study.is_done(CORPUS, key):
@@ -283,7 +283,7 @@ def _run(
     model: models.Loaded,
     settings: Settings,
     *,
-    study: Study,
+    study: StudyLayout,
     name: str,
     key: str,
     batch_tokens: int | None,

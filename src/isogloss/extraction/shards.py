@@ -41,7 +41,7 @@ from isogloss.extraction.settings import key_of, settings_of
 from isogloss.extraction.subwords import Ints, batches, lines_of, tokenise
 from isogloss.store import (
     RowWriter,
-    Study,
+    StudyLayout,
     array_files,
     closing,
     folder_in_one_piece,
@@ -94,7 +94,7 @@ def extract_shard(
     corpus: Corpus,
     model: str | Path,
     *,
-    study: Study,
+    study: StudyLayout,
     name: str,
     shard: Shard,
     batch_tokens: int | None = None,
@@ -209,7 +209,7 @@ def shard_files(folder: Path, layers: Sequence[int], kinds: Sequence[str]) -> li
 
 
 def join_shards(
-    study: Study,
+    study: StudyLayout,
     *,
     name: str,
     stack: str,
@@ -250,7 +250,7 @@ def finish_states(
     corpus: Corpus,
     model: str | Path,
     *,
-    study: Study,
+    study: StudyLayout,
     name: str,
     shards: Sequence[str],
     joined: Sequence[str],
@@ -287,7 +287,7 @@ def finish_states(
     study.mark_done(step, key, (), facts, listed=outputs)
 
 
-def forget_shards(study: Study, *, name: str, stack: str) -> None:
+def forget_shards(study: StudyLayout, *, name: str, stack: str) -> None:
     """Remove the shards of states that are done, and their markers."""
     remove_folder(study.shards(name, stack))
     study.clear_below(study.states_step(name, stack))

@@ -30,7 +30,7 @@ from isogloss.metrics.matching import (
     permutations_within,
     weighted_best_matches,
 )
-from isogloss.results import Alignment, Figure, mean_interval, wilson
+from isogloss.results import Alignment, Estimate, mean_interval, wilson
 from isogloss.spread import spread
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def calign(
         ``"paper-code"`` is what the paper's script does: strict comparisons, `min_types` for the source alone, a
         size ratio of source to target, every source concept eligible.  See `isogloss.peers` for its files.
     n_permutations : int
-        Permutations for the chance level; 0 gives NaN.  Its standard error is `Figure.chance_sd` over the root of this.
+        Permutations for the chance level; 0 gives NaN.  Its standard error: `Estimate.chance_sd` over the root of this.
     null : {"targets", "labels"}
         What is permuted: the dictionary's target words, or the concept labels of the tokens of each side.  The
         second also scatters the tokens of a word over concepts, and errs both ways: for comparison.
@@ -149,20 +149,20 @@ def calign(
             dictionary.target,
         )
     facts: dict[str, Any] = {"coverage": coverage, "method": interval}
-    figures = tuple(
-        _figure(best[eligible], chance, drawn, _Passing(size_rule, theta), theta=theta, **facts)
+    estimates = tuple(
+        _estimate(best[eligible], chance, drawn, _Passing(size_rule, theta), theta=theta, **facts)
         for theta in thetas
     )
-    soft = _figure(best[eligible], chance, drawn, _identity, theta=math.nan, **facts)
+    soft = _estimate(best[eligible], chance, drawn, _identity, theta=math.nan, **facts)
     pairs = _pairs(counts, n_source, n_target, size_rule, min(thetas))
     matched = _matched_words(source, target, dictionary, pairs) if words else _NO_WORDS
     return Alignment(
-        dictionary.source, dictionary.target, figures, soft, best, pairs, matched, rule, everywhere
+        dictionary.source, dictionary.target, estimates, soft, best, pairs, matched, rule, everywhere
     )
 
 
 @checked
-def mean_alignment(forward: Figure, backward: Figure) -> Figure:
+def mean_alignment(forward: Estimate, backward: Estimate) -> Estimate:
     """Return the mean of both directions; its interval adds the two half widths in quadrature."""
 
     def mean(name: str) -> float:
@@ -179,7 +179,7 @@ def mean_alignment(forward: Figure, backward: Figure) -> Figure:
     if forward.draws is not None and backward.draws is not None:
         draws = ((forward.draws + backward.draws) / 2).astype(np.float32)
         low, high = share_interval(score, draws)
-    return Figure(
+    return Estimate(
         theta=forward.theta,
         score=score,
         chance=mean("chance"),
@@ -314,7 +314,7 @@ def _identity(best: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     return best
 
 
-def _figure(
+def _estimate(
     best: npt.NDArray[np.float64],
     chance: Nulls,
     drawn: npt.NDArray[np.float32] | None,
@@ -323,7 +323,7 @@ def _figure(
     theta: float,
     coverage: float,
     method: Interval,
-) -> Figure:
+) -> Estimate:
     n = len(best)
     values = value(best)
     score = float(values.mean()) if n else math.nan
@@ -346,7 +346,7 @@ def _figure(
         low, high = mean_interval(values)
     else:
         low, high = wilson(int(values.sum()), n)
-    return Figure(theta, score, mean, sd, p, low, high, n, coverage, draws)
+    return Estimate(theta, score, mean, sd, p, low, high, n, coverage, draws)
 
 
 def _pairs(

@@ -68,7 +68,7 @@ def pwcca(X: Vectors, Y: Vectors) -> float:
     Parameters
     ----------
     X : array (n, d) of float
-        The weights are of this side: `pwcca` of Y and X is another figure.
+        The weights are of this side: `pwcca` of Y and X is another estimate.
     Y : array (n, e) of float
         Row i of both belongs together.
 

@@ -29,7 +29,7 @@ def linear_cka(X: Vectors, Y: Vectors, *, debiased: bool = True, batch_size: Cou
     batch_size : int, optional
         Average HSIC over batches of this many consecutive rows before dividing, as is done where all rows do not fit
         in memory; rows that fill no batch are left out.  All rows at once need no more memory here, so this is for
-        comparing with figures made so.  Shuffle the pairs before if their order means something.
+        comparing with estimates made so.  Shuffle the pairs before if their order means something.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def cka_draws(X: Vectors, Y: Vectors, *, weights: npt.NDArray[np.floating]) -> F
     -----
     With K = XXᵀ, L = YYᵀ the HSIC is ``E[K_ij L_ij] + E[K_ij L_qr] - 2 E[K_ij L_iq]`` over distinct i, j, q, r; every
     mean is taken with the product of its rows' weights.  So a row that is drawn twice is not compared with itself,
-    which would look like agreement, and rows of weights 0 and 1 give exactly the figure of the rows with 1.  With
+    which would look like agreement, and rows of weights 0 and 1 give exactly the estimate of the rows with 1.  With
     k = Kw, l = Lw, M = K∘L and zeros on the diagonals of K and L the sums are ``wᵀMw``, ``wᵀk wᵀl - 4 (Σ w²kl - w²ᵀMw²)
     - 2 w²ᵀMw²`` and ``Σ wkl - wᵀMw²``.  Time O(n² m), memory O(n (m + 512)).
     """

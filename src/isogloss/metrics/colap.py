@@ -18,7 +18,7 @@ from isogloss.concepts import Concepts
 from isogloss.errors import UsageError, unknown
 from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
 from isogloss.metrics.calign import Rule
-from isogloss.results import Figure, Overlap, wilson
+from isogloss.results import Estimate, Overlap, wilson
 
 Counts = npt.NDArray[np.int64]
 
@@ -86,10 +86,10 @@ def colap(
     counts = language_counts(concepts, group)
     coverage = float((concepts.labels >= 0).mean()) if len(concepts.labels) else math.nan
     drawn = None if resamples is None else drawn_counts(concepts, group, resamples)
-    figures = tuple(
-        _figure(counts, theta, coverage, strict=strict, drawn=drawn, method=interval) for theta in thetas
+    estimates = tuple(
+        _estimate(counts, theta, coverage, strict=strict, drawn=drawn, method=interval) for theta in thetas
     )
-    return Overlap(group, figures, counts, rule)
+    return Overlap(group, estimates, counts, rule)
 
 
 def language_counts(concepts: Concepts, languages: Sequence[str]) -> Counts:
@@ -271,7 +271,7 @@ def _least(n: int, theta: float, strict: bool) -> int:
     return int(passed.argmax()) if passed.any() else n + 1
 
 
-def _figure(
+def _estimate(
     counts: Counts,
     theta: float,
     coverage: float,
@@ -279,12 +279,12 @@ def _figure(
     strict: bool,
     drawn: npt.NDArray[np.float32] | None,
     method: Interval,
-) -> Figure:
+) -> Estimate:
     sizes = counts.sum(axis=1)
     kept = sizes > 0
     n = int(kept.sum())
     if n == 0:
-        return Figure(theta, *(math.nan,) * 6, n=0, coverage=coverage)
+        return Estimate(theta, *(math.nan,) * 6, n=0, coverage=coverage)
     found = int(overlapping(counts[kept], theta, strict=strict).sum())
     totals = counts.sum(axis=0)
     chance = float(chance_overlap(sizes[kept], totals, theta, strict=strict).mean())
@@ -297,4 +297,4 @@ def _figure(
         passed = overlapping(drawn[:, kept], theta, strict=strict) & there
         draws = (passed.sum(axis=1) / np.maximum(there.sum(axis=1), 1)).astype(np.float32)
         low, high = share_interval(found / n, draws, method=method)
-    return Figure(theta, found / n, chance, sd, p_value, low, high, n, coverage, draws)
+    return Estimate(theta, found / n, chance, sd, p_value, low, high, n, coverage, draws)

@@ -120,7 +120,7 @@ def partition_isotropy(X: Vectors) -> float:
     Parameters
     ----------
     X : array (n, d) of float
-        As they are: neither centred nor scaled.  Longer vectors have a lower figure, so it compares layers of like
+        As they are: neither centred nor scaled.  Longer vectors have a lower estimate, so it compares layers of like
         norm only.
 
     Returns

@@ -164,7 +164,7 @@ def split_overlap(
 
 def _theta(scored: Alignment | Overlap, theta: float | None) -> float:
     if theta is None:
-        return scored.figures[0].theta
+        return scored.estimates[0].theta
     if not (0 < theta <= 1 or (theta == 0 and scored.rule == "paper-code")):
         raise UsageError(f"theta is a share and must lie in (0, 1]; got {theta}.")
     return theta

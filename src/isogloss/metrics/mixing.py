@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from isogloss.metrics.bootstrap import Interval
 from isogloss.metrics.bootstrap import interval as bootstrap_interval
-from isogloss.results import Figure
+from isogloss.results import Estimate
 
 Counts = npt.NDArray[Any]  # (..., n_concepts, n_languages): tokens of every language in every concept
 Floats = npt.NDArray[np.float64]
@@ -23,7 +23,7 @@ def mixing(
     interval: Interval = "bca",
     n_permutations: int = 20,
     seed: int = 0,
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """Return how languages mix in the concepts of a joint space, beside COLAP and without its threshold.
 
     Parameters
@@ -42,12 +42,12 @@ def mixing(
 
     Returns
     -------
-    dict of str to Figure
+    dict of str to Estimate
         ``language_entropy``, ``purity`` and ``ami`` (see `partition`), without thresholds; intervals with `drawn` only.
 
     Examples
     --------
-    >>> {name: round(figure.score, 3) for name, figure in mixing(np.array([[4, 0], [2, 2]])).items()}
+    >>> {name: round(estimate.score, 3) for name, estimate in mixing(np.array([[4, 0], [2, 2]])).items()}
     {'language_entropy': 0.5, 'purity': 0.75, 'ami': 0.23}
     """
     kept = np.ix_(counts.sum(axis=1) > 0, counts.sum(axis=0) > 0)
@@ -71,7 +71,7 @@ def mixing(
             draws = np.asarray(of(drawn), np.float32)
             ends = bootstrap_interval(score, draws, method=interval)
             low, high = (float(np.clip(end, -1.0 if name == "ami" else 0.0, 1.0)) for end in ends)
-        found[name] = Figure(
+        found[name] = Estimate(
             theta=math.nan,
             score=score,
             chance=float(np.mean(null)) if len(null) else math.nan,

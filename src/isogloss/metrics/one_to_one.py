@@ -24,7 +24,7 @@ from isogloss.metrics.matching import (
     permutations_within,
     weighted_matches,
 )
-from isogloss.results import Figure, wilson
+from isogloss.results import Estimate, wilson
 from isogloss.spread import spread
 
 
@@ -41,7 +41,7 @@ def one_to_one(
     resamples: Resamples | None = None,
     interval: Interval = "bca",
     seed: Seed = 0,
-) -> Figure:
+) -> Estimate:
     """Return the largest share of eligible source concepts that can be aligned, each to a target concept of its own.
 
     A pair may be matched when `calign` would call it aligned; the share is that of a maximum matching (Hopcroft and
@@ -57,7 +57,7 @@ def one_to_one(
 
     Returns
     -------
-    Figure
+    Estimate
         Without `resamples` the interval is Wilson's over concepts.
 
     Raises
@@ -87,7 +87,7 @@ def one_to_one(
         draw = partial(_draws, type_counts(source, S, resamples), S, D, T, rule, theta)
         draws = np.concatenate(list(spread(draw, resamples.batches())))
         low, high = share_interval(score, draws, method=interval)
-    return Figure(theta, score, chance, sd, p, low, high, n, coverage, draws)
+    return Estimate(theta, score, chance, sd, p, low, high, n, coverage, draws)
 
 
 def _draws(  # noqa: PLR0917

@@ -16,7 +16,7 @@ from isogloss.metrics.bootstrap import Interval, Resamples
 from isogloss.metrics.bootstrap import interval as bootstrap_interval
 from isogloss.metrics.inputs import Vectors, matrix
 from isogloss.metrics.mixing import entropy_of, purity_of
-from isogloss.results import Figure
+from isogloss.results import Estimate
 from isogloss.threads import one_blas_thread
 
 Labels = Sequence[Any] | npt.NDArray[Any]
@@ -224,7 +224,7 @@ def sample_of(labels: Labels, sample: int = 2000, *, seed: int = 0, n: int | Non
     return rows.astype(np.int64)
 
 
-def silhouette_figure(
+def silhouette_estimate(
     X: Vectors,
     labels: Labels,
     *,
@@ -233,7 +233,7 @@ def silhouette_figure(
     interval: Interval = "bca",
     n_permutations: Draws = 10,
     seed: Seed = 0,
-) -> Figure:
+) -> Estimate:
     """Return `silhouette` with its chance level: how much nearer states are to their own concept than to the next.
 
     Parameters
@@ -255,7 +255,7 @@ def silhouette_figure(
 
     Returns
     -------
-    Figure
+    Estimate
         Without a threshold; `n` counts the concepts.
     """
     concept = np.asarray(labels)
@@ -270,7 +270,7 @@ def silhouette_figure(
         with np.errstate(invalid="ignore"):
             draws = (values @ weights / weights.sum(axis=0)).astype(np.float32)
         low, high = bootstrap_interval(score, draws, method=interval)
-    return Figure(
+    return Estimate(
         theta=math.nan,
         score=score,
         chance=float(np.mean(chance)) if chance else math.nan,

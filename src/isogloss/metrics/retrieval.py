@@ -88,7 +88,7 @@ def mexa(X: Vectors, Y: Vectors) -> Floats:
     ----------
     X, Y : arrays (n, d) of float
         One vector a sentence; row i of both is the same sentence.  The paper takes the first 100 sentences: the
-        figure falls as n grows, so compare figures of one n.
+        estimate falls as n grows, so compare estimates of one n.
 
     Returns
     -------

@@ -20,7 +20,7 @@ from isogloss.plots.robustness import robustness_map
 from isogloss.plots.rows import RUN, languages, run_labels, start_layer
 from isogloss.plots.tuning import curve_chart, difference_chart, fate_chart, score_chart, transfer_chart
 from isogloss.results import Results
-from isogloss.store import Study, folder_name, read_table
+from isogloss.store import StudyLayout, folder_name, read_table
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy, Run
@@ -116,7 +116,7 @@ def tuning_charts(root: str | Path, *, thetas: Mapping[str, float]) -> dict[str,
 
     ``tasks``: scores by language; ``training``: loss curves; ``differences``, ``movement``, ``transfer``.
     """
-    study = Study(Path(root))
+    study = StudyLayout(Path(root))
     found: dict[str, Chart] = {}
     scores = study.table(study.task_scores, (), "tasks")
     if scores is not None:
@@ -191,7 +191,7 @@ def chosen_charts(study: FinishedStudy, names: Sequence[str]) -> dict[str, Chart
 
 def save_study_figures(study: FinishedStudy) -> list[Path]:
     """Write every figure of a finished study as PNG and SVG into its folder ``figures``; return the paths."""
-    return save_charts(study_charts(study), Study(study.root).figures)
+    return save_charts(study_charts(study), StudyLayout(study.root).figures)
 
 
 @checked
@@ -199,7 +199,9 @@ def save_task_figures(root: str | Path) -> list[Path]:
     """Write the figures of `tuning_charts` that need no results: scores by language, and training curves."""
     charts = tuning_charts(root, thetas={})
     shown = ("tasks", "training")
-    return save_charts({n: chart for n, chart in charts.items() if n in shown}, Study(Path(root)).figures)
+    return save_charts(
+        {n: chart for n, chart in charts.items() if n in shown}, StudyLayout(Path(root)).figures
+    )
 
 
 def main_thetas(study: FinishedStudy) -> dict[str, float]:

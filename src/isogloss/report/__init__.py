@@ -6,7 +6,7 @@ from pathlib import Path
 
 from isogloss.arguments import checked
 from isogloss.report.page import render
-from isogloss.store import Study, write_text
+from isogloss.store import StudyLayout, write_text
 
 __all__ = ["render", "write_report"]
 
@@ -37,6 +37,6 @@ def write_report(folder: str | Path, *, out: str | Path | None = None) -> Path:
     from isogloss.study import open_study
 
     study = open_study(folder)
-    path = Path(out) if out is not None else Study(Path(study.root)).report
+    path = Path(out) if out is not None else StudyLayout(Path(study.root)).report
     write_text(path, render(study, beside=path.resolve().parent == Path(study.root).resolve()))
     return path

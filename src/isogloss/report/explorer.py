@@ -77,7 +77,7 @@ class Explorer:
         view: dict[str, Any] = {}
         for name, (source, target) in (("forward", pair), ("backward", pair[::-1])):
             found = self.study.alignment(run, layer, source, target)
-            self.thetas.setdefault("calign", found.figures[0].theta)
+            self.thetas.setdefault("calign", found.estimates[0].theta)
             view[name] = self._aligned(found, alone[source], alone[target])
         view["joint"] = self._joint(run, layer, pair, "colap")
         return view
@@ -113,7 +113,7 @@ class Explorer:
         tokens would always come first.
         """
         overlap = self.study.overlap(run, layer, languages)
-        theta = overlap.figures[0].theta
+        theta = overlap.estimates[0].theta
         self.thetas.setdefault(metric, theta)
         sizes, least = overlap.counts.sum(axis=1), overlap.counts.min(axis=1)
         even = [(wilson(int(k), int(n))[0] if n else 0.0) for k, n in zip(least, sizes, strict=True)]

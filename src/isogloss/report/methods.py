@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from isogloss.plots.rows import METRICS
-from isogloss.store import Study
+from isogloss.store import StudyLayout
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
@@ -137,7 +137,7 @@ def material(study: FinishedStudy) -> str:
 
 def files(study: FinishedStudy, *, beside: bool) -> str:
     """Return the names of the study's files, as links where the report lies beside them."""
-    places = Study(study.root)
+    places = StudyLayout(study.root)
     wanted = (places.results_csv, places.results, places.config, places.manifest)
     shown = []
     for path in wanted:

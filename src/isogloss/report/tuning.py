@@ -12,7 +12,7 @@ import polars as pl
 from isogloss.plots import MAIN_SCORES
 from isogloss.report.answer import percent
 from isogloss.report.methods import table, text
-from isogloss.store import Study
+from isogloss.store import StudyLayout
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
@@ -24,7 +24,7 @@ _SHOWN = 10  # concepts that became shared, of each model
 
 def tuning(study: FinishedStudy) -> str:
     """Return the sentences and tables of the fine-tuning part of a study; empty where it has none."""
-    files = Study(study.root)
+    files = StudyLayout(study.root)
     scores = files.table(files.task_scores, (), "tasks")
     if scores is None:
         return ""
@@ -55,7 +55,7 @@ def _scored(own: pl.DataFrame) -> str:
     return f"{told} {', '.join(named)}."
 
 
-def _changed(files: Study, model: str) -> Iterator[str]:
+def _changed(files: StudyLayout, model: str) -> Iterator[str]:
     table_ = files.table(files.differences, ())
     if table_ is None:
         return
@@ -73,7 +73,7 @@ def _changed(files: Study, model: str) -> Iterator[str]:
             yield f"{name} rose in {rose} and fell in {sure.height - rose} of {own.height} layers and pairs (q < 0.05)."
 
 
-def _concerned(files: Study, model: str) -> Iterator[str]:
+def _concerned(files: StudyLayout, model: str) -> Iterator[str]:
     own = files.table(files.movement("concerns"), (), "movement")
     if own is None:
         return
@@ -93,7 +93,7 @@ def _concerned(files: Study, model: str) -> Iterator[str]:
         yield f"At layer {layer}, {n} concepts became shared by two languages: {', '.join(parts)}."
 
 
-def _transferred(files: Study) -> Iterator[str]:
+def _transferred(files: StudyLayout) -> Iterator[str]:
     whole = files.table(files.transfer, ())
     if whole is None:
         return
@@ -116,7 +116,7 @@ def _transferred(files: Study) -> Iterator[str]:
         )
 
 
-def _shared(files: Study, study: FinishedStudy) -> str:
+def _shared(files: StudyLayout, study: FinishedStudy) -> str:
     own = files.table(files.movement("shared"), (), "movement")
     if own is None:
         return ""

@@ -12,14 +12,14 @@ from typing import Any
 from isogloss.errors import InputError
 from isogloss.store.files import write_json
 from isogloss.store.remote import Remote
-from isogloss.store.study import CORPUS, Study
+from isogloss.store.study import CORPUS, StudyLayout
 
 _FOLDER = ".study"  # of a storage; a claim is a file ID.json in it
 _TRIES = 6
 _PATIENCE = 1.0  # seconds, at most, before another look at claims that were made at the same time
 
 
-def claim(remote: Remote, study: Study, *, name: str, key: str) -> None:
+def claim(remote: Remote, study: StudyLayout, *, name: str, key: str) -> None:
     """Make a storage this study's, or find that it is.
 
     A claim is written under a name of its own, and then all are listed.  So of two studies that come at the same time
@@ -79,7 +79,7 @@ def _claims(remote: Remote) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _noted(study: Study) -> dict[str, str]:
+def _noted(study: StudyLayout) -> dict[str, str]:
     try:
         noted = json.loads(study.claims.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -67,7 +67,7 @@ class TreeFile:
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyLayout:
     """The names inside a study folder.  Nothing here reads or writes except the step markers."""
 
     root: Path
@@ -128,7 +128,7 @@ class Study:
         """Return the file with the figures of a pair (``en-de``) or a group (``en+de+fr``) at one layer."""
         return self._at("metrics", folder_name(model), stack, run, *_of_layer(layer, of))
 
-    def find_figures(self, kind: str) -> list[Path]:
+    def find_estimates(self, kind: str) -> list[Path]:
         """Return all files of figures with their draws, of this text: of ``metrics`` or of ``companions``."""
         there = set((self.root / kind).rglob("layer_*/*.parquet"))
         made = {self.root / f"{step}.parquet" for step in self.find_steps(kind)}

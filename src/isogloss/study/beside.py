@@ -16,7 +16,7 @@ from isogloss.metrics.bootstrap import Resamples
 from isogloss.metrics.companions import MEASURES, compare_rows, look_at_space
 from isogloss.results import signature
 from isogloss.states import States, with_rows
-from isogloss.store import Study, read_table, write_csv, write_table
+from isogloss.store import StudyLayout, read_table, write_csv, write_table
 
 COLUMNS: dict[str, type[pl.DataType]] = {
     "model": pl.String,
@@ -34,7 +34,7 @@ COLUMNS: dict[str, type[pl.DataType]] = {
     "signature": pl.String,
 }
 PLACE = ["model", "stack", "layer", "source", "target"]
-_FIGURE = ("score", "chance", "ci_low", "ci_high", "n")
+_ESTIMATE = ("score", "chance", "ci_low", "ci_high", "n")
 
 
 def measure_companions(
@@ -53,7 +53,7 @@ def measure_companions(
     facts: dict[str, str],
 ) -> dict[str, Any]:
     """Write every companion measure of one pair at one layer, with its draws as `measure_pair` has them."""
-    study = Study(root)
+    study = StudyLayout(root)
     source, target = pair
     states = open_states(study, name=model, stack=stack, layer=layer)
     resamples = None
@@ -82,22 +82,22 @@ def measure_companions(
             **{key: place[key] for key in ("model", "stack", "layer")},
             "corpus": facts["corpus"],
         }
-        figure = {column: getattr(found, column) for column in _FIGURE}
-        rows.append(place | {"base_model": base, "measure": name, **figure, "signature": signature(parts)})
+        estimate = {column: getattr(found, column) for column in _ESTIMATE}
+        rows.append(place | {"base_model": base, "measure": name, **estimate, "signature": signature(parts)})
         drawn.append(None if found.draws is None else found.draws.tolist())
     table = pl.DataFrame(rows, schema=COLUMNS)
     draws = pl.Series("draws", drawn, dtype=pl.List(pl.Float32))
     write_table(study.companions_of(model, stack, layer, f"{source}-{target}"), table.with_columns(draws))
-    return {"n_figures": table.height}
+    return {"n_estimates": table.height}
 
 
 def gather_companions(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
     """Join the companions of all layers into companions.parquet and companions.csv."""
-    study = Study(root)
+    study = StudyLayout(root)
     table = pl.concat([read_table(root / part, COLUMNS).select(*COLUMNS) for part in parts])  # without draws
     write_table(study.companions, table)
     write_csv(study.companions_csv, table.fill_nan(None), decimals=10)
-    return {"n_figures": table.height}
+    return {"n_estimates": table.height}
 
 
 def rank_correlations(results: pl.DataFrame, companions: pl.DataFrame) -> pl.DataFrame:
@@ -157,7 +157,7 @@ def first_clustering(results: pl.DataFrame) -> list[tuple[str, str, pl.DataFrame
 
 
 def _material(
-    study: Study,
+    study: StudyLayout,
     states: States,
     layer: int,
     pair: tuple[str, str],

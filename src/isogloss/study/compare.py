@@ -1,4 +1,4 @@
-"""Differences of two models of one study, figure by figure, on the same resamples of sentences."""
+"""Differences of two models of one study, estimate by estimate, on the same resamples of sentences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from isogloss.arguments import checked
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics.bootstrap import false_discovery, paired_difference
 from isogloss.results import RESULT_COLUMNS
-from isogloss.store import Study, read_table, write_with_csv
+from isogloss.store import StudyLayout, read_table, write_with_csv
 
 _SAME = ("stack", "layer", "metric", "source", "target", "method", "n_concepts", "seed", "theta")
 _KEYS = ["stack", "metric", "of", "method", "n_concepts", "seed", "theta"]
@@ -35,7 +35,7 @@ DIFFERENCES: dict[str, Any] = {
 
 @checked
 def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
-    """Return second - first for every figure that both models have, with paired intervals.
+    """Return second - first for every estimate that both models have, with paired intervals.
 
     The concepts of both are taken as they are; what varies is the choice of sentences, the same one for both.
 
@@ -61,13 +61,13 @@ def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
     InputError
         If the folder has no results.
     """
-    study = Study(Path(root).resolve())
-    parts = study.find_figures("metrics")
+    study = StudyLayout(Path(root).resolve())
+    parts = study.find_estimates("metrics")
     if not parts:
         raise InputError(f"{root} has no results to compare. Run the study first.")
     table = pl.concat(
         [read_table(path, [*RESULT_COLUMNS, "draws"]).select(*_READ) for path in parts]
-        + [_companions(path) for path in study.find_figures("companions")],
+        + [_companions(path) for path in study.find_estimates("companions")],
         how="vertical_relaxed",
     )
     models = table["model"].unique().to_list()
@@ -131,7 +131,7 @@ def write_differences(root: Path, *, bases: dict[str, str]) -> dict[str, Any]:
         names = [pl.lit(model).alias("model"), pl.lit(base).alias("base_model")]
         tables.append(compare(root, base, model).select(*names, pl.all()))
     table = pl.concat([t for t in tables if t.height], how="vertical_relaxed")
-    write_with_csv(Study(root).differences, table)
+    write_with_csv(StudyLayout(root).differences, table)
     return {"n_differences": table.height}
 
 

@@ -16,7 +16,7 @@ from isogloss.errors import IsoglossError
 from isogloss.extraction import forget_shards
 from isogloss.progress import progress, set_quiet
 from isogloss.spread import spreading
-from isogloss.store import CORPUS, Remote, Study, claim, digest, file_digest
+from isogloss.store import CORPUS, Remote, StudyLayout, claim, digest, file_digest
 from isogloss.study.cluster import GPU, MEMORY, PASSES, PATIENCE, connected
 from isogloss.study.estimate import with_memory
 from isogloss.study.graph import Step, edges, end_with, run_step
@@ -32,7 +32,7 @@ _ROUNDS = 5  # in a row that may bring nothing
 _SCORES = "task-scores"  # what a storage knows the scores of tasks by; they are made before there are steps
 
 
-def execute_on_workers(study: Study, plan: Plan, run: RunSection) -> list[str]:
+def execute_on_workers(study: StudyLayout, plan: Plan, run: RunSection) -> list[str]:
     """Run the steps that are not done as tasks of a Dask scheduler; return the names of those that ran.
 
     A task that a worker was lost with is given to another by the scheduler.  When the scheduler is lost, or a file that
@@ -70,7 +70,7 @@ def execute_on_workers(study: Study, plan: Plan, run: RunSection) -> list[str]:
 
 
 def _in_rounds(
-    study: Study, plan: Plan, steps: Sequence[Step], run: RunSection, remote: Remote | None
+    study: StudyLayout, plan: Plan, steps: Sequence[Step], run: RunSection, remote: Remote | None
 ) -> list[str]:
     """Run what is not done until all is; return the names of the steps that ran.  Where all is done nothing starts."""
     ran: dict[str, None] = {}
@@ -97,7 +97,7 @@ def _in_rounds(
     return list(ran)
 
 
-def _todo(steps: Sequence[Step], study: Study, remote: Remote | None) -> list[Step]:
+def _todo(steps: Sequence[Step], study: StudyLayout, remote: Remote | None) -> list[Step]:
     """Return the steps that are not done; parts of states that are done are not looked for."""
     keys = [(step.name, step.key) for step in steps]
     done = remote.done(keys) if remote else [study.is_done(*one) for one in keys]
@@ -127,7 +127,7 @@ def _noticing_loss() -> Iterator[None]:
         raise _SchedulerLostError(type(error).__name__) from None
 
 
-def _look(client: Client, study: Study, plan: Plan, remote: Remote | None) -> None:
+def _look(client: Client, study: StudyLayout, plan: Plan, remote: Remote | None) -> None:
     """Check that the workers that are there see the study folder, or else the storage, and the models' folders."""
     needed = [Path(model.path) for model in plan.config.models if Path(model.path).is_dir()]
     needed += [Path(x) for x in plan.config.alignment.links.values()]
@@ -159,7 +159,7 @@ def _missing(paths: list[str]) -> list[str]:
 
 def _submit(
     client: Client,
-    study: Study,
+    study: StudyLayout,
     steps: Sequence[Step],
     todo: Sequence[Step],
     *,
@@ -224,7 +224,7 @@ def _finished(
             yield step, future.exception() or IsoglossError(f"The step {step.name} failed.")
 
 
-def _judge(error: BaseException, step: Step, sources: Sequence[Step], known: Study | Remote) -> None:
+def _judge(error: BaseException, step: Step, sources: Sequence[Step], known: StudyLayout | Remote) -> None:
     """Raise the error of a step, unless it failed because what another one, of `sources`, has written is gone."""
     from distributed import KilledWorker
 
@@ -278,7 +278,7 @@ def _work(
     set_quiet(True)
     if remote is not None:  # parts of a step stay with it: they name files that only this worker has brought
         _work_apart(step, Path(root), sources, remote)
-    elif not Study(Path(root)).is_done(step.name, step.key):
+    elif not StudyLayout(Path(root)).is_done(step.name, step.key):
         with spreading(_on_workers):
             run_step(Path(root), step)
     return step.name
@@ -296,7 +296,7 @@ def _work_apart(step: Step, root: Path, sources: Sequence[str], remote: Remote) 
         return tuple(scratch / path.relative_to(root) for path in paths)
 
     own = replace(step, reads=here(step.reads), outputs=here(step.outputs))
-    study = Study(scratch)
+    study = StudyLayout(scratch)
     remote.bring(scratch, [CORPUS])
     remote.bring(scratch, sources, wanted=own.reads)
     if step.stage == "transfer":

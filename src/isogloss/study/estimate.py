@@ -20,7 +20,7 @@ from isogloss.config import ModelSection, SelectionRule
 from isogloss.corpus import Corpus
 from isogloss.discovery import reads_in_parts
 from isogloss.errors import InputError
-from isogloss.store import Study, partial_folder
+from isogloss.store import StudyLayout, partial_folder
 from isogloss.study.graph import Step
 from isogloss.study.plan import Plan
 
@@ -33,7 +33,7 @@ _START = 1.0  # CPU seconds of a clustering beside its products
 
 def with_seconds(plan: Plan, root: Path) -> Plan:
     """Return a plan whose steps that are not done say about how many seconds they will take."""
-    study, about = Study(root), _Estimates(plan)
+    study, about = StudyLayout(root), _Estimates(plan)
     found = []
     for step in plan.steps:
         done = study.is_done(step.name, step.key)
@@ -55,7 +55,7 @@ def check_space(plan: Plan, root: Path) -> None:
     InputError
         If the steps that are not done need more than is free.
     """
-    study = Study(root)
+    study = StudyLayout(root)
     needed = _RESERVE
     for step in plan.steps:
         if step.size and not study.is_done(step.name, step.key):  # the others' files are small

@@ -1,4 +1,4 @@
-"""The last steps of a study: figures of all layers joined, and measures compared with each other."""
+"""The last steps of a study: estimates of all layers joined, and measures compared with each other."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from isogloss.results import Results
-from isogloss.store import Study, read_table, write_csv
+from isogloss.store import StudyLayout, read_table, write_csv
 from isogloss.study.beside import COLUMNS, rank_correlations
 from isogloss.study.compare import with_q_values
 
 
 def gather_results(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
-    """Join the figures of all layers into results.parquet and results.csv."""
-    study = Study(root)
+    """Join the estimates of all layers into results.parquet and results.csv."""
+    study = StudyLayout(root)
     together = Results.concat([Results.read(root / part) for part in parts])
     names = ["model", "stack", "method", "n_concepts", "seed", "metric", "theta"]
     results = Results(with_q_values(together.table, names))
@@ -23,12 +23,12 @@ def gather_results(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
     seeds = results.over_seeds()
     if seeds.height:
         write_csv(study.root / "results_seeds.csv", seeds.fill_nan(None), decimals=10)
-    return {"n_figures": results.table.height}
+    return {"n_estimates": results.table.height}
 
 
 def correlate_measures(root: Path) -> dict[str, Any]:
     """Write the rank correlations of CALIGN, COLAP and the companion measures: companions_correlations.csv."""
-    study = Study(root)
+    study = StudyLayout(root)
     results = Results.read(study.results).table
     found = rank_correlations(results, read_table(study.companions, COLUMNS))
     write_csv(study.correlations, found.fill_nan(None), decimals=4)

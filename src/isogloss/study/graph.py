@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from isogloss.progress import progress, set_quiet
-from isogloss.store import Study, array_files
+from isogloss.store import StudyLayout, array_files
 from isogloss.threads import one_blas_thread
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def stage_graph(steps: Sequence[Step]) -> tuple[list[dict[str, Any]], list[tuple
 
 def run_step(root: Path, step: Step) -> None:
     """Run one step in this process and write its marker, unless it writes that itself."""
-    study = Study(root)
+    study = StudyLayout(root)
     if step.alone:
         step.call(root, **step.arguments)
         return
@@ -127,7 +127,7 @@ def run_step(root: Path, step: Step) -> None:
     study.mark_done(step.name, step.key, written, facts)
 
 
-def execute(study: Study, steps: Sequence[Step], *, workers: int | None = None) -> list[str]:
+def execute(study: StudyLayout, steps: Sequence[Step], *, workers: int | None = None) -> list[str]:
     """Run the steps that are not done, stage by stage; return the names of those that ran.
 
     With more than one worker the steps of a stage run in that many processes.  Results do not depend on their number.

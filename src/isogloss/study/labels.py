@@ -22,7 +22,16 @@ from isogloss.metrics.labels import label_concepts
 from isogloss.metrics.word_facts import word_properties
 from isogloss.progress import progress
 from isogloss.results import Overlap
-from isogloss.store import LABEL_TABLES, Study, digest, locked, read_table, run_name, write_csv, write_table
+from isogloss.store import (
+    LABEL_TABLES,
+    StudyLayout,
+    digest,
+    locked,
+    read_table,
+    run_name,
+    write_csv,
+    write_table,
+)
 from isogloss.study.measures import align_concepts
 from isogloss.study.opened import open_study
 from isogloss.study.steps import read_concepts
@@ -45,7 +54,7 @@ def label_layer(
     n_permutations: int,
 ) -> dict[str, pl.DataFrame]:
     """Return the tables of `label_study` for one layer of one clustering; its concepts must be there."""
-    study, settings = Study(root), MetricsSection.model_validate(metrics)
+    study, settings = StudyLayout(root), MetricsSection.model_validate(metrics)
     corpus = Corpus.open(study)
     properties = word_properties(corpus.words, corpus.sentences)
     run: dict[str, Any] = {"model": model, "stack": stack, "method": method}
@@ -81,7 +90,7 @@ def label_layer(
             add("splits", split, metric="calign", source=source, target=target)
         space = "+".join(pair)
         counts = language_counts(concepts[space], pair)
-        overlap = Overlap(tuple(pair), (), counts, settings.rule)  # its own figures are in the results
+        overlap = Overlap(tuple(pair), (), counts, settings.rule)  # its own estimates are in the results
         split = split_overlap(overlap, labels[space], theta=settings.theta_overlap[0])
         add("splits", split, metric="colap", source=pair[0], target=pair[1])
     return {name: pl.concat(parts) for name, parts in tables.items()}
@@ -90,7 +99,7 @@ def label_layer(
 def write_labels(root: Path, **arguments: Any) -> dict[str, Any]:
     """Write the tables of `label_layer`: the step of a study."""
     run = run_name(*(arguments[name] for name in ("method", "n_concepts", "seed")))
-    folder = Study(root).labels_of(arguments["model"], arguments["stack"], run, arguments["layer"])
+    folder = StudyLayout(root).labels_of(arguments["model"], arguments["stack"], run, arguments["layer"])
     tables = label_layer(root, **arguments)
     for name, table in tables.items():
         write_table(folder / f"{name}.parquet", table)
@@ -104,11 +113,11 @@ def gather_labels(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
         name: pl.concat([read_table(folder / f"{name}.parquet", ("layer", "kind")) for folder in folders])
         for name in LABEL_TABLES
     }
-    _write(Study(root), tables)
+    _write(StudyLayout(root), tables)
     return {"n_labels": tables["labels"].height}
 
 
-def _write(study: Study, tables: dict[str, pl.DataFrame]) -> list[Path]:
+def _write(study: StudyLayout, tables: dict[str, pl.DataFrame]) -> list[Path]:
     written = []
     for name, table in tables.items():
         path = study.labels(name)
@@ -175,7 +184,7 @@ def label_study(
         for layer in run.layers
         if not layers or layer in layers
     ]
-    study = Study(opened.root)
+    study = StudyLayout(opened.root)
     with locked(study.lock), progress("labels", len(jobs)) as advance:
         pool = Parallel(n_jobs=workers or os.cpu_count() or 1, return_as="generator")
         made = []

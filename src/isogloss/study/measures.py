@@ -1,4 +1,4 @@
-"""The steps that measure: the figures of a pair, and of a group, at one layer of one clustering."""
+"""The steps that measure: the estimates of a pair, and of a group, at one layer of one clustering."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from isogloss.metrics.colap import drawn_counts
 from isogloss.metrics.frequency import match_frequencies
 from isogloss.metrics.halves import other_sentences
 from isogloss.metrics.mixing import mixing
-from isogloss.metrics.partition import sample_of, silhouette_figure
-from isogloss.results import Alignment, Figure, Overlap, Results, signature
-from isogloss.store import Study, run_name, write_table
+from isogloss.metrics.partition import sample_of, silhouette_estimate
+from isogloss.results import Alignment, Estimate, Overlap, Results, signature
+from isogloss.store import StudyLayout, run_name, write_table
 from isogloss.study.steps import read_concepts
 
 
@@ -39,7 +39,7 @@ def group_theta(theta: float, n_languages: int) -> float:
 
 
 def measure_pair(root: Path, *, pair: Sequence[str], matched: Sequence[str], **where: Any) -> dict[str, Any]:
-    """Write every figure of one pair at one layer: CALIGN both ways and their mean, COLAP and what goes with it.
+    """Write every estimate of one pair at one layer: CALIGN both ways and their mean, COLAP and what goes with it.
 
     `matched` are the languages whose frequencies are matched for the variant of that name; the rest is of `_Sheet`.
     """
@@ -55,23 +55,23 @@ def measure_pair(root: Path, *, pair: Sequence[str], matched: Sequence[str], **w
             path, source=s, target=t, induced_by=sheet.facts["dictionary"]
         )
         found[s] = align_concepts(alone[s], alone[t], dictionary, settings, resamples=resamples)
-        for figure in found[s].figures:
-            sheet.add("calign", s, t, figure)
+        for estimate in found[s].estimates:
+            sheet.add("calign", s, t, estimate)
         sheet.add("calign_soft", s, t, found[s].soft)
         for variant in settings.variants:
             sides = alike if variant == _MATCHED else alone
-            figure = _variant(variant, sides[s], sides[t], dictionary, settings, resamples)
-            sheet.add(f"calign_{variant}", s, t, figure)
-    for a, b in zip(found[left].figures, found[right].figures, strict=True):
+            estimate = _variant(variant, sides[s], sides[t], dictionary, settings, resamples)
+            sheet.add(f"calign_{variant}", s, t, estimate)
+    for a, b in zip(found[left].estimates, found[right].estimates, strict=True):
         sheet.add("calign_mean", left, right, mean_alignment(a, b))
     sheet.add("calign_soft_mean", left, right, mean_alignment(found[left].soft, found[right].soft))
     together = sheet.concepts(pair)
     overlap = sheet.overlap(together, settings.theta_overlap)
-    for figure in overlap.figures:
-        sheet.add("colap", left, right, figure)
+    for estimate in overlap.estimates:
+        sheet.add("colap", left, right, estimate)
     resampled = None if resamples is None else drawn_counts(together, overlap.languages, resamples)
-    for name, figure in mixing(overlap.counts, drawn=resampled, interval=settings.interval).items():
-        sheet.add(name, left, right, figure)
+    for name, estimate in mixing(overlap.counts, drawn=resampled, interval=settings.interval).items():
+        sheet.add(name, left, right, estimate)
     sheet.add("silhouette", left, right, _silhouette(together, sheet.states(), settings, resamples))
     return sheet.write("-".join(pair))
 
@@ -81,18 +81,18 @@ def measure_group(root: Path, *, languages: Sequence[str], **where: Any) -> dict
     sheet = _Sheet(root, **where)
     space = "+".join(languages)
     thetas = [group_theta(theta, len(languages)) for theta in sheet.settings.theta_overlap]
-    for figure in sheet.overlap(sheet.concepts(languages), thetas).figures:
-        sheet.add("colap_group", space, "", figure)
+    for estimate in sheet.overlap(sheet.concepts(languages), thetas).estimates:
+        sheet.add("colap_group", space, "", estimate)
     return sheet.write(space)
 
 
 class _Sheet:
-    """The figures of one layer of one clustering that a step writes, and what their formulas are given."""
+    """The estimates of one layer of one clustering that a step writes, and what their formulas are given."""
 
     def __init__(
         self, root: Path, *, base: str, facts: dict[str, str], metrics: dict[str, Any], **run: Any
     ) -> None:
-        self.study, self.base, self.facts = Study(root), base, facts
+        self.study, self.base, self.facts = StudyLayout(root), base, facts
         self.settings = MetricsSection.model_validate(metrics)
         self.tokens = Corpus.open(self.study).words
         self.run = run  # model, stack, method, n_concepts, seed, layer
@@ -124,9 +124,9 @@ class _Sheet:
             interval=settings.interval,
         )
 
-    def add(self, metric: str, source: str, target: str, figure: Figure) -> None:
-        parts = signature_parts(metric, self.run, self.settings, figure.theta, self.facts)
-        if figure.draws is None and math.isnan(figure.ci_low):
+    def add(self, metric: str, source: str, target: str, estimate: Estimate) -> None:
+        parts = signature_parts(metric, self.run, self.settings, estimate.theta, self.facts)
+        if estimate.draws is None and math.isnan(estimate.ci_low):
             parts["ci"] = "none"
         row = {
             **self.run,
@@ -134,12 +134,12 @@ class _Sheet:
             "metric": metric,
             "source": source,
             "target": target,
-            **{name: getattr(figure, name) for name in _FIGURE},
+            **{name: getattr(estimate, name) for name in _ESTIMATE},
             "q_value": math.nan,  # over the whole study: see gather_results
             "signature": signature(parts),
         }
         self.rows.append(row)
-        self.draws.append(None if figure.draws is None else figure.draws.tolist())
+        self.draws.append(None if estimate.draws is None else estimate.draws.tolist())
 
     def write(self, of: str) -> dict[str, Any]:
         table = Results.from_rows(self.rows).table
@@ -148,7 +148,7 @@ class _Sheet:
         name = run_name(run["method"], run["n_concepts"], run["seed"])
         path = self.study.metrics(run["model"], run["stack"], name, run["layer"], of)
         write_table(path, table.with_columns(draws))
-        return {"n_figures": len(self.rows)}
+        return {"n_estimates": len(self.rows)}
 
 
 def _variant(  # noqa: PLR0917
@@ -158,7 +158,7 @@ def _variant(  # noqa: PLR0917
     dictionary: TranslationDictionary,
     settings: MetricsSection,
     resamples: Resamples | None,
-) -> Figure:
+) -> Estimate:
     """Return one further form of CALIGN at the first theta."""
     theta = settings.theta_align[0]
     if name == "one_to_one":
@@ -180,7 +180,7 @@ def _variant(  # noqa: PLR0917
         dictionary = dictionary.without_cognates(similarity=1 if name == "no_identical" else 0.5)
     options: dict[str, Any] = {"theta_align": theta, "resamples": resamples}
     options["covered_only"] = name == "covered"
-    return align_concepts(source, target, dictionary, settings, **options).figures[0]
+    return align_concepts(source, target, dictionary, settings, **options).estimates[0]
 
 
 def _silhouette(
@@ -188,11 +188,11 @@ def _silhouette(
     states: npt.NDArray[np.floating],
     settings: MetricsSection,
     resamples: Resamples | None,
-) -> Figure:
+) -> Estimate:
     """Return the silhouette of a sample of the states of a space; `states` has a row for every token of the study."""
     rows = sample_of(concepts.labels, seed=settings.seed)
     tokens = concepts.tokens[rows]
-    return silhouette_figure(
+    return silhouette_estimate(
         states[tokens["row"].to_numpy()],
         concepts.labels[rows],
         sentences=tokens["sentence"],
@@ -203,7 +203,7 @@ def _silhouette(
 
 
 _MATCHED = "frequency_matched"
-_FIGURE = ("theta", "score", "chance", "adjusted", "p_value", "ci_low", "ci_high", "n", "coverage")
+_ESTIMATE = ("theta", "score", "chance", "adjusted", "p_value", "ci_low", "ci_high", "n", "coverage")
 
 
 def align_concepts(
@@ -236,7 +236,7 @@ def align_concepts(
 def signature_parts(
     metric: str, run: dict[str, Any], settings: MetricsSection, theta: float, facts: dict[str, str]
 ) -> dict[str, object]:
-    """Return what a reader needs to reproduce a figure, in a fixed order."""
+    """Return what a reader needs to reproduce an estimate, in a fixed order."""
     parts: dict[str, object] = {"isogloss": facts["version"], "metric": metric, "rule": settings.rule}
     if not math.isnan(theta):
         parts["theta"] = f"{theta:g}"

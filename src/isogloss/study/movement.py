@@ -22,7 +22,7 @@ from isogloss.metrics.movement import (
     newly_shared,
 )
 from isogloss.metrics.partition import ami
-from isogloss.store import MOVEMENT_TABLES, Study, read_table, run_name, write_table, write_with_csv
+from isogloss.store import MOVEMENT_TABLES, StudyLayout, read_table, run_name, write_table, write_with_csv
 from isogloss.study.steps import read_concepts
 
 _RUN: dict[str, Any] = {
@@ -83,7 +83,7 @@ def write_movement(
     metrics: dict[str, Any],
 ) -> dict[str, Any]:
     """Write how the concepts of one layer came from the base model's, and from those of the layer before it."""
-    study, settings = Study(root), MetricsSection.model_validate(metrics)
+    study, settings = StudyLayout(root), MetricsSection.model_validate(metrics)
     corpus = Corpus.open(study)
     run: dict[str, Any] = {"stack": stack, "method": method, "n_concepts": n_concepts, "seed": seed}
     place = {"model": model, "base_model": base, **run, "layer": layer}
@@ -109,7 +109,7 @@ def write_movement(
 
 def gather_movement(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
     """Join the tables of all layers, without the flows, into movement/fates, shared and concerns (.parquet, .csv)."""
-    study = Study(root)
+    study = StudyLayout(root)
     for name in MOVEMENT_TABLES:
         if name == "flows":  # large: they stay with their layers
             continue

@@ -19,7 +19,7 @@ from isogloss.errors import InputError
 from isogloss.html import card, grid
 from isogloss.metrics import colap
 from isogloss.results import Alignment, Overlap, Results
-from isogloss.store import CORPUS, LABEL_TABLES, Study, read_csv, read_json
+from isogloss.store import CORPUS, LABEL_TABLES, StudyLayout, read_csv, read_json
 from isogloss.study.beside import COLUMNS
 from isogloss.study.measures import align_concepts, group_theta
 from isogloss.study.steps import read_concepts
@@ -58,7 +58,7 @@ class FinishedStudy:
     @cached_property
     def corpus(self) -> Corpus:
         """The text and its words."""
-        return Corpus.open(Study(self.root))
+        return Corpus.open(StudyLayout(self.root))
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -78,13 +78,13 @@ class FinishedStudy:
     @cached_property
     def companions(self) -> pl.DataFrame | None:
         """The companion measures (``companions.parquet``), or None where the study asked for none."""
-        study = Study(self.root)
+        study = StudyLayout(self.root)
         return study.table(study.companions, COLUMNS)
 
     @cached_property
     def labels(self) -> dict[str, pl.DataFrame] | None:
         """The tables of `isogloss.study.label_study`, or None where concepts were not labelled."""
-        study = Study(self.root)
+        study = StudyLayout(self.root)
         found = {}
         for name in LABEL_TABLES:
             table = study.table(study.labels(name), ("layer", "kind"), "labels")
@@ -95,7 +95,7 @@ class FinishedStudy:
     @cached_property
     def robustness(self) -> pl.DataFrame | None:
         """The agreement of other settings with the study's (`isogloss.study.robustness`), or None without one."""
-        study = Study(self.root)
+        study = StudyLayout(self.root)
         path = study.robustness_csv
         if not study.is_there(path):
             return None
@@ -117,7 +117,7 @@ class FinishedStudy:
     def concepts(self, run: Run, layer: int, space: str) -> Concepts:
         """Return the concepts of one space (``"en"``, ``"en+de"``) at one layer."""
         return read_concepts(
-            Study(self.root),
+            StudyLayout(self.root),
             self.tokens,
             model=run.model,
             stack=run.stack,
@@ -130,7 +130,7 @@ class FinishedStudy:
 
     def dictionary(self, source: str, target: str) -> TranslationDictionary:
         """Return the translations in use from one language to another."""
-        study = Study(self.root)
+        study = StudyLayout(self.root)
         path = study.checked(study.dictionary(source, target))
         aligner = self.config.alignment.aligner
         return TranslationDictionary.read(path, source=source, target=target, induced_by=aligner)
@@ -164,7 +164,7 @@ class FinishedStudy:
 
     def __repr__(self) -> str:
         runs, n = len(self.runs), self.results.table.height
-        return f"FinishedStudy({self.config.name}: {'+'.join(self.languages)}, {runs} runs, {n} figures)"
+        return f"FinishedStudy({self.config.name}: {'+'.join(self.languages)}, {runs} runs, {n} estimates)"
 
     def _repr_html_(self) -> str:
         known = self.manifest
@@ -173,7 +173,7 @@ class FinishedStudy:
             "languages": ", ".join(self.languages),
             "sentences": known.get("n_sentences"),
             "words": known.get("n_words"),
-            "figures": self.results.table.height,
+            "estimates": self.results.table.height,
             "isogloss": known.get("isogloss"),
         }
         columns = ("model", "base_model", "stack", "method", "n_concepts", "seed")
@@ -193,7 +193,7 @@ def open_study(folder: str | Path) -> FinishedStudy:
         If the folder has no finished study, its results are of another text than it holds now, or a file is damaged;
         the message says which.
     """
-    files = Study(Path(folder).resolve())
+    files = StudyLayout(Path(folder).resolve())
     if not files.config.is_file():
         raise InputError(f"{folder} is not a study folder: it has no {files.config.name}.")
     if not files.results.exists() and files.record(files.results.stem) is None:

@@ -11,7 +11,7 @@ from typing import Any
 import isogloss
 from isogloss.config import LabelsSection, ModelSection, SelectionRule, StudyConfig
 from isogloss.corpus import Corpus
-from isogloss.store import LABEL_TABLES, MOVEMENT_TABLES, Study, digest, run_name
+from isogloss.store import LABEL_TABLES, MOVEMENT_TABLES, StudyLayout, digest, run_name
 from isogloss.study.beside import gather_companions, measure_companions
 from isogloss.study.compare import write_differences
 from isogloss.study.gather import correlate_measures, gather_results
@@ -52,13 +52,15 @@ def make_plan(config: StudyConfig, corpus: Corpus, root: Path, *, scores: str = 
         If pairs, link files or dictionaries name a language that the corpus lacks, or a model lacks a stack or layer.
     """
     given = Inputs(config, corpus)
-    return Plan(config, corpus, tuple(_Maker(given, Study(root), scores).steps()), tuple(given.warnings))
+    return Plan(
+        config, corpus, tuple(_Maker(given, StudyLayout(root), scores).steps()), tuple(given.warnings)
+    )
 
 
 class _Maker(Sources):
     """Builds the steps stage by stage."""
 
-    def __init__(self, given: Inputs, study: Study, scores: str) -> None:
+    def __init__(self, given: Inputs, study: StudyLayout, scores: str) -> None:
         super().__init__(given, study)
         self.scores_key = scores
         # model, stack, seed, layer, K -> space -> key

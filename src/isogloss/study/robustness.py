@@ -18,7 +18,7 @@ from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign
 from isogloss.progress import progress
-from isogloss.store import Study, digest, locked, write_csv, write_table
+from isogloss.store import StudyLayout, digest, locked, write_csv, write_table
 from isogloss.study.opened import FinishedStudy, open_study
 from isogloss.threads import one_blas_thread
 
@@ -60,7 +60,7 @@ def robustness(
         the study's first setting of the ordering of layers (``rho_layers``, pairs averaged, models one by one, then
         averaged), of pairs (``rho_pairs``) and of models (``rho_models``); null where there are fewer than three, or
         they tie.
-        Also in ``robustness.csv`` of the folder; every single figure is in ``robustness.parquet``.
+        Also in ``robustness.csv`` of the folder; every single estimate is in ``robustness.parquet``.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def robustness(
         for layer in run.layers
         for pair in pairs.iter_rows()
     ]
-    study = Study(opened.root)
+    study = StudyLayout(opened.root)
     with locked(study.lock), progress("robustness", len(jobs)) as advance:
         pool = Parallel(n_jobs=workers or os.cpu_count() or 1, return_as="generator_unordered")
         rows: list[dict[str, Any]] = []
@@ -128,7 +128,7 @@ def _sweep(
 ) -> list[dict[str, Any]]:
     """Measure one pair at one layer under every setting: the mean of both directions."""
     model, stack, layer, pair = job
-    study = Study(opened.root)
+    study = StudyLayout(opened.root)
     words = Corpus.open(study).words
     trees = {}
     for language in pair:
@@ -158,7 +158,7 @@ def _sweep(
                     seed=settings.seed,
                     words=False,
                 )
-                found.append(one.figures)
+                found.append(one.estimates)
             place = dict(zip(_PLACE, (model, stack, layer, *pair), strict=True))
             for forward, backward in zip(*found, strict=True):
                 both = {

@@ -17,7 +17,7 @@ from isogloss.extraction import write_corpus
 from isogloss.results import Results
 from isogloss.sections import validated
 from isogloss.store import (
-    Study,
+    StudyLayout,
     digest,
     file_digest,
     folder_name,
@@ -89,9 +89,9 @@ def run_study(
     check_space(plan, root)
     if config.tasks:
         fine_tune(config, root)
-        scores = file_digest(Study(root).task_scores)
+        scores = file_digest(StudyLayout(root).task_scores)
         plan = make_plan(with_tuned(config, root), plan.corpus, root, scores=scores)
-    folder = Study(make_folder(root))
+    folder = StudyLayout(make_folder(root))
     with locked(folder.lock):
         folder.sweep()
         config.write(folder.config)
@@ -135,7 +135,7 @@ def with_run(config: StudyConfig, **given: Any) -> StudyConfig:
     return config.model_copy(update={"run": validated(settings, RunSection, of="run")})
 
 
-def manifest(folder: Study, plan: Plan) -> dict[str, Any]:
+def manifest(folder: StudyLayout, plan: Plan) -> dict[str, Any]:
     """Return what was run, on what, with what, and at what cost."""
     steps = {}
     warnings = list(plan.warnings)
@@ -186,7 +186,7 @@ def preview(study: str | Path, *, out: str | Path | None = None) -> list[dict[st
     root = Path(out or config.name).resolve()
     plan = _planned(config, root)
     check_space(plan, root)
-    return tuning_stages(config, root) + _stages(Study(root), with_seconds(plan, root).steps)[0]
+    return tuning_stages(config, root) + _stages(StudyLayout(root), with_seconds(plan, root).steps)[0]
 
 
 @checked
@@ -204,7 +204,7 @@ def planned_graph(
     root = Path(out or config.name).resolve()
     plan = _planned(config, root)
     local = config.run.scheduler == "local"
-    return stage_graph(plan.steps if local else sharded(plan, Study(root)))
+    return stage_graph(plan.steps if local else sharded(plan, StudyLayout(root)))
 
 
 @checked
@@ -231,7 +231,7 @@ def study_status(root: str | Path, *, verify: bool = False) -> dict[str, Any]:
     InputError
         If the folder has no study.
     """
-    folder = Study(Path(root).resolve())
+    folder = StudyLayout(Path(root).resolve())
     steps = _steps_planned(folder)
     if not steps:  # made step by step: what is there is all that was asked for
         records = {name: folder.record(name) for name in folder.find_steps()}
@@ -250,7 +250,7 @@ def study_status(root: str | Path, *, verify: bool = False) -> dict[str, Any]:
     }
 
 
-def _steps_planned(folder: Study) -> list[Stub]:
+def _steps_planned(folder: StudyLayout) -> list[Stub]:
     """Return the steps that the last run planned; none where there was no run, or its plan cannot be read."""
     if not folder.plan.exists():
         return []
@@ -276,7 +276,7 @@ class Stub(NamedTuple):
 
 
 def _stages(
-    folder: Study, steps: Iterable[Step | Stub], *, thorough: bool = False
+    folder: StudyLayout, steps: Iterable[Step | Stub], *, thorough: bool = False
 ) -> tuple[list[dict[str, Any]], list[str]]:
     stages: dict[str, dict[str, Any]] = {}
     missing = []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from isogloss.corpus import Corpus
 from isogloss.extraction import shard_files, shards_of
-from isogloss.store import Study, digest, state_files
+from isogloss.store import StudyLayout, digest, state_files
 from isogloss.study import steps as work
 from isogloss.study.graph import Step
 from isogloss.study.plan import Plan
 
 
-def sharded(plan: Plan, study: Study) -> list[Step]:
+def sharded(plan: Plan, study: StudyLayout) -> list[Step]:
     """Return the steps of a plan, those of states in shards."""
     layers: dict[tuple[str, str], set[int]] = {}
     for step in plan.steps:
@@ -27,7 +27,7 @@ def sharded(plan: Plan, study: Study) -> list[Step]:
     return found
 
 
-def in_shards(step: Step, corpus: Corpus, study: Study, layers: tuple[int, ...]) -> list[Step]:
+def in_shards(step: Step, corpus: Corpus, study: StudyLayout, layers: tuple[int, ...]) -> list[Step]:
     """Return the steps that do what a step of states does, the last one under its name and key."""
     model, stack = step.arguments["model"], step.arguments["stack"]
     name, kinds = model["name"], model["sentences"]

@@ -17,7 +17,7 @@ from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics import calign as measure_alignment
 from isogloss.metrics import colap as measure_overlap
 from isogloss.results import Alignment, Overlap
-from isogloss.store import ConceptsFile, Study, digest, locked
+from isogloss.store import ConceptsFile, StudyLayout, digest, locked
 from isogloss.study import steps as work
 from isogloss.study.graph import Step, run_step
 
@@ -28,7 +28,7 @@ def align_words(
     folder: Path, source: str, target: str, *, aligner: str, symmetrise: str, links: Path | None, top: int
 ) -> dict[str, Any]:
     """Link two languages of the folder's corpus and count both dictionaries."""
-    study = Study(folder.resolve())
+    study = StudyLayout(folder.resolve())
     common = {"source": source, "target": target, "aligner": aligner}
     arguments: dict[str, Any] = {
         **common,
@@ -64,7 +64,7 @@ def discover(
 ) -> list[dict[str, Any]]:
     """Cluster one space of the folder's states into one number of concepts or several (none: the default)."""
     has_tree = find_method(method).has_tree
-    study = Study(folder.resolve())
+    study = StudyLayout(folder.resolve())
     model, stack = _states(study, model, stack)
     languages = space.split("+")
     corpus = Corpus.open(study)
@@ -99,7 +99,7 @@ def export_tree(
     folder: Path, space: str, out: Path, *, layer: int, model: str, stack: str, n_concepts: int | None
 ) -> Concepts:
     """Write the tree of a space that was discovered in the folder, cut at `n_concepts`; see `Concepts.export_tree`."""
-    study = Study(folder.resolve())
+    study = StudyLayout(folder.resolve())
     found = [f for f in study.find_trees(space, layer) if model in ("", f.model) and stack in ("", f.stack)]
     one = _only(
         found,
@@ -128,7 +128,7 @@ def calign(
     **options: Any,
 ) -> Alignment:
     """Measure CALIGN between two spaces discovered in the folder."""
-    study = Study(folder.resolve())
+    study = StudyLayout(folder.resolve())
     path = study.dictionary(source, target)
     if not path.is_file():
         raise InputError(
@@ -146,7 +146,7 @@ def colap(
     folder: Path, space: str, *, layer: int, model: str, stack: str, n_concepts: int | None, **options: Any
 ) -> Overlap:
     """Measure COLAP in a joint space discovered in the folder."""
-    study = Study(folder.resolve())
+    study = StudyLayout(folder.resolve())
     corpus = Corpus.open(study)
     languages = space.split("+")
     _check_languages(corpus, languages)
@@ -156,12 +156,12 @@ def colap(
 
 
 def facts(found: Alignment | Overlap) -> dict[str, Any]:
-    """Return the figures of a result as plain values."""
+    """Return the estimates of a result as plain values."""
     names = ("theta", "score", "chance", "adjusted", "p_value", "ci_low", "ci_high", "n", "coverage")
-    return {"figures": [{name: getattr(figure, name) for name in names} for figure in found.figures]}
+    return {"estimates": [{name: getattr(estimate, name) for name in names} for estimate in found.estimates]}
 
 
-def _run(study: Study, call: Any, arguments: dict[str, Any], path: Path) -> dict[str, Any]:
+def _run(study: StudyLayout, call: Any, arguments: dict[str, Any], path: Path) -> dict[str, Any]:
     name = study.step_of(path)
     run_step(study.root, Step(name, digest(arguments), call, arguments, (path,), stage="single"))
     record = study.record(name)
@@ -174,7 +174,7 @@ def _check_languages(corpus: Corpus, languages: Sequence[str]) -> None:
             raise unknown("language", language, corpus.languages)
 
 
-def _states(study: Study, model: str, stack: str) -> tuple[str, str]:
+def _states(study: StudyLayout, model: str, stack: str) -> tuple[str, str]:
     found = [(m, s) for m, s in study.find_states() if model in ("", m) and stack in ("", s)]
     if len(found) == 1:
         return found[0]
@@ -195,7 +195,7 @@ def _only(found: Sequence[T], names: Sequence[str], *, needed: str, make: str, c
 
 
 def _concepts(
-    study: Study, space: str, *, layer: int, model: str, stack: str, n_concepts: int | None
+    study: StudyLayout, space: str, *, layer: int, model: str, stack: str, n_concepts: int | None
 ) -> Concepts:
     found: list[ConceptsFile] = [
         f

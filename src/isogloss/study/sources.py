@@ -8,7 +8,7 @@ from typing import Any
 
 from isogloss.config import SelectionRule
 from isogloss.discovery import METHODS
-from isogloss.store import Study, digest, file_digest, state_files
+from isogloss.store import StudyLayout, digest, file_digest, state_files
 from isogloss.study import steps as work
 from isogloss.study.graph import Step
 from isogloss.study.inputs import Inputs
@@ -19,7 +19,7 @@ VERSION = 7  # of the steps of a plan; raise it when a formula or a file changes
 class Sources:
     """Makes the steps that others build on; remembers keys of earlier steps."""
 
-    def __init__(self, given: Inputs, study: Study) -> None:
+    def __init__(self, given: Inputs, study: StudyLayout) -> None:
         self.given, self.study = given, study
         self.config, self.corpus, self.pairs = given.config, given.corpus, given.pairs
         self.link_keys: dict[tuple[str, str], str] = {}

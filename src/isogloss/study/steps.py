@@ -15,7 +15,7 @@ from isogloss.corpus import Corpus
 from isogloss.dictionary import Case, TranslationDictionary, WordLinks
 from isogloss.discovery import METHODS, discover, reads_in_parts
 from isogloss.extraction import Shard, extract, extract_shard, finish_states, join_shards, open_states
-from isogloss.store import Study
+from isogloss.store import StudyLayout
 
 
 def link_words(
@@ -29,7 +29,7 @@ def link_words(
     file: str | None,
 ) -> dict[str, Any]:
     """Write the word links of one pair: from the user's Pharaoh file, or by an aligner."""
-    study, corpus = Study(root), Corpus.open(Study(root))
+    study, corpus = StudyLayout(root), Corpus.open(StudyLayout(root))
     if file:
         links = WordLinks.read_pharaoh(file, corpus, source=source, target=target)
     else:
@@ -58,7 +58,7 @@ def count_dictionary(
     case: Case,
 ) -> dict[str, Any]:
     """Write the dictionary source -> target: from the user's file, or counted from the links of the pair."""
-    study = Study(root)
+    study = StudyLayout(root)
     if file:
         given = TranslationDictionary.read_muse(file, source=source, target=target)
         found = given.top(top).for_corpus(Corpus.open(study), case=case)
@@ -78,7 +78,7 @@ def extract_states(
     """Write the states of one stack of one model (`extract` resumes and marks by itself)."""
     section = ModelSection.model_validate(model)
     extract(
-        Corpus.open(Study(root)),
+        Corpus.open(StudyLayout(root)),
         section.path,
         name=section.name,
         **section.extraction(stack),
@@ -99,7 +99,7 @@ def extract_shard_of_states(
     shard: Sequence[int],
 ) -> dict[str, Any]:
     """Write one shard of the states of one stack of one model."""
-    section, study = ModelSection.model_validate(model), Study(root)
+    section, study = ModelSection.model_validate(model), StudyLayout(root)
     return extract_shard(
         Corpus.open(study),
         section.path,
@@ -125,7 +125,7 @@ def join_states(
 ) -> dict[str, Any]:
     """Write the states of one layer, or (None) the numbers of subwords, from all shards."""
     found = {"layer": layer, "kinds": kinds, "n_rows": n_rows, "n_lines": n_lines}
-    join_shards(Study(root), name=model, stack=stack, shards=shards, **found)  # type: ignore[arg-type]
+    join_shards(StudyLayout(root), name=model, stack=stack, shards=shards, **found)  # type: ignore[arg-type]
     return {}
 
 
@@ -133,7 +133,7 @@ def finish_states_of(
     root: Path, *, model: dict[str, Any], stack: str, shards: Sequence[str], joined: Sequence[str]
 ) -> dict[str, Any]:
     """Mark states as done from what the steps of their shards and layers tell."""
-    section, study = ModelSection.model_validate(model), Study(root)
+    section, study = ModelSection.model_validate(model), StudyLayout(root)
     finish_states(
         Corpus.open(study),
         section.path,
@@ -162,7 +162,7 @@ def discover_concepts(
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """Write the concepts of one space at one layer; of a method with a tree the tree alone, for `cut_concepts`."""
-    study = Study(root)
+    study = StudyLayout(root)
     rule = SelectionRule.model_validate_json(selection)
     links = [
         WordLinks.read(study.checked(study.links(aligner, s, t)), source=s, target=t, aligner=aligner)
@@ -204,7 +204,7 @@ def cut_concepts(
     seed: int,
 ) -> dict[str, Any]:
     """Write the concepts of one space at one layer, cut from its tree."""
-    study, space = Study(root), "+".join(languages)
+    study, space = StudyLayout(root), "+".join(languages)
     path = study.tree(model, stack, method=method, seed=seed, layer=layer, space=space)
     found = Concepts.read_tree(study.checked(path), Corpus.open(study).words, layer=layer).cut(
         n_concepts=n_concepts
@@ -221,7 +221,7 @@ def _written(found: Concepts, path: Path) -> dict[str, Any]:
 
 
 def read_concepts(
-    study: Study,
+    study: StudyLayout,
     tokens: pl.DataFrame,
     *,
     model: str,

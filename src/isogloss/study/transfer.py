@@ -9,7 +9,7 @@ import polars as pl
 
 from isogloss.metrics.transfer import association
 from isogloss.results import Results
-from isogloss.store import Study, read_table, write_table, write_with_csv
+from isogloss.store import StudyLayout, read_table, write_table, write_with_csv
 from isogloss.study import beside
 from isogloss.tasks import TASKS
 
@@ -39,7 +39,7 @@ COLUMNS: dict[str, Any] = {
 
 def explain_transfer(root: Path, *, companions: bool) -> dict[str, Any]:
     """Write transfer.parquet and transfer.csv: how each measure goes with the zero-shot scores over languages."""
-    study = Study(root)
+    study = StudyLayout(root)
     points = transfer_points(root, companions=companions)
     keys = [
         "task",
@@ -73,7 +73,7 @@ def transfer_points(root: Path, *, companions: bool) -> pl.DataFrame:
     Columns ``task, kind, base_model, control, train_language, score_metric, stack, layer, measure, language, score,
     before, after, change``.
     """
-    study = Study(root)
+    study = StudyLayout(root)
     scores = read_table(study.task_scores, ["model", "language", "metric", "score", "zero_shot"]).filter(
         "zero_shot"
     )

@@ -14,7 +14,7 @@ from isogloss.corpus import Corpus
 from isogloss.errors import UsageError
 from isogloss.models import Lora, Training, describe
 from isogloss.sections import validated
-from isogloss.store import Study, digest, locked, make_folder, read_table, write_table, write_with_csv
+from isogloss.store import StudyLayout, digest, locked, make_folder, read_table, write_table, write_with_csv
 from isogloss.study.inputs import read_corpus
 from isogloss.tasks import SCORES, TASKS, evaluate, finetune
 
@@ -75,7 +75,7 @@ def with_tuned(config: StudyConfig, root: Path, *, stand_in: bool = False) -> St
 
     With `stand_in` a model that is not there yet is represented by its base, for plans.
     """
-    study = Study(root)
+    study = StudyLayout(root)
     added = []
     for job in jobs_of(config):
         folder = study.tuned(job.name) / "model"
@@ -124,7 +124,7 @@ def finetune_study(study: str | Path | StudyConfig, *, out: str | Path | None = 
 
 def fine_tune(config: StudyConfig, root: Path) -> pl.DataFrame:
     """Run every job that is not done; return and write the scores of all."""
-    study = Study(root)
+    study = StudyLayout(root)
     texts = _texts(config)  # all input is read before anything is trained
     make_folder(root)
     with locked(study.lock):
@@ -139,7 +139,7 @@ def fine_tune(config: StudyConfig, root: Path) -> pl.DataFrame:
 
 def tuning_stages(config: StudyConfig, root: Path) -> list[dict[str, Any]]:
     """Return how many training runs there are, and how many are done, for a plan."""
-    jobs, study = jobs_of(config), Study(root)
+    jobs, study = jobs_of(config), StudyLayout(root)
     if not jobs:
         return []
     done = sum((study.tuned(job.name) / "task.json").is_file() for job in jobs)
@@ -161,7 +161,9 @@ def _texts(config: StudyConfig) -> dict[str, tuple[Corpus, Corpus | None, Corpus
     return found
 
 
-def _run(study: Study, job: Job, texts: tuple[Corpus, Corpus | None, Corpus], *, device: str) -> pl.DataFrame:
+def _run(
+    study: StudyLayout, job: Job, texts: tuple[Corpus, Corpus | None, Corpus], *, device: str
+) -> pl.DataFrame:
     """Train and score one job, as far as that is not done."""
     train, dev, test = texts
     task, base = job.task, job.base
