@@ -116,7 +116,7 @@ def on_workers(fit, X, job: dict) -> np.ndarray:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    from isogloss.spread import spreading
+    from isogloss.parallel import spreading
 
     options = {"shard_rows": job["shard_rows"]} if "shard_rows" in job else {}
     if "workers" not in job:

@@ -240,6 +240,24 @@ class LabelsSection(Section):
     n_permutations: SomeDraws = 100
 
 
+class RobustnessSection(Section):
+    """CALIGN under other settings: does the ordering of layers, pairs and models survive?"""
+
+    theta_align: Annotated[list[PositiveShare], Distinct(1)] = Field(
+        default_factory=lambda: [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], description="thresholds"
+    )
+    n_concepts: Annotated[list[Several], Distinct(1)] | None = Field(
+        default=None,
+        description="cut from the trees; default: half of the study's first number, it, and twice it",
+    )
+    top: Annotated[list[Translations], Distinct(1)] = Field(
+        default_factory=lambda: [1, 5, 10], description="translations a word; at most dictionary.top"
+    )
+    min_types: Annotated[list[NTypes], Distinct(1)] = Field(
+        default_factory=lambda: [3.0, 5.0, 8.0], description="types that a concept must have"
+    )
+
+
 class LoraSection(Section):
     """Low-rank adapters instead of all weights."""
 
@@ -386,6 +404,9 @@ class StudyConfig(Section):
     metrics: MetricsSection = MetricsSection()
     companions: CompanionsSection = CompanionsSection()
     labels: LabelsSection | None = LabelsSection()
+    robustness: RobustnessSection | None = Field(
+        default=None, description="other settings to measure CALIGN under; {} for the usual ones"
+    )
     tasks: list[TaskSection] = Field(
         default_factory=list, description="what to fine-tune, and look at before and after"
     )

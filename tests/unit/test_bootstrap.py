@@ -27,7 +27,7 @@ from isogloss.metrics.bootstrap import (
 from isogloss.metrics.colap import chance_deviation, chance_overlap, overlapping
 from isogloss.metrics.matching import SizeRule, best_matches, incidence, match_counts, weighted_best_matches
 from isogloss.metrics.planted import plant
-from isogloss.spread import spreading
+from isogloss.parallel import spreading
 
 # -- resamples ------------------------------------------------------------------------------------
 

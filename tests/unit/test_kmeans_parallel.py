@@ -17,7 +17,7 @@ from sklearn.cluster import KMeans
 from isogloss.discovery import centroids, discover, exact, kmeans, kmeans_parallel, lloyd
 from isogloss.discovery.rows import Scale
 from isogloss.errors import InputError, UsageError
-from isogloss.spread import spreading
+from isogloss.parallel import spreading
 from isogloss.states import LayerStates, States
 from isogloss.store import Rows, arrays, open_array
 

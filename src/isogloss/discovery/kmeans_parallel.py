@@ -14,7 +14,7 @@ from isogloss.discovery.exact import add_fixed, bits_for, exact_sum, fixed, mean
 from isogloss.discovery.lloyd import TOLERANCE, Labels, Reader, Singles, assign, facts, plus_plus, prepared
 from isogloss.discovery.rows import Floats, Longs, Scale, exponent_of, extent, middle, n_threads, not_finite
 from isogloss.errors import UsageError
-from isogloss.spread import spread
+from isogloss.parallel import spread
 from isogloss.store import Rows
 
 SHARD_ROWS = 65_536  # at d = 768 and K = 600 about a second of one core, against 4 MB that travel either way
@@ -41,7 +41,7 @@ def fit(
     by greedy k-means++ and some iterations.  Then every iteration asks each shard for the sums and counts of its rows
     by nearest centre, and moves the centres.
 
-    Shards go through `isogloss.spread.spread`.  The result is the same bits however the rows are parted and wherever
+    Shards go through `isogloss.parallel.spread`.  The result is the same bits however the rows are parted and wherever
     they are worked on: random numbers are a function of seed, round and row, nearest centres are decided by float64
     distances summed in one order, and sums are sums of integers.  An empty cluster takes over the row that is farthest
     from its centre, the first of equally far ones.

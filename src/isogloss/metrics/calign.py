@@ -31,7 +31,7 @@ from isogloss.metrics.matching import (
     weighted_best_matches,
 )
 from isogloss.results import Alignment, Estimate, mean_interval, wilson
-from isogloss.spread import spread
+from isogloss.parallel import spread
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from isogloss.metrics.matching import (
     weighted_matches,
 )
 from isogloss.results import Estimate, wilson
-from isogloss.spread import spread
+from isogloss.parallel import spread
 
 
 @checked

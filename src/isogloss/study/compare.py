@@ -13,7 +13,7 @@ from isogloss.arguments import checked
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics.bootstrap import false_discovery, paired_difference
 from isogloss.results import RESULT_COLUMNS
-from isogloss.store import StudyLayout, read_table, write_with_csv
+from isogloss.store import StudyLayout, read_table
 
 _SAME = ("stack", "layer", "metric", "source", "target", "method", "n_concepts", "seed", "theta")
 _KEYS = ["stack", "metric", "of", "method", "n_concepts", "seed", "theta"]
@@ -122,17 +122,6 @@ def _companions(path: Path) -> pl.DataFrame:
         pl.col("measure").alias("metric"),
         *(pl.lit(None, dtype=kind).alias(name) for name, kind in empty.items()),
     ).select(*_READ)
-
-
-def write_differences(root: Path, *, bases: dict[str, str]) -> dict[str, Any]:
-    """Write differences.parquet and differences.csv: `compare` of every fine-tuned model with its base."""
-    tables = []
-    for model, base in bases.items():
-        names = [pl.lit(model).alias("model"), pl.lit(base).alias("base_model")]
-        tables.append(compare(root, base, model).select(*names, pl.all()))
-    table = pl.concat([t for t in tables if t.height], how="vertical_relaxed")
-    write_with_csv(StudyLayout(root).differences, table)
-    return {"n_differences": table.height}
 
 
 def with_q_values(table: pl.DataFrame, keys: list[str]) -> pl.DataFrame:

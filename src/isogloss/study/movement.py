@@ -1,9 +1,8 @@
-"""Concepts before and after: from a base model to what was fine-tuned from it, and from layer to layer."""
+"""Concepts before and after, compared: what became of them, and what those are made of that came to be shared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,6 @@ from isogloss.metrics.movement import (
     newly_shared,
 )
 from isogloss.metrics.partition import ami
-from isogloss.store import MOVEMENT_TABLES, StudyLayout, read_table, run_name, write_table, write_with_csv
-from isogloss.study.steps import read_concepts
 
 _RUN: dict[str, Any] = {
     "model": pl.String,
@@ -68,57 +65,6 @@ _PERMUTATIONS = 5  # chance lies near 0 or 1, and varies little
 _N_WORDS = 6  # of a language, in the table of shared concepts
 
 
-def write_movement(
-    root: Path,
-    *,
-    model: str,
-    base: str,
-    stack: str,
-    method: str,
-    n_concepts: int,
-    seed: int,
-    layer: int,
-    earlier: int | None,
-    spaces: Sequence[Sequence[str]],
-    metrics: dict[str, Any],
-) -> dict[str, Any]:
-    """Write how the concepts of one layer came from the base model's, and from those of the layer before it."""
-    study, settings = StudyLayout(root), MetricsSection.model_validate(metrics)
-    corpus = Corpus.open(study)
-    run: dict[str, Any] = {"stack": stack, "method": method, "n_concepts": n_concepts, "seed": seed}
-    place = {"model": model, "base_model": base, **run, "layer": layer}
-    sides: list[tuple[str, dict[str, Any]]] = [("base", {"model": base, "layer": layer})] if base else []
-    if earlier is not None:
-        sides.append((f"layer_{earlier:02d}", {"model": model, "layer": earlier}))
-    facts = word_facts(corpus)
-    rows: dict[str, list[pl.DataFrame]] = {name: [] for name in MOVEMENT_TABLES}
-    for space in spaces:
-        name = "+".join(space)
-        after = read_concepts(study, corpus.words, **run, model=model, layer=layer, space=name)
-        for compared, other in sides:
-            before = read_concepts(study, corpus.words, **run, **other, space=name)
-            here = [pl.lit(v).alias(k) for k, v in (place | {"compared": compared, "space": name}).items()]
-            for table, found in _compare(before, after, space, settings, facts).items():
-                own = found.select(*here, pl.all()).select(list(COLUMNS[table]))
-                rows[table].append(pl.DataFrame(own, schema_overrides=COLUMNS[table]))
-    for table, parts in rows.items():
-        path = study.movement_of(model, stack, run_name(method, n_concepts, seed), layer, table)
-        write_table(path, pl.concat([pl.DataFrame(schema=COLUMNS[table]), *parts]))
-    return {"n_flows": sum(t.height for t in rows["flows"])}
-
-
-def gather_movement(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:
-    """Join the tables of all layers, without the flows, into movement/fates, shared and concerns (.parquet, .csv)."""
-    study = StudyLayout(root)
-    for name in MOVEMENT_TABLES:
-        if name == "flows":  # large: they stay with their layers
-            continue
-        own = [part for part in parts if Path(part).stem == name]
-        table = pl.concat([read_table(root / part, COLUMNS[name]) for part in own])
-        write_with_csv(study.movement(name), table)
-    return {}
-
-
 def word_facts(corpus: Corpus) -> pl.DataFrame:
     """Return ``row``, whether the word is in an entity, and its sentence's label as a number; null where not given."""
     words, sentences = corpus.words, corpus.sentences
@@ -134,9 +80,10 @@ def word_facts(corpus: Corpus) -> pl.DataFrame:
     return table
 
 
-def _compare(
+def compare_concepts(
     before: Concepts, after: Concepts, space: Sequence[str], settings: MetricsSection, facts: pl.DataFrame
 ) -> dict[str, pl.DataFrame]:
+    """Return the tables of ``COLUMNS`` for one space; without what is shared where there is one language."""
     common = before.tokens.select("row", before=pl.Series(before.labels)).join(
         after.tokens.select("row", after=pl.Series(after.labels)), on="row", maintain_order="left"
     )

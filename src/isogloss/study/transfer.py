@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from isogloss.metrics.transfer import association
-from isogloss.results import Results
-from isogloss.store import StudyLayout, read_table, write_table, write_with_csv
 from isogloss.study import beside
 from isogloss.tasks import TASKS
 
@@ -37,10 +35,11 @@ COLUMNS: dict[str, Any] = {
 }
 
 
-def explain_transfer(root: Path, *, companions: bool) -> dict[str, Any]:
-    """Write transfer.parquet and transfer.csv: how each measure goes with the zero-shot scores over languages."""
-    study = StudyLayout(root)
-    points = transfer_points(root, companions=companions)
+SCORE_COLUMNS = ("model", "language", "metric", "score", "zero_shot")
+
+
+def associations(points: pl.DataFrame) -> pl.DataFrame:
+    """Return how each measure goes with the zero-shot scores over languages, before, after and by its change."""
     keys = [
         "task",
         "kind",
@@ -61,29 +60,20 @@ def explain_transfer(root: Path, *, companions: bool) -> dict[str, Any]:
             found = association(own[when].fill_null(float("nan")), own["score"])
             names = " ".join(own["language"].to_list())
             rows.append(place | {"when": when, **vars(found), "languages": names})
-    table = pl.DataFrame(rows, schema=COLUMNS)
-    write_table(study.transfer_points, points)
-    write_with_csv(study.transfer, table)
-    return {"n": table.height}
+    return pl.DataFrame(rows, schema=COLUMNS)
 
 
-def transfer_points(root: Path, *, companions: bool) -> pl.DataFrame:
+def transfer_points(scores: pl.DataFrame, measured: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Return one row a task, training language, target language, layer and measure, seeds averaged.
+
+    `scores` are those of tasks; `measured` are tables with a row a place, ``measure`` and ``score``.
 
     Columns ``task, kind, base_model, control, train_language, score_metric, stack, layer, measure, language, score,
     before, after, change``.
     """
-    study = StudyLayout(root)
-    scores = read_table(study.task_scores, ["model", "language", "metric", "score", "zero_shot"]).filter(
-        "zero_shot"
-    )
+    scores = scores.filter("zero_shot")
     main = {name: kind.main for name, kind in TASKS.items()}
     scores = scores.filter(pl.col("metric") == pl.col("kind").replace_strict(main))
-    measured = beside.clustered_measures(Results.read(study.results).table)
-    if companions:
-        measured.append(
-            read_table(study.companions, beside.COLUMNS).select(*beside.PLACE, "measure", "score")
-        )
     values = pl.concat(measured, how="vertical_relaxed").rename({"score": "value"})
     both = (
         pl.concat(  # a pair is stored once; a language may stand on either side

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ import polars as pl
 from isogloss.arguments import checked
 from isogloss.concepts import Concepts
 from isogloss.config import StudyConfig, read_config
+from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import InputError
@@ -22,20 +22,8 @@ from isogloss.results import Alignment, Overlap, Results
 from isogloss.store import CORPUS, LABEL_TABLES, StudyLayout, read_csv, read_json
 from isogloss.study.beside import COLUMNS
 from isogloss.study.measures import align_concepts, group_theta
-from isogloss.study.steps import read_concepts
-
-
-@dataclass(frozen=True)
-class Run:
-    """One clustering of all layers of one stack of one model."""
-
-    model: str
-    base_model: str
-    stack: str
-    layers: tuple[int, ...]
-    method: str
-    n_concepts: int
-    seed: int
+from isogloss.study.steps.concepts import read_concepts
+from isogloss.study.steps.words import read_dictionary
 
 
 @dataclass(frozen=True)
@@ -83,18 +71,18 @@ class FinishedStudy:
 
     @cached_property
     def labels(self) -> dict[str, pl.DataFrame] | None:
-        """The tables of `isogloss.study.label_study`, or None where concepts were not labelled."""
+        """What concepts are made of (``labels``, ``scores``, ``splits``), or None where they were not labelled."""
         study = StudyLayout(self.root)
         found = {}
         for name in LABEL_TABLES:
-            table = study.table(study.labels(name), ("layer", "kind"), "labels")
+            table = study.table(study.labels(name), ("layer", "kind"), "labels/labels")
             if table is not None:
                 found[name] = table
         return found or None
 
     @cached_property
     def robustness(self) -> pl.DataFrame | None:
-        """The agreement of other settings with the study's (`isogloss.study.robustness`), or None without one."""
+        """The agreement of other settings with the study's (section ``robustness``), or None without one."""
         study = StudyLayout(self.root)
         path = study.robustness_csv
         if not study.is_there(path):
@@ -108,58 +96,70 @@ class FinishedStudy:
         return list(self.manifest["warnings"])
 
     @cached_property
-    def runs(self) -> list[Run]:
-        """Every model, stack and clustering with results, in the order of the results."""
-        names = ("model", "base_model", "stack", "method", "n_concepts", "seed")
-        table = self.results.table.group_by(names, maintain_order=True).agg(pl.col("layer").unique().sort())
-        return [Run(layers=tuple(row.pop("layer")), **row) for row in table.iter_rows(named=True)]
+    def runs(self) -> list[tuple[Clustering, ...]]:
+        """One clustering at all its layers, of every model, stack, number of concepts and seed with results."""
+        names = ("model", "stack", "method", "n_concepts", "seed")
+        table = self.results.table.drop_nulls("method")
+        table = table.group_by(names, maintain_order=True).agg(pl.col("layer").unique().sort())
+        return [
+            tuple(Clustering(layer=layer, **row) for layer in row.pop("layer"))
+            for row in table.iter_rows(named=True)
+        ]
 
-    def concepts(self, run: Run, layer: int, space: str) -> Concepts:
-        """Return the concepts of one space (``"en"``, ``"en+de"``) at one layer."""
-        return read_concepts(
-            StudyLayout(self.root),
-            self.tokens,
-            model=run.model,
-            stack=run.stack,
-            method=run.method,
-            n_concepts=run.n_concepts,
-            seed=run.seed,
-            layer=layer,
-            space=space,
-        )
+    @cached_property
+    def clusterings(self) -> list[Clustering]:
+        """Those of all `runs`."""
+        return [clustering for run in self.runs for clustering in run]
 
-    def dictionary(self, source: str, target: str) -> TranslationDictionary:
+    @cached_property
+    def bases(self) -> dict[str, str]:
+        """Model -> the one that it was fine-tuned from, or nothing."""
+        return dict(self.results.table.select("model", "base_model").unique(maintain_order=True).iter_rows())
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """Those that were measured, in the order of the study."""
+        table = self.results.only(metric="colap").select("source", "target").unique(maintain_order=True)
+        return [Pair(*both) for both in table.iter_rows()]
+
+    @cached_property
+    def spaces(self) -> list[Space]:
+        """What was clustered: every language of a pair alone, every pair, and all languages together."""
+        joint = [pair.space for pair in self.pairs]
+        whole = Space(self.languages)
+        paired = {language for pair in self.pairs for language in pair.languages}
+        single = [Space.of(language) for language in self.languages if language in paired]
+        return [*single, *joint, *([] if whole in joint else [whole])]
+
+    def concepts(self, clustering: Clustering, space: Space) -> Concepts:
+        """Return the concepts of one space."""
+        return read_concepts(StudyLayout(self.root), self.tokens, clustering, space)
+
+    def dictionary(self, direction: Pair) -> TranslationDictionary:
         """Return the translations in use from one language to another."""
-        study = StudyLayout(self.root)
-        path = study.checked(study.dictionary(source, target))
         aligner = self.config.alignment.aligner
-        return TranslationDictionary.read(path, source=source, target=target, induced_by=aligner)
+        return read_dictionary(StudyLayout(self.root), direction, induced_by=aligner)
 
     def alignment(
-        self, run: Run, layer: int, source: str, target: str, *, n_permutations: int = 0, words: bool = True
+        self, clustering: Clustering, direction: Pair, *, n_permutations: int = 0, words: bool = True
     ) -> Alignment:
         """Return CALIGN source -> target with its pairs and matched words, as asked for without its chance level."""
+        source, target = (self.concepts(clustering, side) for side in direction.sides)
         return align_concepts(
-            self.concepts(run, layer, source),
-            self.concepts(run, layer, target),
-            self.dictionary(source, target),
+            source,
+            target,
+            self.dictionary(direction),
             self.config.metrics,
             n_permutations=n_permutations,
             words=words,
         )
 
-    def charts(self) -> dict[str, Any]:
-        """Return every figure of the study by name, each an Altair chart: `isogloss.plots.study_charts`."""
-        # by name, as `Results.plot` does it: figures stand above studies
-        found: dict[str, Any] = importlib.import_module("isogloss.plots").study_charts(self)
-        return found
-
-    def overlap(self, run: Run, layer: int, languages: tuple[str, ...]) -> Overlap:
-        """Return COLAP of a pair, or of the whole group."""
+    def overlap(self, clustering: Clustering, space: Space) -> Overlap:
+        """Return COLAP of a pair's space, or of all languages together."""
         thetas = self.config.metrics.theta_overlap
-        if languages == self.languages:
-            thetas = [group_theta(theta, len(languages)) for theta in thetas]
-        concepts = self.concepts(run, layer, "+".join(languages))
+        if space.languages == self.languages:
+            thetas = [group_theta(theta, len(space.languages)) for theta in thetas]
+        concepts = self.concepts(clustering, space)
         return colap(concepts, theta_overlap=thetas, rule=self.config.metrics.rule)
 
     def __repr__(self) -> str:
@@ -176,11 +176,13 @@ class FinishedStudy:
             "estimates": self.results.table.height,
             "isogloss": known.get("isogloss"),
         }
-        columns = ("model", "base_model", "stack", "method", "n_concepts", "seed")
-        rows = [
-            (*(getattr(run, name) for name in columns), ", ".join(map(str, run.layers))) for run in self.runs
-        ]
-        return card("Study", facts, grid((*columns, "layers"), rows), note=" ".join(self.warnings))
+        rows = []
+        for run in self.runs:
+            first, layers = run[0], ", ".join(str(clustering.layer) for clustering in run)
+            names = (first.model, self.bases[first.model], first.stack, first.method)
+            rows.append((*names, first.n_concepts, first.seed, layers))
+        columns = ("model", "base_model", "stack", "method", "n_concepts", "seed", "layers")
+        return card("Study", facts, grid(columns, rows), note=" ".join(self.warnings))
 
 
 @checked

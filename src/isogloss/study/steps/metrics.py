@@ -1,0 +1,213 @@
+"""Steps that measure concepts: the estimates of a pair, and of all languages together, of one clustering."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+
+from isogloss.concepts import Concepts
+from isogloss.config import MetricsSection
+from isogloss.coordinates import Clustering, Pair, Space
+from isogloss.corpus import Corpus
+from isogloss.extraction import open_states
+from isogloss.metrics import colap, mean_alignment
+from isogloss.metrics.bootstrap import Resamples
+from isogloss.metrics.colap import drawn_counts
+from isogloss.metrics.frequency import match_frequencies
+from isogloss.metrics.mixing import mixing
+from isogloss.results import Estimate, Overlap, Results, signature
+from isogloss.runner import Facts, Step
+from isogloss.store import StudyLayout, write_table
+from isogloss.study.measures import (
+    MATCHED,
+    Origin,
+    align_concepts,
+    align_variant,
+    group_theta,
+    signature_parts,
+    silhouette_of,
+)
+from isogloss.study.steps.concepts import FindConcepts
+from isogloss.study.steps.states import ExtractStates
+from isogloss.study.steps.words import Dictionary, read_dictionary
+
+_ESTIMATE = ("theta", "score", "chance", "adjusted", "p_value", "ci_low", "ci_high", "n", "coverage")
+
+
+@dataclass(frozen=True)
+class MeasurePair(Step):
+    """Every estimate of one pair: CALIGN both ways and their mean, COLAP and what goes with it.
+
+    Attributes
+    ----------
+    clustering : Clustering
+    pair : Pair
+    alone : tuple of FindConcepts
+        The concepts of the source and of the target.
+    joint : FindConcepts
+    matched : tuple of FindConcepts
+        Of the languages whose frequencies are matched, where the variant of that name is asked for.
+    dictionaries : tuple of Dictionary
+        There and back.
+    states : ExtractStates
+    metrics : MetricsSection
+    origin : Origin
+    """
+
+    clustering: Clustering
+    pair: Pair
+    alone: tuple[FindConcepts, FindConcepts]
+    joint: FindConcepts
+    matched: tuple[FindConcepts, ...]
+    dictionaries: tuple[Dictionary, Dictionary]
+    states: ExtractStates
+    metrics: MetricsSection
+    origin: Origin
+    stage: ClassVar[str] = "metrics"
+
+    def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:
+        return (layout.metrics(self.clustering, self.pair),)
+
+    def reads(self, layout: StudyLayout) -> tuple[Path, ...]:
+        steps = (*self.alone, self.joint, *self.matched, *self.dictionaries)
+        written = (path for step in steps for path in step.outputs(layout))
+        return (*self.states.layer_files(layout, self.clustering.layer), *written)
+
+    def run(self, layout: StudyLayout) -> Facts:
+        sheet = _Sheet(layout, self.clustering, self.metrics, self.origin)
+        settings, resamples = self.metrics, sheet.resamples
+        concepts = {step.space: sheet.concepts(step) for step in (*self.alone, *self.matched)}
+        alike = (
+            match_frequencies(
+                {space.languages[0]: one for space, one in concepts.items()}, seed=settings.seed
+            )
+            if self.matched
+            else {}
+        )
+        aligned = []
+        for direction in self.pair.directions:
+            dictionary = read_dictionary(layout, direction, induced_by=self.origin.dictionary)
+            source, target = (concepts[side] for side in direction.sides)
+            alignment = align_concepts(source, target, dictionary, settings, resamples=resamples)
+            aligned.append(alignment)
+            for estimate in alignment.estimates:
+                sheet.add("calign", direction, estimate)
+            sheet.add("calign_soft", direction, alignment.soft)
+            for variant in settings.variants:
+                if variant == MATCHED:
+                    source, target = (alike[language] for language in direction.languages)
+                else:
+                    source, target = (concepts[side] for side in direction.sides)
+                estimate = align_variant(
+                    variant, source, target, dictionary, settings=settings, resamples=resamples
+                )
+                sheet.add(f"calign_{variant}", direction, estimate)
+        there, back = aligned
+        for one, other in zip(there.estimates, back.estimates, strict=True):
+            sheet.add("calign_mean", self.pair, mean_alignment(one, other))
+        sheet.add("calign_soft_mean", self.pair, mean_alignment(there.soft, back.soft))
+        self._add_joint(layout, sheet)
+        return sheet.write(self.outputs(layout)[0])
+
+    def _add_joint(self, layout: StudyLayout, sheet: _Sheet) -> None:
+        together, settings = sheet.concepts(self.joint), self.metrics
+        overlap = sheet.overlap(together, settings.theta_overlap)
+        for estimate in overlap.estimates:
+            sheet.add("colap", self.pair, estimate)
+        resampled = None
+        if sheet.resamples is not None:
+            resampled = drawn_counts(together, overlap.languages, sheet.resamples)
+        for name, estimate in mixing(overlap.counts, drawn=resampled, interval=settings.interval).items():
+            sheet.add(name, self.pair, estimate)
+        where = {"name": self.clustering.model, "stack": self.clustering.stack}
+        layer = self.clustering.layer
+        states = open_states(layout, **where, layer=layer, sentences=False).arrays[layer]
+        sheet.add("silhouette", self.pair, silhouette_of(together, states, settings, sheet.resamples))
+
+
+@dataclass(frozen=True)
+class MeasureGroup(Step):
+    """The overlap of all languages together."""
+
+    clustering: Clustering
+    joint: FindConcepts
+    metrics: MetricsSection
+    origin: Origin
+    stage: ClassVar[str] = "metrics"
+
+    def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:
+        return (layout.metrics(self.clustering, None),)
+
+    def run(self, layout: StudyLayout) -> Facts:
+        sheet = _Sheet(layout, self.clustering, self.metrics, self.origin)
+        space = self.joint.space
+        thetas = [group_theta(theta, len(space.languages)) for theta in self.metrics.theta_overlap]
+        for estimate in sheet.overlap(sheet.concepts(self.joint), thetas).estimates:
+            sheet.add("colap_group", space, estimate)
+        return sheet.write(self.outputs(layout)[0])
+
+
+class _Sheet:
+    """The estimates that a step writes, and what their formulas are given."""
+
+    def __init__(
+        self, layout: StudyLayout, clustering: Clustering, metrics: MetricsSection, origin: Origin
+    ) -> None:
+        self._layout, self._clustering, self._metrics, self._origin = layout, clustering, metrics, origin
+        self._rows: list[dict[str, Any]] = []
+        self._draws: list[list[float] | None] = []
+
+    @cached_property
+    def _tokens(self) -> pl.DataFrame:
+        return Corpus.open(self._layout).words
+
+    @cached_property
+    def resamples(self) -> Resamples | None:
+        """The same sentences for every model, layer and pair, so that differences are paired."""
+        if not self._metrics.n_bootstrap:
+            return None
+        sentences = self._tokens["sentence"].unique()
+        return Resamples.draw(sentences, self._metrics.n_bootstrap, seed=self._metrics.seed)
+
+    def concepts(self, step: FindConcepts) -> Concepts:
+        return step.load(self._layout, self._tokens)
+
+    def overlap(self, concepts: Concepts, thetas: Sequence[float]) -> Overlap:
+        settings = self._metrics
+        return colap(
+            concepts,
+            theta_overlap=thetas,
+            rule=settings.rule,
+            resamples=self.resamples,
+            interval=settings.interval,
+        )
+
+    def add(self, metric: str, of: Pair | Space, estimate: Estimate) -> None:
+        """Add an estimate of a pair (of both languages, or in one direction) or of a group."""
+        parts = signature_parts(metric, self._clustering, self._metrics, estimate.theta, self._origin)
+        if estimate.draws is None and math.isnan(estimate.ci_low):
+            parts["ci"] = "none"
+        source, target = of.languages if isinstance(of, Pair) else (of.name, "")
+        row = {
+            **self._clustering.facts(),
+            "base_model": self._origin.base,
+            "metric": metric,
+            "source": source,
+            "target": target,
+            **{name: getattr(estimate, name) for name in _ESTIMATE},
+            "q_value": math.nan,  # over the whole study: see JoinResults
+            "signature": signature(parts),
+        }
+        self._rows.append(row)
+        self._draws.append(None if estimate.draws is None else estimate.draws.tolist())
+
+    def write(self, path: Path) -> Facts:
+        table = Results.from_rows(self._rows).table
+        write_table(path, table.with_columns(pl.Series("draws", self._draws, dtype=pl.List(pl.Float32))))
+        return {"n_estimates": len(self._rows)}
