@@ -246,8 +246,8 @@ def wrong_for(default: Any) -> Iterator[Any]:
         yield from (str(default), [default], -0.5)
 
 
-# These would wait for a browser, train or write beside the tests; what they call is walked over.
-NOT_CALLED = {"explore.server.explore", "explore.server.open_explorer", "starter.pretrain.pretrain"}
+# These would wait for a browser; what they call is walked over.
+NOT_CALLED = {"explore.server.explore", "explore.server.open_explorer"}
 
 
 @pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - NOT_CALLED))

@@ -33,8 +33,6 @@ FLOORS = [
     {"explore"},
     {"cli"},
 ]
-# These make and judge a model of their own; everything else takes models from the room.
-MAKERS = {SOURCE / "starter" / "training.py", SOURCE / "starter" / "judge.py"}
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -70,9 +68,8 @@ def test_imports_go_downwards(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_transformers_is_imported_in_models_alone(path: Path) -> None:
-    allowed = path.parent == SOURCE / "models" or path in MAKERS
     uses = any(name.split(".")[0] == "transformers" for name in imports_of(path))
-    assert not uses or allowed
+    assert not uses or path.parent == SOURCE / "models"
 
 
 def test_importing_isogloss_is_light() -> None:
