@@ -106,7 +106,7 @@ class Made:
         n, joint, figure = len(self.X), self.joint, self.alignment.estimates[0]
         english, german = self.concepts.values()
         study = StudyLayout(self.folder)
-        tree, links = joint.tree, {(0, 0, 0)}
+        tree = joint.tree
         return {
             "X": self.X,
             "Y": self.X,
@@ -186,10 +186,7 @@ class Made:
             "label_agreement(concepts)": joint.labels,
             "tokens": joint.tokens,
             "names": [str(i) for i in range(n)],
-            "plant(alignment)": 0.5,
             "association(score)": np.arange(6.0),
-            "alignment_error_rate(links)": links,
-            "alignment_error_rate(sure)": links,
             "as_links(pairs)": [(0, 0, 0)],
             "label_set_scores(labels)": self.labels,
             "split_alignment(labels)": self.labels,
