@@ -244,7 +244,7 @@ def wrong_for(default: Any) -> Iterator[Any]:
 
 
 # These would wait for a browser; what they call is walked over.
-NOT_CALLED = {"explore.server.explore", "explore.server.open_explorer"}
+NOT_CALLED = {"explore.server.explore_study", "explore.server.open_explorer"}
 
 
 @pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - NOT_CALLED))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from isogloss.arguments import Layer, NTypes, Port, PositiveShare, Several, Translations, Workers
-from isogloss.cli.app import Json, Quiet, StudyDir, command, tell
+from isogloss.cli.common import Json, Quiet, StudyDir, command, tell
 
 log = logging.getLogger(__name__)
 
@@ -168,9 +168,9 @@ def explore(
     quiet: Quiet = False,
 ) -> None:
     """Look through a finished study in a local page: layers, concepts, words, sentences. Ctrl-C ends it."""
-    from isogloss.explore import explore as show
+    from isogloss.explore import explore_study
 
-    show(folder, port=port, browser=browser)
+    explore_study(folder, port=port, browser=browser)
 
 
 @command()
