@@ -106,7 +106,7 @@ class Made:
         n, joint, figure = len(self.X), self.joint, self.alignment.estimates[0]
         english, german = self.concepts.values()
         study = StudyLayout(self.folder)
-        tree, links = joint.tree, {(0, 0, 0)}
+        tree = joint.tree
         return {
             "X": self.X,
             "Y": self.X,
@@ -186,10 +186,7 @@ class Made:
             "label_agreement(concepts)": joint.labels,
             "tokens": joint.tokens,
             "names": [str(i) for i in range(n)],
-            "plant(alignment)": 0.5,
             "association(score)": np.arange(6.0),
-            "alignment_error_rate(links)": links,
-            "alignment_error_rate(sure)": links,
             "as_links(pairs)": [(0, 0, 0)],
             "label_set_scores(labels)": self.labels,
             "split_alignment(labels)": self.labels,
@@ -246,8 +243,8 @@ def wrong_for(default: Any) -> Iterator[Any]:
         yield from (str(default), [default], -0.5)
 
 
-# These would wait for a browser, train or write beside the tests; what they call is walked over.
-NOT_CALLED = {"explore.server.explore", "explore.server.open_explorer", "starter.pretrain.pretrain"}
+# These would wait for a browser; what they call is walked over.
+NOT_CALLED = {"explore.server.explore_study", "explore.server.open_explorer"}
 
 
 @pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - NOT_CALLED))

@@ -14,6 +14,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.planted import plant
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign, colap, one_to_one
 from isogloss.metrics.bootstrap import (
@@ -26,7 +27,6 @@ from isogloss.metrics.bootstrap import (
 )
 from isogloss.metrics.colap import chance_deviation, chance_overlap, overlapping
 from isogloss.metrics.matching import SizeRule, best_matches, incidence, match_counts, weighted_best_matches
-from isogloss.metrics.planted import plant
 from isogloss.parallel import spreading
 
 # -- resamples ------------------------------------------------------------------------------------

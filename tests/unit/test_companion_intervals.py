@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import scipy.stats
 
+from benchmarks.planted import plant
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign, one_to_one
 from isogloss.metrics import companions as module
@@ -21,7 +22,6 @@ from isogloss.metrics.companions import MEASURES, compare_rows, look_at_space
 from isogloss.metrics.isotropy import mean_cosine, mean_cosine_draws
 from isogloss.metrics.mixing import mixing
 from isogloss.metrics.partition import ami, language_entropy, purity
-from isogloss.metrics.planted import plant
 from isogloss.metrics.separability import knn_mixing
 
 JACKKNIFE = {"svcca", "pwcca", "rsa", "isoscore"}

@@ -26,10 +26,8 @@ from isogloss.plots import (
     language_map,
     language_order,
     layer_curves,
-    loss_curve,
     pair_heatmap,
     results_charts,
-    retrieval_curves,
     robustness_map,
     save_charts,
     save_study_figures,
@@ -517,28 +515,3 @@ def test_the_command_lists_figures_and_names_the_nearest(
     assert isinstance(wrong.exception, UsageError)
     assert "Did you mean 'calign'?" in str(wrong.exception)
     assert not (labelled.root / "figures").exists()
-
-
-def test_training_charts_draw_every_model_and_skip_losses_that_were_not_met(tmp_path: Path) -> None:
-    curve = pl.DataFrame(
-        {"step": [100, 200], "seconds": [1.0, 2.0], "loss": [3.0, 2.5], "loss_pairs": [None, 2.0]}
-    )
-    [data] = loss_curve(curve).to_dict()["datasets"].values()
-    assert [(row["step"], row["kind"], row["value"]) for row in data] == [
-        (100, "single lines", 3.0),
-        (200, "single lines", 2.5),
-        (200, "pairs of translations", 2.0),
-    ]
-    found = pl.DataFrame(
-        [(model, s, t, layer, 0.5, 0.7, 0.1) for model in "ba" for s, t in ("xy", "yx") for layer in (0, 1)],
-        schema=["model", "source", "target", "layer", "cosine", "csls", "chance"],
-        orient="row",
-    )
-    chart = retrieval_curves(found)
-    [data] = chart.to_dict()["datasets"].values()
-    assert [row["model"] for row in data if row["layer"] == 0] == ["b", "a", "b", "a"]
-    assert {row["nearest by"]: row["precision"] for row in data} == {"cosine": 0.5, "CSLS": 0.7}
-    assert {row["chance"] for row in data} == {0.1}
-    paths = write_chart(chart, tmp_path / "retrieval")
-    assert [path.name for path in paths] == ["retrieval.png", "retrieval.svg"]
-    assert "CSLS" in paths[1].read_text(encoding="utf-8")

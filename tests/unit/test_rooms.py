@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -33,10 +35,12 @@ FLOORS = [
     {"explore"},
     {"cli"},
 ]
-# These make and judge a model of their own; everything else takes models from the room.
-MAKERS = {SOURCE / "starter" / "training.py", SOURCE / "starter" / "judge.py"}
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(SOURCE.rglob("*.py"))
+NAMED_ALIKE = {"metrics", "study"}
+PACKAGES = [
+    path.parent for path in FILES if path.name == "__init__.py" and path.parent.name not in NAMED_ALIKE
+]
 
 
 def room_of(path: Path) -> str:
@@ -70,9 +74,17 @@ def test_imports_go_downwards(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_transformers_is_imported_in_models_alone(path: Path) -> None:
-    allowed = path.parent == SOURCE / "models" or path in MAKERS
     uses = any(name.split(".")[0] == "transformers" for name in imports_of(path))
-    assert not uses or allowed
+    assert not uses or path.parent == SOURCE / "models"
+
+
+@pytest.mark.parametrize("folder", PACKAGES, ids=lambda p: p.name)
+def test_no_module_bears_the_name_of_what_its_package_exports(folder: Path) -> None:
+    package = import_module(".".join(folder.relative_to(SOURCE.parent).parts))
+    inner = (path.parent if path.name == "__init__.py" else path for path in FILES if folder in path.parents)
+    names = {path.stem for path in inner if folder in (path, path.parent)}
+    taken = [name for name in names if not isinstance(getattr(package, name, package), ModuleType)]
+    assert not taken, f"{package.__name__} exports {taken}: a module has that name already"
 
 
 def test_importing_isogloss_is_light() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from isogloss.arguments import Layer, Seed
-from isogloss.cli.app import Json, NConcepts, Quiet, StudyDir, command, tell
+from isogloss.cli.common import Json, NConcepts, Quiet, StudyDir, command, tell
 
 
 @command()

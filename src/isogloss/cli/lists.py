@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isogloss.cli.app import Json, command, tell
+from isogloss.cli.common import Json, command, tell
 from isogloss.errors import unknown
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from isogloss.arguments import BatchTokens, Count, Half, NTypes, Share, Translations, Words
-from isogloss.cli.app import Json, Layer, Model, NConcepts, Quiet, Seed, Stack, StudyDir, command, tell
+from isogloss.cli.common import Json, Layer, Model, NConcepts, Quiet, Seed, Stack, StudyDir, command, tell
 from isogloss.errors import UsageError
 
 

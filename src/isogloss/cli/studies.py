@@ -1,4 +1,4 @@
-"""Commands on whole studies: demo, run, status, report, pretrain."""
+"""Commands on whole studies: demo, run, status, report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from isogloss.arguments import Layer, NTypes, Port, PositiveShare, Several, Translations, Workers
-from isogloss.cli.app import Json, Quiet, StudyDir, command, tell
+from isogloss.cli.common import Json, Quiet, StudyDir, command, tell
 
 log = logging.getLogger(__name__)
 
@@ -168,9 +168,9 @@ def explore(
     quiet: Quiet = False,
 ) -> None:
     """Look through a finished study in a local page: layers, concepts, words, sentences. Ctrl-C ends it."""
-    from isogloss.explore import explore as show
+    from isogloss.explore import explore_study
 
-    show(folder, port=port, browser=browser)
+    explore_study(folder, port=port, browser=browser)
 
 
 @command()
@@ -286,25 +286,3 @@ def finetune(
             f"{row['baseline']:8.3f}{'  zero-shot' if row['zero_shot'] else ''}"
         )
     tell(as_json, facts, [*lines, f"{table.height} scores: {folder.task_scores_csv}"])
-
-
-@command()
-def pretrain(
-    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file of a pre-training run.")],
-    out: Annotated[
-        Path | None, typer.Option(help="The folder to make; default: a folder named after the study.")
-    ] = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Pre-train a small multilingual BERT, or go on with an interrupted run: models, loss curve, judgement."""
-    from isogloss.plots import loss_curve, retrieval_curves, write_chart
-    from isogloss.starter.pretrain import pretrain as train
-
-    done = train(study, out=out)
-    figures = write_chart(loss_curve(done.curve), done.folder / "curve") if done.curve.height else []
-    if done.retrieval is not None:
-        figures += write_chart(retrieval_curves(done.retrieval), done.folder / "retrieval")
-    facts = {"models": done.models, "figures": figures, "folder": done.folder}
-    lines = [f"{name}: {path}" for name, path in done.models.items()]
-    tell(as_json, facts, [*lines, f"Loss, judgement and figures: {done.folder}"])

@@ -89,7 +89,7 @@ class Explorer:
 
 
 @checked
-def explore(folder: str | Path, *, port: Port = 0, browser: bool = True) -> None:
+def explore_study(folder: str | Path, *, port: Port = 0, browser: bool = True) -> None:
     """Show a finished study as a local page until interrupted.
 
     Parameters

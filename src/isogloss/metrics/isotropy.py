@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
 
 from isogloss.arguments import checked
 from isogloss.metrics.inputs import Floats, Vectors, centred, matrix, unit
@@ -111,44 +110,3 @@ def isoscore(X: Vectors) -> float:
     products = x @ x.T if len(x) < d else x.T @ x
     spread = float((x**2).sum()) ** 2 / float((products**2).sum())
     return float(np.clip((spread - 1) / (d - 1), 0, 1))
-
-
-@checked
-def partition_isotropy(X: Vectors) -> float:
-    """Return min Z(a) / max Z(a), Z(a) = Σ exp(a · xᵢ), over the principal directions a; 1 for isotropic vectors.
-
-    Parameters
-    ----------
-    X : array (n, d) of float
-        As they are: neither centred nor scaled.  Longer vectors have a lower estimate, so it compares layers of like
-        norm only.
-
-    Returns
-    -------
-    float
-        In [0, 1]; 1 if all rows are 0.  With norms in the hundreds, as in deep layers, it is 0 to all digits.
-
-    Raises
-    ------
-    InputError
-        If X is empty, or a number is not finite.
-
-    Notes
-    -----
-    Mu and Viswanath, *All-but-the-Top: Simple and Effective Postprocessing for Word Representations*, ICLR 2018: a
-    runs over the eigenvectors of XᵀX.  An eigenvector's sign is arbitrary and Z depends on it; both signs are taken
-    here, which is at most what one sign gives and does not depend on the linear algebra library.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> partition_isotropy(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
-    1.0
-    """
-    x = matrix(X, what="Partition isotropy")
-    directions = np.linalg.svd(x, full_matrices=False)[2]
-    along = x @ directions.T
-    log_z = np.concatenate([logsumexp(along, axis=0), logsumexp(-along, axis=0)])
-    if len(directions) < x.shape[1]:  # the eigenvectors with eigenvalue 0 that the thin SVD leaves out: Z = n
-        log_z = np.append(log_z, math.log(len(x)))
-    return float(np.exp(log_z.min() - log_z.max()))

@@ -128,42 +128,6 @@ def ami(labels: Labels, languages: Labels) -> float:
 
 
 @checked
-def v_measure(labels: Labels, languages: Labels) -> float:
-    """Return the harmonic mean of homogeneity (concepts of one language) and completeness (languages in one concept).
-
-    Parameters
-    ----------
-    labels, languages : sequences (n,) of int and of str
-        Concept and language of every token; tokens of concept -1 (none) are left out.
-
-    Returns
-    -------
-    float
-        In [0, 1].  It is not corrected for chance (`ami` is) and grows with the number of concepts.  NaN with one
-        language.
-
-    Raises
-    ------
-    InputError
-        If the two differ in length, or no token has a concept.
-
-    Notes
-    -----
-    Rosenberg and Hirschberg, *V-Measure: A conditional entropy-based external cluster evaluation measure*, EMNLP
-    2007, by scikit-learn.
-
-    Examples
-    --------
-    >>> v_measure([0, 0, 1, 1], ["en", "en", "de", "de"])
-    1.0
-    """
-    from sklearn.metrics import v_measure_score
-
-    concept, language = _codes(labels, languages)
-    return float(v_measure_score(language, concept)) if language.any() else math.nan
-
-
-@checked
 def silhouette(X: Vectors, labels: Labels, *, sample: Count = 2000, seed: Seed = 0) -> float:
     """Return the mean silhouette: how much nearer vectors are to their own concept than to the next.
 

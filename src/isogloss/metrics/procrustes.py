@@ -2,57 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from isogloss.arguments import Count, Folds, Seed, checked
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.inputs import Floats, Vectors, centred, paired
 from isogloss.metrics.retrieval import retrieval
-
-
-@checked
-def procrustes(X: Vectors, Y: Vectors) -> float:
-    """Return what is left between X and Y after the best rotation or reflection of X, as a share.
-
-    Parameters
-    ----------
-    X, Y : arrays (n, d) of float
-        Row i of both belongs together.
-
-    Returns
-    -------
-    float
-        In [0, 1]; 0 if Y is X turned, reflected, scaled and moved, 1 if no rotation helps.  NaN if X or Y is constant.
-        It falls as d / n grows, to little for unrelated X and Y with n <= d: `procrustes_retrieval` is held out.
-
-    Raises
-    ------
-    InputError
-        If the two differ in shape or have fewer than two rows, or a number is not finite.
-
-    Notes
-    -----
-    Columns centred and both matrices scaled to Frobenius norm 1, ``min_Ω |XΩ - Y|² = |X|² + |Y|² - 2 |XᵀY|_*``
-    over orthogonal Ω, at Ω = UVᵀ from the SVD of XᵀY (Schönemann, *A Generalized Solution of the Orthogonal
-    Procrustes Problem*, Psychometrika 31, 1966); returned is half of it, ``1 - |XᵀY|_*``.  `scipy.spatial.procrustes`
-    also fits the scale; its disparity is ``1 - (1 - residual)²``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> X = np.random.default_rng(0).normal(size=(50, 4))
-    >>> round(procrustes(X, 3 * X[:, ::-1] + 1), 6)
-    0.0
-    """
-    x, y = paired(X, Y, what="Procrustes", least=2, same_width=True)
-    x, y = centred(x), centred(y)
-    lengths = float(np.linalg.norm(x)), float(np.linalg.norm(y))
-    if min(lengths) == 0:
-        return math.nan
-    singular_values = _svd_of_product(x / lengths[0], y / lengths[1])[1]
-    return min(1.0, max(0.0, 1 - float(singular_values.sum())))
 
 
 @checked

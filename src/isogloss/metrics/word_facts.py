@@ -15,7 +15,6 @@ from isogloss.concepts import Concepts
 from isogloss.errors import InputError
 
 By = Literal["types", "tokens"]
-BYS: tuple[By, ...] = ("types", "tokens")
 Int = npt.NDArray[np.int64]
 
 PROPERTY_COLUMNS = {"row": pl.Int64, "kind": pl.String, "value": pl.String}

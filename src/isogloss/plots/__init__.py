@@ -23,7 +23,6 @@ from isogloss.plots.studies import (
     tuning_charts,
     whole_charts,
 )
-from isogloss.plots.training import loss_curve, retrieval_curves
 from isogloss.plots.tuning import (
     MAIN_SCORES,
     curve_chart,
@@ -54,11 +53,9 @@ __all__ = [
     "language_map_words",
     "language_order",
     "layer_curves",
-    "loss_curve",
     "main_thetas",
     "pair_heatmap",
     "results_charts",
-    "retrieval_curves",
     "robustness_map",
     "run_charts",
     "save_charts",

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 _SOURCES = {
     "mousi": "Mousi et al. 2024. Exploring Alignment in Shared Cross-lingual Spaces. ACL.",
     "ward": "Ward 1963. Hierarchical Grouping to Optimize an Objective Function. JASA 58.",
-    "kmeans": "Lloyd 1982. Least Squares Quantization in PCM. IEEE Trans. Inf. Theory 28.",
-    "kmeans_parallel": "Bahmani et al. 2012. Scalable K-Means++. PVLDB 5.",
+    "kmeans": "Lloyd 1982. Least Squares Quantization in PCM. IEEE Trans. Inf. Theory 28. Started as in "
+    "Bahmani et al. 2012. Scalable K-Means++. PVLDB 5.",
     "diagonal": "Dyer et al. 2013. A Simple, Fast, and Effective Reparameterization of IBM Model 2. NAACL.",
     "model": "Jalili Sabet et al. 2020. SimAlign. Findings of EMNLP.",
     "eflomal": "Östling and Tiedemann 2016. Efficient Word Alignment with Markov Chain Monte Carlo. PBML 106.",

@@ -47,7 +47,7 @@ def loss_curve(curve: pl.DataFrame) -> alt.LayerChart:
 def retrieval_curves(table: pl.DataFrame) -> alt.FacetChart:
     """Draw P@1 over the layers, a line a model (mean of the ordered pairs), a panel each for cosine and CSLS.
 
-    `table` as `isogloss.starter.judge.sentence_retrieval` has it, with a column ``model``.
+    `table` as `tools.pretrain.judge.sentence_retrieval` has it, with a column ``model``.
     """
     models = table["model"].unique(maintain_order=True).to_list()
     means = table.group_by("model", "layer", maintain_order=True).agg(

@@ -23,7 +23,7 @@ from isogloss import store
 from isogloss.errors import InputError, IsoglossError, UsageError
 from isogloss.models import quiet_transformers
 from isogloss.progress import progress
-from isogloss.starter.examples import (
+from tools.pretrain.examples import (
     IGNORED,
     PAD,
     SPECIAL,
@@ -35,7 +35,7 @@ from isogloss.starter.examples import (
     mask,
     pad,
 )
-from isogloss.starter.recipe import Recipe, RunSection
+from tools.pretrain.recipe import Recipe, RunSection
 
 log = logging.getLogger(__name__)
 POINT = 100  # steps between two points of the loss curve

@@ -1,7 +1,7 @@
-"""k-means on shards beside our k-means, scikit-learn's and dask-ml's: inertia, cost, and whether parting matters.
+"""k-means on shards beside scikit-learn's and dask-ml's: inertia, cost, and whether parting matters.
 
     python3 -m venv daskml && daskml/bin/pip install dask-ml
-    python benchmarks/kmeans_parallel.py STUDY --n 50000 --k 300 --seeds 2 --peer-python daskml/bin/python
+    python benchmarks/kmeans.py STUDY --n 50000 --k 300 --seeds 2 --peer-python daskml/bin/python
 
 The data are the states of a finished study, some layers joined, in random order.  Every measurement has a process of
 its own; dask-ml runs in an environment of its own, with a thread a core and one BLAS thread in each, on the same file;
@@ -26,9 +26,8 @@ from pathlib import Path
 import numpy as np
 
 JOBS = {
-    "kmeans": {"what": "kmeans"},
-    "kmeans_parallel": {"what": "ours"},
-    "kmeans_parallel, 2 workers": {"what": "ours", "workers": 2, "shard_rows": 8192},
+    "kmeans": {"what": "ours"},
+    "kmeans, 2 workers": {"what": "ours", "workers": 2, "shard_rows": 8192},
     "scikit-learn": {"what": "sklearn"},
 }
 PEERS = {
@@ -81,7 +80,7 @@ def anonymous(pid: int) -> float:
 
 def child(job: dict) -> None:
     """Fit, save labels (and dask-ml's centres), and print the cost as JSON."""
-    run = {"kmeans": ours, "ours": ours, "sklearn": sklearn, "dask": dask_ml}[job["what"]](job)
+    run = {"ours": ours, "sklearn": sklearn, "dask": dask_ml}[job["what"]](job)
     base = anonymous(os.getpid())
     wall, cpu = time.perf_counter(), time.process_time()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -94,19 +93,14 @@ def child(job: dict) -> None:
 
 
 def ours(job: dict):
-    from isogloss.discovery import kmeans, kmeans_parallel
+    from isogloss.discovery import kmeans
     from isogloss.store import Rows
 
-    for method in (kmeans, kmeans_parallel):  # compiles
-        method.fit(np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32), 5, seed=0)
+    kmeans.fit(np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32), 5, seed=0)  # compiles
     X = Rows(Path(job["states"])).part(0, job["n"])
 
     def run() -> dict:
-        if job["what"] == "kmeans":
-            labels = kmeans.fit(X, job["k"], seed=job["seed"])
-        else:
-            labels = on_workers(kmeans_parallel.fit, X, job)
-        np.save(job["out"], labels)
+        np.save(job["out"], on_workers(kmeans.fit, X, job))
         return {}
 
     return run
@@ -231,7 +225,7 @@ def parting(given: argparse.Namespace, states: Path, folder: Path) -> None:
     X = np.load(states, mmap_mode="r")[: given.n]
     common = {"states": str(states), "n": given.n, "k": given.k, "seed": 0}
     ways: dict[str, list[dict]] = {
-        "kmeans_parallel": [{"what": "ours", "shard_rows": rows} for rows in given.chunks]
+        "kmeans": [{"what": "ours", "shard_rows": rows} for rows in given.chunks]
         + [{"what": "ours", "shard_rows": given.chunks[-1], "workers": workers} for workers in (1, 2)]
     }
     if given.peer_python:

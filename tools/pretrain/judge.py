@@ -16,7 +16,7 @@ from isogloss.errors import InputError
 from isogloss.metrics.retrieval import retrieval
 from isogloss.models import load_part
 from isogloss.progress import progress
-from isogloss.starter.examples import MASK, PAD, SPECIAL, Bools, Floats, Ints, pad, words_hidden
+from tools.pretrain.examples import MASK, PAD, SPECIAL, Bools, Floats, Ints, pad, words_hidden
 
 _BATCH = 64  # lines
 _MASKED = 0.15
@@ -50,7 +50,7 @@ def judge(
     Raises
     ------
     InputError
-        If a model is none that `isogloss.starter.pretrain` made (its special pieces are other ones).
+        If a model is none that `tools.pretrain` made (its special pieces are other ones).
 
     Notes
     -----
@@ -146,7 +146,7 @@ def _load(model: str) -> tuple[Any, Any]:
 
     tokenizer = load_part("tokenizer", model, lambda: AutoTokenizer.from_pretrained(model))
     if tokenizer.convert_tokens_to_ids(list(SPECIAL)) != list(range(len(SPECIAL))):
-        raise InputError(f"{model} was not made by isogloss pretrain: its special pieces are other ones.")
+        raise InputError(f"{model} was not made by tools.pretrain: its special pieces are other ones.")
     network = load_part("weights", model, lambda: AutoModelForMaskedLM.from_pretrained(model))
     return tokenizer, network.float().eval()
 

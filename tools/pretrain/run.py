@@ -22,10 +22,10 @@ import torch
 from isogloss import store
 from isogloss.arguments import checked
 from isogloss.errors import InputError
-from isogloss.starter.examples import Data, encode, read_tokenizer, train_tokenizer
-from isogloss.starter.judge import RETRIEVAL, judge
-from isogloss.starter.recipe import Recipe, Texts, read_recipe
-from isogloss.starter.training import CURVE, Run, device_of, export, n_cores, train
+from tools.pretrain.examples import Data, encode, read_tokenizer, train_tokenizer
+from tools.pretrain.judge import RETRIEVAL, judge
+from tools.pretrain.recipe import Recipe, Texts, read_recipe
+from tools.pretrain.training import CURVE, Run, device_of, export, n_cores, train
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Pretrained:
 
     @property
     def retrieval(self) -> pl.DataFrame | None:
-        """Sentence retrieval of every model on the held-out text (`isogloss.starter.judge`), if there was any."""
+        """Sentence retrieval of every model on the held-out text (`tools.pretrain.judge`), if there was any."""
         file = self.folder / "retrieval.csv"
         return store.read_csv(file, schema=RETRIEVAL) if file.exists() else None
 
@@ -71,12 +71,12 @@ def pretrain(recipe: Recipe | str | Path, *, out: str | Path | None = None) -> P
     Parameters
     ----------
     recipe : Recipe or path
-        The study file; `isogloss.starter.recipe` has its keys.
+        The study file; `tools.pretrain.recipe` has its keys.
     out : path, optional
         Folder for ``tokenizer.json``, ``checkpoint.pt``, ``curve.csv`` (loss by step), ``run.json`` (machines,
         versions, time, settings), ``model/`` and ``kept/step_000000/``; default: the name of the recipe.  A run that
         was stopped goes on from its checkpoint.  With held-out text also ``retrieval.csv`` and ``masked.csv``
-        (`isogloss.starter.judge`).
+        (`tools.pretrain.judge`).
 
     Returns
     -------
