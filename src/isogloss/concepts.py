@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from isogloss.coordinates import Clustering, Space
 from isogloss.arguments import Count, Dimensions, Index, Seed, checked
+from isogloss.coordinates import Clustering, Space
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid, words
 from isogloss.store import atomic, read_table, write_table, write_text

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import threadpoolctl
+from isogloss.study.graph import Step, run_step
 
 import isogloss
 from isogloss.metrics.companions import MEASURES
 from isogloss.store import StudyLayout
-from isogloss.study.graph import Step, run_step
 
 
 def blas() -> set[int]:

@@ -30,8 +30,8 @@ from isogloss.metrics.matching import (
     permutations_within,
     weighted_best_matches,
 )
-from isogloss.results import Alignment, Estimate, mean_interval, wilson
 from isogloss.parallel import spread
+from isogloss.results import Alignment, Estimate, mean_interval, wilson
 
 log = logging.getLogger(__name__)
 

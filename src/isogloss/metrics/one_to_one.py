@@ -24,8 +24,8 @@ from isogloss.metrics.matching import (
     permutations_within,
     weighted_matches,
 )
-from isogloss.results import Estimate, wilson
 from isogloss.parallel import spread
+from isogloss.results import Estimate, wilson
 
 
 @checked
