@@ -12,8 +12,8 @@ import argparse
 import numpy as np
 
 from isogloss.metrics import calign, colap
-from isogloss.metrics.bootstrap import Resamples, interval
 from isogloss.metrics.planted import plant
+from isogloss.metrics.statistics.bootstrap import Resamples, interval
 
 SPACES = {
     "clean": {},
@@ -55,7 +55,7 @@ def covered(repeats: int, n: int) -> None:
         found: dict[str, list[tuple[float, ...]]] = {}
         for text in range(repeats):
             p = plant(a, seed=5, text_seed=text, **common, **options)
-            resamples = Resamples.draw(np.arange(400), n, seed=text)
+            resamples = Resamples.draw(np.arange(400), n, draw_seed=text)
             aligned = calign(
                 p.source,
                 p.target,

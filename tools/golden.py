@@ -20,7 +20,7 @@ import polars as pl
 import yaml
 
 import isogloss as ig
-from isogloss.metrics.companions import MEASURES
+from isogloss.metrics.companions.estimates import MEASURES
 from isogloss.starter import model_folder
 from isogloss.starter.study import write_study
 from isogloss.study import compare, label_study, robustness

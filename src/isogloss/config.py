@@ -45,9 +45,9 @@ from isogloss.corpus.readers import FORMATS
 from isogloss.dictionary import Case
 from isogloss.discovery import METHODS
 from isogloss.errors import unknown
-from isogloss.metrics.bootstrap import Interval
-from isogloss.metrics.calign import Null, Rule
-from isogloss.metrics.companions import DEFAULT, MEASURES
+from isogloss.metrics.companions.estimates import DEFAULT, MEASURES
+from isogloss.metrics.concepts.alignment import Null, Rule
+from isogloss.metrics.statistics.bootstrap import Interval
 from isogloss.sections import Section, read_yaml
 from isogloss.states import Drop
 from isogloss.store import folder_name, write_text
@@ -205,7 +205,7 @@ class MetricsSection(Section):
     variants: Annotated[list[Variant], Distinct()] = Field(
         default_factory=list, description="further forms of CALIGN, at the first theta"
     )
-    seed: Seed = 0
+    draw_seed: Seed = Field(default=0, description="of what is drawn: permutations, resamples, samples")
 
     @model_validator(mode="after")
     def _reachable(self) -> MetricsSection:

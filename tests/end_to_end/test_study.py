@@ -18,7 +18,7 @@ import pytest
 import isogloss as ig
 from isogloss import models
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.companions import DEFAULT
+from isogloss.metrics.companions.estimates import DEFAULT
 from isogloss.models.trial import block_lists
 from isogloss.plots import study_charts
 from isogloss.results import RESULT_COLUMNS

@@ -13,16 +13,16 @@ import scipy.stats
 
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign, one_to_one
-from isogloss.metrics import companions as module
-from isogloss.metrics.anc import anc, anc_draws
-from isogloss.metrics.bootstrap import GROUPS, Resamples, jackknife_interval
-from isogloss.metrics.cka import cka_draws, linear_cka
-from isogloss.metrics.companions import MEASURES, compare_rows, look_at_space
-from isogloss.metrics.isotropy import mean_cosine, mean_cosine_draws
-from isogloss.metrics.mixing import mixing
-from isogloss.metrics.partition import ami, language_entropy, purity
+from isogloss.metrics.companions import estimates as module
+from isogloss.metrics.companions.cka import cka_draws, linear_cka
+from isogloss.metrics.companions.estimates import MEASURES, compare_rows, look_at_space
+from isogloss.metrics.companions.isotropy import mean_cosine, mean_cosine_draws
+from isogloss.metrics.companions.neurons import anc, anc_draws
+from isogloss.metrics.companions.separability import knn_mixing
+from isogloss.metrics.concepts.mixing import mixing_estimates
+from isogloss.metrics.concepts.partition import ami, language_entropy, purity
 from isogloss.metrics.planted import plant
-from isogloss.metrics.separability import knn_mixing
+from isogloss.metrics.statistics.bootstrap import GROUPS, Resamples, jackknife_interval
 
 JACKKNIFE = {"svcca", "pwcca", "rsa", "isoscore"}
 WEIGHTED = {
@@ -203,7 +203,9 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(name, monkeypatch):
     figures = []
     for seed in range(60):
         X, Y, sentences = text(seed, n=60 if name == "rsa" else 120, a_sentence=4 if words else 1)
-        figures.append(measured(name, X, Y, sentences, Resamples.draw(np.unique(sentences), 100, seed=seed)))
+        figures.append(
+            measured(name, X, Y, sentences, Resamples.draw(np.unique(sentences), 100, draw_seed=seed))
+        )
     covered, width = held(figures)
     assert covered >= 0.85  # 95 % in expectation; 60 texts and 100 resamples leave some room
     assert 0.75 < width < 1.6
@@ -218,14 +220,16 @@ def joint(seed, n_concepts=30, n_sentences=150):
     usual = rng.choice(n_concepts, len(sentences), p=sizes)
     concepts = np.where(rng.random(len(sentences)) < 0.3, topics, usual)
     cells = 2 * concepts + (rng.random(len(sentences)) < share[concepts])
-    resamples = Resamples.draw(range(n_sentences), 100, seed=seed)
+    resamples = Resamples.draw(range(n_sentences), 100, draw_seed=seed)
     drawn = resamples.of(resamples.table(cells, pl.Series(sentences), 2 * n_concepts))
     counts = np.bincount(cells, minlength=2 * n_concepts).reshape(-1, 2)
     return counts, drawn.T.reshape(-1, n_concepts, 2)
 
 
 def test_intervals_of_mixing_hold_the_truth_about_as_often_as_they_say():
-    figures = [mixing(counts, drawn=drawn, n_permutations=0) for counts, drawn in map(joint, range(100))]
+    figures = [
+        mixing_estimates(counts, drawn=drawn, n_permutations=0) for counts, drawn in map(joint, range(100))
+    ]
     for name in ("language_entropy", "purity", "ami"):
         covered, width = held([found[name] for found in figures])
         assert covered >= 0.88
@@ -235,7 +239,7 @@ def test_intervals_of_mixing_hold_the_truth_about_as_often_as_they_say():
 def test_mixing_in_the_row_of_all_sentences_is_the_score_of_the_tokens():
     counts, _ = joint(0)
     counts[3] = 0  # an empty concept
-    found = mixing(
+    found = mixing_estimates(
         counts, drawn=np.repeat(counts[None], 4 + GROUPS, axis=0).astype(np.float32), n_permutations=0
     )
     labels = np.repeat(np.arange(len(counts)), counts.sum(axis=1))
@@ -244,7 +248,7 @@ def test_mixing_in_the_row_of_all_sentences_is_the_score_of_the_tokens():
         assert found[name].score == pytest.approx(measure(labels, languages), abs=1e-12)
         assert found[name].draws == pytest.approx(np.full(24, found[name].score), abs=1e-6)
         assert found[name].n == 29
-    alone = mixing(counts * [1, 0], drawn=np.ones((21, *counts.shape)))
+    alone = mixing_estimates(counts * [1, 0], drawn=np.ones((21, *counts.shape)))
     for name in ("language_entropy", "ami"):  # of one language
         assert math.isnan(alone[name].score)
         assert math.isnan(alone[name].ci_low)
@@ -274,7 +278,7 @@ def test_intervals_of_one_to_one_hold_the_truth_nearly_as_often_as_they_say():
     for seed in range(60):
         p = plant(0.9, seed=5, text_seed=seed, n_concepts=30, n_types=600, n_sentences=300, noise=0.05)
         halved = replace(p.target, labels=p.target.labels // 2, n_concepts=15)  # two sources want one target
-        resamples = Resamples.draw(range(300), 60, seed=seed)
+        resamples = Resamples.draw(range(300), 60, draw_seed=seed)
         options = {"theta_align": 0.7, "min_size_ratio": 0.2, "n_permutations": 0, "resamples": resamples}
         figures.append(one_to_one(p.source, halved, p.dictionary, **options))
     covered, width = held(figures)

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from isogloss.metrics.companions import DEFAULT, MEASURES, compare_rows, look_at_space
-from isogloss.metrics.mixing import mixing
+from isogloss.metrics.companions.estimates import DEFAULT, MEASURES, compare_rows, look_at_space
+from isogloss.metrics.concepts.mixing import mixing_estimates
 from isogloss.study import rank_correlations
 
 ROWS = [name for name, measure in MEASURES.items() if measure.takes != "space"]
@@ -85,9 +85,9 @@ def test_mixing_of_joint_concepts_lies_at_its_chance_when_languages_are_dealt_ou
     even, apart = np.zeros((20, 2), np.int64), np.zeros((20, 2), np.int64)
     np.add.at(even, (concepts, tokens), 1)
     np.add.at(apart, (concepts // 2 * 2 + tokens, tokens), 1)
-    for name, figure in mixing(even).items():
+    for name, figure in mixing_estimates(even).items():
         assert figure.score == pytest.approx(figure.chance, abs=0.02), name
-    found = mixing(apart)
+    found = mixing_estimates(apart)
     assert found["language_entropy"].score == pytest.approx(0)
     assert found["purity"].score == 1
     assert found["ami"].score > 0.2

@@ -40,8 +40,8 @@ from isogloss.plots import (
 )
 from isogloss.plots.charts import _spread
 from isogloss.plots.files import VEGA_LITE
-from isogloss.plots.look import PALETTE, theme
 from isogloss.plots.rows import average, main_theta, run_labels
+from isogloss.plots.theme import PALETTE, theme
 from isogloss.results import Results
 from synthetic import SyntheticStudy, label_tables, robustness_table
 

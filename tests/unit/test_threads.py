@@ -11,7 +11,7 @@ import pytest
 import threadpoolctl
 
 import isogloss
-from isogloss.metrics.companions import MEASURES
+from isogloss.metrics.companions.estimates import MEASURES
 from isogloss.store import StudyLayout
 from isogloss.study.graph import Step, run_step
 

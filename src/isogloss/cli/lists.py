@@ -36,7 +36,7 @@ def _methods() -> dict[str, str]:
 
 
 def _metrics() -> dict[str, str]:
-    from isogloss.metrics.companions import MEASURES
+    from isogloss.metrics.companions.estimates import MEASURES
 
     return {
         "calign": "share of source concepts aligned to a target concept; chance: permuted dictionary",

@@ -18,7 +18,7 @@ from isogloss.discovery import METHODS
 from isogloss.errors import InputError, unknown
 from isogloss.explore.spaces import Cut, Lexicon, Longs, Matches, Space, match
 from isogloss.extraction import open_states
-from isogloss.metrics.matching import SizeRule
+from isogloss.metrics.concepts.matching import SizeRule
 from isogloss.store import StudyLayout, read_table
 
 if TYPE_CHECKING:

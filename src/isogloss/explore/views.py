@@ -17,11 +17,12 @@ from isogloss.explore.spaces import MAX_CONCEPTS, Cut, Longs, best_match, flows
 from isogloss.explore.words import MAX_WORDS, PAGE, Json, WordViews
 from isogloss.languages import page_attributes
 from isogloss.metrics import colap
-from isogloss.metrics.colap import overlapping
-from isogloss.plots.look import PALETTE
+from isogloss.metrics.concepts.overlap import group_theta, overlapping
+from isogloss.metrics.statistics.intervals import wilson
 from isogloss.plots.rows import start_layer
-from isogloss.results import Estimate, wilson
-from isogloss.study.measures import align_concepts, group_theta
+from isogloss.plots.theme import PALETTE
+from isogloss.results import Estimate
+from isogloss.study.measures import align_concepts
 
 N_NEIGHBOURS, N_FLOWS = 8, 4
 _PERMUTATIONS = 50  # of the chance level at numbers of concepts that the study did not measure

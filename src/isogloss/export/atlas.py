@@ -15,7 +15,7 @@ from isogloss.export.choice import Choice
 from isogloss.export.concepts import labels_of
 from isogloss.export.files import check_readme, write_readme
 from isogloss.extraction import open_states
-from isogloss.metrics.colap import overlapping
+from isogloss.metrics.concepts.overlap import overlapping
 from isogloss.plots import main_thetas
 from isogloss.plots.rows import start_layer
 from isogloss.results import Results

@@ -14,7 +14,7 @@ import polars as pl
 from isogloss.errors import unknown
 from isogloss.export.choice import RUN_COLUMNS, Choice, run_facts, with_place
 from isogloss.export.files import write_parts
-from isogloss.metrics.colap import overlapping
+from isogloss.metrics.concepts.overlap import overlapping
 from isogloss.progress import progress
 from isogloss.store import atomic
 

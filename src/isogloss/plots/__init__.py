@@ -6,7 +6,6 @@ from isogloss.plots.concepts import concept_map, depth_curves
 from isogloss.plots.files import FORMATS, VEGA_LITE, WIDTHS, check_room, save_charts, width_of, write_chart
 from isogloss.plots.graph import graph_chart
 from isogloss.plots.labels import label_panels, shared_panels
-from isogloss.plots.look import theme
 from isogloss.plots.maps import language_map, language_map_words, language_order, pair_heatmap
 from isogloss.plots.robustness import robustness_map
 from isogloss.plots.rows import start_layer
@@ -23,6 +22,7 @@ from isogloss.plots.studies import (
     tuning_charts,
     whole_charts,
 )
+from isogloss.plots.theme import theme
 from isogloss.plots.training import loss_curve, retrieval_curves
 from isogloss.plots.tuning import (
     MAIN_SCORES,

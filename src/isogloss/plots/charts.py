@@ -13,7 +13,8 @@ from typing import Any
 import altair as alt
 
 from isogloss.arguments import Count, Share, checked
-from isogloss.plots.look import (
+from isogloss.plots.rows import NUMBERS, Row, average, figure_rows, highest, languages
+from isogloss.plots.theme import (
     BLUE,
     LABEL_SIZE,
     MEAN,
@@ -26,7 +27,6 @@ from isogloss.plots.look import (
     numbers,
     span,
 )
-from isogloss.plots.rows import NUMBERS, Row, average, figure_rows, highest, languages
 from isogloss.results import Results
 
 TITLES = {

@@ -7,7 +7,7 @@ import math
 import altair as alt
 import polars as pl
 
-from isogloss.plots.look import BLUE, MEAN, count, finish, numbers, shown, span
+from isogloss.plots.theme import BLUE, MEAN, count, finish, numbers, shown, span
 from isogloss.study.beside import first_clustering
 
 _CLUSTERED = {

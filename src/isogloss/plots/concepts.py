@@ -10,7 +10,7 @@ from typing import Any
 
 import altair as alt
 
-from isogloss.plots.look import BLUE, ORANGE, theme
+from isogloss.plots.theme import BLUE, ORANGE, theme
 
 Rows = Sequence[Mapping[str, Any]]
 

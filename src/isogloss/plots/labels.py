@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from isogloss.plots.look import BLUE, ORANGE, against, count, finish, numbers, span
+from isogloss.plots.theme import BLUE, ORANGE, against, count, finish, numbers, span
 
 _TITLES = {
     "all": "any label",

@@ -14,8 +14,8 @@ from scipy.spatial.distance import squareform
 from isogloss.arguments import Count, Share, checked
 from isogloss.errors import unknown
 from isogloss.plots.charts import ADJUSTED, COLUMNS, TITLES, accent, titled, tooltip
-from isogloss.plots.look import GAPS, Chart, count, finish, shown, span
 from isogloss.plots.rows import Row, figure_rows, highest, languages, start_layer
+from isogloss.plots.theme import GAPS, Chart, count, finish, shown, span
 from isogloss.results import Results
 
 _NARROW = 23  # pixels: a cell below it has no room for "(.12)"

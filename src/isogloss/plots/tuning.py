@@ -9,8 +9,8 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from isogloss.metrics.movement import FATES
-from isogloss.plots.look import BLUE, GREY, MEAN, ORANGE, PALETTE, count, finish, numbers, shown, span
+from isogloss.metrics.concepts.fates import FATES
+from isogloss.plots.theme import BLUE, GREY, MEAN, ORANGE, PALETTE, count, finish, numbers, shown, span
 
 _WIDTH, _HEIGHT = 170, 110
 _TITLES = {

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from isogloss.concepts import Concepts
-from isogloss.metrics.colap import overlapping
+from isogloss.metrics.concepts.overlap import overlapping
+from isogloss.metrics.statistics.intervals import wilson
 from isogloss.progress import progress
-from isogloss.results import Alignment, wilson
+from isogloss.results import Alignment
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy, Run

@@ -12,8 +12,9 @@ import polars as pl
 
 from isogloss.dictionary import WordLinks
 from isogloss.extraction import open_states
-from isogloss.metrics.bootstrap import Resamples
-from isogloss.metrics.companions import MEASURES, compare_rows, look_at_space
+from isogloss.metrics.companions.estimates import MEASURES, compare_rows, look_at_space
+from isogloss.metrics.statistics.bootstrap import Resamples
+from isogloss.metrics.statistics.ranks import rank_correlation
 from isogloss.results import signature
 from isogloss.states import States, with_rows
 from isogloss.store import StudyLayout, read_table, write_csv, write_table
@@ -49,7 +50,7 @@ def measure_companions(
     measures: Sequence[str],
     n_words: int,
     n_bootstrap: int,
-    seed: int,
+    draw_seed: int,
     facts: dict[str, str],
 ) -> dict[str, Any]:
     """Write every companion measure of one pair at one layer, with its draws as `measure_pair` has them."""
@@ -58,10 +59,10 @@ def measure_companions(
     states = open_states(study, name=model, stack=stack, layer=layer)
     resamples = None
     if n_bootstrap:  # those of measure_pair: the same sentences for every model, layer and measure
-        resamples = Resamples.draw(states.tokens["sentence"].unique(), n_bootstrap, seed=seed)
+        resamples = Resamples.draw(states.tokens["sentence"].unique(), n_bootstrap, draw_seed=draw_seed)
     place = {"model": model, "stack": stack, "layer": layer, "source": source, "target": target}
     rows, drawn = [], []
-    given = _material(study, states, layer, (source, target), aligner, n_words=n_words, seed=seed)
+    given = _material(study, states, layer, (source, target), aligner, n_words=n_words, draw_seed=draw_seed)
     for name in measures:
         takes = MEASURES[name].takes
         if takes not in given:  # no links, or no states of sentences
@@ -70,7 +71,7 @@ def measure_companions(
             found = look_at_space(name, *given[takes], resamples=resamples)
         else:
             X, Y, sentences = given[takes]
-            found = compare_rows(name, X, Y, sentences=sentences, resamples=resamples, seed=seed)
+            found = compare_rows(name, X, Y, sentences=sentences, resamples=resamples, draw_seed=draw_seed)
         parts = {
             "isogloss": facts["version"],
             "measure": name,
@@ -78,7 +79,7 @@ def measure_companions(
             "pooling": "mean" if takes != "words" else facts["pooling"],
             "n": found.n,
             "ci": found.ci,
-            "seed": seed,
+            "draw_seed": draw_seed,
             **{key: place[key] for key in ("model", "stack", "layer")},
             "corpus": facts["corpus"],
         }
@@ -116,17 +117,13 @@ def rank_correlations(results: pl.DataFrame, companions: pl.DataFrame) -> pl.Dat
     polars.DataFrame
         ``model, stack, first, second, rho, n``; rho is NaN where a measure does not vary.
     """
-    from scipy.stats import rankdata
-
     parts = [companions.select(*PLACE, "measure", "score"), *clustered_measures(results)]
     wide = pl.concat(parts).pivot(on="measure", index=PLACE, values="score", maintain_order=True)
     rows = []
     for (model, stack), own in wide.group_by("model", "stack", maintain_order=True):
         for first, second in combinations([c for c in wide.columns if c not in PLACE], 2):
             both = own.select(first, second).drop_nulls().filter(pl.all_horizontal(pl.all().is_finite()))
-            x, y = (rankdata(both[name].to_numpy()) for name in (first, second))
-            varied = both.height > 2 and np.ptp(x) > 0 and np.ptp(y) > 0
-            rho = float(np.corrcoef(x, y)[0, 1]) if varied else float("nan")
+            rho = rank_correlation(both[first], both[second])
             rows.append((model, stack, first, second, rho, both.height))
     texts = dict.fromkeys(("model", "stack", "first", "second"), pl.String)
     return pl.DataFrame(rows, schema={**texts, "rho": pl.Float64, "n": pl.Int64}, orient="row")
@@ -164,7 +161,7 @@ def _material(
     aligner: str,
     *,
     n_words: int,
-    seed: int,
+    draw_seed: int,
 ) -> dict[str, tuple[Any, ...]]:
     """Return what the measures take, as far as it is there: aligned sentences, linked words, the stacked space.
 
@@ -189,7 +186,7 @@ def _material(
     path = study.links(aligner, *pair)
     if path.exists() and not study.is_outdated(path):
         links = WordLinks.read(study.checked(path), source=pair[0], target=pair[1], aligner=aligner)
-        linked = _linked_types(states.tokens, links, n_words=n_words, seed=seed)
+        linked = _linked_types(states.tokens, links, n_words=n_words, draw_seed=draw_seed)
         if linked.height > 1:
             rows = (linked[f"{side}_row"].to_numpy() for side in ("source", "target"))
             X, Y = (states.arrays[layer][side].astype(np.float64) for side in rows)
@@ -197,7 +194,7 @@ def _material(
     return found
 
 
-def _linked_types(tokens: pl.DataFrame, links: WordLinks, *, n_words: int, seed: int) -> pl.DataFrame:
+def _linked_types(tokens: pl.DataFrame, links: WordLinks, *, n_words: int, draw_seed: int) -> pl.DataFrame:
     """Return the first link of at most `n_words` pairs of types, with token rows; every type once on its side."""
     table = links.table.unique(["source_word", "target_word"], keep="first", maintain_order=True)
     table = table.unique("source_word", keep="first", maintain_order=True)
@@ -205,6 +202,6 @@ def _linked_types(tokens: pl.DataFrame, links: WordLinks, *, n_words: int, seed:
     there = tokens.filter(pl.col("n_subwords") > 0)
     table = with_rows(table, there, source=links.source, target=links.target)
     if table.height > n_words:
-        kept = np.sort(np.random.default_rng(seed).choice(table.height, n_words, replace=False))
+        kept = np.sort(np.random.default_rng(draw_seed).choice(table.height, n_words, replace=False))
         table = table[kept]
     return table

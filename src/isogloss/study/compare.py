@@ -11,7 +11,8 @@ import polars as pl
 
 from isogloss.arguments import checked
 from isogloss.errors import InputError, UsageError, unknown
-from isogloss.metrics.bootstrap import false_discovery, paired_difference
+from isogloss.metrics.statistics.bootstrap import paired_difference
+from isogloss.metrics.statistics.multiple import with_q_values
 from isogloss.results import RESULT_COLUMNS
 from isogloss.store import StudyLayout, read_table, write_with_csv
 
@@ -133,15 +134,3 @@ def write_differences(root: Path, *, bases: dict[str, str]) -> dict[str, Any]:
     table = pl.concat([t for t in tables if t.height], how="vertical_relaxed")
     write_with_csv(StudyLayout(root).differences, table)
     return {"n_differences": table.height}
-
-
-def with_q_values(table: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """Return the table with ``q_value`` from its ``p_value``, group by group; see `false_discovery`."""
-    if table.is_empty():
-        return table
-    index = pl.int_range(table.height).alias("i")
-    groups = table.with_columns(index).group_by(keys, maintain_order=True).agg("i", "p_value")
-    q = np.full(table.height, np.nan)
-    for places, p in zip(groups["i"].to_list(), groups["p_value"].to_list(), strict=True):
-        q[places] = false_discovery(np.array(p, dtype=np.float64))
-    return table.with_columns(pl.Series("q_value", q))

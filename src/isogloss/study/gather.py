@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from isogloss.metrics.statistics.multiple import with_q_values
 from isogloss.results import Results
 from isogloss.store import StudyLayout, read_table, write_csv
 from isogloss.study.beside import COLUMNS, rank_correlations
-from isogloss.study.compare import with_q_values
 
 
 def gather_results(root: Path, *, parts: Sequence[str]) -> dict[str, Any]:

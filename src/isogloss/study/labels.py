@@ -16,10 +16,10 @@ from isogloss.config import MetricsSection
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError
-from isogloss.metrics.colap import language_counts
-from isogloss.metrics.label_scores import label_set_scores, split_alignment, split_overlap
-from isogloss.metrics.labels import label_concepts
-from isogloss.metrics.word_facts import word_properties
+from isogloss.metrics.concepts.overlap import language_counts
+from isogloss.metrics.labels.enrichment import label_concepts
+from isogloss.metrics.labels.scores import label_set_scores, split_alignment, split_overlap
+from isogloss.metrics.labels.word_facts import word_properties
 from isogloss.progress import progress
 from isogloss.results import Overlap
 from isogloss.store import (
@@ -139,7 +139,7 @@ def label_study(
     """Label every concept of a finished study with what its members share, and split CALIGN and COLAP by label.
 
     What the section ``labels`` of a study file does as part of a run, with other settings or afterwards.  See
-    `isogloss.metrics.labels.label_concepts` for the kinds of labels and their chance levels.
+    `isogloss.metrics.labels.enrichment.label_concepts` for the kinds of labels and their chance levels.
 
     Parameters
     ----------

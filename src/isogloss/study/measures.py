@@ -18,24 +18,14 @@ from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
 from isogloss.extraction import open_states
 from isogloss.metrics import calign, colap, mean_alignment, one_to_one
-from isogloss.metrics.bootstrap import Resamples
-from isogloss.metrics.colap import drawn_counts
-from isogloss.metrics.frequency import match_frequencies
-from isogloss.metrics.halves import other_sentences
-from isogloss.metrics.mixing import mixing
-from isogloss.metrics.partition import sample_of, silhouette_estimate
+from isogloss.metrics.concepts.mixing import mixing_estimates
+from isogloss.metrics.concepts.overlap import drawn_counts, group_theta
+from isogloss.metrics.concepts.partition import sample_of, silhouette_estimate
+from isogloss.metrics.concepts.restricted import match_frequencies, other_sentences
+from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.results import Alignment, Estimate, Overlap, Results, signature
 from isogloss.store import StudyLayout, run_name, write_table
 from isogloss.study.steps import read_concepts
-
-
-def group_theta(theta: float, n_languages: int) -> float:
-    """Return the overlap threshold of a group that asks of every language what `theta` asks of a pair.
-
-    A pair at 0.3 asks for 0.6 of an even share (1/2).  Of L languages no more than 1/L can be asked, so the group
-    is held to the same part of its even share: ``theta * 2 / L``.
-    """
-    return theta * 2 / n_languages
 
 
 def measure_pair(root: Path, *, pair: Sequence[str], matched: Sequence[str], **where: Any) -> dict[str, Any]:
@@ -46,7 +36,7 @@ def measure_pair(root: Path, *, pair: Sequence[str], matched: Sequence[str], **w
     sheet = _Sheet(root, **where)
     settings, resamples = sheet.settings, sheet.resamples
     alone = {language: sheet.concepts((language,)) for language in (*pair, *matched)}
-    alike = match_frequencies(alone, seed=settings.seed) if matched else {}
+    alike = match_frequencies(alone, draw_seed=settings.draw_seed) if matched else {}
     left, right = pair
     found = {}
     for s, t in permutations(pair):
@@ -70,7 +60,9 @@ def measure_pair(root: Path, *, pair: Sequence[str], matched: Sequence[str], **w
     for estimate in overlap.estimates:
         sheet.add("colap", left, right, estimate)
     resampled = None if resamples is None else drawn_counts(together, overlap.languages, resamples)
-    for name, estimate in mixing(overlap.counts, drawn=resampled, interval=settings.interval).items():
+    for name, estimate in mixing_estimates(
+        overlap.counts, drawn=resampled, interval=settings.interval
+    ).items():
         sheet.add(name, left, right, estimate)
     sheet.add("silhouette", left, right, _silhouette(together, sheet.states(), settings, resamples))
     return sheet.write("-".join(pair))
@@ -101,7 +93,9 @@ class _Sheet:
             self.settings.n_bootstrap
         ):  # the same sentences for every model, layer and pair: differences are paired
             sentences = self.tokens["sentence"].unique()
-            self.resamples = Resamples.draw(sentences, self.settings.n_bootstrap, seed=self.settings.seed)
+            self.resamples = Resamples.draw(
+                sentences, self.settings.n_bootstrap, draw_seed=self.settings.draw_seed
+            )
         self.rows: list[dict[str, Any]] = []
         self.draws: list[list[float] | None] = []
 
@@ -172,10 +166,10 @@ def _variant(  # noqa: PLR0917
             n_permutations=min(settings.n_permutations, 50),
             resamples=resamples,
             interval=settings.interval,
-            seed=settings.seed,
+            draw_seed=settings.draw_seed,
         )
     if name == "other_sentences":
-        source, target = other_sentences(source, target, seed=settings.seed)
+        source, target = other_sentences(source, target, draw_seed=settings.draw_seed)
     if name in ("no_identical", "no_cognates"):
         dictionary = dictionary.without_cognates(similarity=1 if name == "no_identical" else 0.5)
     options: dict[str, Any] = {"theta_align": theta, "resamples": resamples}
@@ -190,7 +184,7 @@ def _silhouette(
     resamples: Resamples | None,
 ) -> Estimate:
     """Return the silhouette of a sample of the states of a space; `states` has a row for every token of the study."""
-    rows = sample_of(concepts.labels, seed=settings.seed)
+    rows = sample_of(concepts.labels, draw_seed=settings.draw_seed)
     tokens = concepts.tokens[rows]
     return silhouette_estimate(
         states[tokens["row"].to_numpy()],
@@ -198,7 +192,7 @@ def _silhouette(
         sentences=tokens["sentence"],
         resamples=resamples,
         interval=settings.interval,
-        seed=settings.seed,
+        draw_seed=settings.draw_seed,
     )
 
 
@@ -226,7 +220,7 @@ def align_concepts(
             "n_permutations": settings.n_permutations,
             "null": settings.null,
             "interval": settings.interval,
-            "seed": settings.seed,
+            "draw_seed": settings.draw_seed,
             "words": False,
             **options,
         },
@@ -246,7 +240,7 @@ def signature_parts(
             "min_types": f"{settings.min_types:g}",
             "min_size_ratio": f"{settings.min_size_ratio:g}",
             "dictionary": facts["dictionary"],
-            "null": f"{settings.null}{settings.n_permutations}s{settings.seed}",
+            "null": f"{settings.null}{settings.n_permutations}s{settings.draw_seed}",
             "select": facts["select_calign"],
         }
     else:

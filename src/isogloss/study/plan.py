@@ -212,7 +212,7 @@ class _Maker(Sources):
                 settings = {
                     **section.model_dump(),
                     "n_bootstrap": config.metrics.n_bootstrap,
-                    "seed": config.metrics.seed,
+                    "draw_seed": config.metrics.draw_seed,
                     "facts": facts,
                     "aligner": config.alignment.aligner,
                 }

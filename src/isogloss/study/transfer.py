@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from isogloss.metrics.transfer import association
+from isogloss.metrics.statistics.ranks import association
 from isogloss.results import Results
 from isogloss.store import StudyLayout, read_table, write_table, write_with_csv
 from isogloss.study import beside

@@ -18,8 +18,7 @@ from isogloss.arguments import Draws, NTypes, Seed, Share, checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError
-from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
-from isogloss.metrics.matching import (
+from isogloss.metrics.concepts.matching import (
     SizeRule,
     best_matches,
     coverage_of,
@@ -30,7 +29,9 @@ from isogloss.metrics.matching import (
     permutations_within,
     weighted_best_matches,
 )
-from isogloss.results import Alignment, Estimate, mean_interval, wilson
+from isogloss.metrics.statistics.bootstrap import Interval, Resamples, share_interval
+from isogloss.metrics.statistics.intervals import mean_interval, wilson
+from isogloss.results import Alignment, Estimate
 from isogloss.spread import spread
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def calign(
     null: Null = "targets",
     resamples: Resamples | None = None,
     interval: Interval = "bca",
-    seed: Seed = 0,
+    draw_seed: Seed = 0,
     words: bool = True,
     covered_only: bool = False,
 ) -> Alignment:
@@ -97,7 +98,7 @@ def calign(
         Of the sentences of both sides.
     interval : {"bca", "percentile"}
         Of the bootstrap.
-    seed : int
+    draw_seed : int
         Seed of the permutations.
     words : bool
         Also return the matched words of the pairs.
@@ -127,7 +128,7 @@ def calign(
     counts = match_counts(S, D, T)
     eligible = size_rule.eligible(n_source)
     best = np.where(eligible, best_matches(counts, n_source, n_target, size_rule), np.nan)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(draw_seed)
     chance: Nulls = []
     everywhere = None
     if n_permutations and null == "targets":

@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.metrics.bootstrap import Interval
-from isogloss.metrics.bootstrap import interval as bootstrap_interval
+from isogloss.metrics.statistics.bootstrap import Interval
+from isogloss.metrics.statistics.bootstrap import interval as bootstrap_interval
 from isogloss.results import Estimate
 
 Counts = npt.NDArray[Any]  # (..., n_concepts, n_languages): tokens of every language in every concept
 Floats = npt.NDArray[np.float64]
 
 
-def mixing(
+def mixing_estimates(
     counts: npt.NDArray[np.int64],
     *,
     drawn: npt.NDArray[np.floating] | None = None,
     interval: Interval = "bca",
     n_permutations: int = 20,
-    seed: int = 0,
+    draw_seed: int = 0,
 ) -> dict[str, Estimate]:
     """Return how languages mix in the concepts of a joint space, beside COLAP and without its threshold.
 
@@ -47,7 +47,7 @@ def mixing(
 
     Examples
     --------
-    >>> {name: round(estimate.score, 3) for name, estimate in mixing(np.array([[4, 0], [2, 2]])).items()}
+    >>> {name: round(estimate.score, 3) for name, estimate in mixing_estimates(np.array([[4, 0], [2, 2]])).items()}
     {'language_entropy': 0.5, 'purity': 0.75, 'ami': 0.23}
     """
     kept = np.ix_(counts.sum(axis=1) > 0, counts.sum(axis=0) > 0)
@@ -57,7 +57,7 @@ def mixing(
     expected = _expected_information(table)
     tokens = np.repeat(np.tile(np.arange(table.shape[1]), len(table)), table.reshape(-1))
     concepts = np.repeat(np.arange(len(table)), table.sum(axis=1))
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(draw_seed)
     shuffled = np.zeros((n_permutations, *table.shape), np.int64)
     for one in shuffled:
         np.add.at(one, (concepts, generator.permutation(tokens)), 1)

@@ -16,9 +16,10 @@ from scipy.special import gammaln
 from isogloss.arguments import Share, checked
 from isogloss.concepts import Concepts
 from isogloss.errors import UsageError, unknown
-from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
-from isogloss.metrics.calign import Rule
-from isogloss.results import Estimate, Overlap, wilson
+from isogloss.metrics.concepts.alignment import Rule
+from isogloss.metrics.statistics.bootstrap import Interval, Resamples, share_interval
+from isogloss.metrics.statistics.intervals import wilson
+from isogloss.results import Estimate, Overlap
 
 Counts = npt.NDArray[np.int64]
 
@@ -90,6 +91,15 @@ def colap(
         _estimate(counts, theta, coverage, strict=strict, drawn=drawn, method=interval) for theta in thetas
     )
     return Overlap(group, estimates, counts, rule)
+
+
+def group_theta(theta: float, n_languages: int) -> float:
+    """Return the overlap threshold of a group that asks of every language what `theta` asks of a pair.
+
+    A pair at 0.3 asks for 0.6 of an even share (1/2).  Of L languages no more than 1/L can be asked, so the group
+    is held to the same part of its even share: ``theta * 2 / L``.
+    """
+    return theta * 2 / n_languages
 
 
 def language_counts(concepts: Concepts, languages: Sequence[str]) -> Counts:

@@ -17,16 +17,16 @@ import numpy.typing as npt
 
 from isogloss.arguments import Entries, Seed, WholeNumbers, checked
 from isogloss.errors import InputError, unknown
-from isogloss.metrics.anc import anc, anc_draws
-from isogloss.metrics.bootstrap import GROUPS, Resamples, interval, jackknife_interval
-from isogloss.metrics.cca import pwcca, svcca
-from isogloss.metrics.cka import cka_draws, linear_cka
+from isogloss.metrics.companions.cca import pwcca, svcca
+from isogloss.metrics.companions.cka import cka_draws, linear_cka
+from isogloss.metrics.companions.dissimilarity import rsa
+from isogloss.metrics.companions.isotropy import isoscore, mean_cosine, mean_cosine_draws
+from isogloss.metrics.companions.nearest import mexa, retrieval
+from isogloss.metrics.companions.neurons import anc, anc_draws
+from isogloss.metrics.companions.rotation import procrustes_retrieval
+from isogloss.metrics.companions.separability import knn_mixing, language_probe
 from isogloss.metrics.inputs import Floats, Vectors, same_rows
-from isogloss.metrics.isotropy import isoscore, mean_cosine, mean_cosine_draws
-from isogloss.metrics.procrustes import procrustes_retrieval
-from isogloss.metrics.retrieval import mexa, retrieval
-from isogloss.metrics.rsa import rsa
-from isogloss.metrics.separability import knn_mixing, language_probe
+from isogloss.metrics.statistics.bootstrap import GROUPS, Resamples, interval, jackknife_interval
 
 Takes = Literal["sentences", "words", "space"]
 
@@ -207,7 +207,7 @@ def compare_rows(
     *,
     sentences: WholeNumbers | None = None,
     resamples: Resamples | None = None,
-    seed: Seed = 0,
+    draw_seed: Seed = 0,
 ) -> Companion:
     """Return a measure of row-aligned states.
 
@@ -220,7 +220,7 @@ def compare_rows(
         The sentence that every row is of or from; 0 .. n - 1 if not given.
     resamples : Resamples, optional
         Of the sentences, for the interval.
-    seed : int
+    draw_seed : int
         Of the shuffled pairs of the chance level.
 
     Raises
@@ -236,7 +236,7 @@ def compare_rows(
     if measure.chance is not None:
         chance = measure.chance(n)
     else:
-        generator = np.random.default_rng(seed)
+        generator = np.random.default_rng(draw_seed)
         found = [_score(measure, X, Y[generator.permutation(n)]) for _ in range(_SHUFFLES)]
         chance = float(np.mean(found))
     return _judged(measure, (X, Y), of_rows, resamples, chance=chance)
