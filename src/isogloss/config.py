@@ -45,8 +45,8 @@ from isogloss.corpus.readers import FORMATS
 from isogloss.dictionary import Case
 from isogloss.discovery import METHODS
 from isogloss.errors import unknown
-from isogloss.metrics.companions.estimates import DEFAULT, MEASURES
 from isogloss.metrics.concepts.alignment import Null, Rule
+from isogloss.metrics.registry import COMPANIONS, DEFAULT_COMPANIONS
 from isogloss.metrics.statistics.bootstrap import Interval
 from isogloss.sections import Section, read_yaml
 from isogloss.states import Drop
@@ -221,14 +221,14 @@ class MetricsSection(Section):
         return self
 
 
-Measure = Annotated[str, OneOf(tuple(MEASURES))]
+Measure = Annotated[str, OneOf(tuple(COMPANIONS))]
 
 
 class CompanionsSection(Section):
     """Measures beside CALIGN and COLAP, from the same states without clusters."""
 
     measures: Annotated[list[Measure], Distinct()] = Field(
-        default=list(DEFAULT), description="see: isogloss list metrics; [] for none"
+        default=list(DEFAULT_COMPANIONS), description="see: isogloss list metrics; [] for none"
     )
     n_words: Several = Field(default=1000, description="linked word pairs, drawn from all")
 

@@ -62,12 +62,15 @@ class Estimate:
     p_value : float
         P(score under the null >= this score); NaN where it was not estimated.
     ci_low, ci_high : float
-        95% interval: of a bootstrap over sentences where there is one, else Wilson's (1927) over concepts.
+        95% interval; NaN where there is none.
     n : int
         Number of concepts the share is taken over.
     coverage : float
         Share of the clustered source types with a translation among the clustered target types (CALIGN), or of the
         tokens that belong to a concept (COLAP).
+    ci : str
+        What the interval is of: ``"bca200"``, a bootstrap of 200 resamples; ``"jackknife20"``, 20 groups of sentences
+        left out one after the other; ``"wilson"`` or ``"normal"``, over concepts; ``"none"``.
     draws : numpy.ndarray or None
         The score in every resample of sentences (see `isogloss.metrics.statistics.bootstrap`), float32.
     """
@@ -81,6 +84,7 @@ class Estimate:
     ci_high: float
     n: int
     coverage: float
+    ci: str = "none"
     draws: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -15,20 +15,21 @@ from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign, one_to_one
 from isogloss.metrics.companions import estimates as module
 from isogloss.metrics.companions.cka import cka_draws, linear_cka
-from isogloss.metrics.companions.estimates import MEASURES, compare_rows, look_at_space
+from isogloss.metrics.companions.estimates import compare_rows, look_at_space
 from isogloss.metrics.companions.isotropy import mean_cosine, mean_cosine_draws
 from isogloss.metrics.companions.neurons import anc, anc_draws
 from isogloss.metrics.companions.separability import knn_mixing
 from isogloss.metrics.concepts.mixing import mixing_estimates
 from isogloss.metrics.concepts.partition import ami, language_entropy, purity
 from isogloss.metrics.planted import plant
+from isogloss.metrics.registry import COMPANIONS
 from isogloss.metrics.statistics.bootstrap import GROUPS, Resamples, jackknife_interval
 
 JACKKNIFE = {"svcca", "pwcca", "rsa", "isoscore"}
 WEIGHTED = {
     "cka": (linear_cka, cka_draws),
     "anc": (anc, anc_draws),
-    "anc_absolute": (MEASURES["anc_absolute"].function, MEASURES["anc_absolute"].draws),
+    "anc_absolute": (COMPANIONS["anc_absolute"].formula, COMPANIONS["anc_absolute"].draws),
     "mean_cosine": (lambda X, _: mean_cosine(X), lambda X, _, *, weights: mean_cosine_draws(X, weights)),
 }
 
@@ -46,7 +47,7 @@ def text(seed, n=120, d=6, a_sentence=1):
 
 
 def measured(name, X, Y, sentences, resamples):
-    if MEASURES[name].takes != "space":
+    if COMPANIONS[name].takes != "space":
         return compare_rows(name, X, Y, sentences=sentences, resamples=resamples)
     languages, both = np.repeat(["a", "b"], len(X)), np.tile(sentences, 2)
     return look_at_space(name, np.concatenate([X, Y]), languages, both, resamples=resamples)
@@ -113,7 +114,7 @@ def test_a_row_mixes_languages_by_its_neighbours_and_as_a_neighbour():
     )
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", COMPANIONS)
 def test_the_row_of_all_sentences_gives_the_score(name):
     X, Y, sentences = text(2, n=80)
     plain = Resamples(np.arange(80), np.ones((5 + GROUPS, 80), np.float32))
@@ -140,11 +141,11 @@ def test_the_jackknife_of_a_mean_is_students_interval():
 # -- by name --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", COMPANIONS)
 def test_every_measure_has_an_interval_and_says_of_what(name):
     X, Y, sentences = text(3)
     found = measured(name, X, Y, sentences, Resamples.draw(range(150), 60))
-    low, high = MEASURES[name].range
+    low, high = COMPANIONS[name].range
     assert low <= found.ci_low < found.score < found.ci_high <= high
     assert found.ci == ("jackknife20" if name in JACKKNIFE else "bca60")
     assert (found.draws is None) == (name in JACKKNIFE)
@@ -186,7 +187,7 @@ def test_words_of_a_sentence_are_drawn_together():
 
 def test_rsa_takes_the_first_thousand_rows_and_leaves_out_groups_of_these(monkeypatch):
     X, Y, sentences = text(6, n=60)
-    monkeypatch.setitem(MEASURES, "rsa", replace(MEASURES["rsa"], most=40))
+    monkeypatch.setitem(COMPANIONS, "rsa", replace(COMPANIONS["rsa"], most=40))
     resamples = Resamples.draw(range(60), 10)
     assert measured("rsa", X, Y, sentences, resamples) == measured(
         "rsa", X[:40], Y[:40], sentences[:40], resamples
@@ -196,10 +197,10 @@ def test_rsa_takes_the_first_thousand_rows_and_leaves_out_groups_of_these(monkey
 # -- how often they hold the truth ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", COMPANIONS)
 def test_intervals_hold_the_truth_about_as_often_as_they_say(name, monkeypatch):
     monkeypatch.setattr(module, "_SHUFFLES", 1)  # the chance level is not looked at
-    words = MEASURES[name].takes == "words"
+    words = COMPANIONS[name].takes == "words"
     figures = []
     for seed in range(60):
         X, Y, sentences = text(seed, n=60 if name == "rsa" else 120, a_sentence=4 if words else 1)

@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from isogloss.metrics.companions.estimates import DEFAULT, MEASURES, compare_rows, look_at_space
+from isogloss.metrics.companions.estimates import compare_rows, look_at_space
 from isogloss.metrics.concepts.mixing import mixing_estimates
+from isogloss.metrics.registry import COMPANIONS, DEFAULT_COMPANIONS
 from isogloss.study import rank_correlations
 
-ROWS = [name for name, measure in MEASURES.items() if measure.takes != "space"]
+ROWS = [name for name, measure in COMPANIONS.items() if measure.takes != "space"]
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_space_measures_see_a_language_that_lies_apart():
 
 
 def test_defaults_are_known():
-    assert set(DEFAULT) <= set(MEASURES)
+    assert set(DEFAULT_COMPANIONS) <= set(COMPANIONS)
 
 
 def test_rank_correlations_are_over_layers_and_pairs():

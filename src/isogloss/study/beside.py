@@ -12,7 +12,8 @@ import polars as pl
 
 from isogloss.dictionary import WordLinks
 from isogloss.extraction import open_states
-from isogloss.metrics.companions.estimates import MEASURES, compare_rows, look_at_space
+from isogloss.metrics.companions.estimates import compare_rows, look_at_space
+from isogloss.metrics.registry import COMPANIONS, headlines
 from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.metrics.statistics.ranks import rank_correlation
 from isogloss.results import signature
@@ -64,7 +65,7 @@ def measure_companions(
     rows, drawn = [], []
     given = _material(study, states, layer, (source, target), aligner, n_words=n_words, draw_seed=draw_seed)
     for name in measures:
-        takes = MEASURES[name].takes
+        takes = COMPANIONS[name].takes
         if takes not in given:  # no links, or no states of sentences
             continue
         if takes == "space":
@@ -74,7 +75,7 @@ def measure_companions(
             found = compare_rows(name, X, Y, sentences=sentences, resamples=resamples, draw_seed=draw_seed)
         parts = {
             "isogloss": facts["version"],
-            "measure": name,
+            "metric": name,
             "states": takes,
             "pooling": "mean" if takes != "words" else facts["pooling"],
             "n": found.n,
@@ -143,13 +144,13 @@ def clustered_measures(results: pl.DataFrame) -> list[pl.DataFrame]:
 def first_clustering(results: pl.DataFrame) -> list[tuple[str, str, pl.DataFrame]]:
     """Return the rows behind `clustered_measures`: a metric, the column it is read in, and its rows."""
     found = []
-    for metric, column in (("calign_mean", "adjusted"), ("calign_soft_mean", "adjusted"), ("colap", "score")):
-        own = results.filter(pl.col("metric") == metric)
+    for measure in headlines():
+        own = results.filter(pl.col("metric") == measure.name)
         if own.height:
             names = ("method", "n_concepts", "seed", "theta")
             for name, value in zip(names, own.select(names).row(0), strict=True):
                 own = own.filter(pl.col(name).eq_missing(pl.lit(value)) | (value != value))  # noqa: PLR0124  NaN
-            found.append((metric, column, own))
+            found.append((measure.name, measure.column, own))
     return found
 
 

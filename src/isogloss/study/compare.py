@@ -11,6 +11,7 @@ import polars as pl
 
 from isogloss.arguments import checked
 from isogloss.errors import InputError, UsageError, unknown
+from isogloss.metrics.registry import MEASURES
 from isogloss.metrics.statistics.bootstrap import paired_difference
 from isogloss.metrics.statistics.multiple import with_q_values
 from isogloss.results import RESULT_COLUMNS
@@ -95,7 +96,7 @@ def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
     )
     rows = []
     for row in both.iter_rows(named=True):
-        for of in ("score", "adjusted") if row["metric"].startswith("calign") else ("score",):
+        for of in ("score", "adjusted") if MEASURES[row["metric"]].above_chance else ("score",):
             one, two = (_values(row, side, of) for side in ("", "_second"))
             found = paired_difference(one[0], two[0], (one[1:], two[1:]))
             place = {name: row[name] for name in _SAME} | {"of": of}

@@ -22,6 +22,14 @@ from isogloss.metrics.concepts.mixing import mixing_estimates
 from isogloss.metrics.concepts.overlap import drawn_counts, group_theta
 from isogloss.metrics.concepts.partition import sample_of, silhouette_estimate
 from isogloss.metrics.concepts.restricted import match_frequencies, other_sentences
+from isogloss.metrics.registry import (
+    ALIGNMENT,
+    DIRECTED,
+    GROUP_OVERLAP,
+    MEASURES,
+    OVERLAP,
+    SOFT_ALIGNMENT,
+)
 from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.results import Alignment, Estimate, Overlap, Results, signature
 from isogloss.store import StudyLayout, run_name, write_table
@@ -46,19 +54,19 @@ def measure_pair(root: Path, *, pair: Sequence[str], matched: Sequence[str], **w
         )
         found[s] = align_concepts(alone[s], alone[t], dictionary, settings, resamples=resamples)
         for estimate in found[s].estimates:
-            sheet.add("calign", s, t, estimate)
+            sheet.add(DIRECTED, s, t, estimate)
         sheet.add("calign_soft", s, t, found[s].soft)
         for variant in settings.variants:
             sides = alike if variant == _MATCHED else alone
             estimate = _variant(variant, sides[s], sides[t], dictionary, settings, resamples)
             sheet.add(f"calign_{variant}", s, t, estimate)
     for a, b in zip(found[left].estimates, found[right].estimates, strict=True):
-        sheet.add("calign_mean", left, right, mean_alignment(a, b))
-    sheet.add("calign_soft_mean", left, right, mean_alignment(found[left].soft, found[right].soft))
+        sheet.add(ALIGNMENT, left, right, mean_alignment(a, b))
+    sheet.add(SOFT_ALIGNMENT, left, right, mean_alignment(found[left].soft, found[right].soft))
     together = sheet.concepts(pair)
     overlap = sheet.overlap(together, settings.theta_overlap)
     for estimate in overlap.estimates:
-        sheet.add("colap", left, right, estimate)
+        sheet.add(OVERLAP, left, right, estimate)
     resampled = None if resamples is None else drawn_counts(together, overlap.languages, resamples)
     for name, estimate in mixing_estimates(
         overlap.counts, drawn=resampled, interval=settings.interval
@@ -74,7 +82,7 @@ def measure_group(root: Path, *, languages: Sequence[str], **where: Any) -> dict
     space = "+".join(languages)
     thetas = [group_theta(theta, len(languages)) for theta in sheet.settings.theta_overlap]
     for estimate in sheet.overlap(sheet.concepts(languages), thetas).estimates:
-        sheet.add("colap_group", space, "", estimate)
+        sheet.add(GROUP_OVERLAP, space, "", estimate)
     return sheet.write(space)
 
 
@@ -119,9 +127,7 @@ class _Sheet:
         )
 
     def add(self, metric: str, source: str, target: str, estimate: Estimate) -> None:
-        parts = signature_parts(metric, self.run, self.settings, estimate.theta, self.facts)
-        if estimate.draws is None and math.isnan(estimate.ci_low):
-            parts["ci"] = "none"
+        parts = signature_parts(metric, self.run, self.settings, estimate, self.facts)
         row = {
             **self.run,
             "base_model": self.base,
@@ -228,26 +234,22 @@ def align_concepts(
 
 
 def signature_parts(
-    metric: str, run: dict[str, Any], settings: MetricsSection, theta: float, facts: dict[str, str]
+    metric: str, run: dict[str, Any], settings: MetricsSection, estimate: Estimate, facts: dict[str, str]
 ) -> dict[str, object]:
-    """Return what a reader needs to reproduce an estimate, in a fixed order."""
-    parts: dict[str, object] = {"isogloss": facts["version"], "metric": metric, "rule": settings.rule}
-    if not math.isnan(theta):
-        parts["theta"] = f"{theta:g}"
-    if metric.startswith("calign"):
-        parts |= {
-            "top": facts["top"],
-            "min_types": f"{settings.min_types:g}",
-            "min_size_ratio": f"{settings.min_size_ratio:g}",
-            "dictionary": facts["dictionary"],
-            "null": f"{settings.null}{settings.n_permutations}s{settings.draw_seed}",
-            "select": facts["select_calign"],
-        }
-    else:
-        null = "shuffled" if metric == "silhouette" else "hypergeometric"
-        parts |= {"null": null, "select": facts["select_colap"]}
-    parts["ci"] = f"{settings.interval}{settings.n_bootstrap}" if settings.n_bootstrap else "wilson"
-    parts |= {
+    """Return what a reader needs to reproduce an estimate, in the order of its measure."""
+    measure = MEASURES[metric]
+    values = {
+        "isogloss": facts["version"],
+        "metric": metric,
+        "rule": settings.rule,
+        "theta": f"{estimate.theta:g}",
+        "top": facts["top"],
+        "min_types": f"{settings.min_types:g}",
+        "min_size_ratio": f"{settings.min_size_ratio:g}",
+        "dictionary": facts["dictionary"],
+        "null": measure.null or f"{settings.null}{settings.n_permutations}s{settings.draw_seed}",
+        "select": facts["select_calign" if measure.family == "alignment" else "select_colap"],
+        "ci": "none" if math.isnan(estimate.ci_low) else estimate.ci,
         "model": facts["model"],
         "pooling": facts["pooling"],
         "stack": run["stack"],
@@ -257,4 +259,4 @@ def signature_parts(
         "seed": run["seed"],
         "corpus": facts["corpus"],
     }
-    return parts
+    return {name: values[name] for name in measure.signature}

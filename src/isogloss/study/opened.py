@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -148,12 +147,6 @@ class FinishedStudy:
             n_permutations=n_permutations,
             words=words,
         )
-
-    def charts(self) -> dict[str, Any]:
-        """Return every figure of the study by name, each an Altair chart: `isogloss.plots.study_charts`."""
-        # by name, as `Results.plot` does it: figures stand above studies
-        found: dict[str, Any] = importlib.import_module("isogloss.plots").study_charts(self)
-        return found
 
     def overlap(self, run: Run, layer: int, languages: tuple[str, ...]) -> Overlap:
         """Return COLAP of a pair, or of the whole group."""

@@ -18,6 +18,7 @@ from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign
+from isogloss.metrics.registry import ALIGNMENT
 from isogloss.metrics.statistics.ranks import rank_correlation
 from isogloss.progress import progress
 from isogloss.store import StudyLayout, digest, locked, write_csv, write_table
@@ -92,7 +93,7 @@ def robustness(
         "numbers": [k for k in numbers if k >= 2],
     }
     runs = {(r.model, r.stack): r for r in opened.runs if r.method == first.method and r.seed == first.seed}
-    pairs = opened.results.only(metric="calign_mean").select("source", "target").unique(maintain_order=True)
+    pairs = opened.results.only(metric=ALIGNMENT).select("source", "target").unique(maintain_order=True)
     jobs = [
         (model, stack, layer, pair)
         for (model, stack), run in runs.items()

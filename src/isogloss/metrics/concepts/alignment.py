@@ -29,7 +29,7 @@ from isogloss.metrics.concepts.matching import (
     permutations_within,
     weighted_best_matches,
 )
-from isogloss.metrics.statistics.bootstrap import Interval, Resamples, share_interval
+from isogloss.metrics.statistics.bootstrap import Interval, Resamples, named_interval, share_interval
 from isogloss.metrics.statistics.intervals import mean_interval, wilson
 from isogloss.results import Alignment, Estimate
 from isogloss.spread import spread
@@ -176,10 +176,10 @@ def mean_alignment(forward: Estimate, backward: Estimate) -> Estimate:
 
     score = mean("score")
     low, high = np.clip((score - half("ci_low"), score + half("ci_high")), 0.0, 1.0).tolist()
-    draws = None
+    draws, ci = None, forward.ci
     if forward.draws is not None and backward.draws is not None:
         draws = ((forward.draws + backward.draws) / 2).astype(np.float32)
-        low, high = share_interval(score, draws)
+        low, high, ci = *share_interval(score, draws), named_interval("bca", draws)
     return Estimate(
         theta=forward.theta,
         score=score,
@@ -190,6 +190,7 @@ def mean_alignment(forward: Estimate, backward: Estimate) -> Estimate:
         ci_high=high,
         n=forward.n + backward.n,
         coverage=mean("coverage"),
+        ci=ci,
         draws=draws,
     )
 
@@ -343,11 +344,12 @@ def _estimate(
         with np.errstate(invalid="ignore"):
             draws = (np.where(there, passed, 0).sum(axis=1) / there.sum(axis=1)).astype(np.float32)
         low, high = share_interval(score, draws, method=method)
+        ci = named_interval(method, draws)
     elif math.isnan(theta):
-        low, high = mean_interval(values)
+        low, high, ci = *mean_interval(values), "normal"
     else:
-        low, high = wilson(int(values.sum()), n)
-    return Estimate(theta, score, mean, sd, p, low, high, n, coverage, draws)
+        low, high, ci = *wilson(int(values.sum()), n), "wilson"
+    return Estimate(theta, score, mean, sd, p, low, high, n, coverage, ci, draws)
 
 
 def _pairs(

@@ -23,7 +23,7 @@ from isogloss.metrics.concepts.matching import (
     permutations_within,
     weighted_matches,
 )
-from isogloss.metrics.statistics.bootstrap import Interval, Resamples, share_interval
+from isogloss.metrics.statistics.bootstrap import Interval, Resamples, named_interval, share_interval
 from isogloss.metrics.statistics.intervals import wilson
 from isogloss.results import Estimate
 from isogloss.spread import spread
@@ -83,12 +83,13 @@ def one_to_one(
             scores.append(_matched(match_counts(S, moved, T), *sizes, rule, theta) / n)
         chance, sd = float(np.mean(scores)), float(np.std(scores))
         p = float((1 + sum(x >= score - 1e-12 for x in scores)) / (1 + len(scores)))
-    low, high, draws = *wilson(matched, n), None
+    low, high, ci, draws = *wilson(matched, n), "wilson", None
     if resamples is not None:
         draw = partial(_draws, type_counts(source, S, resamples), S, D, T, rule, theta)
         draws = np.concatenate(list(spread(draw, resamples.batches())))
         low, high = share_interval(score, draws, method=interval)
-    return Estimate(theta, score, chance, sd, p, low, high, n, coverage, draws)
+        ci = named_interval(interval, draws)
+    return Estimate(theta, score, chance, sd, p, low, high, n, coverage, ci, draws)
 
 
 def _draws(  # noqa: PLR0917

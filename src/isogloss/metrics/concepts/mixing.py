@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.metrics.statistics.bootstrap import Interval
+from isogloss.metrics.statistics.bootstrap import Interval, named_interval
 from isogloss.metrics.statistics.bootstrap import interval as bootstrap_interval
 from isogloss.results import Estimate
 
@@ -66,10 +66,10 @@ def mixing_estimates(
         # AMI is 0 under this null by its definition
         null = measure(shuffled) if measure else np.zeros(1)
         of = measure or (lambda tables: ami_of(tables, expected))
-        score, low, high, draws = float(of(table)), math.nan, math.nan, None
+        score, low, high, ci, draws = float(of(table)), math.nan, math.nan, "none", None
         if drawn is not None:
             draws = np.asarray(of(drawn), np.float32)
-            ends = bootstrap_interval(score, draws, method=interval)
+            ends, ci = bootstrap_interval(score, draws, method=interval), named_interval(interval, draws)
             low, high = (float(np.clip(end, -1.0 if name == "ami" else 0.0, 1.0)) for end in ends)
         found[name] = Estimate(
             theta=math.nan,
@@ -81,6 +81,7 @@ def mixing_estimates(
             ci_high=high,
             n=len(table),
             coverage=1.0,
+            ci=ci,
             draws=draws,
         )
     return found

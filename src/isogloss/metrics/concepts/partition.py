@@ -13,7 +13,7 @@ from isogloss.arguments import Count, Draws, Seed, checked
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.concepts.mixing import entropy_of, purity_of
 from isogloss.metrics.inputs import Codes, Labels, Vectors, codes, matrix
-from isogloss.metrics.statistics.bootstrap import Interval, Resamples
+from isogloss.metrics.statistics.bootstrap import Interval, Resamples, named_interval
 from isogloss.metrics.statistics.bootstrap import interval as bootstrap_interval
 from isogloss.results import Estimate
 from isogloss.threads import one_blas_thread
@@ -259,13 +259,13 @@ def silhouette_estimate(
         matrix(X, what="The silhouette"), concept, n_shuffled=n_permutations, draw_seed=draw_seed
     )
     score, chance = float(values.mean()), [float(one.mean()) for one in null]
-    low = high = math.nan
-    draws = None
+    low, high, ci, draws = math.nan, math.nan, "none", None
     if resamples is not None and sentences is not None:
         weights = resamples.of(resamples.table(np.arange(len(values)), sentences, len(values)))
         with np.errstate(invalid="ignore"):
             draws = (values @ weights / weights.sum(axis=0)).astype(np.float32)
         low, high = bootstrap_interval(score, draws, method=interval)
+        ci = named_interval(interval, draws)
     return Estimate(
         theta=math.nan,
         score=score,
@@ -276,6 +276,7 @@ def silhouette_estimate(
         ci_high=high,
         n=len(np.unique(concept)),
         coverage=1.0,
+        ci=ci,
         draws=draws,
     )
 

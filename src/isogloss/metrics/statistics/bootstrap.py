@@ -152,6 +152,11 @@ def interval(
     return float(low), float(high)
 
 
+def named_interval(method: Interval, draws: Numbers) -> str:
+    """Return what a bootstrap interval is called in signatures: ``"bca200"``, of 200 resamples."""
+    return f"{method}{len(draws) - GROUPS}"
+
+
 @checked
 def share_interval(
     score: float, draws: Numbers, *, method: Interval = "bca", level: Inside = 0.95
