@@ -90,7 +90,7 @@ def test_results_are_complete(finished: Path) -> None:
 
 
 def test_every_figure_is_a_chart_by_name(finished: Path) -> None:
-    charts = open_study(finished).charts()
+    charts = study_charts(open_study(finished))
     assert {"calign_starter_encoder", "colap_map_starter_encoder", "companions_starter_encoder"} <= set(
         charts
     )

@@ -75,7 +75,7 @@ class Measure:
     @property
     def read_as(self) -> str:
         """Its title, and that it is read above chance where it is."""
-        return f"{self.title}, above chance" if self.above_chance else self.title
+        return f"{self.title} above chance" if self.above_chance else self.title
 
 
 @dataclass(frozen=True, kw_only=True)

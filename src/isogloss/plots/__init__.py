@@ -1,4 +1,12 @@
-"""Figures: Results, or a finished study, in; altair charts and files out."""
+"""Figures: `Results`, or a finished study, in; Altair charts and files out.
+
+Of results: `layer_curves` (score over depth, chance dashed), `language_curves` (a panel a language), `pair_heatmap`
+(pairs by layers), `language_map` (language by language at one layer).  Of a finished study: `study_charts`, every
+figure by name, and `chosen_charts`, some.  `write_chart` and `save_charts` write them, as wide as a paper wants.
+
+    plots.layer_curves(results, metric="colap")
+    plots.study_charts(isogloss.open_study("my-study"))["calign_xlm-r_encoder"]
+"""
 
 from isogloss.plots.charts import language_curves, layer_curves
 from isogloss.plots.companions import companion_panels
@@ -22,7 +30,7 @@ from isogloss.plots.studies import (
     tuning_charts,
     whole_charts,
 )
-from isogloss.plots.theme import theme
+from isogloss.plots.theme import chart_config
 from isogloss.plots.training import loss_curve, retrieval_curves
 from isogloss.plots.tuning import (
     MAIN_SCORES,
@@ -69,7 +77,7 @@ __all__ = [
     "side_by_side",
     "start_layer",
     "study_charts",
-    "theme",
+    "chart_config",
     "transfer_chart",
     "tuning_charts",
     "whole_charts",
