@@ -17,7 +17,7 @@ import polars as pl
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign, colap
-from isogloss.metrics.bootstrap import Resamples, interval
+from isogloss.metrics.statistics.bootstrap import Resamples, interval
 
 SPACES = {
     "clean": {},
@@ -187,7 +187,7 @@ def covered(repeats: int, n: int) -> None:
         found: dict[str, list[tuple[float, ...]]] = {}
         for text in range(repeats):
             p = plant(a, seed=5, text_seed=text, **common, **options)
-            resamples = Resamples.draw(np.arange(400), n, seed=text)
+            resamples = Resamples.draw(np.arange(400), n, draw_seed=text)
             aligned = calign(
                 p.source,
                 p.target,

@@ -21,7 +21,7 @@ import polars as pl
 import yaml
 
 import isogloss as ig
-from isogloss.metrics.companions import MEASURES
+from isogloss.metrics.registry import COMPANIONS
 from isogloss.starter import model_folder
 from isogloss.starter.study import write_study
 from isogloss.study import compare, open_study, robustness
@@ -59,7 +59,7 @@ def studies(texts: Path) -> dict[str, dict[str, Any]]:
                 "n_permutations": 40,
                 "variants": VARIANTS,
             },
-            "companions": {"measures": list(MEASURES), "n_words": 100},
+            "companions": {"measures": list(COMPANIONS), "n_words": 100},
         },
         "kmeans": {
             **common,

@@ -45,9 +45,9 @@ from isogloss.corpus.readers import FORMATS
 from isogloss.dictionary import Case
 from isogloss.discovery import METHODS
 from isogloss.errors import unknown
-from isogloss.metrics.bootstrap import Interval
-from isogloss.metrics.calign import Null, Rule
-from isogloss.metrics.companions import DEFAULT, MEASURES
+from isogloss.metrics.concepts.alignment import Null, Rule
+from isogloss.metrics.registry import COMPANIONS, DEFAULT_COMPANIONS
+from isogloss.metrics.statistics.bootstrap import Interval
 from isogloss.sections import Section, read_yaml
 from isogloss.states import Drop
 from isogloss.store import folder_name, write_text
@@ -205,7 +205,7 @@ class MetricsSection(Section):
     variants: Annotated[list[Variant], Distinct()] = Field(
         default_factory=list, description="further forms of CALIGN, at the first theta"
     )
-    seed: Seed = 0
+    draw_seed: Seed = Field(default=0, description="of what is drawn: permutations, resamples, samples")
 
     @model_validator(mode="after")
     def _reachable(self) -> MetricsSection:
@@ -221,14 +221,14 @@ class MetricsSection(Section):
         return self
 
 
-Measure = Annotated[str, OneOf(tuple(MEASURES))]
+Measure = Annotated[str, OneOf(tuple(COMPANIONS))]
 
 
 class CompanionsSection(Section):
     """Measures beside CALIGN and COLAP, from the same states without clusters."""
 
     measures: Annotated[list[Measure], Distinct()] = Field(
-        default=list(DEFAULT), description="see: isogloss list metrics; [] for none"
+        default=list(DEFAULT_COMPANIONS), description="see: isogloss list metrics; [] for none"
     )
     n_words: Several = Field(default=1000, description="linked word pairs, drawn from all")
 
@@ -241,7 +241,7 @@ class LabelsSection(Section):
 
 
 class RobustnessSection(Section):
-    """CALIGN under other settings: does the ordering of layers, pairs and models survive?"""
+    """CALIGN under other settings, to see whether the ordering of layers, pairs and models survives."""
 
     theta_align: Annotated[list[PositiveShare], Distinct(1)] = Field(
         default_factory=lambda: [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], description="thresholds"

@@ -19,7 +19,7 @@ from isogloss.dictionary import WordLinks
 from isogloss.discovery import discover
 from isogloss.errors import InputError, IsoglossError
 from isogloss.metrics import calign, colap
-from isogloss.metrics.colap import overlapping
+from isogloss.metrics.concepts.overlap import overlapping
 from isogloss.peers import read_clusters, read_dictionary
 from isogloss.states import LayerStates, select_rows
 from isogloss.trees import cut

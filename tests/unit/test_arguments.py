@@ -24,9 +24,9 @@ from isogloss.dictionary import TranslationDictionary
 from isogloss.discovery import discover
 from isogloss.errors import IsoglossError, UsageError
 from isogloss.metrics import calign, colap
-from isogloss.metrics.bootstrap import Resamples
-from isogloss.metrics.labels import label_concepts
-from isogloss.metrics.word_facts import word_properties
+from isogloss.metrics.labels.enrichment import label_concepts
+from isogloss.metrics.labels.word_facts import word_properties
+from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.states import LayerStates, States
 from isogloss.store import StudyLayout
 
@@ -179,8 +179,10 @@ class Made:
             "discover(states)": self.states.at(1),
             "retrieval(source)": self.X,
             "retrieval(target)": self.X,
-            **{f"metrics.{f}.{f}(source)": english for f in ("calign", "one_to_one")},
-            **{f"metrics.{f}.{f}(target)": german for f in ("calign", "one_to_one")},
+            "metrics.concepts.alignment.calign(source)": english,
+            "metrics.concepts.exclusive.one_to_one(source)": english,
+            "metrics.concepts.alignment.calign(target)": german,
+            "metrics.concepts.exclusive.one_to_one(target)": german,
             "other_sentences(source)": english,
             "other_sentences(target)": german,
             "label_agreement(concepts)": joint.labels,
@@ -297,7 +299,7 @@ def test_the_message_names_function_argument_value_and_what_is_wanted(made: Made
     english, german = made.concepts.values()
     calls: list[tuple[Callable[[], Any], str]] = [
         (lambda: calign(english, german, made.dictionary, theta_align="0.5"), r"calign: theta_align .* got '0\.5'"),
-        (lambda: calign(english, german, made.dictionary, seed=-1), r"seed must be a whole number from 0 .* got -1"),
+        (lambda: calign(english, german, made.dictionary, draw_seed=-1), r"draw_seed must be .* from 0 .* got -1"),
         (lambda: calign(english, german, made.dictionary, n_permutations=-1), r"n_permutations .* got -1"),
         (lambda: calign(english, german, None), r"dictionary must be TranslationDictionary, .*\(\); got None"),
         (lambda: calign(english, german, made.dictionary, rule="symetric"), "Did you mean 'symmetric'"),
@@ -331,7 +333,7 @@ def test_what_python_and_numpy_call_numbers_is_taken() -> None:
 
 def test_signatures_and_docstrings_stay() -> None:
     assert list(inspect.signature(calign).parameters)[:3] == ["source", "target", "dictionary"]
-    assert (calign.__name__, calign.__module__) == ("calign", "isogloss.metrics.calign")
+    assert (calign.__name__, calign.__module__) == ("calign", "isogloss.metrics.concepts.alignment")
     assert calign.__doc__
     assert list(inspect.signature(LayerStates).parameters) == ["X", "tokens", "model", "stack", "layer"]
 

@@ -15,12 +15,12 @@ from sklearn.cross_decomposition import CCA
 from sklearn.decomposition import PCA
 
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.anc import anc
-from isogloss.metrics.cca import pwcca, svcca
-from isogloss.metrics.cka import linear_cka
-from isogloss.metrics.procrustes import procrustes_retrieval
-from isogloss.metrics.retrieval import mexa, retrieval
-from isogloss.metrics.rsa import rsa
+from isogloss.metrics.companions.cca import pwcca, svcca
+from isogloss.metrics.companions.cka import linear_cka
+from isogloss.metrics.companions.dissimilarity import rsa
+from isogloss.metrics.companions.nearest import mexa, retrieval
+from isogloss.metrics.companions.neurons import anc
+from isogloss.metrics.companions.rotation import procrustes_retrieval
 
 few = settings(max_examples=25, deadline=None)
 seeds = st.integers(0, 10_000)
@@ -195,7 +195,7 @@ def test_mantel_counts_the_permutations_that_do_as_well():
     order = np.random.default_rng(5)
     as_good = sum(rsa(x, y[order.permutation(6)]).rho >= rho - 1e-12 for _ in range(200))
     assert 0 < as_good < 200
-    assert rsa(x, y, n_permutations=200, seed=5) == (rho, (1 + as_good) / 201)
+    assert rsa(x, y, n_permutations=200, draw_seed=5) == (rho, (1 + as_good) / 201)
 
 
 def test_mantel_tells_related_from_unrelated():
@@ -205,7 +205,7 @@ def test_mantel_tells_related_from_unrelated():
         rsa(x, np.random.default_rng(s).normal(size=(40, 5)), n_permutations=19).p_value for s in range(40)
     ]
     assert 0.35 < np.mean(p_values) < 0.7
-    assert rsa(x, y, n_permutations=20, seed=3) == rsa(x, y, n_permutations=20, seed=3)
+    assert rsa(x, y, n_permutations=20, draw_seed=3) == rsa(x, y, n_permutations=20, draw_seed=3)
 
 
 @few
@@ -255,11 +255,11 @@ def test_procrustes_retrieval_by_hand_with_scipys_rotation():
         a, b = x[train].mean(axis=0), y[train].mean(axis=0)
         omega, _ = orthogonal_procrustes(x[train] - a, y[train] - b)
         expected[held_out] = retrieval((x[held_out] - a) @ omega, y[held_out] - b, csls=2)
-    found = procrustes_retrieval(x, y, folds=3, seed=3, csls=2)
+    found = procrustes_retrieval(x, y, folds=3, draw_seed=3, csls=2)
     assert 0 < found.mean() < 1
     assert found.tolist() == expected.tolist()
-    assert found.tolist() == procrustes_retrieval(x, y, folds=3, seed=3, csls=2).tolist()
-    assert found.tolist() != procrustes_retrieval(x, y, folds=3, seed=4, csls=2).tolist()
+    assert found.tolist() == procrustes_retrieval(x, y, folds=3, draw_seed=3, csls=2).tolist()
+    assert found.tolist() != procrustes_retrieval(x, y, folds=3, draw_seed=4, csls=2).tolist()
 
 
 def test_procrustes_retrieval_of_equal_rows_is_chance_and_wrong_folds_are_refused():

@@ -18,9 +18,8 @@ from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError
 from isogloss.metrics import calign, colap, mean_alignment
-from isogloss.metrics.calign import matrices
-from isogloss.metrics.colap import chance_overlap
-from isogloss.metrics.matching import (
+from isogloss.metrics.concepts.alignment import matrices
+from isogloss.metrics.concepts.matching import (
     SizeRule,
     best_matches,
     frequency_bins,
@@ -28,7 +27,8 @@ from isogloss.metrics.matching import (
     null_best_matches,
     permutations_within,
 )
-from isogloss.results import wilson
+from isogloss.metrics.concepts.overlap import chance_overlap
+from isogloss.metrics.statistics.intervals import wilson
 
 
 def concepts(words: list[str], labels: list[int], *, language: str | list[str], k: int = 0) -> Concepts:
@@ -300,14 +300,14 @@ def test_chance_is_the_expected_score_of_random_structure():
 def test_chance_is_a_function_of_the_seed():
     s, t, d = random_structure(3)
     options = {"theta_align": 0.5, "min_types": 3, "n_permutations": 30, "words": False}
-    once, again, other = (calign(s, t, d, seed=seed, **options).estimates for seed in (7, 7, 8))
+    once, again, other = (calign(s, t, d, draw_seed=seed, **options).estimates for seed in (7, 7, 8))
     assert once == again
     assert once[0].chance != other[0].chance
     assert once[0].score == other[0].score
     threads = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
-        assert calign(s, t, d, seed=7, **options).estimates == once
+        assert calign(s, t, d, draw_seed=7, **options).estimates == once
     finally:
         numba.set_num_threads(threads)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from isogloss.plots.look import PALETTE, count, finish, shown
+from isogloss.plots.theme import PALETTE, count, finish, shown
 
 _HEIGHT = 210
 

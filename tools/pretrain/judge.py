@@ -13,7 +13,7 @@ import torch
 
 from isogloss import store
 from isogloss.errors import InputError
-from isogloss.metrics.retrieval import retrieval
+from isogloss.metrics.companions.nearest import retrieval
 from isogloss.models import load_part
 from isogloss.progress import progress
 from tools.pretrain.examples import MASK, PAD, SPECIAL, Bools, Floats, Ints, pad, words_hidden
@@ -80,8 +80,9 @@ def sentence_retrieval(model: str | Path, texts: Mapping[str, Sequence[str]]) ->
     Returns
     -------
     polars.DataFrame
-        ``source``, ``target``, ``layer``; ``cosine`` and ``csls``: P@1 over all lines (`isogloss.metrics.retrieval`), a
-        sentence being the mean of the states of its pieces; ``chance``: 1 / lines.
+        ``source``, ``target``, ``layer``; ``cosine`` and ``csls``: P@1 over all lines
+        (`isogloss.metrics.companions.nearest`), a sentence being the mean of the states of its pieces; ``chance``:
+        1 / lines.
     """
     tokenizer, network = _load(str(model))
     pooled = {

@@ -183,14 +183,15 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Tell how two models of a study differ, with intervals from the same resamples of sentences."""
+    from isogloss.metrics.registry import GROUP_OVERLAP, MEASURES, headlines
     from isogloss.store import write_csv
     from isogloss.study import compare as differences
 
     table = differences(folder, first, second)
     if out is not None:
         write_csv(out, table.fill_nan(None))
-    shown = table["metric"].is_in(["calign_mean", "calign_soft_mean", "colap", "colap_group"])
-    rows = table.filter(shown & ((table["of"] == "adjusted") | table["metric"].str.starts_with("colap")))
+    read = {measure.name: measure.column for measure in (*headlines(), MEASURES[GROUP_OVERLAP])}
+    rows = table.filter(table["of"] == table["metric"].replace_strict(read, default=""))
     lines = [f"{'metric':17} {'layer':>5} {'pair':14} {'difference':>10}  {'95 %':16} {'q':>6}"]
     for r in rows.iter_rows(named=True):
         pair = "-".join(x for x in (r["source"], r["target"]) if x)

@@ -18,7 +18,8 @@ from isogloss.discovery import METHODS
 from isogloss.errors import InputError, unknown
 from isogloss.explore.spaces import Cut, Lexicon, Longs, Matches, Space, match
 from isogloss.extraction import open_states
-from isogloss.metrics.matching import SizeRule
+from isogloss.metrics.concepts.matching import SizeRule
+from isogloss.metrics.registry import ALIGNMENT, OVERLAP
 from isogloss.store import StudyLayout, read_table
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Lookup:
     def pairs(self) -> list[tuple[str, str]]:
         """Pairs that the study measured, in its order."""
         table = self.study.results.table.filter(
-            pl.col("metric").is_in(["calign_mean", "colap"]) & (pl.col("target") != "")
+            pl.col("metric").is_in([ALIGNMENT, OVERLAP]) & (pl.col("target") != "")
         )
         return list(table.select("source", "target").unique(maintain_order=True).iter_rows())
 

@@ -17,11 +17,14 @@ from isogloss.explore.spaces import MAX_CONCEPTS, Cut, Longs, best_match, flows
 from isogloss.explore.words import MAX_WORDS, PAGE, Json, WordViews
 from isogloss.languages import page_attributes
 from isogloss.metrics import colap
-from isogloss.metrics.colap import overlapping
-from isogloss.plots.look import PALETTE
+from isogloss.metrics.concepts.overlap import group_theta, overlapping
+from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES, OVERLAP
+from isogloss.metrics.statistics.intervals import wilson
+from isogloss.plots import main_thetas
 from isogloss.plots.rows import start_layer
-from isogloss.results import Estimate, wilson
-from isogloss.study.measures import align_concepts, group_theta
+from isogloss.plots.theme import PALETTE
+from isogloss.results import Estimate
+from isogloss.study.measures import align_concepts
 
 N_NEIGHBOURS, N_FLOWS = 8, 4
 _PERMUTATIONS = 50  # of the chance level at numbers of concepts that the study did not measure
@@ -303,13 +306,12 @@ class Views(WordViews):
 
     def _estimates(self, place: Place, k: int, metric: str, source: str, target: str) -> pl.DataFrame:
         """Return the study's estimates of a pair at the first theta, a row a layer; COLAP has no direction."""
-        metrics = self.study.config.metrics
-        theta = (metrics.theta_overlap if metric == "colap" else metrics.theta_align)[0]
+        theta = main_thetas(self.study)[metric]
         there = (pl.col("source") == source) & (pl.col("target") == target)
         back = (pl.col("source") == target) & (pl.col("target") == source)
         wanted = {"model": place.model, "stack": place.stack, "method": place.method, "seed": place.seed}
         wanted |= {"n_concepts": k, "metric": metric, "theta": theta}
-        of_pair = there if metric == "calign" else there | back
+        of_pair = there if MEASURES[metric].directed else there | back
         rows = self.study.results.table.filter(
             of_pair, *(pl.col(name) == value for name, value in wanted.items())
         )
@@ -322,7 +324,7 @@ class Views(WordViews):
         and Wilson intervals over concepts.
         """
         where = self.place(place)
-        wanted = [("calign", source, target), ("calign", target, source), ("colap", source, target)]
+        wanted = [(DIRECTED, source, target), (DIRECTED, target, source), (OVERLAP, source, target)]
         if k in where.ks:
             rows = [self._estimates(where, k, *each).filter(pl.col("layer") == layer) for each in wanted]
             found = [
@@ -338,11 +340,11 @@ class Views(WordViews):
         for _, s, t in wanted[:2]:
             dictionary = self.study.dictionary(s, t)
             estimate = align_concepts(sides[s], sides[t], dictionary, metrics, **options).estimates[0]
-            found.append(_score("calign", s, t, _fields(estimate)))
+            found.append(_score(DIRECTED, s, t, _fields(estimate)))
         joint = f"{source}+{target}" if (source, target) in self.pairs else f"{target}+{source}"
         together = self._as_concepts(place, layer, k, joint)
         overlap = colap(together, theta_overlap=metrics.theta_overlap[0], rule=metrics.rule)
-        found.append(_score("colap", source, target, _fields(overlap.estimates[0])))
+        found.append(_score(OVERLAP, source, target, _fields(overlap.estimates[0])))
         return {"estimates": found, "measured": "now"}
 
     def _as_concepts(self, place: int, layer: int, k: int, name: str) -> Concepts:
@@ -355,7 +357,7 @@ class Views(WordViews):
         k = k if k in where.ks else min(where.ks, key=lambda x: abs(x - k))
         rows = [
             _score(metric, source, target, row) | {"layer": row["layer"]}
-            for metric in ("calign_mean", "colap")
+            for metric in (ALIGNMENT, OVERLAP)
             for row in self._estimates(where, k, metric, source, target).iter_rows(named=True)
         ]
         return {"k": k, "rows": rows}
@@ -363,7 +365,16 @@ class Views(WordViews):
 
 def _score(metric: str, source: str, target: str, row: Json) -> Json:
     numbers = ("score", "chance", "adjusted", "ci_low", "ci_high")
-    found: Json = {"metric": metric, "source": source, "target": target, "theta": row["theta"], "n": row["n"]}
+    measure = MEASURES[metric]
+    title = f"{MEASURES[ALIGNMENT].title} {source} → {target}" if measure.directed else measure.title
+    found: Json = {
+        "metric": metric,
+        "title": title,
+        "source": source,
+        "target": target,
+        "theta": row["theta"],
+        "n": row["n"],
+    }
     return found | {x: None if row[x] is None or math.isnan(row[x]) else round(row[x], 4) for x in numbers}
 
 

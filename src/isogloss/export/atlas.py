@@ -15,7 +15,8 @@ from isogloss.export.choice import Choice
 from isogloss.export.concepts import labels_of
 from isogloss.export.files import check_readme, write_readme
 from isogloss.extraction import open_states
-from isogloss.metrics.colap import overlapping
+from isogloss.metrics.concepts.overlap import overlapping
+from isogloss.metrics.registry import DIRECTED
 from isogloss.plots import main_thetas
 from isogloss.plots.rows import start_layer
 from isogloss.results import Results
@@ -80,7 +81,7 @@ def _one_place(study: FinishedStudy, choice: Choice) -> tuple[Run, int, str]:
         own = study.results.table.filter(
             pl.col(name) == getattr(run, name) for name in ("model", "stack", "method", "n_concepts", "seed")
         )
-        layer = start_layer(Results(own), theta=main_thetas(study)["calign"])
+        layer = start_layer(Results(own), theta=main_thetas(study)[DIRECTED])
     else:
         layer = choice.layers_of([run])[0]
     known = choice.spaces_of(study)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from isogloss.errors import UsageError, unknown
+from isogloss.metrics.registry import DIRECTED, GROUP_OVERLAP, OVERLAP
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy, Run
@@ -86,8 +87,8 @@ class Choice:
 def spaces(study: FinishedStudy) -> list[str]:
     """Return the spaces that a study has concepts of: languages, pairs, and the whole group."""
     table = study.results.table
-    alone = set(table.filter(pl.col("metric") == "calign")["source"].to_list())
-    joint = table.filter(pl.col("metric").is_in(["colap", "colap_group"]))
+    alone = set(table.filter(pl.col("metric") == DIRECTED)["source"].to_list())
+    joint = table.filter(pl.col("metric").is_in([OVERLAP, GROUP_OVERLAP]))
     named = joint.select(
         pl.when(pl.col("target") == "").then("source").otherwise(pl.format("{}+{}", "source", "target"))
     )

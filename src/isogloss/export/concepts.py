@@ -14,7 +14,8 @@ import polars as pl
 from isogloss.errors import unknown
 from isogloss.export.choice import RUN_COLUMNS, Choice, run_facts, with_place
 from isogloss.export.files import write_parts
-from isogloss.metrics.colap import overlapping
+from isogloss.metrics.concepts.overlap import overlapping
+from isogloss.metrics.registry import DIRECTED, GROUP_OVERLAP, OVERLAP
 from isogloss.progress import progress
 from isogloss.store import atomic
 
@@ -100,7 +101,7 @@ def _add_counterparts(
     """Add the concepts of other languages that each concept is aligned to, best match first."""
     for entry in entries:
         entry["aligned"] = []
-    directions = study.results.table.filter((pl.col("metric") == "calign") & (pl.col("source") == source))
+    directions = study.results.table.filter((pl.col("metric") == DIRECTED) & (pl.col("source") == source))
     for target in directions["target"].unique(maintain_order=True).to_list():
         found = study.alignment(run, layer, source, target).aligned()
         for s, t, match in found.select("source_concept", "target_concept", "match").iter_rows():
@@ -147,11 +148,11 @@ def _estimates(study: FinishedStudy, run: Run, layer: int, space: str) -> list[d
     values = {name: getattr(run, name) for name in RUN_COLUMNS} | {"layer": layer}
     table = study.results.table.filter(pl.col(name) == value for name, value in values.items())
     joint = pl.format("{}+{}", "source", "target") == space
-    alone = pl.col("metric").is_in(["calign", "calign_soft"]) & (pl.col("source") == space)
+    alone = pl.col("metric").is_in([DIRECTED, "calign_soft"]) & (pl.col("source") == space)
     table = table.filter(
         alone
-        | ((pl.col("metric") == "colap") & joint)
-        | ((pl.col("metric") == "colap_group") & (pl.col("source") == space))
+        | ((pl.col("metric") == OVERLAP) & joint)
+        | ((pl.col("metric") == GROUP_OVERLAP) & (pl.col("source") == space))
     )
     return [{k: _number(v) for k, v in row.items()} for row in table.select(_FIGURE).iter_rows(named=True)]
 

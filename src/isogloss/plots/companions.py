@@ -7,14 +7,10 @@ import math
 import altair as alt
 import polars as pl
 
-from isogloss.plots.look import BLUE, MEAN, count, finish, numbers, shown, span
+from isogloss.metrics.registry import COMPANIONS, MEASURES
+from isogloss.plots.theme import BLUE, MEAN, count, finish, numbers, shown, span
 from isogloss.study.beside import first_clustering
 
-_CLUSTERED = {
-    "calign_mean": "CALIGN, above chance",
-    "calign_soft_mean": "CALIGN soft, above chance",
-    "colap": "COLAP",
-}
 _COLUMNS = ("measure", "layer", "pair", "score", "chance")
 
 
@@ -30,10 +26,11 @@ def companion_panels(results: pl.DataFrame, companions: pl.DataFrame) -> alt.Fac
     parts = []
     for metric, column, own in first_clustering(results):
         theta = own["theta"][0]
-        name = _CLUSTERED[metric] + ("" if math.isnan(theta) else f", θ = {theta:g}")
+        name = MEASURES[metric].read_as + ("" if math.isnan(theta) else f", θ = {theta:g}")
         chance = pl.col("chance") if column == "score" else pl.lit(0.0)  # adjusted: chance is 0
         parts.append(own.select(pl.lit(name).alias("measure"), "layer", pair, score=column, chance=chance))
-    parts.append(companions.select("measure", "layer", pair, "score", "chance"))
+    titles = {name: measure.title for name, measure in COMPANIONS.items()}
+    parts.append(companions.select(pl.col("measure").replace(titles), "layer", pair, "score", "chance"))
     table = pl.concat(parts).with_columns(pl.col("score", "chance").fill_nan(None).round(4))
     table = table.drop_nulls("score").with_columns(kind=pl.lit("pair"))
     means = table.group_by("measure", "layer", maintain_order=True).agg(

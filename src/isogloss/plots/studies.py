@@ -10,14 +10,16 @@ import polars as pl
 
 from isogloss.arguments import checked
 from isogloss.errors import unknown
+from isogloss.metrics.concepts.overlap import group_theta
+from isogloss.metrics.registry import ALIGNMENT, DIRECTED, GROUP_OVERLAP, OVERLAP, with_theta
 from isogloss.plots.charts import language_curves, layer_curves
 from isogloss.plots.companions import companion_panels
 from isogloss.plots.files import save_charts
 from isogloss.plots.labels import label_panels, shared_panels
-from isogloss.plots.look import Chart
 from isogloss.plots.maps import language_map, pair_heatmap
 from isogloss.plots.robustness import robustness_map
 from isogloss.plots.rows import RUN, languages, run_labels, start_layer
+from isogloss.plots.theme import Chart
 from isogloss.plots.tuning import curve_chart, difference_chart, fate_chart, score_chart, transfer_chart
 from isogloss.results import Results
 from isogloss.store import StudyLayout, folder_name, read_table
@@ -29,7 +31,7 @@ _CURVE = {
     "step": pl.Int64,
     **dict.fromkeys(("epoch", "loss", "dev_loss", "dev_score"), pl.Float64),
 }  # of training
-_CURVES = {"calign": "calign_mean", "colap": "colap"}
+_CURVES = {DIRECTED: ALIGNMENT, OVERLAP: OVERLAP}
 
 
 @checked
@@ -58,9 +60,9 @@ def run_charts(
             found[name] = layer_curves(results, metric=metric, theta=theta)
             found[f"{name}_pairs"] = pair_heatmap(results, metric=metric, theta=theta)
         if name in there:
-            at = start_layer(results, theta=dict(thetas or {}).get("calign")) if layer is None else layer
+            at = start_layer(results, theta=dict(thetas or {}).get(DIRECTED)) if layer is None else layer
             found[f"{name}_map"] = language_map(results, metric=name, layer=at, theta=theta)
-        if name == "calign" and name in there and many:
+        if name == DIRECTED and name in there and many:
             found["calign_languages"] = language_curves(results, metric=name, theta=theta)
     return found
 
@@ -205,9 +207,11 @@ def save_task_figures(root: str | Path) -> list[Path]:
 
 
 def main_thetas(study: FinishedStudy) -> dict[str, float]:
-    """Return the first thetas of a study, which its figures are drawn at."""
+    """Return the first theta of a study for every measure that has one: what its figures are drawn at."""
     metrics = study.config.metrics
-    return {"calign": metrics.theta_align[0], "colap": metrics.theta_overlap[0]}
+    first = {"alignment": metrics.theta_align[0], "overlap": metrics.theta_overlap[0]}
+    whole = {GROUP_OVERLAP: group_theta(first["overlap"], len(study.languages))}
+    return {measure.name: first[measure.family] for measure in with_theta()} | whole
 
 
 def _name(run: dict[str, str]) -> str:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from isogloss.concepts import Concepts
-from isogloss.metrics.colap import overlapping
+from isogloss.metrics.concepts.overlap import overlapping
+from isogloss.metrics.registry import ALIGNMENT, DIRECTED, GROUP_OVERLAP, OVERLAP
+from isogloss.metrics.statistics.intervals import wilson
 from isogloss.progress import progress
-from isogloss.results import Alignment, wilson
+from isogloss.results import Alignment
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy, Run
@@ -48,14 +50,14 @@ class Explorer:
         self.views: dict[str, dict[str, Any]] = {}
         self.thetas: dict[str, float] = {}
         table = study.results.table
-        kept = table.filter(pl.col("metric").is_in(["calign_mean", "colap"]) & (pl.col("target") != ""))
+        kept = table.filter(pl.col("metric").is_in([ALIGNMENT, OVERLAP]) & (pl.col("target") != ""))
         self.pairs: list[Pair] = list(kept.select("source", "target").unique(maintain_order=True).iter_rows())
         n_views = sum(len(run.layers) for run in study.runs) * max(len(self.pairs), 1)
         self.n_concepts = min(MAX_CONCEPTS, max(MIN_CONCEPTS, MAX_ENTRIES // (3 * max(n_views, 1))))
         self._collect()
 
     def _collect(self) -> None:
-        groups = self.study.results.table.filter(pl.col("metric") == "colap_group")
+        groups = self.study.results.table.filter(pl.col("metric") == GROUP_OVERLAP)
         whole = len(self.study.languages) > 2 and groups.height > 0
         steps = [(i, run, layer) for i, run in enumerate(self.study.runs) for layer in run.layers]
         with progress("Report: concepts", len(steps) * (len(self.pairs) + whole)) as advance:
@@ -66,7 +68,7 @@ class Explorer:
                     self.views[key] = self._pair_view(run, layer, pair, alone)
                     advance(1)
                 if whole:
-                    joint = self._joint(run, layer, tuple(self.study.languages), "colap_group")
+                    joint = self._joint(run, layer, tuple(self.study.languages), GROUP_OVERLAP)
                     self.views[f"{i}/{layer}/all"] = {"joint": joint}
                     advance(1)
 
@@ -77,9 +79,9 @@ class Explorer:
         view: dict[str, Any] = {}
         for name, (source, target) in (("forward", pair), ("backward", pair[::-1])):
             found = self.study.alignment(run, layer, source, target)
-            self.thetas.setdefault("calign", found.estimates[0].theta)
+            self.thetas.setdefault(DIRECTED, found.estimates[0].theta)
             view[name] = self._aligned(found, alone[source], alone[target])
-        view["joint"] = self._joint(run, layer, pair, "colap")
+        view["joint"] = self._joint(run, layer, pair, OVERLAP)
         return view
 
     def _aligned(self, found: Alignment, source: Types, target: Types) -> list[list[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isogloss.metrics.companions import MEASURES
+from isogloss.metrics.registry import MEASURES
 
 if TYPE_CHECKING:
     from isogloss.config import TaskSection

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from itertools import combinations
 
-import numpy as np
 import polars as pl
+
+from isogloss.metrics.registry import headlines
+from isogloss.metrics.statistics.ranks import rank_correlation
 
 COLUMNS: dict[str, type[pl.DataType]] = {
     "model": pl.String,
@@ -41,17 +43,13 @@ def rank_correlations(results: pl.DataFrame, companions: pl.DataFrame) -> pl.Dat
     polars.DataFrame
         ``model, stack, first, second, rho, n``; rho is NaN where a measure does not vary.
     """
-    from scipy.stats import rankdata
-
     parts = [companions.select(*PLACE, "measure", "score"), *clustered_measures(results)]
     wide = pl.concat(parts).pivot(on="measure", index=PLACE, values="score", maintain_order=True)
     rows = []
     for (model, stack), own in wide.group_by("model", "stack", maintain_order=True):
         for first, second in combinations([c for c in wide.columns if c not in PLACE], 2):
             both = own.select(first, second).drop_nulls().filter(pl.all_horizontal(pl.all().is_finite()))
-            x, y = (rankdata(both[name].to_numpy()) for name in (first, second))
-            varied = both.height > 2 and np.ptp(x) > 0 and np.ptp(y) > 0
-            rho = float(np.corrcoef(x, y)[0, 1]) if varied else float("nan")
+            rho = rank_correlation(both[first], both[second])
             rows.append((model, stack, first, second, rho, both.height))
     texts = dict.fromkeys(("model", "stack", "first", "second"), pl.String)
     return pl.DataFrame(rows, schema={**texts, "rho": pl.Float64, "n": pl.Int64}, orient="row")
@@ -71,11 +69,11 @@ def clustered_measures(results: pl.DataFrame) -> list[pl.DataFrame]:
 def first_clustering(results: pl.DataFrame) -> list[tuple[str, str, pl.DataFrame]]:
     """Return the rows behind `clustered_measures`: a metric, the column it is read in, and its rows."""
     found = []
-    for metric, column in (("calign_mean", "adjusted"), ("calign_soft_mean", "adjusted"), ("colap", "score")):
-        own = results.filter(pl.col("metric") == metric)
+    for measure in headlines():
+        own = results.filter(pl.col("metric") == measure.name)
         if own.height:
             names = ("method", "n_concepts", "seed", "theta")
             for name, value in zip(names, own.select(names).row(0), strict=True):
                 own = own.filter(pl.col(name).eq_missing(pl.lit(value)) | (value != value))  # noqa: PLR0124  NaN
-            found.append((metric, column, own))
+            found.append((measure.name, measure.column, own))
     return found

@@ -11,7 +11,9 @@ import polars as pl
 
 from isogloss.arguments import checked
 from isogloss.errors import InputError, UsageError, unknown
-from isogloss.metrics.bootstrap import false_discovery, paired_difference
+from isogloss.metrics.registry import MEASURES
+from isogloss.metrics.statistics.bootstrap import paired_difference
+from isogloss.metrics.statistics.multiple import with_q_values
 from isogloss.results import RESULT_COLUMNS
 from isogloss.store import StudyLayout, read_table
 
@@ -94,7 +96,7 @@ def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
     )
     rows = []
     for row in both.iter_rows(named=True):
-        for of in ("score", "adjusted") if row["metric"].startswith("calign") else ("score",):
+        for of in ("score", "adjusted") if MEASURES[row["metric"]].above_chance else ("score",):
             one, two = (_values(row, side, of) for side in ("", "_second"))
             found = paired_difference(one[0], two[0], (one[1:], two[1:]))
             place = {name: row[name] for name in _SAME} | {"of": of}
@@ -122,15 +124,3 @@ def _companions(path: Path) -> pl.DataFrame:
         pl.col("measure").alias("metric"),
         *(pl.lit(None, dtype=kind).alias(name) for name, kind in empty.items()),
     ).select(*_READ)
-
-
-def with_q_values(table: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """Return the table with ``q_value`` from its ``p_value``, group by group; see `false_discovery`."""
-    if table.is_empty():
-        return table
-    index = pl.int_range(table.height).alias("i")
-    groups = table.with_columns(index).group_by(keys, maintain_order=True).agg("i", "p_value")
-    q = np.full(table.height, np.nan)
-    for places, p in zip(groups["i"].to_list(), groups["p_value"].to_list(), strict=True):
-        q[places] = false_discovery(np.array(p, dtype=np.float64))
-    return table.with_columns(pl.Series("q_value", q))

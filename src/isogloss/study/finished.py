@@ -18,10 +18,11 @@ from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import InputError
 from isogloss.html import card, grid
 from isogloss.metrics import colap
+from isogloss.metrics.concepts.overlap import group_theta
 from isogloss.results import Alignment, Overlap, Results
 from isogloss.store import CORPUS, LABEL_TABLES, StudyLayout, read_csv, read_json
 from isogloss.study.beside import COLUMNS
-from isogloss.study.measures import align_concepts, group_theta
+from isogloss.study.measures import align_concepts
 from isogloss.study.steps.concepts import read_concepts
 from isogloss.study.steps.words import read_dictionary
 

@@ -14,21 +14,13 @@ from isogloss.config import MetricsSection, Variant
 from isogloss.coordinates import Clustering
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign, one_to_one
-from isogloss.metrics.bootstrap import Resamples
-from isogloss.metrics.halves import other_sentences
-from isogloss.metrics.partition import sample_of, silhouette_estimate
+from isogloss.metrics.concepts.partition import sample_of, silhouette_estimate
+from isogloss.metrics.concepts.restricted import other_sentences
+from isogloss.metrics.registry import MEASURES
+from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.results import Alignment, Estimate
 
 MATCHED = "frequency_matched"
-
-
-def group_theta(theta: float, n_languages: int) -> float:
-    """Return the overlap threshold of a group that asks of every language what `theta` asks of a pair.
-
-    A pair at 0.3 asks for 0.6 of an even share (1/2).  Of L languages no more than 1/L can be asked, so the group
-    is held to the same part of its even share: ``theta * 2 / L``.
-    """
-    return theta * 2 / n_languages
 
 
 def align_variant(
@@ -53,10 +45,10 @@ def align_variant(
             n_permutations=min(settings.n_permutations, 50),
             resamples=resamples,
             interval=settings.interval,
-            seed=settings.seed,
+            draw_seed=settings.draw_seed,
         )
     if name == "other_sentences":
-        source, target = other_sentences(source, target, seed=settings.seed)
+        source, target = other_sentences(source, target, draw_seed=settings.draw_seed)
     if name in ("no_identical", "no_cognates"):
         dictionary = dictionary.without_cognates(similarity=1 if name == "no_identical" else 0.5)
     options: dict[str, Any] = {"theta_align": theta, "resamples": resamples}
@@ -71,7 +63,7 @@ def silhouette_of(
     resamples: Resamples | None,
 ) -> Estimate:
     """Return the silhouette of a sample of the states of a space; `states` has a row for every token of the study."""
-    rows = sample_of(concepts.labels, seed=settings.seed)
+    rows = sample_of(concepts.labels, draw_seed=settings.draw_seed)
     tokens = concepts.tokens[rows]
     return silhouette_estimate(
         states[tokens["row"].to_numpy()],
@@ -79,7 +71,7 @@ def silhouette_of(
         sentences=tokens["sentence"],
         resamples=resamples,
         interval=settings.interval,
-        seed=settings.seed,
+        draw_seed=settings.draw_seed,
     )
 
 
@@ -103,7 +95,7 @@ def align_concepts(
             "n_permutations": settings.n_permutations,
             "null": settings.null,
             "interval": settings.interval,
-            "seed": settings.seed,
+            "draw_seed": settings.draw_seed,
             "words": False,
             **options,
         },
@@ -140,26 +132,22 @@ class Origin:
 
 
 def signature_parts(
-    metric: str, clustering: Clustering, settings: MetricsSection, theta: float, origin: Origin
+    metric: str, clustering: Clustering, settings: MetricsSection, estimate: Estimate, origin: Origin
 ) -> dict[str, object]:
-    """Return what a reader needs to reproduce an estimate, in a fixed order."""
-    parts: dict[str, object] = {"isogloss": origin.version, "metric": metric, "rule": settings.rule}
-    if not math.isnan(theta):
-        parts["theta"] = f"{theta:g}"
-    if metric.startswith("calign"):
-        parts |= {
-            "top": origin.top,
-            "min_types": f"{settings.min_types:g}",
-            "min_size_ratio": f"{settings.min_size_ratio:g}",
-            "dictionary": origin.dictionary,
-            "null": f"{settings.null}{settings.n_permutations}s{settings.seed}",
-            "select": origin.select_calign,
-        }
-    else:
-        null = "shuffled" if metric == "silhouette" else "hypergeometric"
-        parts |= {"null": null, "select": origin.select_colap}
-    parts["ci"] = f"{settings.interval}{settings.n_bootstrap}" if settings.n_bootstrap else "wilson"
-    parts |= {
+    """Return what a reader needs to reproduce an estimate, in the order of its measure."""
+    measure = MEASURES[metric]
+    values = {
+        "isogloss": origin.version,
+        "metric": metric,
+        "rule": settings.rule,
+        "theta": f"{estimate.theta:g}",
+        "top": origin.top,
+        "min_types": f"{settings.min_types:g}",
+        "min_size_ratio": f"{settings.min_size_ratio:g}",
+        "dictionary": origin.dictionary,
+        "null": measure.null or f"{settings.null}{settings.n_permutations}s{settings.draw_seed}",
+        "select": origin.select_calign if measure.family == "alignment" else origin.select_colap,
+        "ci": "none" if math.isnan(estimate.ci_low) else estimate.ci,
         "model": clustering.model,
         "pooling": origin.pooling,
         "stack": clustering.stack,
@@ -169,4 +157,4 @@ def signature_parts(
         "seed": clustering.seed,
         "corpus": origin.corpus,
     }
-    return parts
+    return {name: values[name] for name in measure.signature}

@@ -12,15 +12,15 @@ import polars as pl
 from isogloss.concepts import Concepts
 from isogloss.config import MetricsSection
 from isogloss.corpus import Corpus
-from isogloss.metrics.colap import language_counts, overlapping
-from isogloss.metrics.movement import (
+from isogloss.metrics.concepts.fates import (
     chance_shares,
     difference_of_groups,
     label_agreement,
     movement,
     newly_shared,
 )
-from isogloss.metrics.partition import ami
+from isogloss.metrics.concepts.overlap import language_counts, overlapping
+from isogloss.metrics.concepts.partition import ami
 
 _RUN: dict[str, Any] = {
     "model": pl.String,
@@ -89,7 +89,7 @@ def compare_concepts(
     )
     old, new = (common[side].to_numpy() for side in ("before", "after"))
     moved = movement(old, new)
-    chance = chance_shares(old, new, n_permutations=_PERMUTATIONS, seed=settings.seed)
+    chance = chance_shares(old, new, n_permutations=_PERMUTATIONS, draw_seed=settings.draw_seed)
     agreement = ami(old, new)
     fates = [
         {"fate": fate, "share": share, "chance": chance[fate], "ami": agreement}
@@ -109,7 +109,7 @@ def compare_concepts(
     chosen[newly["concept"].to_numpy()] = True
     concerns = []
     for what, value in values.items():
-        mine, others, p = difference_of_groups(value, chosen, seed=settings.seed)
+        mine, others, p = difference_of_groups(value, chosen, draw_seed=settings.draw_seed)
         concerns.append(
             {
                 "what": what,

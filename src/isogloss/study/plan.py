@@ -265,7 +265,7 @@ class _Maker:
             for layer, pair in product(states.layers, self.pairs):
                 links, origin = self.links.get(pair), self._origin(states.model)
                 yield MeasureCompanions(
-                    pair, layer, states, links, section, metrics.n_bootstrap, metrics.seed, origin
+                    pair, layer, states, links, section, metrics.n_bootstrap, metrics.draw_seed, origin
                 )
 
     def labels(self) -> Iterator[LabelConcepts | JoinLabels]:

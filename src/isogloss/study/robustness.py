@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+
+from isogloss.metrics.statistics.ranks import rank_correlation
 
 SETTINGS = ("n_concepts", "top", "min_types", "theta")
 PLACE = ("model", "stack", "layer", "source", "target")
@@ -58,15 +61,13 @@ def _rank_agreement(
     part: pl.DataFrame, reference: pl.DataFrame, what: list[str], *, within: list[str]
 ) -> float | None:
     """Return Spearman's correlation of mean adjusted scores, averaged over the groups of `within`."""
-    from scipy.stats import rankdata
-
     means = [
         t.group_by(*within, *what).agg(pl.col("adjusted").fill_nan(None).mean()) for t in (part, reference)
     ]
     both = means[0].join(means[1], on=[*within, *what], suffix="_own").drop_nulls()
     found = []
     for _, group in both.group_by(*within) if within else [((), both)]:
-        x, y = (rankdata(group[name].to_numpy().round(12)) for name in ("adjusted", "adjusted_own"))
-        if len(x) > 2 and np.ptp(x) > 0 and np.ptp(y) > 0:
-            found.append(float(np.corrcoef(x, y)[0, 1]))
-    return float(np.mean(found)) if found else None
+        x, y = (group[name].to_numpy().round(12) for name in ("adjusted", "adjusted_own"))
+        found.append(rank_correlation(x, y))
+    defined = [rho for rho in found if not math.isnan(rho)]
+    return float(np.mean(defined)) if defined else None

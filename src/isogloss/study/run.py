@@ -55,7 +55,8 @@ def run_study(
 ) -> Results:
     """Run a study, or go on with one that was interrupted; what is already done is not done again.
 
-    Figures and report are made from the folder afterwards: `isogloss.plots.save_figures`, `isogloss.write_report`.
+    Figures and report are made from the folder afterwards: `isogloss.plots.save_study_figures`,
+    `isogloss.write_report`.
 
     Parameters
     ----------

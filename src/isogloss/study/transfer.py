@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from isogloss.metrics.transfer import association
+from isogloss.metrics.statistics.ranks import association
 from isogloss.study import beside
 from isogloss.tasks import TASKS
 

@@ -13,8 +13,9 @@ from isogloss.config import CompanionsSection
 from isogloss.coordinates import Pair
 from isogloss.dictionary import WordLinks
 from isogloss.extraction import open_states
-from isogloss.metrics.bootstrap import Resamples
-from isogloss.metrics.companions import MEASURES, compare_rows, look_at_space
+from isogloss.metrics.companions.estimates import compare_rows, look_at_space
+from isogloss.metrics.registry import COMPANIONS
+from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.results import signature
 from isogloss.runner import Facts, Step
 from isogloss.states import States, with_rows
@@ -65,14 +66,14 @@ class MeasureCompanions(Step):
         resamples = None
         if self.n_bootstrap:  # those of MeasurePair: the same sentences for every model, layer and measure
             resamples = Resamples.draw(
-                states.tokens["sentence"].unique(), self.n_bootstrap, seed=self.draw_seed
+                states.tokens["sentence"].unique(), self.n_bootstrap, draw_seed=self.draw_seed
             )
         source, target = self.pair.languages
         place = {"model": model, "stack": stack, "layer": self.layer, "source": source, "target": target}
         rows, draws = [], []
         material = self._material(layout, states)
         for name in self.settings.measures:
-            takes = MEASURES[name].takes
+            takes = COMPANIONS[name].takes
             if takes not in material:  # no links, or no states of sentences
                 continue
             if takes == "space":
@@ -80,16 +81,16 @@ class MeasureCompanions(Step):
             else:
                 X, Y, sentences = material[takes]
                 estimate = compare_rows(
-                    name, X, Y, sentences=sentences, resamples=resamples, seed=self.draw_seed
+                    name, X, Y, sentences=sentences, resamples=resamples, draw_seed=self.draw_seed
                 )
             parts = {
                 "isogloss": self.origin.version,
-                "measure": name,
+                "metric": name,
                 "states": takes,
                 "pooling": "mean" if takes != "words" else self.origin.pooling,
                 "n": estimate.n,
                 "ci": estimate.ci,
-                "seed": self.draw_seed,
+                "draw_seed": self.draw_seed,
                 **{key: place[key] for key in ("model", "stack", "layer")},
                 "corpus": self.origin.corpus,
             }
@@ -125,7 +126,10 @@ class MeasureCompanions(Step):
                 material["space"] = (np.concatenate([X, Y]), languages, np.tile(common, 2))
         if self.links is not None:
             linked = _linked_types(
-                states.tokens, self.links.load(layout), n_words=self.settings.n_words, seed=self.draw_seed
+                states.tokens,
+                self.links.load(layout),
+                n_words=self.settings.n_words,
+                draw_seed=self.draw_seed,
             )
             if linked.height > 1:
                 rows = (linked[f"{side}_row"].to_numpy() for side in ("source", "target"))
@@ -134,7 +138,7 @@ class MeasureCompanions(Step):
         return material
 
 
-def _linked_types(tokens: pl.DataFrame, links: WordLinks, *, n_words: int, seed: int) -> pl.DataFrame:
+def _linked_types(tokens: pl.DataFrame, links: WordLinks, *, n_words: int, draw_seed: int) -> pl.DataFrame:
     """Return the first link of at most `n_words` pairs of types, with token rows; every type once on its side."""
     table = links.table.unique(["source_word", "target_word"], keep="first", maintain_order=True)
     table = table.unique("source_word", keep="first", maintain_order=True)
@@ -142,7 +146,7 @@ def _linked_types(tokens: pl.DataFrame, links: WordLinks, *, n_words: int, seed:
     there = tokens.filter(pl.col("n_subwords") > 0)
     table = with_rows(table, there, source=links.source, target=links.target)
     if table.height > n_words:
-        kept = np.sort(np.random.default_rng(seed).choice(table.height, n_words, replace=False))
+        kept = np.sort(np.random.default_rng(draw_seed).choice(table.height, n_words, replace=False))
         table = table[kept]
     return table
 

@@ -12,10 +12,10 @@ import polars as pl
 from isogloss.config import LabelsSection, MetricsSection
 from isogloss.coordinates import Clustering, Pair
 from isogloss.corpus import Corpus
-from isogloss.metrics.colap import language_counts
-from isogloss.metrics.label_scores import label_set_scores, split_alignment, split_overlap
-from isogloss.metrics.labels import label_concepts
-from isogloss.metrics.word_facts import word_properties
+from isogloss.metrics.concepts.overlap import language_counts
+from isogloss.metrics.labels.enrichment import label_concepts
+from isogloss.metrics.labels.scores import label_set_scores, split_alignment, split_overlap
+from isogloss.metrics.labels.word_facts import word_properties
 from isogloss.results import Overlap
 from isogloss.runner import Facts, Step
 from isogloss.store import LABEL_TABLES, StudyLayout, read_table, write_table, write_with_csv
@@ -28,7 +28,7 @@ from isogloss.study.steps.words import Dictionary, read_dictionary
 class LabelConcepts(Step):
     """The labels of every concept of one layer, and CALIGN and COLAP by label.
 
-    See `isogloss.metrics.labels.label_concepts` for the kinds of labels and their chance levels.
+    See `isogloss.metrics.labels.enrichment.label_concepts` for the kinds of labels and their chance levels.
 
     Attributes
     ----------

@@ -17,10 +17,11 @@ from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.corpus import Corpus
 from isogloss.extraction import open_states
 from isogloss.metrics import colap, mean_alignment
-from isogloss.metrics.bootstrap import Resamples
-from isogloss.metrics.colap import drawn_counts
-from isogloss.metrics.frequency import match_frequencies
-from isogloss.metrics.mixing import mixing
+from isogloss.metrics.concepts.mixing import mixing_estimates
+from isogloss.metrics.concepts.overlap import drawn_counts, group_theta
+from isogloss.metrics.concepts.restricted import match_frequencies
+from isogloss.metrics.registry import ALIGNMENT, DIRECTED, GROUP_OVERLAP, OVERLAP, SOFT_ALIGNMENT
+from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.results import Estimate, Overlap, Results, signature
 from isogloss.runner import Facts, Step
 from isogloss.store import StudyLayout, write_table
@@ -29,7 +30,6 @@ from isogloss.study.measures import (
     Origin,
     align_concepts,
     align_variant,
-    group_theta,
     signature_parts,
     silhouette_of,
 )
@@ -85,7 +85,7 @@ class MeasurePair(Step):
         concepts = {step.space: sheet.concepts(step) for step in (*self.alone, *self.matched)}
         alike = (
             match_frequencies(
-                {space.languages[0]: one for space, one in concepts.items()}, seed=settings.seed
+                {space.languages[0]: one for space, one in concepts.items()}, draw_seed=settings.draw_seed
             )
             if self.matched
             else {}
@@ -97,7 +97,7 @@ class MeasurePair(Step):
             alignment = align_concepts(source, target, dictionary, settings, resamples=resamples)
             aligned.append(alignment)
             for estimate in alignment.estimates:
-                sheet.add("calign", direction, estimate)
+                sheet.add(DIRECTED, direction, estimate)
             sheet.add("calign_soft", direction, alignment.soft)
             for variant in settings.variants:
                 if variant == MATCHED:
@@ -110,8 +110,8 @@ class MeasurePair(Step):
                 sheet.add(f"calign_{variant}", direction, estimate)
         there, back = aligned
         for one, other in zip(there.estimates, back.estimates, strict=True):
-            sheet.add("calign_mean", self.pair, mean_alignment(one, other))
-        sheet.add("calign_soft_mean", self.pair, mean_alignment(there.soft, back.soft))
+            sheet.add(ALIGNMENT, self.pair, mean_alignment(one, other))
+        sheet.add(SOFT_ALIGNMENT, self.pair, mean_alignment(there.soft, back.soft))
         self._add_joint(layout, sheet)
         return sheet.write(self.outputs(layout)[0])
 
@@ -119,11 +119,13 @@ class MeasurePair(Step):
         together, settings = sheet.concepts(self.joint), self.metrics
         overlap = sheet.overlap(together, settings.theta_overlap)
         for estimate in overlap.estimates:
-            sheet.add("colap", self.pair, estimate)
+            sheet.add(OVERLAP, self.pair, estimate)
         resampled = None
         if sheet.resamples is not None:
             resampled = drawn_counts(together, overlap.languages, sheet.resamples)
-        for name, estimate in mixing(overlap.counts, drawn=resampled, interval=settings.interval).items():
+        for name, estimate in mixing_estimates(
+            overlap.counts, drawn=resampled, interval=settings.interval
+        ).items():
             sheet.add(name, self.pair, estimate)
         where = {"name": self.clustering.model, "stack": self.clustering.stack}
         layer = self.clustering.layer
@@ -149,7 +151,7 @@ class MeasureGroup(Step):
         space = self.joint.space
         thetas = [group_theta(theta, len(space.languages)) for theta in self.metrics.theta_overlap]
         for estimate in sheet.overlap(sheet.concepts(self.joint), thetas).estimates:
-            sheet.add("colap_group", space, estimate)
+            sheet.add(GROUP_OVERLAP, space, estimate)
         return sheet.write(self.outputs(layout)[0])
 
 
@@ -173,7 +175,7 @@ class _Sheet:
         if not self._metrics.n_bootstrap:
             return None
         sentences = self._tokens["sentence"].unique()
-        return Resamples.draw(sentences, self._metrics.n_bootstrap, seed=self._metrics.seed)
+        return Resamples.draw(sentences, self._metrics.n_bootstrap, draw_seed=self._metrics.draw_seed)
 
     def concepts(self, step: FindConcepts) -> Concepts:
         return step.load(self._layout, self._tokens)
@@ -190,9 +192,7 @@ class _Sheet:
 
     def add(self, metric: str, of: Pair | Space, estimate: Estimate) -> None:
         """Add an estimate of a pair (of both languages, or in one direction) or of a group."""
-        parts = signature_parts(metric, self._clustering, self._metrics, estimate.theta, self._origin)
-        if estimate.draws is None and math.isnan(estimate.ci_low):
-            parts["ci"] = "none"
+        parts = signature_parts(metric, self._clustering, self._metrics, estimate, self._origin)
         source, target = of.languages if isinstance(of, Pair) else (of.name, "")
         row = {
             **self._clustering.facts(),

@@ -8,11 +8,12 @@ from typing import ClassVar
 
 import polars as pl
 
+from isogloss.metrics.statistics.multiple import with_q_values
 from isogloss.results import Results
 from isogloss.runner import Facts, Step
 from isogloss.store import StudyLayout, read_table, write_csv, write_table, write_with_csv
 from isogloss.study import beside
-from isogloss.study.compare import compare, with_q_values
+from isogloss.study.compare import compare
 from isogloss.study.steps.companions import JoinCompanions, MeasureCompanions
 from isogloss.study.steps.metrics import MeasureGroup, MeasurePair
 from isogloss.study.transfer import SCORE_COLUMNS, associations, transfer_points

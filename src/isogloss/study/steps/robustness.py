@@ -80,7 +80,7 @@ class SweepSettings(Step):
                         min_size_ratio=self.metrics.min_size_ratio,
                         rule=self.metrics.rule,
                         n_permutations=_PERMUTATIONS,
-                        seed=self.metrics.seed,
+                        draw_seed=self.metrics.draw_seed,
                         words=False,
                     )
                     both.append(alignment.estimates)

@@ -6,13 +6,13 @@ import numpy as np
 
 from isogloss.arguments import Count, Folds, Seed, checked
 from isogloss.errors import InputError, UsageError
+from isogloss.metrics.companions.nearest import retrieval
 from isogloss.metrics.inputs import Floats, Vectors, centred, paired
-from isogloss.metrics.retrieval import retrieval
 
 
 @checked
 def procrustes_retrieval(
-    X: Vectors, Y: Vectors, *, folds: Folds = 5, seed: Seed = 0, csls: Count | None = None
+    X: Vectors, Y: Vectors, *, folds: Folds = 5, draw_seed: Seed = 0, csls: Count | None = None
 ) -> Floats:
     """Return, for every row, whether retrieval finds its translation after a rotation learnt on other rows.
 
@@ -22,7 +22,7 @@ def procrustes_retrieval(
         Row i of both belongs together.  Pairs that occur twice leak from fold to fold: give each pair once.
     folds : int
         Parts the rows are dealt to at random; each is mapped by the rotation learnt on all the others.
-    seed : int
+    draw_seed : int
         Seed of the deal.
     csls : int, optional
         As in `retrieval`; at most n // folds.
@@ -63,7 +63,7 @@ def procrustes_retrieval(
     if csls is not None and not 1 <= csls <= n // folds:
         raise UsageError(f"csls must lie in 1..{n // folds}, the rows of the smallest fold; got {csls}.")
     hits = np.empty(n)
-    order = np.random.default_rng(seed).permutation(n)
+    order = np.random.default_rng(draw_seed).permutation(n)
     for held_out in np.array_split(order, folds):
         train = np.setdiff1d(order, held_out, assume_unique=True)
         u, s, v = _svd_of_product(centred(x[train]), centred(y[train]))

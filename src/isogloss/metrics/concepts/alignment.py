@@ -18,8 +18,7 @@ from isogloss.arguments import Draws, NTypes, Seed, Share, checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError
-from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
-from isogloss.metrics.matching import (
+from isogloss.metrics.concepts.matching import (
     SizeRule,
     best_matches,
     coverage_of,
@@ -30,8 +29,10 @@ from isogloss.metrics.matching import (
     permutations_within,
     weighted_best_matches,
 )
+from isogloss.metrics.statistics.bootstrap import Interval, Resamples, named_interval, share_interval
+from isogloss.metrics.statistics.intervals import mean_interval, wilson
 from isogloss.parallel import spread
-from isogloss.results import Alignment, Estimate, mean_interval, wilson
+from isogloss.results import Alignment, Estimate
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def calign(
     null: Null = "targets",
     resamples: Resamples | None = None,
     interval: Interval = "bca",
-    seed: Seed = 0,
+    draw_seed: Seed = 0,
     words: bool = True,
     covered_only: bool = False,
 ) -> Alignment:
@@ -97,7 +98,7 @@ def calign(
         Of the sentences of both sides.
     interval : {"bca", "percentile"}
         Of the bootstrap.
-    seed : int
+    draw_seed : int
         Seed of the permutations.
     words : bool
         Also return the matched words of the pairs.
@@ -127,7 +128,7 @@ def calign(
     counts = match_counts(S, D, T)
     eligible = size_rule.eligible(n_source)
     best = np.where(eligible, best_matches(counts, n_source, n_target, size_rule), np.nan)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(draw_seed)
     chance: Nulls = []
     everywhere = None
     if n_permutations and null == "targets":
@@ -175,10 +176,10 @@ def mean_alignment(forward: Estimate, backward: Estimate) -> Estimate:
 
     score = mean("score")
     low, high = np.clip((score - half("ci_low"), score + half("ci_high")), 0.0, 1.0).tolist()
-    draws = None
+    draws, ci = None, forward.ci
     if forward.draws is not None and backward.draws is not None:
         draws = ((forward.draws + backward.draws) / 2).astype(np.float32)
-        low, high = share_interval(score, draws)
+        low, high, ci = *share_interval(score, draws), named_interval("bca", draws)
     return Estimate(
         theta=forward.theta,
         score=score,
@@ -189,6 +190,7 @@ def mean_alignment(forward: Estimate, backward: Estimate) -> Estimate:
         ci_high=high,
         n=forward.n + backward.n,
         coverage=mean("coverage"),
+        ci=ci,
         draws=draws,
     )
 
@@ -342,11 +344,12 @@ def _estimate(
         with np.errstate(invalid="ignore"):
             draws = (np.where(there, passed, 0).sum(axis=1) / there.sum(axis=1)).astype(np.float32)
         low, high = share_interval(score, draws, method=method)
+        ci = named_interval(method, draws)
     elif math.isnan(theta):
-        low, high = mean_interval(values)
+        low, high, ci = *mean_interval(values), "normal"
     else:
-        low, high = wilson(int(values.sum()), n)
-    return Estimate(theta, score, mean, sd, p, low, high, n, coverage, draws)
+        low, high, ci = *wilson(int(values.sum()), n), "wilson"
+    return Estimate(theta, score, mean, sd, p, low, high, n, coverage, ci, draws)
 
 
 def _pairs(

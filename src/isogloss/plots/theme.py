@@ -23,7 +23,7 @@ MEAN = "mean of the pairs"
 Chart = alt.LayerChart | alt.FacetChart
 
 
-def theme(
+def chart_config(
     *, ink: str = "#1f2328", font: str = "Liberation Sans, Arial, sans-serif", size: float = LABEL_SIZE
 ) -> dict[str, Any]:
     """Return the Vega-Lite configuration of all charts.
@@ -95,7 +95,7 @@ def finish(
         "title": alt.TitleParams(title, subtitle=note),
         "description": description,
         "usermeta": {"columns": list(columns)},
-        "config": theme(),
+        "config": chart_config(),
     }
     if panels is None:
         return chart.properties(**look)

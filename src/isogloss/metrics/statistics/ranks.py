@@ -1,4 +1,4 @@
-"""Does a measure of alignment go with zero-shot transfer?  Few languages: exact tests, and honest intervals."""
+"""Rank correlation; and of few languages, as in zero-shot transfer, with exact tests and honest intervals."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import permutations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 from isogloss.arguments import Numbers, Seed, checked
 from isogloss.errors import InputError
@@ -16,6 +17,25 @@ Floats = npt.NDArray[np.float64]
 _EXACT = 8  # languages up to which all orders are tried: 8! = 40,320
 _DRAWS = 10_000
 LEAST = 4  # languages for a correlation; with three, the smallest two-sided p-value is 1/3
+
+
+@checked
+def rank_correlation(x: Numbers, y: Numbers) -> float:
+    """Return Spearman's rank correlation; NaN below three pairs, or where one side does not vary.
+
+    Pairs of which a value is not finite are left out.  Equal values share their mean rank.
+
+    Examples
+    --------
+    >>> round(rank_correlation([1, 2, 3, 9], [1, 4, 3, 9]), 3)
+    0.8
+    """
+    one, two = (np.asarray(values, dtype=np.float64) for values in (x, y))
+    finite = np.isfinite(one) & np.isfinite(two)
+    one, two = one[finite], two[finite]
+    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(two) == 0:
+        return math.nan
+    return float(_ranks(one) @ _ranks(two))
 
 
 @dataclass(frozen=True)
@@ -50,7 +70,7 @@ class Association:
 
 
 @checked
-def association(measure: Numbers, score: Numbers, *, seed: Seed = 0) -> Association:
+def association(measure: Numbers, score: Numbers, *, draw_seed: Seed = 0) -> Association:
     """Return how far the languages' values of a measure go with their zero-shot scores.
 
     Sources: Spearman 1904; the standard error ``sqrt((1 + rho^2 / 2) / (n - 3))`` of atanh(rho) is Bonett and Wright's
@@ -60,7 +80,7 @@ def association(measure: Numbers, score: Numbers, *, seed: Seed = 0) -> Associat
     ----------
     measure, score : arrays (n,) of float
         One value a language; languages where either is not finite are left out.
-    seed : int
+    draw_seed : int
         For permutations of more than 8 languages.
 
     Raises
@@ -92,7 +112,7 @@ def association(measure: Numbers, score: Numbers, *, seed: Seed = 0) -> Associat
         drawn = np.array([rx @ ry[list(order)] for order in permutations(range(n))])
         p = float(np.mean(np.abs(drawn) >= abs(rho) - 1e-12))
     else:
-        generator = np.random.default_rng(seed)
+        generator = np.random.default_rng(draw_seed)
         drawn = np.array([rx @ ry[generator.permutation(n)] for _ in range(_DRAWS)])
         p = float((np.sum(np.abs(drawn) >= abs(rho) - 1e-12) + 1) / (_DRAWS + 1))
     lines, means = [], []
@@ -105,8 +125,6 @@ def association(measure: Numbers, score: Numbers, *, seed: Seed = 0) -> Associat
 
 def _ranks(x: Floats) -> Floats:
     """Return centred ranks of length 1, so that products are correlations."""
-    from scipy.stats import rankdata
-
     ranks = rankdata(x) - (len(x) + 1) / 2
     return np.asarray(ranks / np.linalg.norm(ranks))
 

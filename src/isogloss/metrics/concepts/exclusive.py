@@ -13,9 +13,8 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from isogloss.arguments import Draws, NTypes, PositiveShare, Seed, Share, checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
-from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
-from isogloss.metrics.calign import check_thetas, drawn_types, matrices, type_counts
-from isogloss.metrics.matching import (
+from isogloss.metrics.concepts.alignment import check_thetas, drawn_types, matrices, type_counts
+from isogloss.metrics.concepts.matching import (
     Int,
     SizeRule,
     coverage_of,
@@ -24,8 +23,10 @@ from isogloss.metrics.matching import (
     permutations_within,
     weighted_matches,
 )
+from isogloss.metrics.statistics.bootstrap import Interval, Resamples, named_interval, share_interval
+from isogloss.metrics.statistics.intervals import wilson
 from isogloss.parallel import spread
-from isogloss.results import Estimate, wilson
+from isogloss.results import Estimate
 
 
 @checked
@@ -40,7 +41,7 @@ def one_to_one(
     n_permutations: Draws = 50,
     resamples: Resamples | None = None,
     interval: Interval = "bca",
-    seed: Seed = 0,
+    draw_seed: Seed = 0,
 ) -> Estimate:
     """Return the largest share of eligible source concepts that can be aligned, each to a target concept of its own.
 
@@ -50,7 +51,7 @@ def one_to_one(
 
     Parameters
     ----------
-    source, target, dictionary, theta_align, min_types, min_size_ratio, resamples, interval, seed
+    source, target, dictionary, theta_align, min_types, min_size_ratio, resamples, interval, draw_seed
         As of `calign`; a maximum matching in every resample.
     n_permutations : int
         Permuted dictionaries for the chance level, as in `calign`; 0 gives NaN.
@@ -75,19 +76,20 @@ def one_to_one(
     score = matched / n if n else math.nan
     chance = sd = p = math.nan
     if n and n_permutations:
-        generator = np.random.default_rng(seed)
+        generator = np.random.default_rng(draw_seed)
         scores = []
         for move in permutations_within(frequency_bins(frequency), n_permutations, generator):
             moved = sp.csr_array((D.data, move[D.indices], D.indptr), shape=D.shape)
             scores.append(_matched(match_counts(S, moved, T), *sizes, rule, theta) / n)
         chance, sd = float(np.mean(scores)), float(np.std(scores))
         p = float((1 + sum(x >= score - 1e-12 for x in scores)) / (1 + len(scores)))
-    low, high, draws = *wilson(matched, n), None
+    low, high, ci, draws = *wilson(matched, n), "wilson", None
     if resamples is not None:
         draw = partial(_draws, type_counts(source, S, resamples), S, D, T, rule, theta)
         draws = np.concatenate(list(spread(draw, resamples.batches())))
         low, high = share_interval(score, draws, method=interval)
-    return Estimate(theta, score, chance, sd, p, low, high, n, coverage, draws)
+        ci = named_interval(interval, draws)
+    return Estimate(theta, score, chance, sd, p, low, high, n, coverage, ci, draws)
 
 
 def _draws(  # noqa: PLR0917

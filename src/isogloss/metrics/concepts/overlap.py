@@ -16,9 +16,10 @@ from scipy.special import gammaln
 from isogloss.arguments import Share, checked
 from isogloss.concepts import Concepts
 from isogloss.errors import UsageError, unknown
-from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
-from isogloss.metrics.calign import Rule
-from isogloss.results import Estimate, Overlap, wilson
+from isogloss.metrics.concepts.alignment import Rule
+from isogloss.metrics.statistics.bootstrap import Interval, Resamples, named_interval, share_interval
+from isogloss.metrics.statistics.intervals import wilson
+from isogloss.results import Estimate, Overlap
 
 Counts = npt.NDArray[np.int64]
 
@@ -90,6 +91,15 @@ def colap(
         _estimate(counts, theta, coverage, strict=strict, drawn=drawn, method=interval) for theta in thetas
     )
     return Overlap(group, estimates, counts, rule)
+
+
+def group_theta(theta: float, n_languages: int) -> float:
+    """Return the overlap threshold of a group that asks of every language what `theta` asks of a pair.
+
+    A pair at 0.3 asks for 0.6 of an even share (1/2).  Of L languages no more than 1/L can be asked, so the group
+    is held to the same part of its even share: ``theta * 2 / L``.
+    """
+    return theta * 2 / n_languages
 
 
 def language_counts(concepts: Concepts, languages: Sequence[str]) -> Counts:
@@ -290,11 +300,11 @@ def _estimate(
     chance = float(chance_overlap(sizes[kept], totals, theta, strict=strict).mean())
     sd = chance_deviation(sizes[kept], totals, theta, strict=strict)
     p_value = 0.5 * math.erfc((found / n - chance) / (sd * math.sqrt(2))) if sd > 0 else math.nan
-    low, high = wilson(found, n)
-    draws = None
+    low, high, ci, draws = *wilson(found, n), "wilson", None
     if drawn is not None:
         there = drawn[:, kept].sum(axis=2) > 0
         passed = overlapping(drawn[:, kept], theta, strict=strict) & there
         draws = (passed.sum(axis=1) / np.maximum(there.sum(axis=1), 1)).astype(np.float32)
         low, high = share_interval(found / n, draws, method=method)
-    return Estimate(theta, found / n, chance, sd, p_value, low, high, n, coverage, draws)
+        ci = named_interval(method, draws)
+    return Estimate(theta, found / n, chance, sd, p_value, low, high, n, coverage, ci, draws)

@@ -17,8 +17,8 @@ from scipy.special import gammaln
 from isogloss.arguments import Count, Draws, Inside, PositiveShare, Seed, Share, checked
 from isogloss.concepts import Concepts
 from isogloss.errors import unknown
-from isogloss.metrics.bootstrap import false_discovery
-from isogloss.metrics.word_facts import By, Units, check_properties, least_carrying, units_of
+from isogloss.metrics.labels.word_facts import By, Units, check_properties, least_carrying, units_of
+from isogloss.metrics.statistics.multiple import false_discovery
 
 ALL = "all"
 FAMILY = "^([^:]*):"  # "feats" of "feats:Case"
@@ -104,7 +104,7 @@ def label_concepts(
     by: By = "types",
     q: Inside = 0.05,
     n_permutations: Draws = 100,
-    seed: Seed = 0,
+    draw_seed: Seed = 0,
 ) -> ConceptLabels:
     """Label concepts with what at least `threshold` of their types share, and say which labels chance explains.
 
@@ -136,7 +136,7 @@ def label_concepts(
         no label count with p = 1.
     n_permutations : int
         Random concepts for `label_set_scores`: units are dealt to concepts of the same numbers of types.
-    seed : int
+    draw_seed : int
         Seed of the permutations.
 
     Returns
@@ -169,7 +169,7 @@ def label_concepts(
     n_types = np.bincount(units.concept, minlength=concepts.n_concepts).astype(np.int64)
     eligible = n_types >= min_types
     observed = _best(units.reached(units.concept, eligible, threshold).with_columns(draw=pl.lit(0)), values)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(draw_seed)
     draws = [
         units.reached(generator.permuted(units.concept), eligible, threshold).with_columns(draw=pl.lit(i))
         for i in range(n_permutations)

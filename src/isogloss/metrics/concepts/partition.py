@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,12 @@ import polars as pl
 
 from isogloss.arguments import Count, Draws, Seed, checked
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.bootstrap import Interval, Resamples
-from isogloss.metrics.bootstrap import interval as bootstrap_interval
-from isogloss.metrics.inputs import Vectors, matrix
-from isogloss.metrics.mixing import entropy_of, purity_of
+from isogloss.metrics.concepts.mixing import entropy_of, purity_of
+from isogloss.metrics.inputs import Codes, Labels, Vectors, codes, matrix
+from isogloss.metrics.statistics.bootstrap import Interval, Resamples, named_interval
+from isogloss.metrics.statistics.bootstrap import interval as bootstrap_interval
 from isogloss.results import Estimate
 from isogloss.threads import one_blas_thread
-
-Labels = Sequence[Any] | npt.NDArray[Any]
-Codes = npt.NDArray[np.int64]
 
 
 @checked
@@ -128,7 +124,7 @@ def ami(labels: Labels, languages: Labels) -> float:
 
 
 @checked
-def silhouette(X: Vectors, labels: Labels, *, sample: Count = 2000, seed: Seed = 0) -> float:
+def silhouette(X: Vectors, labels: Labels, *, sample: Count = 2000, draw_seed: Seed = 0) -> float:
     """Return the mean silhouette: how much nearer vectors are to their own concept than to the next.
 
     Parameters
@@ -139,7 +135,7 @@ def silhouette(X: Vectors, labels: Labels, *, sample: Count = 2000, seed: Seed =
     sample : int
         At most so many rows, drawn without replacement, are compared with each other.  A row that is alone of its
         concept in the sample counts 0, so hundreds of concepts need a larger sample.
-    seed : int
+    draw_seed : int
         Seed of the sample.
 
     Returns
@@ -166,11 +162,11 @@ def silhouette(X: Vectors, labels: Labels, *, sample: Count = 2000, seed: Seed =
     0.99
     """
     x = matrix(X, what="The silhouette")
-    chosen = sample_of(labels, sample, seed=seed, n=len(x))
+    chosen = sample_of(labels, sample, draw_seed=draw_seed, n=len(x))
     return float(_silhouettes(x[chosen], np.asarray(labels)[chosen], n_shuffled=0)[0].mean())
 
 
-def sample_of(labels: Labels, sample: int = 2000, *, seed: int = 0, n: int | None = None) -> Codes:
+def sample_of(labels: Labels, sample: int = 2000, *, draw_seed: int = 0, n: int | None = None) -> Codes:
     """Return (m,) rising numbers of at most `sample` rows that have a concept; `n` is how many labels there must be.
 
     Raises
@@ -184,7 +180,7 @@ def sample_of(labels: Labels, sample: int = 2000, *, seed: int = 0, n: int | Non
         raise UsageError(f"sample is a number of rows and must be 3 or more; got {sample}.")
     rows = np.flatnonzero(_has_concept(labels, len(labels) if n is None else n, "The silhouette"))
     if len(rows) > sample:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, sample, replace=False))
+        rows = np.sort(np.random.default_rng(draw_seed).choice(rows, sample, replace=False))
     return rows.astype(np.int64)
 
 
@@ -196,7 +192,7 @@ def silhouette_estimate(
     resamples: Resamples | None = None,
     interval: Interval = "bca",
     n_permutations: Draws = 10,
-    seed: Seed = 0,
+    draw_seed: Seed = 0,
 ) -> Estimate:
     """Return `silhouette` with its chance level: how much nearer states are to their own concept than to the next.
 
@@ -214,7 +210,7 @@ def silhouette_estimate(
     n_permutations : int
         Chance is the mean over so many labelings with the concepts shuffled over the rows: below 0, for the nearest of
         many other concepts is nearer than a row's own.
-    seed : int
+    draw_seed : int
         Of the permutations.
 
     Returns
@@ -224,16 +220,16 @@ def silhouette_estimate(
     """
     concept = np.asarray(labels)
     values, *null = _silhouettes(
-        matrix(X, what="The silhouette"), concept, n_shuffled=n_permutations, seed=seed
+        matrix(X, what="The silhouette"), concept, n_shuffled=n_permutations, draw_seed=draw_seed
     )
     score, chance = float(values.mean()), [float(one.mean()) for one in null]
-    low = high = math.nan
-    draws = None
+    low, high, ci, draws = math.nan, math.nan, "none", None
     if resamples is not None and sentences is not None:
         weights = resamples.of(resamples.table(np.arange(len(values)), sentences, len(values)))
         with np.errstate(invalid="ignore"):
             draws = (values @ weights / weights.sum(axis=0)).astype(np.float32)
         low, high = bootstrap_interval(score, draws, method=interval)
+        ci = named_interval(interval, draws)
     return Estimate(
         theta=math.nan,
         score=score,
@@ -244,39 +240,24 @@ def silhouette_estimate(
         ci_high=high,
         n=len(np.unique(concept)),
         coverage=1.0,
+        ci=ci,
         draws=draws,
     )
 
 
 def _silhouettes(
-    x: npt.NDArray[np.float64], concept: npt.NDArray[Any], *, n_shuffled: int, seed: int = 0
+    x: npt.NDArray[np.float64], concept: npt.NDArray[Any], *, n_shuffled: int, draw_seed: int = 0
 ) -> list[npt.NDArray[np.float64]]:
     """Return the silhouettes (n,) of all rows, and again with the concepts shuffled; NaN where there are none."""
     from sklearn.metrics import pairwise_distances, silhouette_samples
 
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(draw_seed)
     labelings = [concept, *(generator.permutation(concept) for _ in range(n_shuffled))]
     if not 2 <= len(np.unique(concept)) < len(concept):
         return [np.full(len(concept), math.nan)] * len(labelings)
     with one_blas_thread():
         distances = pairwise_distances(x)
     return [silhouette_samples(distances, one, metric="precomputed") for one in labelings]
-
-
-def codes(values: Labels, *, what: str, name: str, n: int | None = None) -> Codes:
-    """Return values (n,) numbered from 0 in sorted order; an InputError if they are not a list of n names."""
-    array = np.asarray(values)
-    if array.ndim != 1 or len(array) == 0 or (n is not None and len(array) != n):
-        count = "one" if n is None else f"{n}"
-        raise InputError(f"{what} needs {count} {name}, a name for every row; got shape {array.shape}.")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputError(f"{what} was given {name} that are not finite; name every row, -1 for no concept.")
-    try:
-        return np.unique(array, return_inverse=True)[1].astype(np.int64)
-    except TypeError as error:
-        raise InputError(
-            f"{what} was given {name} of mixed kinds (None among them?); name every row."
-        ) from error
 
 
 def _codes(labels: Labels, languages: Labels) -> tuple[Codes, Codes]:

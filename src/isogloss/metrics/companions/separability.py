@@ -7,8 +7,7 @@ import numpy.typing as npt
 
 from isogloss.arguments import Folds, Index, Seed, checked
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.inputs import Floats, Vectors, matrix, unit
-from isogloss.metrics.partition import Codes, Labels, codes
+from isogloss.metrics.inputs import Codes, Floats, Labels, Vectors, codes, matrix, unit
 
 _BLOCK = 512  # rows compared with all others at a time
 
@@ -21,7 +20,7 @@ def language_probe(
     remove_means: bool = False,
     axes: Index = 0,
     folds: Folds = 5,
-    seed: Seed = 0,
+    draw_seed: Seed = 0,
     groups: Labels | None = None,
 ) -> Floats:
     """Return, for every row, whether a ridge probe reads its language off the vector; the mean is the accuracy.
@@ -39,7 +38,7 @@ def language_probe(
         it sees how languages spread and not only where they lie; 16 makes 136 of them.
     folds : int
         Parts for cross-validation, dealt at random: language by language, or group by group.
-    seed : int
+    draw_seed : int
         Seed of the deal.
     groups : sequence (n,), optional
         Rows of one group stay in one fold.  For parallel text give the sentence numbers, or the probe may know a
@@ -83,7 +82,7 @@ def language_probe(
     language = _languages(languages, len(x), "The language probe")
     if not 0 <= axes <= x.shape[1]:
         raise UsageError(f"axes must lie in 0..{x.shape[1]}, the columns of X; got {axes}.")
-    fold = _deal(language, groups, folds, np.random.default_rng(seed))
+    fold = _deal(language, groups, folds, np.random.default_rng(draw_seed))
     indicators = np.eye(language.max() + 1)[language]
     recognised = np.empty(len(x))
     for part in range(folds):
@@ -200,7 +199,7 @@ def _deal(
         if np.bincount(language[fold != part], minlength=language.max() + 1).min() == 0:
             raise InputError(
                 "The language probe needs every language in two folds; the groups put one language into one fold: "
-                "change the seed, or give more groups."
+                "change the draw_seed, or give more groups."
             )
     return fold
 

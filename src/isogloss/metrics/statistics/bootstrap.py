@@ -16,7 +16,7 @@ import polars as pl
 import scipy.sparse as sp
 from scipy.stats import norm, t
 
-from isogloss.arguments import Index, Inside, Numbers, Seed, SomeDraws, WholeNumbers, checked
+from isogloss.arguments import Inside, Numbers, Seed, SomeDraws, WholeNumbers, checked
 from isogloss.errors import InputError, UsageError
 
 Floats = npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ class Resamples:
 
     @classmethod
     @checked
-    def draw(cls, sentences: WholeNumbers, n: SomeDraws, *, seed: Seed = 0) -> Resamples:
+    def draw(cls, sentences: WholeNumbers, n: SomeDraws, *, draw_seed: Seed = 0) -> Resamples:
         """Draw `n` resamples of the distinct numbers in `sentences`.
 
         Raises
@@ -56,7 +56,7 @@ class Resamples:
         numbers = np.unique(np.asarray(sentences, dtype=np.int64))
         if len(numbers) < 2 or n < 1:
             raise UsageError(f"A bootstrap needs two sentences and one resample; got {len(numbers)} and {n}.")
-        generator = np.random.default_rng(seed)
+        generator = np.random.default_rng(draw_seed)
         m = len(numbers)
         drawn = generator.multinomial(m, np.full(m, 1 / m), size=n)
         groups = np.arange(m) % GROUPS
@@ -150,6 +150,11 @@ def interval(
         ends = norm.cdf(bias + moved / np.maximum(1 - a * moved, 1e-6))
     low, high = np.quantile(drawn, ends)
     return float(low), float(high)
+
+
+def named_interval(method: Interval, draws: Numbers) -> str:
+    """Return what a bootstrap interval is called in signatures: ``"bca200"``, of 200 resamples."""
+    return f"{method}{len(draws) - GROUPS}"
 
 
 @checked
@@ -247,31 +252,3 @@ def paired_difference(
     else:
         p = 1.0 if abs(difference) < 1e-12 else 2 / (len(drawn) + 1)
     return Difference(difference, low, high, p)
-
-
-@checked
-def false_discovery(p_values: Numbers, *, n_tests: Index | None = None) -> Floats:
-    """Return q-values: the smallest false-discovery rate at which each test would be called significant.
-
-    Benjamini and Hochberg, *Controlling the False Discovery Rate*, JRSS B 57, 1995: ``q_(i) = min over j >= i of
-    p_(j) m / j``, over the m tests whose p-value is not NaN; NaN stays NaN.
-
-    Parameters
-    ----------
-    p_values : array (n,)
-    n_tests : int, optional
-        m, where there were more tests than are given: all others have p = 1.
-
-    Examples
-    --------
-    >>> false_discovery([0.01, 0.04, 0.03]).round(3).tolist()
-    [0.03, 0.04, 0.04]
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    q = np.full(p.shape, np.nan)
-    tested = np.flatnonzero(np.isfinite(p))
-    if len(tested):
-        order = tested[np.argsort(p[tested], kind="stable")]
-        raised = p[order] * (n_tests or len(order)) / np.arange(1, len(order) + 1)
-        q[order] = np.minimum(np.minimum.accumulate(raised[::-1])[::-1], 1.0)
-    return q

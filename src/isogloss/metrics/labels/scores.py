@@ -12,10 +12,11 @@ import polars as pl
 
 from isogloss.arguments import Dimensions, Share, checked
 from isogloss.errors import InputError, UsageError, unknown
-from isogloss.metrics.colap import chance_overlap, overlapping
-from isogloss.metrics.labels import ALL, Bool, ConceptLabels, groups_of, tally
-from isogloss.metrics.matching import SizeRule
-from isogloss.results import Alignment, Overlap, wilson
+from isogloss.metrics.concepts.matching import SizeRule
+from isogloss.metrics.concepts.overlap import chance_overlap, overlapping
+from isogloss.metrics.labels.enrichment import ALL, Bool, ConceptLabels, groups_of, tally
+from isogloss.metrics.statistics.intervals import wilson
+from isogloss.results import Alignment, Overlap
 
 
 @checked

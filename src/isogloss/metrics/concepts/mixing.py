@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.metrics.bootstrap import Interval
-from isogloss.metrics.bootstrap import interval as bootstrap_interval
+from isogloss.metrics.statistics.bootstrap import Interval, named_interval
+from isogloss.metrics.statistics.bootstrap import interval as bootstrap_interval
 from isogloss.results import Estimate
 
 Counts = npt.NDArray[Any]  # (..., n_concepts, n_languages): tokens of every language in every concept
 Floats = npt.NDArray[np.float64]
 
 
-def mixing(
+def mixing_estimates(
     counts: npt.NDArray[np.int64],
     *,
     drawn: npt.NDArray[np.floating] | None = None,
     interval: Interval = "bca",
     n_permutations: int = 20,
-    seed: int = 0,
+    draw_seed: int = 0,
 ) -> dict[str, Estimate]:
     """Return how languages mix in the concepts of a joint space, beside COLAP and without its threshold.
 
@@ -47,7 +47,7 @@ def mixing(
 
     Examples
     --------
-    >>> {name: round(estimate.score, 3) for name, estimate in mixing(np.array([[4, 0], [2, 2]])).items()}
+    >>> {name: round(estimate.score, 3) for name, estimate in mixing_estimates(np.array([[4, 0], [2, 2]])).items()}
     {'language_entropy': 0.5, 'purity': 0.75, 'ami': 0.23}
     """
     kept = np.ix_(counts.sum(axis=1) > 0, counts.sum(axis=0) > 0)
@@ -57,7 +57,7 @@ def mixing(
     expected = _expected_information(table)
     tokens = np.repeat(np.tile(np.arange(table.shape[1]), len(table)), table.reshape(-1))
     concepts = np.repeat(np.arange(len(table)), table.sum(axis=1))
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(draw_seed)
     shuffled = np.zeros((n_permutations, *table.shape), np.int64)
     for one in shuffled:
         np.add.at(one, (concepts, generator.permutation(tokens)), 1)
@@ -66,10 +66,10 @@ def mixing(
         # AMI is 0 under this null by its definition
         null = measure(shuffled) if measure else np.zeros(1)
         of = measure or (lambda tables: ami_of(tables, expected))
-        score, low, high, draws = float(of(table)), math.nan, math.nan, None
+        score, low, high, ci, draws = float(of(table)), math.nan, math.nan, "none", None
         if drawn is not None:
             draws = np.asarray(of(drawn), np.float32)
-            ends = bootstrap_interval(score, draws, method=interval)
+            ends, ci = bootstrap_interval(score, draws, method=interval), named_interval(interval, draws)
             low, high = (float(np.clip(end, -1.0 if name == "ami" else 0.0, 1.0)) for end in ends)
         found[name] = Estimate(
             theta=math.nan,
@@ -81,6 +81,7 @@ def mixing(
             ci_high=high,
             n=len(table),
             coverage=1.0,
+            ci=ci,
             draws=draws,
         )
     return found

@@ -21,7 +21,7 @@ class Rsa(NamedTuple):
 
 
 @checked
-def rsa(X: Vectors, Y: Vectors, *, n_permutations: Draws = 0, seed: Seed = 0) -> Rsa:
+def rsa(X: Vectors, Y: Vectors, *, n_permutations: Draws = 0, draw_seed: Seed = 0) -> Rsa:
     """Return the Spearman correlation of the pairwise dissimilarities of X and Y, and its p-value.
 
     Parameters
@@ -33,7 +33,7 @@ def rsa(X: Vectors, Y: Vectors, *, n_permutations: Draws = 0, seed: Seed = 0) ->
     n_permutations : int
         Permutations of the Mantel test: rows of Y change places, and with them rows and columns of its
         dissimilarities.  0: no test, the p-value is NaN.
-    seed : int
+    draw_seed : int
         Seed of the permutations.
 
     Returns
@@ -74,7 +74,7 @@ def rsa(X: Vectors, Y: Vectors, *, n_permutations: Draws = 0, seed: Seed = 0) ->
     rho = float(np.clip(a @ b, -1, 1))
     if n_permutations == 0:
         return Rsa(rho, math.nan)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(draw_seed)
     left, right = np.zeros((2, len(x), len(x)))
     left[upper] = a
     right[upper] = b

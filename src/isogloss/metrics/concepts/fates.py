@@ -161,13 +161,13 @@ def chance_shares(
     *,
     theta: Share = 0.5,
     n_permutations: SomeDraws = 20,
-    seed: Seed = 0,
+    draw_seed: Seed = 0,
 ) -> dict[str, float]:
     """Return the mean `Movement.shares` when the concepts after are dealt to the tokens at random."""
     same_rows("chance_shares", before=before, after=after)
     first, second = (np.asarray(x, dtype=np.int64) for x in (before, after))
     both = (first >= 0) & (second >= 0)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(draw_seed)
     drawn = [
         movement(first[both], generator.permutation(second[both]), theta=theta).shares()
         for _ in range(n_permutations)
@@ -238,7 +238,7 @@ def label_agreement(labels: WholeNumbers, concepts: WholeNumbers, n_concepts: NC
 
 @checked
 def difference_of_groups(
-    values: Numbers, chosen: WholeNumbers, *, n_permutations: Draws = 2000, seed: Seed = 0
+    values: Numbers, chosen: WholeNumbers, *, n_permutations: Draws = 2000, draw_seed: Seed = 0
 ) -> tuple[float, float, float]:
     """Return the means of the chosen values and of the others, and a two-sided permutation p-value.
 
@@ -265,7 +265,7 @@ def difference_of_groups(
             nan,
         )
     k, n = int(mine.sum()), len(x)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(draw_seed)
     sums = np.array([x[mine].sum(), *(x[generator.permutation(n)[:k]].sum() for _ in range(n_permutations))])
     differences = np.abs(sums / k - (x.sum() - sums) / (n - k))
     hits = int(np.sum(differences[1:] >= differences[0] - 1e-12))
