@@ -299,7 +299,7 @@ class Results:
         """Join tables, in a fixed order of rows."""
         table = pl.concat([cls.from_rows([]).table, *(part.table for part in parts)])
         order = ["model", "stack", "method", "n_concepts", "seed", "layer", "metric", "theta"]
-        return cls(table.sort(order, maintain_order=True))
+        return cls(table.sort(order, maintain_order=True, nulls_last=True))
 
     @classmethod
     @checked
@@ -316,6 +316,16 @@ class Results:
     def write_csv(self, path: Path) -> None:
         """Write the table as CSV (UTF-8, a header, missing values empty), atomically."""
         write_csv(path, self.table.fill_nan(None), decimals=10)
+
+    @property
+    def clustered(self) -> pl.DataFrame:
+        """The rows of measures of concepts: those that have a clustering."""
+        return self.table.drop_nulls("method")
+
+    @property
+    def companions(self) -> pl.DataFrame:
+        """The rows of measures that look at states without concepts; method, n_concepts and seed are null."""
+        return self.table.filter(pl.col("method").is_null())
 
     def over_seeds(self) -> pl.DataFrame:
         """Return one row an estimate over the seeds of its clustering, where there are several.

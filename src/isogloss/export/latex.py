@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from isogloss.coordinates import Pair, Space
 from isogloss.export.choice import Choice
 from isogloss.metrics.registry import ALIGNMENT, COMPANIONS, MEASURES, OVERLAP
 from isogloss.plots import MAIN_SCORES, main_thetas
-from isogloss.plots.rows import average, figure_rows, run_labels
+from isogloss.plots.rows import RUN, average, figure_rows, run_labels
 from isogloss.results import Results
 from isogloss.store import StudyLayout, folder_name, write_text
 
@@ -143,25 +144,22 @@ def tables(study: FinishedStudy, choice: Choice) -> list[TexTable]:
     pairs = choice.spaces_of(study)
     found: list[TexTable] = []
     labels = {
-        tuple(row[name] for name in ("model", "stack", "method", "n_concepts", "seed")): row["label"]
+        tuple(row[name] for name in RUN): row["label"]
         for row in run_labels(study.results.table).iter_rows(named=True)
     }
     for run in runs:
-        label = labels[run.model, run.stack, run.method, run.n_concepts, run.seed]
-        values = {name: getattr(run, name) for name in ("model", "stack", "method", "n_concepts", "seed")}
-        own = study.results.table.filter(
-            *(pl.col(name) == value for name, value in values.items()), pl.col("layer").is_in(layers)
-        )
+        values = {name: getattr(run[0], name) for name in RUN}
+        label = labels[tuple(values.values())]
+        own = study.results.only(**values).filter(pl.col("layer").is_in(layers))
         for metric in (ALIGNMENT, OVERLAP):
             kept = own.filter((pl.col("metric") == metric) & _is_pair(pairs))
             if kept.height:
                 found += _of_metric(study, kept, metric, label)
-        if study.companions is not None:
-            mine = (pl.col("model") == run.model) & (pl.col("stack") == run.stack)
-            kept = study.companions.filter(mine & pl.col("layer").is_in(layers) & _is_pair(pairs))
-            if kept.height:
-                found.append(_companions(kept, label))
-    models = [run.model for run in runs]
+        mine = (pl.col("model") == run[0].model) & (pl.col("stack") == run[0].stack)
+        kept = study.results.companions.filter(mine & pl.col("layer").is_in(layers) & _is_pair(pairs))
+        if kept.height:
+            found.append(_companions(kept, label))
+    models = [run[0].model for run in runs]
     files = StudyLayout(Path(study.root))
     scores = files.table(files.task_scores, ("model", "baseline"), "tasks")
     if scores is not None:
@@ -174,8 +172,10 @@ def tables(study: FinishedStudy, choice: Choice) -> list[TexTable]:
     return list({table.name: table for table in found}.values())
 
 
-def _is_pair(spaces: Sequence[str]) -> pl.Expr:
-    return pl.format("{}+{}", "source", "target").is_in(list(spaces))
+def _is_pair(spaces: Sequence[Space]) -> pl.Expr:
+    pairs = [Pair(*space.languages) for space in spaces if len(space.languages) == 2]
+    of_pairs = ((pl.col("source") == pair.source) & (pl.col("target") == pair.target) for pair in pairs)
+    return pl.any_horizontal(pl.lit(False), *of_pairs)
 
 
 def _of_metric(study: FinishedStudy, kept: pl.DataFrame, metric: str, label: str) -> list[TexTable]:
@@ -215,14 +215,13 @@ def _companions(kept: pl.DataFrame, label: str) -> TexTable:
     columns = ("score", "chance", "ci_low", "ci_high")
     means = (
         kept.fill_nan(None)
-        .group_by("measure", "layer", maintain_order=True)
+        .group_by("metric", "layer", maintain_order=True)
         .agg(pl.col(columns).mean(), pl.len().alias("n_pairs"))
     )
-    order = {name: i for i, name in enumerate(kept["measure"].unique(maintain_order=True).to_list())}
-    rows = sorted(means.iter_rows(named=True), key=lambda row: (order[row["measure"]], row["layer"]))
+    order = {name: i for i, name in enumerate(kept["metric"].unique(maintain_order=True).to_list())}
+    rows = sorted(means.iter_rows(named=True), key=lambda row: (order[row["metric"]], row["layer"]))
     cells = tuple(
-        (escape(COMPANIONS[r["measure"]].title), str(r["layer"]), *_scores(r), str(r["n_pairs"]))
-        for r in rows
+        (escape(COMPANIONS[r["metric"]].title), str(r["layer"]), *_scores(r), str(r["n_pairs"])) for r in rows
     )
     return TexTable(
         f"companions_{folder_name(label)}",

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from isogloss.arguments import Share, checked
+from isogloss.coordinates import Space
 from isogloss.errors import UsageError, unknown
 from isogloss.metrics.registry import ALIGNMENT, GROUP_OVERLAP, MEASURES, with_theta
 from isogloss.results import Results
@@ -23,7 +24,7 @@ RUN = ("model", "stack", "method", "n_concepts", "seed")
 def languages(table: pl.DataFrame) -> list[str]:
     """Return the languages of a results table in the order of the study, else of appearance."""
     groups = table.filter(pl.col("metric") == GROUP_OVERLAP)["source"]
-    named = groups[0].split("+") if len(groups) else []
+    named = Space.named(groups[0]).languages if len(groups) else ()
     pairs = table.filter(pl.col("target") != "")
     found = pl.concat([pairs["source"], pairs["target"]]).unique(maintain_order=True).to_list()
     return [x for x in named if x in found] + [x for x in found if x not in named]
@@ -31,7 +32,7 @@ def languages(table: pl.DataFrame) -> list[str]:
 
 def run_labels(table: pl.DataFrame) -> pl.DataFrame:
     """Return the distinct runs of a results table with a ``label`` that is as short as it can be."""
-    runs = table.select(RUN).unique(maintain_order=True)
+    runs = table.drop_nulls("method").select(RUN).unique(maintain_order=True)
     counts = runs.group_by("model", "stack").agg(pl.col(name).n_unique() for name in RUN[2:])
     marks = {"method": "", "n_concepts": "K ", "seed": "seed "}
     parts = [pl.col("model"), pl.col("stack")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from isogloss.arguments import checked
+from isogloss.coordinates import Clustering
 from isogloss.errors import unknown
 from isogloss.metrics.concepts.overlap import group_theta
 from isogloss.metrics.registry import ALIGNMENT, DIRECTED, GROUP_OVERLAP, OVERLAP, with_theta
@@ -25,7 +26,7 @@ from isogloss.results import Results
 from isogloss.store import StudyLayout, folder_name, read_table
 
 if TYPE_CHECKING:
-    from isogloss.study import FinishedStudy, Run
+    from isogloss.study import FinishedStudy
 
 _CURVE = {
     "step": pl.Int64,
@@ -92,19 +93,19 @@ def results_charts(results: Results, *, thetas: Mapping[str, float] | None = Non
     return found | side_by_side(results, thetas=thetas)
 
 
-def beside_charts(study: FinishedStudy, run: Run) -> dict[str, Chart]:
+def beside_charts(study: FinishedStudy, run: Sequence[Clustering]) -> dict[str, Chart]:
     """Return the charts of what lies beside the results of one run, by name, as far as it is there.
 
     ``companions``: other measures of the same states; ``labels`` and ``labels_shared``: what concepts are made of.
     """
     found: dict[str, Chart] = {}
-    mine = (pl.col("model") == run.model) & (pl.col("stack") == run.stack)
-    own = mine & pl.all_horizontal(
-        pl.col(name) == getattr(run, name) for name in ("method", "n_concepts", "seed")
-    )
-    if study.companions is not None and study.companions.filter(mine).height:
-        results = study.results.table.filter(own)
-        found["companions"] = companion_panels(results, study.companions.filter(mine))
+    mine = (pl.col("model") == run[0].model) & (pl.col("stack") == run[0].stack)
+    of_run = (pl.col(name) == getattr(run[0], name) for name in ("method", "n_concepts", "seed"))
+    own = mine & pl.all_horizontal(of_run)
+    companions = study.results.companions.filter(mine)
+    if companions.height:
+        results = Results(pl.concat([study.results.table.filter(own), companions]))
+        found["companions"] = companion_panels(results)
     if study.labels is not None and study.labels["scores"].filter(own).height:
         found["labels"] = label_panels(study.labels["scores"].filter(own))
         shared = shared_panels(study.labels["splits"].filter(own), thetas=main_thetas(study))
@@ -132,7 +133,7 @@ def tuning_charts(root: str | Path, *, thetas: Mapping[str, float]) -> dict[str,
     differences = study.table(study.differences, ()) if thetas else None
     if differences is not None:
         found["differences"] = difference_chart(differences, thetas=thetas)
-    fates = study.table(study.movement("fates"), (), "movement")
+    fates = study.table(study.movement("fates"), ())
     if fates is not None and fates.filter(pl.col("compared") == "base").height:
         found["movement"] = fate_chart(fates)
     points = study.table(study.transfer_points, (), "transfer")

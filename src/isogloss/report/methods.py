@@ -44,8 +44,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def facts(study: FinishedStudy) -> str:
     """Return the line under the title: models, layers, languages, sentences."""
-    models = list(dict.fromkeys(run.model for run in study.runs))
-    layers = max(len(run.layers) for run in study.runs)
+    models = list(dict.fromkeys(run[0].model for run in study.runs))
+    layers = max(len(run) for run in study.runs)
     found = [", ".join(models), f"{layers} layers", ", ".join(study.languages)]
     n = study.manifest.get("n_sentences")
     if n:
@@ -68,8 +68,12 @@ def glossary() -> str:
 def runs(study: FinishedStudy) -> str:
     """Return the table of models and clusterings."""
     rows = [
-        (r.model, r.base_model or "–", r.stack, _ranges(r.layers), r.method, r.n_concepts, r.seed)
-        for r in study.runs
+        (
+            *(run[0].model, study.bases[run[0].model] or "–", run[0].stack),
+            _ranges([clustering.layer for clustering in run]),
+            *(run[0].method, run[0].n_concepts, run[0].seed),
+        )
+        for run in study.runs
     ]
     return table(("model", "base model", "stack", "layers", "method", "K", "seed"), rows)
 

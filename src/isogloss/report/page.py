@@ -60,7 +60,8 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
     ]
     data = {
         "runs": [
-            {"label": label, **{name: getattr(run, name) for name in RUN}, "layers": list(run.layers)}
+            {"label": label, **{name: getattr(run[0], name) for name in RUN}}
+            | {"layers": [clustering.layer for clustering in run]}
             | {"start": start_layer(own, theta=explorer.thetas.get(DIRECTED))}
             for label, run, own in zip(labels["label"], study.runs, runs, strict=True)
         ],
@@ -72,7 +73,7 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "config": chart_config(ink="currentColor", font=FONT, size=11.5),
         "charts": charts(study, runs, explorer.thetas),
         "maps": [map_words(own, explorer.thetas) for own in runs],
-        "table": columns(study.results.table),
+        "table": columns(study.results.clustered),
         "words": list(explorer.words),
         "views": explorer.views,
     }

@@ -52,9 +52,9 @@ def methods_paragraph(study: FinishedStudy) -> str:
         f"{m.name} ({'random weights' if m.weights == 'random' else m.path})" for m in config.models
     )
     first = config.models[0]
-    layers = sorted({layer for run in study.runs for layer in run.layers})
-    numbers = " and ".join(str(k) for k in sorted({run.n_concepts for run in study.runs}))
-    seeds = sorted({run.seed for run in study.runs})
+    layers = sorted({clustering.layer for clustering in study.clusterings})
+    numbers = " and ".join(str(k) for k in sorted({run[0].n_concepts for run in study.runs}))
+    seeds = sorted({run[0].seed for run in study.runs})
     aligner = "given dictionaries" if config.alignment.dictionaries else config.alignment.aligner
     thetas = " and ".join(f"{theta:g}" for theta in metrics.theta_align)
     overlap = " and ".join(f"{theta:g}" for theta in metrics.theta_overlap)

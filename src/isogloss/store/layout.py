@@ -95,11 +95,13 @@ class StudyLayout(Markers):
         """Return the file with the companion measures of a pair at one layer."""
         return self._at("companions", folder_name(model), stack, f"layer_{layer:02d}", f"{pair.name}.parquet")
 
-    def find_estimates(self, kind: str) -> list[Path]:
-        """Return all files of estimates with their draws, of this text: of ``metrics`` or of ``companions``."""
-        there = set((self.root / kind).rglob("layer_*/*.parquet"))
-        made = {self.root / f"{step}.parquet" for step in self.find_steps(kind)}
-        return [self.checked(path) for path in sorted(there | made) if not self.is_outdated(path)]
+    def find_estimates(self) -> list[Path]:
+        """Return all files of estimates with their draws, of this text: of concepts, then of companion measures."""
+        paths: list[Path] = []
+        for kind in ("metrics", "companions"):
+            there = set((self.root / kind).rglob("layer_*/*.parquet"))
+            paths += sorted(there | {self.root / f"{step}.parquet" for step in self.find_steps(kind)})
+        return [self.checked(path) for path in paths if not self.is_outdated(path)]
 
     # -- of the whole study -----------------------------------------------------------------------
 
@@ -116,16 +118,8 @@ class StudyLayout(Markers):
         return self.root / "results_seeds.csv"
 
     @property
-    def companions(self) -> Path:
-        return self.root / "companions.parquet"
-
-    @property
-    def companions_csv(self) -> Path:
-        return self.root / "companions.csv"
-
-    @property
     def correlations(self) -> Path:
-        return self.root / "companions_correlations.csv"
+        return self.root / "correlations.csv"
 
     def labels(self, table: str) -> Path:
         return self._at("labels", f"{table}.parquet")

@@ -21,7 +21,6 @@ from isogloss.metrics import colap
 from isogloss.metrics.concepts.overlap import group_theta
 from isogloss.results import Alignment, Overlap, Results
 from isogloss.store import CORPUS, LABEL_TABLES, StudyLayout, read_csv, read_json
-from isogloss.study.beside import COLUMNS
 from isogloss.study.measures import align_concepts
 from isogloss.study.steps.concepts import read_concepts
 from isogloss.study.steps.words import read_dictionary
@@ -65,12 +64,6 @@ class FinishedStudy:
         return self.corpus.words
 
     @cached_property
-    def companions(self) -> pl.DataFrame | None:
-        """The companion measures (``companions.parquet``), or None where the study asked for none."""
-        study = StudyLayout(self.root)
-        return study.table(study.companions, COLUMNS)
-
-    @cached_property
     def labels(self) -> dict[str, pl.DataFrame] | None:
         """What concepts are made of (``labels``, ``scores``, ``splits``), or None where they were not labelled."""
         study = StudyLayout(self.root)
@@ -100,8 +93,9 @@ class FinishedStudy:
     def runs(self) -> list[tuple[Clustering, ...]]:
         """One clustering at all its layers, of every model, stack, number of concepts and seed with results."""
         names = ("model", "stack", "method", "n_concepts", "seed")
-        table = self.results.table.drop_nulls("method")
-        table = table.group_by(names, maintain_order=True).agg(pl.col("layer").unique().sort())
+        table = self.results.clustered.group_by(names, maintain_order=True).agg(
+            pl.col("layer").unique().sort()
+        )
         return [
             tuple(Clustering(layer=layer, **row) for layer in row.pop("layer"))
             for row in table.iter_rows(named=True)

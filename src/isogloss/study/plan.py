@@ -13,9 +13,9 @@ from isogloss.coordinates import Clustering, Pair, Space, alone
 from isogloss.corpus import Corpus
 from isogloss.discovery import METHODS
 from isogloss.runner import Step
+from isogloss.study.analyses.orderings import Grid
 from isogloss.study.inputs import Inputs
 from isogloss.study.measures import MATCHED, Origin
-from isogloss.study.robustness import Grid
 from isogloss.study.steps import (
     Cluster,
     CompareWithBases,
@@ -28,7 +28,6 @@ from isogloss.study.steps import (
     FindConcepts,
     FollowConcepts,
     GrowTree,
-    JoinCompanions,
     JoinLabels,
     JoinMovement,
     JoinResults,
@@ -105,18 +104,15 @@ class _Maker:
         yield from self.movement()
         companions = list(self.companions())
         yield from companions
-        joined = JoinCompanions(tuple(companions)) if companions else None
-        if joined:
-            yield joined
-        results = JoinResults(tuple(measured))
+        results = JoinResults((*measured, *companions))
         yield results
         bases = {model: base for model, base in self.bases.items() if base}
         if bases and self.config.metrics.n_bootstrap:
             yield CompareWithBases(bases, (*measured, *companions))
         if self.scores:
-            yield ExplainTransfer(results, joined, self.scores)
-        if joined:
-            yield CorrelateMeasures(results, joined)
+            yield ExplainTransfer(results, self.scores)
+        if companions:
+            yield CorrelateMeasures(results)
         if self.config.robustness is not None:
             yield from self.robustness(self.config.robustness)
 

@@ -182,8 +182,8 @@ def robustness(root: str | Path, *, workers: Workers | None = None, **settings: 
     Returns
     -------
     polars.DataFrame
-        See `isogloss.study.robustness.agreement`; also in ``robustness.csv`` of the folder.  Every single estimate is
-        in ``robustness.parquet``.
+        See `isogloss.study.analyses.orderings.agreement`; also in ``robustness.csv`` of the folder.  Every single
+        estimate is in ``robustness.parquet``.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """The kinds of steps of a study, a frozen data class each."""
 
-from isogloss.study.steps.companions import JoinCompanions, MeasureCompanions
+from isogloss.study.steps.companions import MeasureCompanions
 from isogloss.study.steps.concepts import Cluster, CutTree, FindConcepts, GrowTree
 from isogloss.study.steps.labels import JoinLabels, LabelConcepts
 from isogloss.study.steps.metrics import MeasureGroup, MeasurePair
@@ -22,7 +22,6 @@ __all__ = [
     "FindConcepts",
     "FollowConcepts",
     "GrowTree",
-    "JoinCompanions",
     "JoinLabels",
     "JoinMovement",
     "JoinResults",

@@ -1,4 +1,4 @@
-"""Steps of the companion measures: of one pair at one layer, from its states, and the table of all."""
+"""The step of the companion measures: of one pair at one layer, from its states."""
 
 from __future__ import annotations
 
@@ -16,16 +16,13 @@ from isogloss.extraction import open_states
 from isogloss.metrics.companions.estimates import compare_rows, look_at_space
 from isogloss.metrics.registry import COMPANIONS
 from isogloss.metrics.statistics.bootstrap import Resamples
-from isogloss.results import signature
 from isogloss.runner import Facts, Step
 from isogloss.states import States, with_rows
-from isogloss.store import StudyLayout, read_table, write_csv, write_table
-from isogloss.study.beside import COLUMNS
+from isogloss.store import StudyLayout
 from isogloss.study.measures import Origin
+from isogloss.study.sheet import Sheet
 from isogloss.study.steps.states import ExtractStates
 from isogloss.study.steps.words import LinkWords
-
-_ESTIMATE = ("score", "chance", "ci_low", "ci_high", "n")
 
 
 @dataclass(frozen=True)
@@ -68,13 +65,13 @@ class MeasureCompanions(Step):
             resamples = Resamples.draw(
                 states.tokens["sentence"].unique(), self.n_bootstrap, draw_seed=self.draw_seed
             )
-        source, target = self.pair.languages
-        place = {"model": model, "stack": stack, "layer": self.layer, "source": source, "target": target}
-        rows, draws = [], []
+        place = {"model": model, "stack": stack, "layer": self.layer}
+        sheet = Sheet({**place, "base_model": self.origin.base})
         material = self._material(layout, states)
         for name in self.settings.measures:
             takes = COMPANIONS[name].takes
-            if takes not in material:  # no links, or no states of sentences
+            # no links, or no states of sentences
+            if takes not in material:
                 continue
             if takes == "space":
                 estimate = look_at_space(name, *material[takes], resamples=resamples)
@@ -83,7 +80,7 @@ class MeasureCompanions(Step):
                 estimate = compare_rows(
                     name, X, Y, sentences=sentences, resamples=resamples, draw_seed=self.draw_seed
                 )
-            parts = {
+            signed = {
                 "isogloss": self.origin.version,
                 "metric": name,
                 "states": takes,
@@ -91,17 +88,12 @@ class MeasureCompanions(Step):
                 "n": estimate.n,
                 "ci": estimate.ci,
                 "draw_seed": self.draw_seed,
-                **{key: place[key] for key in ("model", "stack", "layer")},
+                **place,
                 "corpus": self.origin.corpus,
             }
-            columns = {column: getattr(estimate, column) for column in _ESTIMATE}
-            facts = {"base_model": self.origin.base, "measure": name, "signature": signature(parts)}
-            rows.append(place | facts | columns)
-            draws.append(None if estimate.draws is None else estimate.draws.tolist())
-        table = pl.DataFrame(rows, schema=COLUMNS)
-        drawn = pl.Series("draws", draws, dtype=pl.List(pl.Float32))
-        write_table(self.outputs(layout)[0], table.with_columns(drawn))
-        return {"n_estimates": table.height}
+            signed = {part: signed[part] for part in COMPANIONS[name].signature}
+            sheet.add(name, self.pair, estimate, signed=signed)
+        return sheet.write(self.outputs(layout)[0])
 
     def _material(self, layout: StudyLayout, states: States) -> dict[str, tuple[Any, ...]]:
         """Return what the measures take, as far as it is there: aligned sentences, linked words, the stacked space.
@@ -149,22 +141,3 @@ def _linked_types(tokens: pl.DataFrame, links: WordLinks, *, n_words: int, draw_
         kept = np.sort(np.random.default_rng(draw_seed).choice(table.height, n_words, replace=False))
         table = table[kept]
     return table
-
-
-@dataclass(frozen=True)
-class JoinCompanions(Step):
-    """The companion measures of all layers and pairs."""
-
-    parts_of: tuple[MeasureCompanions, ...]
-    stage: ClassVar[str] = "companion table"
-
-    def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:
-        return layout.companions, layout.companions_csv
-
-    def run(self, layout: StudyLayout) -> Facts:
-        # without draws
-        tables = [read_table(path, COLUMNS).select(*COLUMNS) for path in self.reads(layout)]
-        table = pl.concat(tables)
-        write_table(layout.companions, table)
-        write_csv(layout.companions_csv, table.fill_nan(None), decimals=10)
-        return {"n_estimates": table.height}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import polars as pl
 
@@ -22,9 +21,9 @@ from isogloss.metrics.concepts.overlap import drawn_counts, group_theta
 from isogloss.metrics.concepts.restricted import match_frequencies
 from isogloss.metrics.registry import ALIGNMENT, DIRECTED, GROUP_OVERLAP, OVERLAP, SOFT_ALIGNMENT
 from isogloss.metrics.statistics.bootstrap import Resamples
-from isogloss.results import Estimate, Overlap, Results, signature
+from isogloss.results import Estimate, Overlap
 from isogloss.runner import Facts, Step
-from isogloss.store import StudyLayout, write_table
+from isogloss.store import StudyLayout
 from isogloss.study.measures import (
     MATCHED,
     Origin,
@@ -33,11 +32,10 @@ from isogloss.study.measures import (
     signature_parts,
     silhouette_of,
 )
+from isogloss.study.sheet import Sheet
 from isogloss.study.steps.concepts import FindConcepts
 from isogloss.study.steps.states import ExtractStates
 from isogloss.study.steps.words import Dictionary, read_dictionary
-
-_ESTIMATE = ("theta", "score", "chance", "adjusted", "p_value", "ci_low", "ci_high", "n", "coverage")
 
 
 @dataclass(frozen=True)
@@ -97,8 +95,8 @@ class MeasurePair(Step):
             alignment = align_concepts(source, target, dictionary, settings, resamples=resamples)
             aligned.append(alignment)
             for estimate in alignment.estimates:
-                sheet.add(DIRECTED, direction, estimate)
-            sheet.add("calign_soft", direction, alignment.soft)
+                sheet.note(DIRECTED, direction, estimate)
+            sheet.note("calign_soft", direction, alignment.soft)
             for variant in settings.variants:
                 if variant == MATCHED:
                     source, target = (alike[language] for language in direction.languages)
@@ -107,11 +105,11 @@ class MeasurePair(Step):
                 estimate = align_variant(
                     variant, source, target, dictionary, settings=settings, resamples=resamples
                 )
-                sheet.add(f"calign_{variant}", direction, estimate)
+                sheet.note(f"calign_{variant}", direction, estimate)
         there, back = aligned
         for one, other in zip(there.estimates, back.estimates, strict=True):
-            sheet.add(ALIGNMENT, self.pair, mean_alignment(one, other))
-        sheet.add(SOFT_ALIGNMENT, self.pair, mean_alignment(there.soft, back.soft))
+            sheet.note(ALIGNMENT, self.pair, mean_alignment(one, other))
+        sheet.note(SOFT_ALIGNMENT, self.pair, mean_alignment(there.soft, back.soft))
         self._add_joint(layout, sheet)
         return sheet.write(self.outputs(layout)[0])
 
@@ -119,18 +117,18 @@ class MeasurePair(Step):
         together, settings = sheet.concepts(self.joint), self.metrics
         overlap = sheet.overlap(together, settings.theta_overlap)
         for estimate in overlap.estimates:
-            sheet.add(OVERLAP, self.pair, estimate)
+            sheet.note(OVERLAP, self.pair, estimate)
         resampled = None
         if sheet.resamples is not None:
             resampled = drawn_counts(together, overlap.languages, sheet.resamples)
         for name, estimate in mixing_estimates(
             overlap.counts, drawn=resampled, interval=settings.interval
         ).items():
-            sheet.add(name, self.pair, estimate)
+            sheet.note(name, self.pair, estimate)
         where = {"name": self.clustering.model, "stack": self.clustering.stack}
         layer = self.clustering.layer
         states = open_states(layout, **where, layer=layer, sentences=False).arrays[layer]
-        sheet.add("silhouette", self.pair, silhouette_of(together, states, settings, sheet.resamples))
+        sheet.note("silhouette", self.pair, silhouette_of(together, states, settings, sheet.resamples))
 
 
 @dataclass(frozen=True)
@@ -151,19 +149,18 @@ class MeasureGroup(Step):
         space = self.joint.space
         thetas = [group_theta(theta, len(space.languages)) for theta in self.metrics.theta_overlap]
         for estimate in sheet.overlap(sheet.concepts(self.joint), thetas).estimates:
-            sheet.add(GROUP_OVERLAP, space, estimate)
+            sheet.note(GROUP_OVERLAP, space, estimate)
         return sheet.write(self.outputs(layout)[0])
 
 
-class _Sheet:
-    """The estimates that a step writes, and what their formulas are given."""
+class _Sheet(Sheet):
+    """The estimates of one clustering, and what their formulas are given."""
 
     def __init__(
         self, layout: StudyLayout, clustering: Clustering, metrics: MetricsSection, origin: Origin
     ) -> None:
+        super().__init__({**clustering.facts(), "base_model": origin.base})
         self._layout, self._clustering, self._metrics, self._origin = layout, clustering, metrics, origin
-        self._rows: list[dict[str, Any]] = []
-        self._draws: list[list[float] | None] = []
 
     @cached_property
     def _tokens(self) -> pl.DataFrame:
@@ -190,24 +187,7 @@ class _Sheet:
             interval=settings.interval,
         )
 
-    def add(self, metric: str, of: Pair | Space, estimate: Estimate) -> None:
-        """Add an estimate of a pair (of both languages, or in one direction) or of a group."""
-        parts = signature_parts(metric, self._clustering, self._metrics, estimate, self._origin)
-        source, target = of.languages if isinstance(of, Pair) else (of.name, "")
-        row = {
-            **self._clustering.facts(),
-            "base_model": self._origin.base,
-            "metric": metric,
-            "source": source,
-            "target": target,
-            **{name: getattr(estimate, name) for name in _ESTIMATE},
-            "q_value": math.nan,  # over the whole study: see JoinResults
-            "signature": signature(parts),
-        }
-        self._rows.append(row)
-        self._draws.append(None if estimate.draws is None else estimate.draws.tolist())
-
-    def write(self, path: Path) -> Facts:
-        table = Results.from_rows(self._rows).table
-        write_table(path, table.with_columns(pl.Series("draws", self._draws, dtype=pl.List(pl.Float32))))
-        return {"n_estimates": len(self._rows)}
+    def note(self, metric: str, of: Pair | Space, estimate: Estimate) -> None:
+        """Add an estimate, signed."""
+        signed = signature_parts(metric, self._clustering, self._metrics, estimate, self._origin)
+        self.add(metric, of, estimate, signed=signed)

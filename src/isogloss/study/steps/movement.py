@@ -13,7 +13,7 @@ from isogloss.coordinates import Clustering
 from isogloss.corpus import Corpus
 from isogloss.runner import Facts, Step
 from isogloss.store import MOVEMENT_TABLES, StudyLayout, read_table, write_table, write_with_csv
-from isogloss.study.movement import COLUMNS, compare_concepts, word_facts
+from isogloss.study.analyses.movement import COLUMNS, compare_concepts, word_facts
 from isogloss.study.steps.concepts import FindConcepts
 
 _JOINED = tuple(

@@ -12,11 +12,11 @@ from isogloss.metrics.statistics.multiple import with_q_values
 from isogloss.results import Results
 from isogloss.runner import Facts, Step
 from isogloss.store import StudyLayout, read_table, write_csv, write_table, write_with_csv
-from isogloss.study import beside
-from isogloss.study.compare import compare
-from isogloss.study.steps.companions import JoinCompanions, MeasureCompanions
+from isogloss.study.analyses.comparison import compare
+from isogloss.study.analyses.correlations import rank_correlations
+from isogloss.study.analyses.transfer import SCORE_COLUMNS, associations, transfer_points
+from isogloss.study.steps.companions import MeasureCompanions
 from isogloss.study.steps.metrics import MeasureGroup, MeasurePair
-from isogloss.study.transfer import SCORE_COLUMNS, associations, transfer_points
 
 _GROUPS = ["model", "stack", "method", "n_concepts", "seed", "metric", "theta"]  # of one false-discovery rate
 
@@ -25,11 +25,12 @@ _GROUPS = ["model", "stack", "method", "n_concepts", "seed", "metric", "theta"] 
 class JoinResults(Step):
     """The estimates of all layers, with their q-values, and over the seeds where there are several."""
 
-    measured: tuple[MeasurePair | MeasureGroup, ...]
+    measured: tuple[MeasurePair | MeasureGroup | MeasureCompanions, ...]
     stage: ClassVar[str] = "results"
 
     def _over_seeds(self) -> bool:
-        return len({step.clustering.seed for step in self.measured}) > 1
+        clustered = [step for step in self.measured if not isinstance(step, MeasureCompanions)]
+        return len({step.clustering.seed for step in clustered}) > 1
 
     def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:
         over_seeds = [layout.results_over_seeds] if self._over_seeds() else []
@@ -78,7 +79,6 @@ class ExplainTransfer(Step):
     """How each measure goes with the zero-shot scores over languages; `scores` is the digest of the scores."""
 
     results: JoinResults
-    companions: JoinCompanions | None
     scores: str
     stage: ClassVar[str] = "transfer"
 
@@ -86,11 +86,8 @@ class ExplainTransfer(Step):
         return layout.transfer, layout.transfer.with_suffix(".csv"), layout.transfer_points
 
     def run(self, layout: StudyLayout) -> Facts:
-        measured = beside.clustered_measures(Results.read(layout.results).table)
-        if self.companions:
-            companions = read_table(layout.companions, beside.COLUMNS)
-            measured.append(companions.select(*beside.PLACE, "measure", "score"))
-        points = transfer_points(read_table(layout.task_scores, SCORE_COLUMNS), measured)
+        scores = read_table(layout.task_scores, SCORE_COLUMNS)
+        points = transfer_points(scores, Results.read(layout.results))
         table = associations(points)
         write_table(layout.transfer_points, points)
         write_with_csv(layout.transfer, table)
@@ -102,14 +99,12 @@ class CorrelateMeasures(Step):
     """The rank correlations of CALIGN, COLAP and the companion measures."""
 
     results: JoinResults
-    companions: JoinCompanions
     stage: ClassVar[str] = "correlations"
 
     def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:
         return (layout.correlations,)
 
     def run(self, layout: StudyLayout) -> Facts:
-        results = Results.read(layout.results).table
-        table = beside.rank_correlations(results, read_table(layout.companions, beside.COLUMNS))
+        table = rank_correlations(Results.read(layout.results))
         write_csv(layout.correlations, table.fill_nan(None), decimals=4)
         return {"n_pairs": table.height}

@@ -16,7 +16,7 @@ from isogloss.corpus import Corpus
 from isogloss.metrics import calign
 from isogloss.runner import Facts, Step
 from isogloss.store import StudyLayout, read_table, write_csv, write_table
-from isogloss.study.robustness import PLACE, SETTINGS, Grid, agreement
+from isogloss.study.analyses.orderings import PLACE, SETTINGS, Grid, agreement
 from isogloss.study.steps.concepts import GrowTree
 from isogloss.study.steps.words import Dictionary, read_dictionary
 

@@ -64,14 +64,10 @@ def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
         If the folder has no results.
     """
     study = StudyLayout(Path(root).resolve())
-    parts = study.find_estimates("metrics")
+    parts = study.find_estimates()
     if not parts:
         raise InputError(f"{root} has no results to compare. Run the study first.")
-    table = pl.concat(
-        [read_table(path, [*RESULT_COLUMNS, "draws"]).select(*_READ) for path in parts]
-        + [_companions(path) for path in study.find_estimates("companions")],
-        how="vertical_relaxed",
-    )
+    table = pl.concat([read_table(path, [*RESULT_COLUMNS, "draws"]).select(*_READ) for path in parts])
     models = table["model"].unique().to_list()
     for name in (first, second):
         if name not in models:
@@ -112,15 +108,3 @@ def _values(row: dict[str, Any], side: str, of: str) -> npt.NDArray[np.float64]:
         return values
     chance = row[f"chance{side}"]
     return (values - chance) / (1 - chance) if chance < 1 else np.full(len(values), np.nan)
-
-
-def _companions(path: Path) -> pl.DataFrame:
-    """Read the companion measures of one layer as rows of results: they have no clustering and no theta."""
-    table = read_table(
-        path, ["model", "stack", "layer", "measure", "source", "target", "score", "chance", "draws"]
-    )
-    empty = {"method": pl.String, "n_concepts": pl.Int64, "seed": pl.Int64, "theta": pl.Float64}
-    return table.with_columns(
-        pl.col("measure").alias("metric"),
-        *(pl.lit(None, dtype=kind).alias(name) for name, kind in empty.items()),
-    ).select(*_READ)

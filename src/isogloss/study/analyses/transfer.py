@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from isogloss.metrics.statistics.ranks import association
-from isogloss.study import beside
+from isogloss.results import Results
+from isogloss.study.analyses.correlations import PLACE, measured
 from isogloss.tasks import TASKS
 
 WHEN = ("before", "after", "change")
@@ -63,10 +63,10 @@ def associations(points: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=COLUMNS)
 
 
-def transfer_points(scores: pl.DataFrame, measured: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def transfer_points(scores: pl.DataFrame, results: Results) -> pl.DataFrame:
     """Return one row a task, training language, target language, layer and measure, seeds averaged.
 
-    `scores` are those of tasks; `measured` are tables with a row a place, ``measure`` and ``score``.
+    `scores` are those of tasks.
 
     Columns ``task, kind, base_model, control, train_language, score_metric, stack, layer, measure, language, score,
     before, after, change``.
@@ -74,12 +74,12 @@ def transfer_points(scores: pl.DataFrame, measured: Sequence[pl.DataFrame]) -> p
     scores = scores.filter("zero_shot")
     main = {name: kind.main for name, kind in TASKS.items()}
     scores = scores.filter(pl.col("metric") == pl.col("kind").replace_strict(main))
-    values = pl.concat(measured, how="vertical_relaxed").rename({"score": "value"})
+    values = measured(results).rename({"score": "value"})
     both = (
         pl.concat(  # a pair is stored once; a language may stand on either side
             [values, values.rename({"source": "target", "target": "source"}).select(values.columns)]
         )
-        .group_by([*beside.PLACE, "measure"], maintain_order=True)
+        .group_by([*PLACE, "measure"], maintain_order=True)
         .agg(pl.col("value").mean())
     )
     rows = scores.with_columns(pl.col("train_languages").str.split("+").alias("train_language")).explode(
