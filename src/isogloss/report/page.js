@@ -158,7 +158,7 @@ function figureOf(metric, source, target) {
 function showExplorer() {
   const view = data.views[`${state.run}/${state.layer}/${state.pair}`] ?? {};
   const whole = state.pair === "all";
-  const languages = whole ? data.languages : data.pairs.find((pair) => pair.join("-") === state.pair) ?? [];
+  const languages = whole ? data.languages : data.pairs.find((pair) => pair.join("\t") === state.pair) ?? [];
   const [a, b] = languages;
   const asked = whole
     ? [["COLAP", "colap_group", languages.join("+"), "", "if mixed"]]
@@ -180,7 +180,7 @@ function showExplorer() {
 
 // -- what is chosen, and its address --------------------------------------------------------------
 
-const pairNames = [...data.pairs.map((pair) => [pair.join("-"), pair.join(" – ")])];
+const pairNames = [...data.pairs.map((pair) => [pair.join("\t"), pair.join(" – ")])];
 if (Object.keys(data.views).some((key) => key.endsWith("/all"))) pairNames.push(["all", "all together"]);
 
 // #run=2&layer=3&pair=en-ar; a pair may be written either way round, runs count from 1.
@@ -192,7 +192,7 @@ function readAddress() {
   const layer = asked.has("layer") ? Number(asked.get("layer")) : state.layer;
   state.layer = layers.includes(layer) ? layer : data.runs[state.run].start;
   const wanted = asked.get("pair") ?? state.pair;
-  const found = data.pairs.find((pair) => pair.join("-") === wanted || [...pair].reverse().join("-") === wanted);
+  const found = data.pairs.find((pair) => pair.join("\t") === wanted || [...pair].reverse().join("\t") === wanted);
   state.pair = found ? found.join("-") : pairNames.some(([value]) => value === wanted) ? wanted : pairNames[0]?.[0] ?? "";
 }
 
