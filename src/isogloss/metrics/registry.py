@@ -156,7 +156,7 @@ _ALL: tuple[Measure, ...] = (
     _overlap(
         "colap_group",
         "COLAP of the whole group",
-        "the same for all languages, at theta * 2 / languages",
+        "share of joint concepts of which all languages own enough, at theta * 2 / languages",
         colap,
     ),
     _of_joint_concepts(
@@ -190,11 +190,11 @@ _ALL: tuple[Measure, ...] = (
         "P@1 of the translation among all sentences, by the cosine",
         retrieval,
     ),
-    _retrieval("retrieval_csls", "Retrieval, CSLS", "the same by CSLS, 10 neighbours", _csls),
+    _retrieval("retrieval_csls", "Retrieval, CSLS", "P@1 of the translation by CSLS, 10 neighbours", _csls),
     _retrieval(
         "retrieval_margin",
         "Retrieval, margin",
-        "the same by the ratio margin, 10 neighbours",
+        "P@1 of the translation by the ratio margin, 10 neighbours",
         lambda X, Y: retrieval(X, Y, margin=_k(len(X))),
     ),
     _retrieval(
@@ -210,7 +210,7 @@ _ALL: tuple[Measure, ...] = (
     _of_sentences(
         "anc_absolute",
         "ANC, absolute",
-        "the same, absolute",
+        "mean correlation of neurons, absolute",
         partial(anc, signed=False),
         draws=partial(anc_draws, signed=False),
     ),
@@ -252,7 +252,7 @@ _ALL: tuple[Measure, ...] = (
     _probe(
         "language_probe_centred",
         "Language probe, centred",
-        "the same without language means, with squares of 16 axes",
+        "accuracy of the probe without language means, with squares of 16 axes",
         lambda X, languages, sentences: language_probe(
             X, languages, groups=sentences, remove_means=True, axes=min(16, X.shape[1])
         ),
