@@ -39,8 +39,8 @@ def _metrics() -> dict[str, str]:
     from isogloss.metrics.registry import MEASURES
 
     return {
-        name: f"{measure.what}; chance: {measure.chance or 'none'}"
-        + (" (companion)" if measure.family == "companion" else "")
+        name: f"{'companion: ' if measure.family == 'companion' else ''}{measure.what}; "
+        f"chance: {measure.chance or 'none'}"
         for name, measure in MEASURES.items()
     }
 

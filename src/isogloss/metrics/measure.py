@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 from isogloss.metrics.inputs import Floats
@@ -12,7 +12,7 @@ Family = Literal["alignment", "overlap", "concepts", "companion"]
 Takes = Literal["sentences", "words", "space"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Measure:
     """A measure of two languages, or of a group, at one layer.
 
@@ -22,15 +22,15 @@ class Measure:
         In tables and signatures.
     title : str
         For people: of axes, panels and tables.
-    family : {"alignment", "overlap", "concepts", "companion"}
-        CALIGN, COLAP, other measures of joint concepts, and measures without concepts.
     what : str
         One line.
-    chance : str
-        What its chance level is; goes on from "the score with".  Empty: it has none.
     formula : callable
         The function; of a companion ``formula(X, Y)`` -> number or one value a row, of a space ``formula(X, languages,
         sentences)``.
+    family : {"alignment", "overlap", "concepts", "companion"}
+        CALIGN, COLAP, other measures of joint concepts, and measures without concepts.
+    chance : str
+        What its chance level is; goes on from "the score with".  Empty: it has none.
     range : (float, float)
         Its least and greatest value, where intervals end.
     theta : float or None
@@ -47,15 +47,16 @@ class Measure:
 
     name: str
     title: str
-    family: Family
     what: str
-    chance: str
     formula: Callable[..., Any]
+    _: KW_ONLY
+    family: Family
+    chance: str
+    signature: tuple[str, ...]
     range: tuple[float, float] = (0.0, 1.0)
     theta: float | None = None
     directed: bool = False
     headline: bool = False
-    signature: tuple[str, ...] = ()
     null: str = ""
 
     @property

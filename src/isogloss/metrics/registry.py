@@ -6,9 +6,7 @@ To add one, write its formula and give it an entry here; tables, figures, report
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from isogloss.metrics.companions.cca import pwcca, svcca
 from isogloss.metrics.companions.cka import cka_draws, linear_cka
@@ -22,6 +20,7 @@ from isogloss.metrics.concepts.alignment import calign, mean_alignment
 from isogloss.metrics.concepts.exclusive import one_to_one
 from isogloss.metrics.concepts.overlap import colap
 from isogloss.metrics.concepts.partition import ami, language_entropy, purity, silhouette_estimate
+from isogloss.metrics.inputs import Floats, Vectors
 from isogloss.metrics.measure import Companion, Measure
 
 DIRECTED = "calign"
@@ -35,58 +34,31 @@ DEFAULT_COMPANIONS = (
     *("language_probe", "knn_mixing", "mean_cosine"),
 )
 
-_CLUSTERED = ("ci", "model", "pooling", "stack", "layer", "method", "k", "seed", "corpus")
+_CLUSTERED = ("null", "select", "ci", "model", "pooling", "stack", "layer", "method", "k", "seed", "corpus")
+_RULES = ("top", "min_types", "min_size_ratio", "dictionary")
 
-
-def _signed(theta: float | None, *parts: str) -> tuple[str, ...]:
-    threshold = () if theta is None else ("theta",)
-    return ("isogloss", "metric", "rule", *threshold, *parts, "null", "select", *_CLUSTERED)
-
-
-def _alignment(
-    name: str,
-    title: str,
-    what: str,
-    formula: Callable[..., Any] = calign,
-    *,
-    theta: float | None = 0.8,
-    directed: bool = True,
-    headline: bool = False,
-) -> Measure:
-    return Measure(
-        name=name,
-        title=title,
-        family="alignment",
-        what=what,
-        chance="target words permuted",
-        formula=formula,
-        theta=theta,
-        directed=directed,
-        headline=headline,
-        signature=_signed(theta, "top", "min_types", "min_size_ratio", "dictionary"),
-    )
-
-
-def _overlap(name: str, title: str, what: str, *, headline: bool = False) -> Measure:
-    return Measure(
-        name=name,
-        title=title,
-        family="overlap",
-        what=what,
-        chance="languages mixed at random",
-        formula=colap,
-        theta=0.3,
-        headline=headline,
-        signature=_signed(0.3),
-        null="hypergeometric",
-    )
-
-
+_of_direction = partial(
+    Measure,
+    family="alignment",
+    chance="target words permuted",
+    theta=0.8,
+    directed=True,
+    signature=("isogloss", "metric", "rule", "theta", *_RULES, *_CLUSTERED),
+)
+_soft = partial(_of_direction, theta=None, signature=("isogloss", "metric", "rule", *_RULES, *_CLUSTERED))
+_overlap = partial(
+    Measure,
+    family="overlap",
+    chance="languages mixed at random",
+    theta=0.3,
+    signature=("isogloss", "metric", "rule", "theta", *_CLUSTERED),
+    null="hypergeometric",
+)
 _of_joint_concepts = partial(
     Measure,
     family="concepts",
     chance="languages mixed at random",
-    signature=_signed(None),
+    signature=("isogloss", "metric", "rule", *_CLUSTERED),
     null="hypergeometric",
 )
 _companion = partial(
@@ -98,10 +70,12 @@ _companion = partial(
     ),
 )
 _of_sentences = partial(_companion, takes="sentences", chance="pairs shuffled")
-_retrieval = partial(_companion, chance="a row taken at random (1 / n)", level=lambda n: 1 / n)
+_retrieval = partial(
+    _companion, takes="sentences", chance="a row taken at random (1 / n)", level=lambda n: 1 / n
+)
+_of_space = partial(_companion, takes="space", chance="")
 _probe = partial(
-    _companion,
-    takes="space",
+    _of_space,
     chance="a guess (0.5)",
     level=lambda _n: 0.5,
     # Probes of cross-validation share their training rows: with 5 folds the variance of the accuracy is about 1 + 5 / 4
@@ -115,9 +89,15 @@ def _k(n: int) -> int:
     return min(10, max(1, n - 1))
 
 
+def _csls(X: Vectors, Y: Vectors) -> Floats:
+    return retrieval(X, Y, csls=_k(len(X)))
+
+
 _ALL: tuple[Measure, ...] = (
-    _alignment("calign", "CALIGN by direction", "share of source concepts aligned to a target concept"),
-    _alignment(
+    _of_direction(
+        "calign", "CALIGN by direction", "share of source concepts aligned to a target concept", calign
+    ),
+    _of_direction(
         "calign_mean",
         "CALIGN",
         "share of concepts aligned to one of the other language, mean of both directions",
@@ -125,214 +105,177 @@ _ALL: tuple[Measure, ...] = (
         directed=False,
         headline=True,
     ),
-    _alignment(
+    _soft(
         "calign_soft",
         "Soft CALIGN by direction",
         "mean best match of the source concepts, the area under CALIGN over theta",
-        theta=None,
+        calign,
     ),
-    _alignment(
+    _soft(
         "calign_soft_mean",
         "Soft CALIGN",
         "mean best match of concepts, the area under CALIGN over theta, mean of both directions",
         mean_alignment,
-        theta=None,
         directed=False,
         headline=True,
     ),
-    _alignment(
-        "calign_covered",
-        "CALIGN of covered words",
-        "CALIGN of the words that the dictionary knows, on both sides",
+    _of_direction(
+        "calign_covered", "CALIGN of covered words", "CALIGN of words that the dictionary knows", calign
     ),
-    _alignment(
+    _of_direction(
         "calign_one_to_one", "CALIGN, one to one", "CALIGN with every target concept used once", one_to_one
     ),
-    _alignment(
-        "calign_no_identical", "CALIGN without identical words", "CALIGN without translations spelt the same"
+    _of_direction(
+        "calign_no_identical",
+        "CALIGN without identical words",
+        "CALIGN without translations spelt the same",
+        calign,
     ),
-    _alignment("calign_no_cognates", "CALIGN without cognates", "CALIGN without translations spelt alike"),
-    _alignment(
+    _of_direction(
+        "calign_no_cognates", "CALIGN without cognates", "CALIGN without translations spelt alike", calign
+    ),
+    _of_direction(
         "calign_frequency_matched",
         "CALIGN at like frequencies",
         "CALIGN of as many types of every frequency in all languages",
+        calign,
     ),
-    _alignment(
+    _of_direction(
         "calign_other_sentences",
         "CALIGN across sentences",
         "CALIGN of source concepts in one half of the sentences and target concepts in the other",
+        calign,
     ),
     _overlap(
-        "colap", "COLAP", "share of joint concepts of which both languages own enough tokens", headline=True
+        "colap",
+        "COLAP",
+        "share of joint concepts of which both languages own enough",
+        colap,
+        headline=True,
     ),
     _overlap(
-        "colap_group", "COLAP of the whole group", "the same for all languages, at theta * 2 / languages"
+        "colap_group",
+        "COLAP of the whole group",
+        "share of joint concepts of which all languages own enough, at theta * 2 / languages",
+        colap,
     ),
     _of_joint_concepts(
-        name="language_entropy",
-        title="Language entropy",
-        what="how evenly languages mix in joint concepts, without a threshold",
-        formula=language_entropy,
+        "language_entropy",
+        "Language entropy",
+        "how evenly languages mix in joint concepts, without a threshold",
+        language_entropy,
     ),
     _of_joint_concepts(
-        name="purity",
-        title="Purity",
-        what="share of tokens of the main language of their joint concept",
-        formula=purity,
+        "purity", "Purity", "share of tokens of the main language of their joint concept", purity
     ),
     _of_joint_concepts(
-        name="ami",
-        title="AMI of concepts and languages",
-        what="what joint concepts tell of the language, adjusted mutual information",
-        formula=ami,
+        "ami",
+        "AMI of concepts and languages",
+        "what joint concepts tell of the language, adjusted mutual information",
+        ami,
         range=(-1, 1),
     ),
     _of_joint_concepts(
-        name="silhouette",
-        title="Silhouette",
-        what="how much nearer states are to their own joint concept than to the next",
+        "silhouette",
+        "Silhouette",
+        "how much nearer states are to their own joint concept than to the next",
+        silhouette_estimate,
         chance="concepts shuffled over the tokens",
-        formula=silhouette_estimate,
         range=(-1, 1),
         null="shuffled",
     ),
     _retrieval(
-        name="retrieval",
-        title="Retrieval, cosine",
-        takes="sentences",
-        formula=retrieval,
-        what="P@1 of the translation among all sentences, by the cosine",
+        "retrieval",
+        "Retrieval, cosine",
+        "P@1 of the translation among all sentences, by the cosine",
+        retrieval,
+    ),
+    _retrieval("retrieval_csls", "Retrieval, CSLS", "P@1 of the translation by CSLS, 10 neighbours", _csls),
+    _retrieval(
+        "retrieval_margin",
+        "Retrieval, margin",
+        "P@1 of the translation by the ratio margin, 10 neighbours",
+        lambda X, Y: retrieval(X, Y, margin=_k(len(X))),
     ),
     _retrieval(
-        name="retrieval_csls",
-        title="Retrieval, CSLS",
-        takes="sentences",
-        formula=lambda X, Y: retrieval(X, Y, csls=_k(len(X))),
-        what="the same by CSLS, 10 neighbours",
-    ),
-    _retrieval(
-        name="retrieval_margin",
-        title="Retrieval, margin",
-        takes="sentences",
-        formula=lambda X, Y: retrieval(X, Y, margin=_k(len(X))),
-        what="the same by the ratio margin, 10 neighbours",
-    ),
-    _retrieval(
-        name="mexa",
-        title="MEXA",
-        takes="sentences",
-        formula=mexa,
-        what="share of pairs nearer than any wrong pair of theirs",
+        "mexa",
+        "MEXA",
+        "share of pairs nearer than any wrong pair of theirs",
+        mexa,
         chance="pairs at random (1 / (2 n - 1))",
         level=lambda n: 1 / (2 * n - 1),
     ),
+    _of_sentences("cka", "CKA", "linear CKA, debiased", linear_cka, range=(-1, 1), draws=cka_draws),
+    _of_sentences("anc", "ANC", "mean correlation of neurons, signed", anc, range=(-1, 1), draws=anc_draws),
     _of_sentences(
-        name="cka",
-        title="CKA",
-        formula=linear_cka,
-        what="linear CKA, debiased",
-        range=(-1, 1),
-        draws=cka_draws,
-    ),
-    _of_sentences(
-        name="anc",
-        title="ANC",
-        formula=anc,
-        what="mean correlation of neurons, signed",
-        range=(-1, 1),
-        draws=anc_draws,
-    ),
-    _of_sentences(
-        name="anc_absolute",
-        title="ANC, absolute",
-        formula=partial(anc, signed=False),
-        what="the same, absolute",
+        "anc_absolute",
+        "ANC, absolute",
+        "mean correlation of neurons, absolute",
+        partial(anc, signed=False),
         draws=partial(anc_draws, signed=False),
     ),
+    _of_sentences("svcca", "SVCCA", "mean canonical correlation, 99 % of the variance", svcca),
+    _of_sentences("pwcca", "PWCCA", "canonical correlation, weighted by projection", pwcca),
     _of_sentences(
-        name="svcca",
-        title="SVCCA",
-        formula=svcca,
-        what="mean canonical correlation, 99 % of the variance",
-    ),
-    _of_sentences(
-        name="pwcca",
-        title="PWCCA",
-        formula=pwcca,
-        what="canonical correlation, weighted by projection",
-    ),
-    _of_sentences(
-        name="rsa",
-        title="RSA",
-        formula=lambda X, Y: rsa(X, Y).rho,
-        what="rank correlation of dissimilarities, of 1000 rows at most",
+        "rsa",
+        "RSA",
+        "rank correlation of dissimilarities, of 1000 rows at most",
+        lambda X, Y: rsa(X, Y).rho,
         range=(-1, 1),
         most=1000,
     ),
     _retrieval(
-        name="word_retrieval",
-        title="Word retrieval, cosine",
+        "word_retrieval",
+        "Word retrieval, cosine",
+        "P@1 of linked words, by the cosine",
+        retrieval,
         takes="words",
-        formula=retrieval,
-        what="P@1 of linked words, by the cosine",
     ),
     _retrieval(
-        name="word_retrieval_csls",
-        title="Word retrieval, CSLS",
-        takes="words",
-        formula=lambda X, Y: retrieval(X, Y, csls=_k(len(X))),
-        what="P@1 of linked words, by CSLS",
+        "word_retrieval_csls", "Word retrieval, CSLS", "P@1 of linked words, by CSLS", _csls, takes="words"
     ),
     _retrieval(
-        name="procrustes",
-        title="Word retrieval, rotated",
+        "procrustes",
+        "Word retrieval, rotated",
+        "held-out P@1 of linked words after a rotation",
+        procrustes_retrieval,
         takes="words",
-        formula=procrustes_retrieval,
-        what="held-out P@1 of linked words after a rotation",
         chance="a word of the fold taken at random (5 / n)",
         level=lambda n: min(1.0, 5 / n),
     ),
     _probe(
-        name="language_probe",
-        title="Language probe",
-        formula=lambda X, languages, sentences: language_probe(X, languages, groups=sentences),
-        what="cross-validated accuracy of a linear probe for the language",
+        "language_probe",
+        "Language probe",
+        "cross-validated accuracy of a linear probe for the language",
+        lambda X, languages, sentences: language_probe(X, languages, groups=sentences),
     ),
     _probe(
-        name="language_probe_centred",
-        title="Language probe, centred",
-        formula=lambda X, languages, sentences: language_probe(
+        "language_probe_centred",
+        "Language probe, centred",
+        "accuracy of the probe without language means, with squares of 16 axes",
+        lambda X, languages, sentences: language_probe(
             X, languages, groups=sentences, remove_means=True, axes=min(16, X.shape[1])
         ),
-        what="the same without language means, with squares of 16 axes",
     ),
-    _companion(
-        name="knn_mixing",
-        title="Mixing of neighbours",
-        takes="space",
-        formula=lambda X, languages, _sentences: knn_mixing(X, languages, k=_k(len(X))),
-        what="foreign neighbours of 10, over what full mixing has",
+    _of_space(
+        "knn_mixing",
+        "Mixing of neighbours",
+        "foreign neighbours of 10, over what full mixing has",
+        lambda X, languages, _sentences: knn_mixing(X, languages, k=_k(len(X))),
         chance="languages mixed at random (1)",
         level=lambda _n: 1.0,
         range=(0, math.inf),
     ),
-    _companion(
-        name="mean_cosine",
-        title="Mean cosine",
-        takes="space",
-        formula=lambda X, _languages, _sentences: mean_cosine(X),
-        what="mean cosine of all pairs (anisotropy)",
-        chance="",
+    _of_space(
+        "mean_cosine",
+        "Mean cosine",
+        "mean cosine of all pairs (anisotropy)",
+        lambda X, _languages, _sentences: mean_cosine(X),
         range=(-1, 1),
         draws=lambda X, _languages, _sentences, *, weights: mean_cosine_draws(X, weights),
     ),
-    _companion(
-        name="isoscore",
-        title="IsoScore",
-        takes="space",
-        formula=lambda X, _languages, _sentences: isoscore(X),
-        what="evenness of the variance",
-        chance="",
+    _of_space(
+        "isoscore", "IsoScore", "evenness of the variance", lambda X, _languages, _sentences: isoscore(X)
     ),
 )
 MEASURES: dict[str, Measure] = {measure.name: measure for measure in _ALL}

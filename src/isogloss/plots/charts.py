@@ -89,9 +89,9 @@ def layer_curves(
         marks = _ends(lines, main if MEASURES[metric].above_chance else [], top=top, height=height)
         data += [row | {"kind": "main"} for row in main] + [row | {"run": run} for row in marks]
     chart = _curve_layers(data, metric, top=top, coloured=few).properties(width=width, height=height)
-    note = f"bands: 95% intervals, dashed: chance ({MEASURES[metric].chance})"
+    note = f"bands: 95% intervals, dashed: {_dashed(metric)}"
     if not few:
-        note = f"grey: {n_pairs} pairs, bold: their mean, dashed: chance ({MEASURES[metric].chance})"
+        note = f"grey: {n_pairs} pairs, bold: their mean, dashed: {_dashed(metric)}"
     finished: Chart = finish(
         chart,
         data,
@@ -209,7 +209,7 @@ def language_curves(
     finished: Chart = finish(
         chart,
         data,
-        **titled(metric, rows, f"{role}, dashed: chance ({MEASURES[metric].chance})"),
+        **titled(metric, rows, f"{role}, dashed: {_dashed(metric)}"),
         description=_language_words(rows, metric, len(names)),
         columns=("panel", *COLUMNS),
         panels=alt.Facet("panel:N", title=None, sort=names),
@@ -231,6 +231,12 @@ def _language_words(rows: Sequence[Row], metric: str, n_languages: int) -> str:
 
 
 # -- parts ------------------------------------------------------------------------------------------
+
+
+def _dashed(metric: str) -> str:
+    """Return what the dashed line is: of COLAP it is no lower end, see `Measure.above_chance`."""
+    measure = MEASURES[metric]
+    return "chance" if measure.above_chance else measure.chance
 
 
 def accent(metric: str) -> str:

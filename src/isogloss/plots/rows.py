@@ -48,7 +48,7 @@ def main_theta(table: pl.DataFrame, metric: str) -> float:
     """Return the theta to draw when none is asked for: the published default, else the smallest."""
     found = sorted(set(table.filter(pl.col("metric") == metric)["theta"].to_list()))
     published = MEASURES[metric].theta
-    return published if published in found else found[0]
+    return published if published is not None and published in found else found[0]
 
 
 def figure_rows(

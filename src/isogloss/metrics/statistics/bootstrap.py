@@ -152,7 +152,7 @@ def interval(
     return float(low), float(high)
 
 
-def named_interval(method: Interval, draws: Numbers) -> str:
+def named_interval(method: Interval, draws: npt.NDArray[np.floating]) -> str:
     """Return what a bootstrap interval is called in signatures: ``"bca200"``, of 200 resamples."""
     return f"{method}{len(draws) - GROUPS}"
 

@@ -35,7 +35,7 @@ def rank_correlation(x: Numbers, y: Numbers) -> float:
     one, two = one[finite], two[finite]
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(two) == 0:
         return math.nan
-    return float(_ranks(one) @ _ranks(two))
+    return float(np.corrcoef(rankdata(one), rankdata(two))[0, 1])
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ def association(measure: Numbers, score: Numbers, *, draw_seed: Seed = 0) -> Ass
     if n < LEAST or np.ptp(x) < 1e-12 or np.ptp(y) < 1e-12:
         return Association(n, nan, nan, nan, nan, nan, nan, nan)
     rx, ry = _ranks(x), _ranks(y)
+    # as the permuted ones below are computed: p counts those that reach it
     rho = float(rx @ ry)
     low = high = nan
     if n > LEAST and abs(rho) < 1 - 1e-12:
