@@ -62,7 +62,7 @@ class Explorer:
             for i, clustering in steps:
                 alone: dict[str, Types] = {}
                 for pair in self.study.pairs:
-                    key = f"{i}/{clustering.layer}/{TAB
+                    key = f"{i}/{clustering.layer}/{pair.name}"
                     self.views[key] = self._pair_view(clustering, pair, alone)
                     advance(1)
                 if whole:
