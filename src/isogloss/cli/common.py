@@ -111,10 +111,6 @@ Quiet = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")]
 StudyDir = Annotated[Path, typer.Argument(metavar="DIR", help="A study folder.")]
-Model = Annotated[str, typer.Option(help="Name of the model in the study (if there are several).")]
-Stack = Annotated[str, typer.Option(help="encoder or decoder (if there are both).")]
-Layer = Annotated[arguments.Layer, typer.Option(help="Layer; 0 = embeddings.")]
-Seed = Annotated[arguments.Seed, typer.Option(help="Seed of the method.")]
 NConcepts = Annotated[
     arguments.NConcepts | None, typer.Option(help="Number of concepts, where several are there.")
 ]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from isogloss.arguments import Layer, NTypes, Port, PositiveShare, Several, Translations, Workers
+from isogloss.arguments import NTypes, Port, PositiveShare, Several, Translations, Workers
 from isogloss.cli.common import Json, Quiet, StudyDir, command, tell
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,13 @@ def run(
     storage: Annotated[
         str | None, typer.Option(help="URL for workers without a common file system: s3://bucket/study.")
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STAGE",
+            help="Run this stage and what it needs, e.g. states, concepts; --plan lists them.",
+        ),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Print steps, what is done, sizes, times, job script; do nothing.")
     ] = False,
@@ -77,17 +84,21 @@ def run(
         tell(as_json, facts, lines)
     else:
         given = {"workers": workers, "scheduler": scheduler, "storage": storage}
-        tell(as_json, *_run(study, out=out, **given))
+        tell(as_json, *_run(study, out=out, until=until, **given))
 
 
-def _run(study: Path, *, out: Path | None, **given: Any) -> tuple[dict[str, Any], list[str]]:
+def _run(
+    study: Path, *, out: Path | None, until: str | None = None, **given: Any
+) -> tuple[dict[str, Any], list[str]]:
     from isogloss.config import read_config
     from isogloss.store import StudyLayout
     from isogloss.study import run_study
 
     config = read_config(study)
     folder = StudyLayout(Path(out or config.name))
-    results = run_study(config, out=folder.root, **given)
+    results = run_study(config, out=folder.root, until=until, **given)
+    if until is not None:
+        return {"study": folder.root, "until": until}, [f"Done until {until}: {folder.root}"]
     shown, lines = _show(folder.root)
     facts = {"study": folder.root, "results": folder.results_csv, "n_estimates": results.table.height}
     return facts | shown, [f"{results.table.height} results: {folder.results_csv}", *lines]
@@ -203,28 +214,6 @@ def compare(
 
 
 @command()
-def labels(
-    folder: StudyDir,
-    threshold: Annotated[
-        PositiveShare, typer.Option(help="Share of a concept's types that carry a label.")
-    ] = 0.9,
-    layer: Annotated[list[Layer] | None, typer.Option(help="Repeat; default: all.")] = None,
-    workers: Annotated[Workers | None, typer.Option(help="Processes.")] = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Label concepts again with other settings: what their members share, which kinds are aligned and shared."""
-    from isogloss.store import StudyLayout
-    from isogloss.study import label_study
-
-    tables = label_study(folder, threshold=threshold, layers=layer, workers=workers)
-    facts = {name: StudyLayout(folder).labels(name).with_suffix(".csv") for name in tables}
-    lines = [f"{table.height} {name}: {facts[name]}" for name, table in tables.items()]
-    shown, more = _show(folder)
-    tell(as_json, facts | shown, lines + more)
-
-
-@command()
 def robustness(
     folder: StudyDir,
     theta: Annotated[
@@ -244,7 +233,7 @@ def robustness(
     from isogloss.study import robustness as sweep
 
     given = {"theta_align": theta, "n_concepts": n_concepts, "top": top, "min_types": min_types}
-    table = sweep(folder, workers=workers, **{k: v for k, v in given.items() if v})  # type: ignore[arg-type]
+    table = sweep(folder, workers=workers, **{name: value for name, value in given.items() if value})
     lines = [f"{table.height} combinations: {StudyLayout(folder).robustness_csv}"]
     if all(table[f"rho_{of}"].null_count() == table.height for of in ("layers", "pairs", "models")):
         lines.append("ordering: nothing to order, as there are fewer than three layers, pairs and models")

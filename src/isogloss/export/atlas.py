@@ -11,16 +11,11 @@ import numpy.typing as npt
 import polars as pl
 
 from isogloss.coordinates import Clustering, Space
-from isogloss.errors import unknown
-from isogloss.export.choice import Choice, Place
+from isogloss.export.choice import Choice, one_place
 from isogloss.export.concepts import labels_of
 from isogloss.export.files import check_readme, write_readme
 from isogloss.extraction import open_states
 from isogloss.metrics.concepts.overlap import overlapping
-from isogloss.metrics.registry import DIRECTED
-from isogloss.plots import main_thetas
-from isogloss.plots.rows import start_layer
-from isogloss.results import Results
 from isogloss.store import StudyLayout, write_table
 
 if TYPE_CHECKING:
@@ -52,7 +47,7 @@ def write_atlas(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
         If the study has no states any more, or the folder a README.md of someone else.
     """
     readme = check_readme(out)
-    clustering, space = _one_place(study, choice)
+    clustering, space = one_place(study, choice)
     concepts, layer = study.concepts(clustering, space), clustering.layer
     states = open_states(StudyLayout(study.root), name=clustering.model, stack=clustering.stack, layer=layer)
     array, rows = states.arrays[layer], concepts.tokens["row"].to_numpy()
@@ -70,23 +65,6 @@ def write_atlas(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
     )
     write_readme(readme, _readme(study.config.name, place, shares, neighbours=few))
     return [data, labels, readme]
-
-
-def _one_place(study: FinishedStudy, choice: Choice) -> Place:
-    """Return the clustering and the space to show."""
-    for name in ("layers", "spaces"):
-        given = getattr(choice, name)
-        if given is not None and len(given) != 1:
-            raise unknown(f"choice of {name}", " ".join(map(str, given)), [f"one of the {name}"])
-    run = choice.runs(study)[0]
-    if choice.layers is None:
-        names = ("model", "stack", "method", "n_concepts", "seed")
-        of_run = study.results.only(**{name: getattr(run[0], name) for name in names})
-        layer = start_layer(Results(of_run), theta=main_thetas(study)[DIRECTED])
-    else:
-        layer = choice.layers_of([run])[0]
-    spaces, whole = choice.spaces_of(study), Space(study.languages)
-    return run[0].at(layer), whole if whole in spaces else spaces[-1]
 
 
 def plane(array: Matrix, rows: npt.NDArray[np.int64]) -> tuple[Matrix, tuple[float, float]]:

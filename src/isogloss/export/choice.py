@@ -10,6 +10,10 @@ import polars as pl
 
 from isogloss.coordinates import Clustering, Space
 from isogloss.errors import UsageError, unknown
+from isogloss.metrics.registry import DIRECTED
+from isogloss.plots import main_thetas
+from isogloss.plots.rows import start_layer
+from isogloss.results import Results
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
@@ -97,3 +101,28 @@ def with_place(
     kinds = {"n_concepts": pl.Int32, "seed": pl.Int64, "layer": pl.Int32}
     place = [pl.lit(value, dtype=kinds.get(name, pl.String)).alias(name) for name, value in facts.items()]
     return table.select(*place, pl.all())
+
+
+def one_place(study: FinishedStudy, choice: Choice) -> Place:
+    """Return the one clustering and space that are chosen.
+
+    Of several: the first run, the layer where CALIGN is highest above chance, all languages together.
+
+    Raises
+    ------
+    UsageError
+        If more layers or spaces than one are named.
+    """
+    for name in ("layers", "spaces"):
+        given = getattr(choice, name)
+        if given is not None and len(given) != 1:
+            raise unknown(f"choice of {name}", " ".join(map(str, given)), [f"one of the {name}"])
+    run = choice.runs(study)[0]
+    if choice.layers is None:
+        names = ("model", "stack", "method", "n_concepts", "seed")
+        of_run = study.results.only(**{name: getattr(run[0], name) for name in names})
+        layer = start_layer(Results(of_run), theta=main_thetas(study)[DIRECTED])
+    else:
+        layer = choice.layers_of([run])[0]
+    spaces, whole = choice.spaces_of(study), Space(study.languages)
+    return run[0].at(layer), whole if whole in spaces else spaces[-1]

@@ -13,7 +13,7 @@ import polars as pl
 
 from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.errors import unknown
-from isogloss.export.choice import Choice, Place, run_facts, with_place
+from isogloss.export.choice import Choice, Place, one_place, run_facts, with_place
 from isogloss.export.files import write_parts
 from isogloss.metrics.concepts.overlap import overlapping
 from isogloss.metrics.registry import DIRECTED, GROUP_OVERLAP, OVERLAP
@@ -43,6 +43,20 @@ def write_concepts(study: FinishedStudy, out: Path, choice: Choice) -> list[Path
         raise unknown("ending for concepts", out.suffix or str(out), endings)
     places = list(choice.places(study))
     endings[out.suffix](study, out, places)
+    return [out]
+
+
+def write_tree(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
+    """Write the tree of one space of one clustering, in the form that the ending says; see `Concepts.export_tree`.
+
+    Raises
+    ------
+    UsageError
+        If the file has another ending, a choice is unknown, or more than one layer or space is chosen.
+    InputError
+        If the method of the study grows no trees.
+    """
+    study.tree(*one_place(study, choice)).export_tree(out)
     return [out]
 
 

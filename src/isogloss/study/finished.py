@@ -22,7 +22,7 @@ from isogloss.metrics.concepts.overlap import group_theta
 from isogloss.results import Alignment, Overlap, Results
 from isogloss.store import CORPUS, LABEL_TABLES, StudyLayout, read_csv, read_json
 from isogloss.study.measures import align_concepts
-from isogloss.study.steps.concepts import read_concepts
+from isogloss.study.steps.concepts import read_concepts, read_tree
 from isogloss.study.steps.words import read_dictionary
 
 
@@ -129,6 +129,17 @@ class FinishedStudy:
     def concepts(self, clustering: Clustering, space: Space) -> Concepts:
         """Return the concepts of one space."""
         return read_concepts(StudyLayout(self.root), self.tokens, clustering, space)
+
+    def tree(self, clustering: Clustering, space: Space) -> Concepts:
+        """Return the concepts of one space with the tree that they are cut from.
+
+        Raises
+        ------
+        InputError
+            If there is no tree, as where the method grows none.
+        """
+        whole = read_tree(StudyLayout(self.root), self.tokens, clustering, space)
+        return whole.cut(n_concepts=clustering.n_concepts)
 
     def dictionary(self, direction: Pair) -> TranslationDictionary:
         """Return the translations in use from one language to another."""

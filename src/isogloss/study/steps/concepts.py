@@ -206,4 +206,4 @@ def read_concepts(
 def read_tree(layout: StudyLayout, tokens: pl.DataFrame, clustering: Clustering, space: Space) -> Concepts:
     """Read the tree of one space from a study folder, uncut."""
     path = layout.checked(layout.tree(clustering, space))
-    return Concepts.read_tree(path, tokens, replace(clustering, n_concepts=1))
+    return Concepts.read_tree(path, tokens, clustering)
