@@ -181,7 +181,7 @@ def test_a_concept_is_followed_through_layers_and_models(views: Views) -> None:
         {"concept": 3, "n": found["size"], "of_mine": 1, "of_theirs": 1, "words": here[0]["words"]}
     ]
     assert [c["layer"] for c in found["layers"]] == [0, 4]
-    assert [views.places[c["place"]].model for c in found["models"]] == ["again"]
+    assert [views.places[c["place"]].first.model for c in found["models"]] == ["again"]
     for column in (*found["layers"], *found["models"]):
         assert 0 < sum(flow["of_mine"] for flow in column["flows"]) <= 1.0001
     moved = views.trace(**AT, space="en+de", concept=3, to_place=0, to_layer=0, to_k=30)

@@ -358,7 +358,13 @@ def test_labels_and_robustness_have_charts_where_their_tables_are(
 def test_companion_measures_have_a_chart_of_their_own(study: SyntheticStudy) -> None:
     rows = [
         {"model": clustering.model, "stack": clustering.stack, "layer": clustering.layer, "source": "en"}
-        | {"target": target, "metric": measure, "score": clustering.layer / 10, "chance": 0.1}
+        | {
+            "target": target,
+            "metric": measure,
+            "score": clustering.layer / 10,
+            "chance": 0.1,
+            "signature": "n:9",
+        }
         for clustering in study.runs[0]
         for target in ("de", "es")
         for measure in ("mexa", "cka")
