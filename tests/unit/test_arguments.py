@@ -27,6 +27,7 @@ from isogloss.metrics import calign, colap
 from isogloss.metrics.bootstrap import Resamples
 from isogloss.metrics.labels import label_concepts
 from isogloss.metrics.word_facts import word_properties
+from isogloss.sections import Section
 from isogloss.states import LayerStates, States
 from isogloss.store import StudyLayout
 
@@ -48,13 +49,18 @@ def guarded() -> dict[str, Callable[..., Any]]:
             if inspect.isfunction(thing) and is_checked(thing):
                 found[place] = thing
             elif inspect.isclass(thing):
-                if is_checked(vars(thing).get("__init__")):
+                if is_checked(vars(thing).get("__init__")) or is_group(thing):
                     found[place] = thing
                 for inner, method in vars(thing).items():
                     bound = getattr(thing, inner) if isinstance(method, classmethod) else method
                     if is_checked(getattr(method, "__func__", method)) and inner != "__init__":
                         found[f"{place}.{inner}"] = bound
     return found
+
+
+def is_group(kind: type) -> bool:
+    """Tell a group of settings, which checks its values as a function does."""
+    return issubclass(kind, Section) and kind.__module__.startswith("isogloss.settings.")
 
 
 def is_checked(thing: Any) -> bool:
@@ -199,6 +205,7 @@ class Made:
             "paired_difference(first)": 0.5,
             "paired_difference(second)": 0.6,
             "find_method(name)": "ward",
+            "SelectionRule(by)": "types",
             "FineTuned(labels)": ("a",),
             "paired_difference(draws)": (np.linspace(0, 1, 30), np.linspace(0, 1, 30)),
             "width_of(text)": "column",
@@ -288,6 +295,7 @@ def self_of(made: Made, name: str) -> Any:
         "Alignment": made.alignment,
         "Concepts": made.joint,
         "Corpus": made.corpus,
+        "Overlap": made.overlap,
         "ConceptLabels": made.labels,
         "Results": made.results,
         "States": made.states,
@@ -300,7 +308,7 @@ def test_the_message_names_function_argument_value_and_what_is_wanted(made: Made
     english, german = made.concepts.values()
     calls: list[tuple[Callable[[], Any], str]] = [
         (lambda: calign(english, german, made.dictionary, theta_align="0.5"), r"calign: theta_align .* got '0\.5'"),
-        (lambda: calign(english, german, made.dictionary, seed=-1), r"seed must be a whole number from 0 .* got -1"),
+        (lambda: calign(english, german, made.dictionary, draw_seed=-1), r"draw_seed must be a whole number from 0 .* got -1"),
         (lambda: calign(english, german, made.dictionary, n_permutations=-1), r"n_permutations .* got -1"),
         (lambda: calign(english, german, None), r"dictionary must be TranslationDictionary, .*\(\); got None"),
         (lambda: calign(english, german, made.dictionary, rule="symetric"), "Did you mean 'symmetric'"),

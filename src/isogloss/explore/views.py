@@ -17,7 +17,6 @@ from isogloss.explore.spaces import MAX_CONCEPTS, Cut, Longs, best_match, flows
 from isogloss.explore.words import MAX_WORDS, PAGE, Json, WordViews
 from isogloss.languages import page_attributes
 from isogloss.metrics import colap
-from isogloss.metrics.colap import overlapping
 from isogloss.plots.look import PALETTE
 from isogloss.plots.rows import start_layer
 from isogloss.results import Estimate, wilson
@@ -127,7 +126,7 @@ class Views(WordViews):
             [(wilson(int(a), int(n))[0] if n else 0.0) for a, n in zip(least, sizes, strict=True)]
         )
         order = np.lexsort((np.arange(cut.k), -even))
-        passed = overlapping(counts, self._theta(names), strict=self.rule.strict)
+        passed = self.rule.overlapping(counts, self._theta(names))
         entries = [
             {
                 "concept": int(c),
@@ -162,7 +161,7 @@ class Views(WordViews):
             "values": {name: self._most(cut, name) for name in self.columns},
         }
         if len(names) > 1:
-            passed = overlapping(np.array(found["counts"]), self._theta(names), strict=self.rule.strict)
+            passed = self.rule.overlapping(np.array(found["counts"]), self._theta(names))
             found["aligned"] = passed.astype(int).tolist()
         elif towards and towards != space:
             _, _, matches = self.matches(place, layer, k, space, towards)
@@ -341,7 +340,7 @@ class Views(WordViews):
             found.append(_score("calign", s, t, _fields(estimate)))
         joint = f"{source}+{target}" if (source, target) in self.pairs else f"{target}+{source}"
         together = self._as_concepts(place, layer, k, joint)
-        overlap = colap(together, theta_overlap=metrics.theta_overlap[0], rule=metrics.rule)
+        overlap = colap(together, settings=metrics, theta_overlap=metrics.theta_overlap[0])
         found.append(_score("colap", source, target, _fields(overlap.estimates[0])))
         return {"estimates": found, "measured": "now"}
 

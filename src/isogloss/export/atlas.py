@@ -15,7 +15,6 @@ from isogloss.export.choice import Choice
 from isogloss.export.concepts import labels_of
 from isogloss.export.files import check_readme, write_readme
 from isogloss.extraction import open_states
-from isogloss.metrics.colap import overlapping
 from isogloss.plots import main_thetas
 from isogloss.plots.rows import start_layer
 from isogloss.results import Results
@@ -187,9 +186,7 @@ def points_table(
     facts: list[pl.DataFrame] = []
     if len(concepts.languages) > 1:
         overlap = study.overlap(run, layer, concepts.languages)
-        passed = overlapping(
-            overlap.counts, overlap.estimates[0].theta, strict=overlap.rule == "paper-code"
-        ).tolist()
+        passed = overlap.overlapping().tolist()
         facts.append(pl.DataFrame({"concept": range(len(passed)), "overlaps": passed}))
     found = labels_of(study, run, layer, concepts.space)
     if found is not None and found.height:

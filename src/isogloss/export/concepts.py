@@ -14,7 +14,6 @@ import polars as pl
 from isogloss.errors import unknown
 from isogloss.export.choice import RUN_COLUMNS, Choice, run_facts, with_place
 from isogloss.export.files import write_parts
-from isogloss.metrics.colap import overlapping
 from isogloss.progress import progress
 from isogloss.store import atomic
 
@@ -113,7 +112,7 @@ def _add_shares(
     """Add the share of every language, and whether the concept overlaps; return the threshold of that."""
     overlap = study.overlap(run, layer, tuple(languages))
     theta = overlap.estimates[0].theta
-    passed = overlapping(overlap.counts, theta, strict=overlap.rule == "paper-code").tolist()
+    passed = overlap.overlapping().tolist()
     for entry, shares, shared in zip(entries, overlap.shares, passed, strict=True):
         entry["shares"] = {x: _number(share) for x, share in zip(languages, shares, strict=True)}
         entry["overlaps"] = shared

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,9 @@ from scipy.stats import norm, t
 
 from isogloss.arguments import Index, Inside, Numbers, Seed, SomeDraws, WholeNumbers, checked
 from isogloss.errors import InputError, UsageError
+from isogloss.settings import Interval
 
 Floats = npt.NDArray[np.float64]
-Interval = Literal["bca", "percentile"]
 
 _BATCH = 500  # resamples that are scored together
 GROUPS = 20  # of sentences left out one after the other: for the acceleration of BCa, and the jackknife

@@ -10,14 +10,13 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from isogloss.arguments import Draws, NTypes, PositiveShare, Seed, Share, checked
+from isogloss.arguments import checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
-from isogloss.metrics.bootstrap import Interval, Resamples, share_interval
-from isogloss.metrics.calign import check_thetas, drawn_types, matrices, type_counts
+from isogloss.metrics.bootstrap import Resamples, share_interval
+from isogloss.metrics.calign import check_sides, drawn_types, matrices, type_counts
 from isogloss.metrics.matching import (
     Int,
-    SizeRule,
     coverage_of,
     frequency_bins,
     match_counts,
@@ -25,22 +24,21 @@ from isogloss.metrics.matching import (
     weighted_matches,
 )
 from isogloss.results import Estimate, wilson
+from isogloss.settings import AlignmentSettings, takes
 from isogloss.spread import spread
+
+_MOST_PERMUTATIONS = 50
 
 
 @checked
+@takes(AlignmentSettings)
 def one_to_one(
     source: Concepts,
     target: Concepts,
     dictionary: TranslationDictionary,
     *,
-    theta_align: PositiveShare = 0.8,
-    min_types: NTypes = 5,
-    min_size_ratio: Share = 0.4,
-    n_permutations: Draws = 50,
+    settings: AlignmentSettings,
     resamples: Resamples | None = None,
-    interval: Interval = "bca",
-    seed: Seed = 0,
 ) -> Estimate:
     """Return the largest share of eligible source concepts that can be aligned, each to a target concept of its own.
 
@@ -50,10 +48,11 @@ def one_to_one(
 
     Parameters
     ----------
-    source, target, dictionary, theta_align, min_types, min_size_ratio, resamples, interval, seed
+    source, target, dictionary, resamples
         As of `calign`; a maximum matching in every resample.
-    n_permutations : int
-        Permuted dictionaries for the chance level, as in `calign`; 0 gives NaN.
+    settings : AlignmentSettings, optional
+        Of `calign`: the first threshold, sizes by the symmetric rule, the dictionary's target words permuted, at most
+        50 times, as each is a matching.
 
     Returns
     -------
@@ -65,8 +64,9 @@ def one_to_one(
     UsageError
         As `calign`.
     """
-    theta = check_thetas(source, target, dictionary, theta_align, "symmetric")[0]
-    rule = SizeRule(min_types, min_size_ratio)
+    check_sides(source, target, dictionary)
+    theta, n_permutations = settings.theta_align[0], min(settings.n_permutations, _MOST_PERMUTATIONS)
+    rule = AlignmentSettings(**settings.values_of(AlignmentSettings) | {"rule": "symmetric"})
     S, T, D, frequency = matrices(source, target, dictionary)
     sizes = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
     n = int(rule.eligible(sizes[0]).sum())
@@ -75,7 +75,7 @@ def one_to_one(
     score = matched / n if n else math.nan
     chance = sd = p = math.nan
     if n and n_permutations:
-        generator = np.random.default_rng(seed)
+        generator = np.random.default_rng(settings.draw_seed)
         scores = []
         for move in permutations_within(frequency_bins(frequency), n_permutations, generator):
             moved = sp.csr_array((D.data, move[D.indices], D.indptr), shape=D.shape)
@@ -86,7 +86,7 @@ def one_to_one(
     if resamples is not None:
         draw = partial(_draws, type_counts(source, S, resamples), S, D, T, rule, theta)
         draws = np.concatenate(list(spread(draw, resamples.batches())))
-        low, high = share_interval(score, draws, method=interval)
+        low, high = share_interval(score, draws, method=settings.interval)
     return Estimate(theta, score, chance, sd, p, low, high, n, coverage, draws)
 
 
@@ -95,7 +95,7 @@ def _draws(  # noqa: PLR0917
     S: sp.csr_array,
     D: sp.csr_array,
     T: sp.csr_array,
-    rule: SizeRule,
+    rule: AlignmentSettings,
     theta: float,
     weights: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float32]:
@@ -114,10 +114,10 @@ def _drawn_share(match: npt.NDArray[np.float32], eligible: npt.NDArray[np.bool_]
     return _pairs(sp.csr_array(passing)) / len(passing) if len(passing) else math.nan
 
 
-def _matched(counts: sp.csr_array, source: Int, target: Int, rule: SizeRule, theta: float) -> int:
+def _matched(counts: sp.csr_array, source: Int, target: Int, rule: AlignmentSettings, theta: float) -> int:
     pairs = counts.tocoo()
     s, t = pairs.coords
-    kept = rule.admissible(source[s], target[t]) & rule.passes(pairs.data / source[s], theta)
+    kept = rule.admissible(source[s], target[t]) & rule.reaches(pairs.data / source[s], theta)
     shape = counts.shape
     graph = sp.csr_array((np.ones(int(kept.sum()), np.int8), (s[kept], t[kept])), shape=shape)
     return _pairs(graph)

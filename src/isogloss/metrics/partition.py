@@ -12,11 +12,12 @@ import polars as pl
 
 from isogloss.arguments import Count, Draws, Seed, checked
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.bootstrap import Interval, Resamples
+from isogloss.metrics.bootstrap import Resamples
 from isogloss.metrics.bootstrap import interval as bootstrap_interval
 from isogloss.metrics.inputs import Vectors, matrix
 from isogloss.metrics.mixing import entropy_of, purity_of
 from isogloss.results import Estimate
+from isogloss.settings import Interval
 from isogloss.threads import one_blas_thread
 
 Labels = Sequence[Any] | npt.NDArray[Any]

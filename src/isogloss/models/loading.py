@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.models.adapters import merge_adapter
@@ -17,14 +17,12 @@ from isogloss.models.sources import Source, check_complete, find_source, load_pa
 from isogloss.models.text import Names, special_names
 from isogloss.models.tokenizers import check_fits, load_tokenizer, max_length, pad_number
 from isogloss.models.trial import Reading, try_out
+from isogloss.settings import Compute, Weights
 
 if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
-
-Compute = Literal["auto", "float32", "bfloat16", "float16"]
-Weights = Literal["pretrained", "random"]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from isogloss.concepts import Concepts
-from isogloss.metrics.colap import overlapping
 from isogloss.progress import progress
 from isogloss.results import Alignment, wilson
 
@@ -119,7 +118,7 @@ class Explorer:
         even = [(wilson(int(k), int(n))[0] if n else 0.0) for k, n in zip(least, sizes, strict=True)]
         order = sorted((i for i in range(len(even)) if least[i]), key=lambda i: (-even[i], i))
         types = words_of(self.study.concepts(run, layer, "+".join(languages)))
-        passed = overlapping(overlap.counts, theta, strict=overlap.rule == "paper-code")
+        passed = overlap.overlapping()
         entries = []
         for concept in order[: self.n_concepts]:
             words = [types[concept].get(x, [])[: MAX_WORDS if len(languages) < 4 else 5] for x in languages]

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.config import RunSection
 from isogloss.errors import IsoglossError
 from isogloss.extraction import forget_shards
 from isogloss.progress import progress, set_quiet
+from isogloss.settings import RunSection
 from isogloss.spread import spreading
 from isogloss.store import CORPUS, Remote, StudyLayout, claim, digest, file_digest
 from isogloss.study.cluster import GPU, MEMORY, PASSES, PATIENCE, connected

@@ -16,10 +16,11 @@ import numpy as np
 import polars as pl
 
 from isogloss import models
-from isogloss.config import ModelSection, SelectionRule
+from isogloss.config import ModelSection
 from isogloss.corpus import Corpus
 from isogloss.discovery import reads_in_parts
 from isogloss.errors import InputError
+from isogloss.settings import SelectionRule
 from isogloss.store import StudyLayout, partial_folder
 from isogloss.study.graph import Step
 from isogloss.study.plan import Plan

@@ -90,7 +90,7 @@ def label_layer(
             add("splits", split, metric="calign", source=source, target=target)
         space = "+".join(pair)
         counts = language_counts(concepts[space], pair)
-        overlap = Overlap(tuple(pair), (), counts, settings.rule)  # its own estimates are in the results
+        overlap = Overlap(tuple(pair), (), counts, settings)  # its own estimates are in the results
         split = split_overlap(overlap, labels[space], theta=settings.theta_overlap[0])
         add("splits", split, metric="colap", source=pair[0], target=pair[1])
     return {name: pl.concat(parts) for name, parts in tables.items()}

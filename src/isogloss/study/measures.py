@@ -46,7 +46,7 @@ def measure_pair(root: Path, *, pair: Sequence[str], matched: Sequence[str], **w
     sheet = _Sheet(root, **where)
     settings, resamples = sheet.settings, sheet.resamples
     alone = {language: sheet.concepts((language,)) for language in (*pair, *matched)}
-    alike = match_frequencies(alone, seed=settings.seed) if matched else {}
+    alike = match_frequencies(alone, seed=settings.draw_seed) if matched else {}
     left, right = pair
     found = {}
     for s, t in permutations(pair):
@@ -101,7 +101,9 @@ class _Sheet:
             self.settings.n_bootstrap
         ):  # the same sentences for every model, layer and pair: differences are paired
             sentences = self.tokens["sentence"].unique()
-            self.resamples = Resamples.draw(sentences, self.settings.n_bootstrap, seed=self.settings.seed)
+            self.resamples = Resamples.draw(
+                sentences, self.settings.n_bootstrap, seed=self.settings.draw_seed
+            )
         self.rows: list[dict[str, Any]] = []
         self.draws: list[list[float] | None] = []
 
@@ -115,13 +117,11 @@ class _Sheet:
         return open_states(self.study, **where).arrays[layer]
 
     def overlap(self, concepts: Concepts, thetas: Sequence[float]) -> Overlap:
-        settings = self.settings
         return colap(
             concepts,
+            settings=self.settings,
             theta_overlap=thetas,
-            rule=settings.rule,
             resamples=self.resamples,
-            interval=settings.interval,
         )
 
     def add(self, metric: str, source: str, target: str, estimate: Estimate) -> None:
@@ -166,16 +166,12 @@ def _variant(  # noqa: PLR0917
             source,
             target,
             dictionary,
+            settings=settings,
             theta_align=theta,
-            min_types=settings.min_types,
-            min_size_ratio=settings.min_size_ratio,
-            n_permutations=min(settings.n_permutations, 50),
             resamples=resamples,
-            interval=settings.interval,
-            seed=settings.seed,
         )
     if name == "other_sentences":
-        source, target = other_sentences(source, target, seed=settings.seed)
+        source, target = other_sentences(source, target, seed=settings.draw_seed)
     if name in ("no_identical", "no_cognates"):
         dictionary = dictionary.without_cognates(similarity=1 if name == "no_identical" else 0.5)
     options: dict[str, Any] = {"theta_align": theta, "resamples": resamples}
@@ -190,7 +186,7 @@ def _silhouette(
     resamples: Resamples | None,
 ) -> Estimate:
     """Return the silhouette of a sample of the states of a space; `states` has a row for every token of the study."""
-    rows = sample_of(concepts.labels, seed=settings.seed)
+    rows = sample_of(concepts.labels, seed=settings.draw_seed)
     tokens = concepts.tokens[rows]
     return silhouette_estimate(
         states[tokens["row"].to_numpy()],
@@ -198,7 +194,7 @@ def _silhouette(
         sentences=tokens["sentence"],
         resamples=resamples,
         interval=settings.interval,
-        seed=settings.seed,
+        seed=settings.draw_seed,
     )
 
 
@@ -218,18 +214,8 @@ def align_concepts(
         source,
         target,
         dictionary,
-        **{
-            "theta_align": settings.theta_align,
-            "min_types": settings.min_types,
-            "min_size_ratio": settings.min_size_ratio,
-            "rule": settings.rule,
-            "n_permutations": settings.n_permutations,
-            "null": settings.null,
-            "interval": settings.interval,
-            "seed": settings.seed,
-            "words": False,
-            **options,
-        },
+        settings=settings,
+        **{"words": False, **options},
     )
 
 
@@ -246,7 +232,7 @@ def signature_parts(
             "min_types": f"{settings.min_types:g}",
             "min_size_ratio": f"{settings.min_size_ratio:g}",
             "dictionary": facts["dictionary"],
-            "null": f"{settings.null}{settings.n_permutations}s{settings.seed}",
+            "null": f"{settings.null}{settings.n_permutations}s{settings.draw_seed}",
             "select": facts["select_calign"],
         }
     else:

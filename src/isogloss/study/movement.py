@@ -13,7 +13,7 @@ import polars as pl
 from isogloss.concepts import Concepts
 from isogloss.config import MetricsSection
 from isogloss.corpus import Corpus
-from isogloss.metrics.colap import language_counts, overlapping
+from isogloss.metrics.colap import language_counts
 from isogloss.metrics.movement import (
     chance_shares,
     difference_of_groups,
@@ -142,7 +142,7 @@ def _compare(
     )
     old, new = (common[side].to_numpy() for side in ("before", "after"))
     moved = movement(old, new)
-    chance = chance_shares(old, new, n_permutations=_PERMUTATIONS, seed=settings.seed)
+    chance = chance_shares(old, new, n_permutations=_PERMUTATIONS, seed=settings.draw_seed)
     agreement = ami(old, new)
     fates = [
         {"fate": fate, "share": share, "chance": chance[fate], "ami": agreement}
@@ -151,18 +151,15 @@ def _compare(
     found = {"flows": moved.flows, "fates": pl.DataFrame(fates)}
     if len(space) < 2:  # nothing is shared within one language
         return found
-    strict = settings.rule == "paper-code"
     theta = settings.theta_overlap[0]
-    shared = [
-        overlapping(language_counts(side, tuple(space)), theta, strict=strict) for side in (before, after)
-    ]
+    shared = [settings.overlapping(language_counts(side, tuple(space)), theta) for side in (before, after)]
     newly = newly_shared(moved.flows, *shared)
     values = _concerns(after, facts)
     chosen = np.zeros(after.n_concepts, dtype=bool)
     chosen[newly["concept"].to_numpy()] = True
     concerns = []
     for what, value in values.items():
-        mine, others, p = difference_of_groups(value, chosen, seed=settings.seed)
+        mine, others, p = difference_of_groups(value, chosen, seed=settings.draw_seed)
         concerns.append(
             {
                 "what": what,

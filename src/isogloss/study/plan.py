@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import isogloss
-from isogloss.config import LabelsSection, ModelSection, SelectionRule, StudyConfig
+from isogloss.config import LabelsSection, ModelSection, StudyConfig
 from isogloss.corpus import Corpus
+from isogloss.settings import SelectionRule
 from isogloss.store import LABEL_TABLES, MOVEMENT_TABLES, StudyLayout, digest, run_name
 from isogloss.study.beside import gather_companions, measure_companions
 from isogloss.study.compare import write_differences
@@ -212,7 +213,7 @@ class _Maker(Sources):
                 settings = {
                     **section.model_dump(),
                     "n_bootstrap": config.metrics.n_bootstrap,
-                    "seed": config.metrics.seed,
+                    "seed": config.metrics.draw_seed,
                     "facts": facts,
                     "aligner": config.alignment.aligner,
                 }

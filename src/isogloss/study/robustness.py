@@ -155,7 +155,7 @@ def _sweep(
                     min_size_ratio=settings.min_size_ratio,
                     rule=settings.rule,
                     n_permutations=_PERMUTATIONS,
-                    seed=settings.seed,
+                    draw_seed=settings.draw_seed,
                     words=False,
                 )
                 found.append(one.estimates)

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import isogloss
 from isogloss.arguments import Workers, checked
-from isogloss.config import RunSection, StudyConfig, read_config
+from isogloss.config import StudyConfig, read_config
 from isogloss.errors import InputError
 from isogloss.extraction import write_corpus
 from isogloss.results import Results
 from isogloss.sections import validated
+from isogloss.settings import RunSection
 from isogloss.store import (
     StudyLayout,
     digest,

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import polars as pl
 
 from isogloss.concepts import Concepts
-from isogloss.config import SelectionRule
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
 from isogloss.discovery import default_n_concepts, find_method
@@ -17,6 +16,7 @@ from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics import calign as measure_alignment
 from isogloss.metrics import colap as measure_overlap
 from isogloss.results import Alignment, Overlap
+from isogloss.settings import SelectionRule
 from isogloss.store import ConceptsFile, StudyLayout, digest, locked
 from isogloss.study import steps as work
 from isogloss.study.graph import Step, run_step

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from isogloss.config import SelectionRule
 from isogloss.discovery import METHODS
+from isogloss.settings import SelectionRule
 from isogloss.store import StudyLayout, digest, file_digest, state_files
 from isogloss.study import steps as work
 from isogloss.study.graph import Step

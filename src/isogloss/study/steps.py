@@ -10,11 +10,12 @@ import polars as pl
 
 from isogloss.aligners import align_words
 from isogloss.concepts import Concepts
-from isogloss.config import ModelSection, SelectionRule
+from isogloss.config import ModelSection
 from isogloss.corpus import Corpus
 from isogloss.dictionary import Case, TranslationDictionary, WordLinks
 from isogloss.discovery import METHODS, discover, reads_in_parts
 from isogloss.extraction import Shard, extract, extract_shard, finish_states, join_shards, open_states
+from isogloss.settings import SelectionRule
 from isogloss.store import StudyLayout
 
 
@@ -81,7 +82,9 @@ def extract_states(
         Corpus.open(StudyLayout(root)),
         section.path,
         name=section.name,
-        **section.extraction(stack),
+        settings=section.extraction(stack),
+        stack=stack,
+        revision=section.revision,
         batch_tokens=batch_tokens,
         device=device,
         out=root,
@@ -106,7 +109,9 @@ def extract_shard_of_states(
         study=study,
         name=section.name,
         shard=Shard(*shard),
-        **section.extraction(stack),
+        settings=section.extraction(stack),
+        stack=stack,
+        revision=section.revision,
         batch_tokens=batch_tokens,
         device=device,
     )
@@ -141,7 +146,9 @@ def finish_states_of(
         name=section.name,
         shards=shards,
         joined=joined,
-        **section.extraction(stack),
+        settings=section.extraction(stack),
+        stack=stack,
+        revision=section.revision,
     )
     return {}
 
