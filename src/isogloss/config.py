@@ -161,6 +161,14 @@ class MetricsSection(OverlapSettings, AlignmentSettings):
         default_factory=list, description="further forms of CALIGN, at the first theta"
     )
 
+    @model_validator(mode="after")
+    def _below_a_half(self) -> MetricsSection:
+        if 0.5 in self.theta_overlap and self.strict:
+            raise ValueError(
+                "theta_overlap must be below 0.5: two languages cannot both own more than a half"
+            )
+        return self
+
 
 Measure = Annotated[str, OneOf(tuple(MEASURES))]
 

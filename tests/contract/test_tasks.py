@@ -128,7 +128,9 @@ def test_lora_is_merged_and_learns(tiny, data, tmp_path) -> None:
         "sentiment",
         train=data["en"],
         out=tmp_path / "lora",
-        settings=replace(SHORT, epochs=30, rate=2e-2),
+        settings=SHORT,
+        epochs=30,
+        rate=2e-2,
         lora=LoraSettings(rank=4, alpha=16),
         device="cpu",
     )
@@ -300,7 +302,7 @@ def test_sentences_beyond_the_models_window_are_counted(task, family, lost, tiny
             for language in (("en",) if target else ("en", "de"))
         ]
         caplog.clear()
-        settings = replace(settings, max_length=30)
+        settings = settings.model_copy(update={"max_length": 30})
         finetune(
             tiny(family),
             task,

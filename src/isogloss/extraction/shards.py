@@ -33,7 +33,7 @@ from isogloss.extraction.passes import (
 from isogloss.extraction.saving import Progress, files_of, rows_of, state_writers
 from isogloss.extraction.settings import key_of, settings_of
 from isogloss.extraction.subwords import Ints, batches, lines_of, tokenise
-from isogloss.settings import Compute, ExtractionSettings, Weights
+from isogloss.settings import Compute, ExtractionSettings, Weights, takes
 from isogloss.store import (
     RowWriter,
     StudyLayout,
@@ -85,6 +85,7 @@ def shards_of(n_lines: int) -> list[Shard]:
     return found
 
 
+@takes(ExtractionSettings)
 def extract_shard(
     corpus: Corpus,
     model: str | Path,
@@ -93,7 +94,7 @@ def extract_shard(
     name: str,
     shard: Shard,
     settings: ExtractionSettings,
-    stack: str,
+    stack: str | None = None,
     batch_tokens: int | None = None,
     device: str = "auto",
     revision: str | None = None,
@@ -242,6 +243,7 @@ def _join(file: Path, folder: Path, shards: Sequence[Path], n: int, *, of_lines:
         writer.sync()
 
 
+@takes(ExtractionSettings)
 def finish_states(
     corpus: Corpus,
     model: str | Path,
@@ -251,7 +253,7 @@ def finish_states(
     shards: Sequence[str],
     joined: Sequence[str],
     settings: ExtractionSettings,
-    stack: str,
+    stack: str | None = None,
     revision: str | None = None,
 ) -> None:
     """Mark states as done whose shards have been joined.

@@ -108,10 +108,6 @@ class OverlapSettings(_Comparison):
     @model_validator(mode="after")
     def _within_reach(self) -> OverlapSettings:
         self._check_zero("theta_overlap", self.theta_overlap)
-        if 0.5 in self.theta_overlap and self.strict:
-            raise ValueError(
-                "theta_overlap must be below 0.5: two languages cannot both own more than a half"
-            )
         return self
 
     def owns(self, shares: Any, theta: float) -> Any:
