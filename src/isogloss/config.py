@@ -71,8 +71,8 @@ class CorpusSection(Section):
         return lines
 
 
-class ModelSection(ExtractionSettings):
-    """One model, by hub id or folder, and how its states are made."""
+class _Model(Section):
+    """Which model it is."""
 
     path: Text = Field(
         description="a hub id, a folder in the hub's format, or one of sentence-transformers or of a peft adapter"
@@ -83,6 +83,10 @@ class ModelSection(ExtractionSettings):
     stacks: Annotated[list[Literal["encoder", "decoder"]], Distinct(1)] | None = Field(
         default=None, description="default: all it has"
     )
+
+
+class ModelSection(ExtractionSettings, _Model):
+    """One model, by hub id or folder, and how its states are made."""
 
     def extraction(self, stack: str) -> ExtractionSettings:
         """Return the settings of one stack: what the encoder reads meanwhile is for the decoder."""
@@ -191,8 +195,8 @@ class LabelsSection(Section):
     n_permutations: SomeDraws = Field(default=100, description="for the chance levels")
 
 
-class TaskSection(TrainingSettings):
-    """Fine-tuning of one model on one task; every seed and control is a model of the study, beside its base."""
+class _Task(Section):
+    """What is learnt, from which model and texts."""
 
     name: str = Field(default="", description="default: the kind")
     kind: Literal["ner", "sentiment", "translation"] = Field(
@@ -215,6 +219,10 @@ class TaskSection(TrainingSettings):
         default_factory=list,
         description="shuffled: the same training with labels (target lines) dealt at random, for every seed",
     )
+
+
+class TaskSection(TrainingSettings, _Task):
+    """Fine-tuning of one model on one task; every seed and control is a model of the study, beside its base."""
 
     @model_validator(mode="after")
     def _whole(self) -> TaskSection:

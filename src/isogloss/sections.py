@@ -20,6 +20,7 @@ from isogloss.urls import hidden
 Loc = tuple[str | int, ...]
 
 _LONGEST = 1_000_000  # characters of a study file: YAML is read at about as many in ten seconds
+_REASONS = r" \([^()]*\)|,( not empty and)? with no entry twice| to 2,147,483,647"
 _MOST_VALUES, _DEEPEST = 100_000, 50  # aliases counted as often as they stand
 
 
@@ -112,7 +113,8 @@ def described(form: type[Section], name: str) -> str:
 def values_in_words(form: type[Section], name: str) -> str:
     """Return which values a setting may have; nothing where that is any text, a yes or no, or other settings."""
     want = _want(form, name)
-    return "" if want is None or re.search("text|True", want.text) else want.text
+    text = re.sub(_REASONS, "", want.text) if want else ""
+    return "" if re.search(r"\btexts?\b|True|2 values", text) else text
 
 
 def _refused(error: ValidationError, of: str) -> UsageError:
@@ -235,17 +237,17 @@ def _name(loc: Loc) -> str:
 @cache
 def _want(form: type[Section], name: str) -> Want | None:
     """Return what a setting has to be; None where it is a section, which looks at its values by itself."""
-    if _sections(form.model_fields[name].annotation):
+    if sections_in(form.model_fields[name].annotation):
         return None
     return want_of(typing.get_type_hints(form, include_extras=True)[name])
 
 
-def _sections(annotation: Any) -> list[type[Section]]:
+def sections_in(annotation: Any) -> list[type[Section]]:
     """Return the section classes inside an annotation such as ``list[ModelSection]``."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
     if typing.get_origin(annotation) in (list, tuple, types.UnionType, typing.Union):
-        return [s for part in typing.get_args(annotation) for s in _sections(part)]
+        return [s for part in typing.get_args(annotation) for s in sections_in(part)]
     return []
 
 
@@ -260,7 +262,7 @@ def _check(section: type[Section], data: Any, loc: Loc, place: _Places) -> None:
         here = (*loc, key)
         if key not in section.model_fields:
             raise unknown(f"key in {_name(loc)}", key, section.model_fields, where=place.line(here))
-        for inner in _sections(section.model_fields[key].annotation):
+        for inner in sections_in(section.model_fields[key].annotation):
             _check(inner, value, here, place)
         want = _want(section, key)
         if want is not None and not want.fits(value):

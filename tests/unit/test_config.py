@@ -12,7 +12,7 @@ import yaml
 
 from isogloss.config import StudyConfig, read_config
 from isogloss.errors import InputError, UsageError
-from isogloss.sections import Section, _sections
+from isogloss.sections import Section, sections_in
 from isogloss.starter.recipe import Recipe, read_recipe
 
 GOOD = """\
@@ -147,7 +147,7 @@ def keys_of(form: type[Section], place: tuple[str, ...] = ()) -> Iterator[tuple[
     """Return the place of every key of a file, those of its sections included."""
     for name, field in form.model_fields.items():
         yield (*place, name)
-        for inner in _sections(field.annotation):
+        for inner in sections_in(field.annotation):
             yield from keys_of(inner, (*place, name))
 
 

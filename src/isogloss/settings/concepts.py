@@ -43,7 +43,7 @@ class DiscoverySettings(Section):
     n_concepts: Literal["auto"] | Several | Annotated[tuple[Several, ...], Distinct(1)] = Field(
         default="auto",
         description="one number, or several, which with ward cost one clustering. auto is 600, but at most a fifth of "
-        "the types of the language with the fewest",
+        "the types of the language with the fewest; a number is at most the words of that language",
     )
     seeds: Annotated[tuple[Seed, ...], Distinct(1)] = Field(
         default=(0,), description="of methods that draw at random: a clustering each"

@@ -55,8 +55,8 @@ class AlignmentSettings(_Comparison):
     )
     n_permutations: Draws = Field(
         default=200,
-        description="permutations for the chance level; 0 gives none. Its standard error is the spread of chance over "
-        "the root of this",
+        description="permutations for the chance level (of a function, 0 gives none). Its standard error is the "
+        "spread of chance over the root of this",
     )
     null: Null = Field(
         default="targets",
@@ -101,8 +101,8 @@ class OverlapSettings(_Comparison):
 
     theta_overlap: Annotated[tuple[Half, ...], Distinct(1), OrOne(Half)] = Field(
         default=(0.3,),
-        description="thresholds of the share of every language, above 0 to 1 / n_languages (with paper-code from 0 to "
-        "below that; their 30 is 0.3); the first is the main one",
+        description="thresholds of the share that every language owns, above 0 (with paper-code from 0; their 30 is "
+        "0.3) to 1 / n_languages; the first is the main one",
     )
 
     @model_validator(mode="after")

@@ -20,14 +20,16 @@ class SlurmSection(Section):
 
     cpus: Workers = Field(default=4, description="cores of a job")
     memory: Annotated[str, Like(r"\d+(\.\d+)? ?[kKMGT]?i?B?", "16 GB")] = Field(
-        default="16 GB", description="of a job"
+        default="16 GB", description="memory of a job"
     )
-    gpus: Annotated[int, Within(0, 1, why="a worker uses one")] = Field(default=0, description="of a job")
+    gpus: Annotated[int, Within(0, 1, why="a worker uses one")] = Field(
+        default=0, description="graphics cards of a job"
+    )
     walltime: Annotated[str, Like(r"(\d+-)?\d+:\d\d(:\d\d)?", "04:00:00")] = Field(
-        default="04:00:00", description="HH:MM:SS"
+        default="04:00:00", description="longest time of a job, HH:MM:SS"
     )
-    partition: str | None = Field(default=None, description="of the cluster")
-    account: str | None = Field(default=None, description="that is charged")
+    partition: str | None = Field(default=None, description="partition of the cluster")
+    account: str | None = Field(default=None, description="account that is charged")
     interface: str | None = Field(default=None, description="network interface of the nodes, e.g. ib0")
     scratch: str | None = Field(default=None, description="folder on a node's own disk")
     logs: str | None = Field(default=None, description="folder for the output of jobs")
@@ -45,7 +47,8 @@ class RunSection(Section):
 
     scheduler: str = Field(
         default="local",
-        description="local; or on Dask: processes of this machine, slurm, or the address of a scheduler (tls://...)",
+        description="local; or on Dask: `processes` of this machine, `slurm`, or the address of a scheduler, "
+        "`tls://host:8786`",
     )
     workers: Workers | None = Field(
         default=None, description="processes; default: the number of cores. On slurm: jobs, default 1"
@@ -53,11 +56,13 @@ class RunSection(Section):
     storage: str | None = Field(
         default=None,
         repr=False,  # it may hold a password, which stays in memory
-        description="URL through which workers exchange files where they share no file system, e.g. s3://bucket/study",
+        description="URL through which workers exchange files where they share no file system, e.g. "
+        "`s3://bucket/study`. Passwords in it are used and not written down",
     )
     unencrypted: bool = Field(
         default=False,
-        description="true: also a scheduler at tcp:// of another machine, which runs whatever it is sent",
+        description="true: also a scheduler at tcp:// of another machine, which runs whatever it is sent; "
+        "see [clusters](cluster.md#who-may-speak-to-whom)",
     )
     slurm: SlurmSection = Field(default=SlurmSection(), description="a job of `scheduler: slurm`")
     batch_tokens: BatchTokens | None = Field(
