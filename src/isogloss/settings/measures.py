@@ -71,7 +71,7 @@ class AlignmentSettings(_Comparison):
         self._check_zero("theta_align", self.theta_align)
         return self
 
-    def reaches(self, match: Any, theta: float) -> Any:
+    def reaches(self, match: Any, theta: float | np.floating) -> Any:
         """Compare matches with a threshold (elementwise; numbers, arrays or a polars expression)."""
         return match > theta if self.strict else match >= theta
 

@@ -158,7 +158,7 @@ class FinishedStudy:
         """Return COLAP of a pair, or of the whole group."""
         thetas = self.config.metrics.theta_overlap
         if languages == self.languages:
-            thetas = [group_theta(theta, len(languages)) for theta in thetas]
+            thetas = tuple(group_theta(theta, len(languages)) for theta in thetas)
         concepts = self.concepts(run, layer, "+".join(languages))
         return colap(concepts, theta_overlap=thetas, rule=self.config.metrics.rule)
 
