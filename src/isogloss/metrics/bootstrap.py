@@ -50,11 +50,11 @@ class Resamples:
         Raises
         ------
         UsageError
-            If there are fewer than two sentences, or `n` is below 1.
+            If there are fewer than two sentences.
         """
         numbers = np.unique(np.asarray(sentences, dtype=np.int64))
-        if len(numbers) < 2 or n < 1:
-            raise UsageError(f"A bootstrap needs two sentences and one resample; got {len(numbers)} and {n}.")
+        if len(numbers) < 2:
+            raise UsageError(f"A bootstrap needs two sentences; got {len(numbers)}.")
         generator = np.random.default_rng(seed)
         m = len(numbers)
         drawn = generator.multinomial(m, np.full(m, 1 / m), size=n)
