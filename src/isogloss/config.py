@@ -16,7 +16,6 @@ from isogloss.arguments import (
     Draws,
     Name,
     OneOf,
-    PositiveShare,
     Seed,
     Several,
     SomeDraws,
@@ -34,6 +33,7 @@ from isogloss.settings import (
     AlignmentSettings,
     DiscoverySettings,
     ExtractionSettings,
+    LabelSettings,
     OverlapSettings,
     RunSection,
     SelectionRule,
@@ -186,13 +186,10 @@ class CompanionsSection(Section):
     n_words: Several = Field(default=1000, description="linked word pairs, drawn from all")
 
 
-class LabelsSection(Section):
+class LabelsSection(LabelSettings):
     """What the members of a concept share."""
 
-    threshold: PositiveShare = Field(
-        default=0.9, description="share of a concept's types that must carry a label"
-    )
-    n_permutations: SomeDraws = Field(default=100, description="for the chance levels")
+    n_permutations: SomeDraws = LabelSettings.field("n_permutations")
 
 
 class _Task(Section):

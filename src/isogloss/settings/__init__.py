@@ -15,7 +15,7 @@ from isogloss.settings.extraction import (
     Weights,
 )
 from isogloss.settings.keywords import takes
-from isogloss.settings.measures import AlignmentSettings, Interval, Null, OverlapSettings
+from isogloss.settings.measures import AlignmentSettings, Interval, LabelSettings, Null, OverlapSettings
 from isogloss.settings.running import RunSection, SlurmSection
 from isogloss.settings.training import LoraSettings, TrainingSettings
 
@@ -26,6 +26,7 @@ __all__ = [
     "Drop",
     "ExtractionSettings",
     "Interval",
+    "LabelSettings",
     "LastLayer",
     "LoraSettings",
     "Null",

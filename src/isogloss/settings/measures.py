@@ -1,4 +1,4 @@
-"""When concepts are aligned and shared, and what is drawn for chance levels and intervals."""
+"""When concepts are aligned, shared and labelled, and what is drawn for chance levels and intervals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from isogloss.arguments import Distinct, Draws, Half, NTypes, OrOne, Seed, Share
+from isogloss.arguments import Distinct, Draws, Half, NTypes, OrOne, PositiveShare, Seed, Share
 from isogloss.sections import Section
 
 Interval = Literal["bca", "percentile"]
@@ -119,6 +119,18 @@ class OverlapSettings(_Comparison):
         with np.errstate(invalid="ignore"):
             shares = counts / counts.sum(axis=-1, keepdims=True, dtype=np.float64)
         return np.asarray(self.owns(shares, theta).all(axis=-1))
+
+
+class LabelSettings(Section):
+    """When the members of a concept share a label."""
+
+    threshold: PositiveShare = Field(
+        default=0.9, description="share of a concept's types that must carry a label"
+    )
+    n_permutations: Draws = Field(
+        default=100,
+        description="random concepts for the chance levels: units are dealt to concepts of the same sizes",
+    )
 
 
 def _percent(theta: float) -> float:
