@@ -15,7 +15,7 @@ from isogloss.settings.extraction import (
     Weights,
 )
 from isogloss.settings.keywords import takes
-from isogloss.settings.measures import AlignmentSettings, Interval, LabelSettings, Null, OverlapSettings
+from isogloss.settings.measures import AlignmentSettings, Interval, LabelSettings, OverlapSettings
 from isogloss.settings.running import RunSection, SlurmSection
 from isogloss.settings.training import LoraSettings, TrainingSettings
 
@@ -29,7 +29,6 @@ __all__ = [
     "LabelSettings",
     "LastLayer",
     "LoraSettings",
-    "Null",
     "OverlapSettings",
     "Pooling",
     "RunSection",
