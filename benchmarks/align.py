@@ -14,6 +14,7 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,15 +22,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from isogloss import Corpus
 from isogloss.aligners import METHODS, align_words
 from isogloss.dictionary import WordLinks
-from isogloss.metrics.aer import alignment_error_rate
 from isogloss.segment import segment
 from isogloss.store import read_lines
 
-Triples = list[tuple[int, int, int]]
+Triples = Collection[tuple[int, int, int]]
 GOLD = {"ja-en": ["word_align/kftt/ja-en"]} | {
     f"en-{x}": [f"nc/word_align_xlwa/en-{x}.{part}" for part in ("dev", "test")]
     for x in ("es", "it", "pt", "nl", "ru")
 }
+
+
+def alignment_error_rate(links: Triples, sure: Triples, *, possible: Triples = ()) -> float:
+    """Return AER = 1 - (|A ∩ S| + |A ∩ P|) / (|A| + |S|), in [0, 1]; 0 is best; P holds S.
+
+    Och and Ney, "A Systematic Comparison of Various Statistical Alignment Models", Computational Linguistics 29(1),
+    2003.  Without possible links it is 1 - F1.  Links of sentences without gold must be left out.
+    """
+    given, certain = set(links), set(sure)
+    return 1.0 - (len(given & certain) + len(given & (certain | set(possible)))) / (len(given) + len(certain))
 
 
 def read_gold(data: Path, pair: str) -> tuple[list[str], list[str], Triples, Triples]:
@@ -38,8 +48,7 @@ def read_gold(data: Path, pair: str) -> tuple[list[str], list[str], Triples, Tri
     for stem in GOLD[pair]:
         for ending in sides:
             sides[ending] += read_lines(data / f"{stem}.{ending}")
-    sure: Triples = []
-    possible: Triples = []
+    sure, possible = [], []
     for sentence, line in enumerate(sides["gold"]):
         for link in line.split():
             i, j = link.replace("p", "-").split("-")

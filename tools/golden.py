@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,10 +21,10 @@ import polars as pl
 import yaml
 
 import isogloss as ig
-from isogloss.metrics.companions import MEASURES
+from isogloss.metrics.registry import COMPANIONS
 from isogloss.starter import model_folder
 from isogloss.starter.study import write_study
-from isogloss.study import compare, label_study, robustness
+from isogloss.study import compare, open_study, robustness
 
 LANGUAGES = ("en", "de", "zh")
 VARIANTS = ["covered", "one_to_one", "no_identical", "no_cognates", "frequency_matched", "other_sentences"]
@@ -58,7 +59,7 @@ def studies(texts: Path) -> dict[str, dict[str, Any]]:
                 "n_permutations": 40,
                 "variants": VARIANTS,
             },
-            "companions": {"measures": list(MEASURES), "n_words": 100},
+            "companions": {"measures": list(COMPANIONS), "n_words": 100},
         },
         "kmeans": {
             **common,
@@ -99,17 +100,22 @@ def run(folder: Path) -> None:
     more.mkdir(exist_ok=True)
     compare(folder / "trees", "starter", "random").write_parquet(more / "compare.parquet")
     robustness(folder / "trees", theta_align=(0.3, 0.6), n_concepts=(10,), top=(1, 5), min_types=(2, 4))
-    for name, table in label_study(folder / "kmeans", threshold=0.5, n_permutations=20).items():
+    again = studies(texts)["kmeans"] | {"labels": {"threshold": 0.5, "n_permutations": 20}}
+    file = folder / "labels.yaml"
+    file.write_text(yaml.safe_dump(again, sort_keys=False), encoding="utf-8")
+    shutil.copytree(folder / "kmeans", more / "kmeans")
+    ig.run_study(file, out=more / "kmeans", until="labels")
+    for name, table in (open_study(more / "kmeans").labels or {}).items():
         table.write_parquet(more / f"labels-{name}.parquet")
 
 
 def content(file: Path) -> str:
-    """Return a digest of what a file holds; of results without their signatures, which name versions."""
+    """Return a digest of what a file holds, rows in any order; of results without signatures, which name versions."""
     if file.suffix == ".npy":
         array = np.load(file)
         return hashlib.sha256(str((array.dtype, array.shape)).encode() + array.tobytes()).hexdigest()[:16]
     table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
-    rows = table.drop("signature", strict=False).rows()
+    rows = sorted(map(repr, table.drop("signature", strict=False).rows()))
     return hashlib.sha256(repr((table.columns, rows)).encode()).hexdigest()[:16]
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from isogloss.arguments import Count, Dimensions, Index, Seed, checked
+from isogloss.coordinates import Clustering, Space
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid, words
 from isogloss.store import atomic, read_table, write_table, write_text
@@ -73,7 +74,7 @@ class Concepts:
     @property
     def space(self) -> str:
         """Name of the space, e.g. ``"en+de"``."""
-        return "+".join(self.languages)
+        return Space(self.languages).name
 
     def table(self) -> pl.DataFrame:
         """Return the clustered tokens with their ``concept``; tokens of no concept are left out."""
@@ -185,12 +186,14 @@ class Concepts:
 
     @classmethod
     @checked
-    def read_tree(cls, path: Path, tokens: pl.DataFrame, **facts: object) -> Concepts:
+    def read_tree(cls, path: Path, tokens: pl.DataFrame, clustering: Clustering | None = None) -> Concepts:
         """Read a file of `write_tree`, uncut: as one concept; `tokens` is the whole token table of the study."""
         table = read_table(path, TREE_COLUMNS)
         tree = table[:-1].select(pl.col(list(JOIN_COLUMNS)).cast(pl.Float64)).to_numpy()
         kept = _tokens_of(path, table["row"].to_numpy(), tokens)
-        return cls(kept, np.zeros(kept.height, np.int32), 1, tree=np.ascontiguousarray(tree), **facts)  # type: ignore[arg-type]
+        facts = clustering.facts() if clustering else {}
+        facts["n_concepts"] = 1
+        return cls(kept, np.zeros(kept.height, np.int32), tree=np.ascontiguousarray(tree), **facts)
 
     @checked
     def write(self, path: Path) -> None:
@@ -200,12 +203,12 @@ class Concepts:
 
     @classmethod
     @checked
-    def read(cls, path: Path, tokens: pl.DataFrame, *, n_concepts: Index, **facts: object) -> Concepts:
+    def read(cls, path: Path, tokens: pl.DataFrame, clustering: Clustering) -> Concepts:
         """Read a file of `write`; `tokens` is the whole token table of the study."""
         table = read_table(path, COLUMNS)
         kept = _tokens_of(path, table["row"].to_numpy(), tokens)
         labels = table["concept"].to_numpy().astype(np.int32)
-        return cls(kept, labels, n_concepts, **facts)  # type: ignore[arg-type]
+        return cls(kept, labels, **clustering.facts())
 
     def __repr__(self) -> str:
         return f"Concepts({self.space}, layer {self.layer}: {self.n_concepts} of {len(self.labels)} tokens)"

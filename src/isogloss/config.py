@@ -15,7 +15,9 @@ from isogloss.arguments import (
     Distinct,
     Draws,
     Name,
+    NTypes,
     OneOf,
+    PositiveShare,
     Seed,
     Several,
     SomeDraws,
@@ -27,7 +29,7 @@ from isogloss.corpus.readers import FORMATS
 from isogloss.dictionary import Case
 from isogloss.discovery import METHODS
 from isogloss.errors import unknown
-from isogloss.metrics.companions import DEFAULT, MEASURES
+from isogloss.metrics.registry import COMPANIONS, DEFAULT_COMPANIONS
 from isogloss.sections import Section, read_yaml
 from isogloss.settings import (
     AlignmentSettings,
@@ -174,14 +176,14 @@ class MetricsSection(OverlapSettings, AlignmentSettings):
         return self
 
 
-Measure = Annotated[str, OneOf(tuple(MEASURES))]
+Measure = Annotated[str, OneOf(tuple(COMPANIONS))]
 
 
 class CompanionsSection(Section):
     """Measures beside CALIGN and COLAP, from the same states without clusters."""
 
     measures: Annotated[list[Measure], Distinct()] = Field(
-        default=list(DEFAULT), description="see `isogloss list metrics`; `[]` for none"
+        default=list(DEFAULT_COMPANIONS), description="see `isogloss list metrics`; `[]` for none"
     )
     n_words: Several = Field(default=1000, description="linked word pairs, drawn from all")
 
@@ -190,6 +192,24 @@ class LabelsSection(LabelSettings):
     """What the members of a concept share."""
 
     n_permutations: SomeDraws = LabelSettings.field("n_permutations")
+
+
+class RobustnessSection(Section):
+    """CALIGN under other settings, to see whether the ordering of layers, pairs and models survives."""
+
+    theta_align: Annotated[list[PositiveShare], Distinct(1)] = Field(
+        default_factory=lambda: [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], description="thresholds"
+    )
+    n_concepts: Annotated[list[Several], Distinct(1)] | None = Field(
+        default=None,
+        description="cut from the trees; default: half of the study's first number, it, and twice it",
+    )
+    top: Annotated[list[Translations], Distinct(1)] = Field(
+        default_factory=lambda: [1, 5, 10], description="translations a word; at most `dictionary.top`"
+    )
+    min_types: Annotated[list[NTypes], Distinct(1)] = Field(
+        default_factory=lambda: [3.0, 5.0, 8.0], description="types that a concept must have"
+    )
 
 
 class _Task(Section):
@@ -256,6 +276,10 @@ class StudyConfig(Section):
     )
     labels: LabelsSection | None = Field(
         default=LabelsSection(), description="what the members of a concept share; null leaves it out"
+    )
+    robustness: RobustnessSection | None = Field(
+        default=None,
+        description="other settings to measure CALIGN under, to see what depends on them; `{}` for the usual ones",
     )
     tasks: list[TaskSection] = Field(
         default_factory=list, description="what to fine-tune, and look at before and after"

@@ -19,7 +19,7 @@ from isogloss.corpus import Corpus
 from isogloss.errors import InputError, unknown
 from isogloss.html import card, grid, word, words
 from isogloss.languages import read_language
-from isogloss.store import atomic, read_lines, read_table, write_table
+from isogloss.store import read_lines, read_table, write_table
 
 log = logging.getLogger(__name__)
 
@@ -120,16 +120,6 @@ class WordLinks:
                 links.append((int(match[1]), int(match[2])))
             pairs[n - 1] = links
         return cls.from_pairs(pairs, corpus, source=source, target=target)
-
-    @checked
-    def write_pharaoh(self, path: str | Path, *, n_sentences: Count) -> None:
-        """Write one line of ``i-j`` links per sentence number 0 .. n_sentences - 1."""
-        lines: list[list[str]] = [[] for _ in range(n_sentences)]
-        columns = ("sentence", "source_position", "target_position")
-        for sentence, i, j in self.table.select(columns).iter_rows():
-            lines[sentence].append(f"{i}-{j}")
-        with atomic(Path(path)) as f:
-            f.write("".join(" ".join(line) + "\n" for line in lines).encode())
 
     @classmethod
     @checked
@@ -347,13 +337,6 @@ class TranslationDictionary:
             *(pl.col(name).alias(f"{side}_{name}") for name in ("form", "n")),
             share.alias(f"{side}_share"),
         )
-
-    @checked
-    def write_muse(self, path: str | Path) -> None:
-        """Write ``source TAB target`` lines, best first."""
-        with atomic(Path(path)) as f:
-            for source, target in self.table.select("source", "target").iter_rows():
-                f.write(f"{source}\t{target}\n".encode())
 
     @classmethod
     @checked

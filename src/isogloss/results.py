@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,14 +63,17 @@ class Estimate:
     p_value : float
         P(score under the null >= this score); NaN where it was not estimated.
     ci_low, ci_high : float
-        95% interval: of a bootstrap over sentences where there is one, else Wilson's (1927) over concepts.
+        95% interval; NaN where there is none.
     n : int
         Number of concepts the share is taken over.
     coverage : float
         Share of the clustered source types with a translation among the clustered target types (CALIGN), or of the
         tokens that belong to a concept (COLAP).
+    ci : str
+        What the interval is of: ``"bca200"``, a bootstrap of 200 resamples; ``"jackknife20"``, 20 groups of sentences
+        left out one after the other; ``"wilson"`` or ``"normal"``, over concepts; ``"none"``.
     draws : numpy.ndarray or None
-        The score in every resample of sentences (see `isogloss.metrics.bootstrap`), float32.
+        The score in every resample of sentences (see `isogloss.metrics.statistics.bootstrap`), float32.
     """
 
     theta: float
@@ -83,6 +85,7 @@ class Estimate:
     ci_high: float
     n: int
     coverage: float
+    ci: str = "none"
     draws: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -96,34 +99,6 @@ class Estimate:
             f"{self.ci_high:.3f}, {'' if math.isnan(self.theta) else f'theta {self.theta:g}, '}n {self.n}, "
             f"coverage {self.coverage:.2f})"
         )
-
-
-def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Return the Wilson score interval of a share (Wilson 1927); (NaN, NaN) when n is 0.
-
-    Examples
-    --------
-    >>> low, high = wilson(8, 10)
-    >>> round(low, 3), round(high, 3)
-    (0.49, 0.943)
-    """
-    if n == 0:
-        return math.nan, math.nan
-    p = successes / n
-    centre = p + z * z / (2 * n)
-    spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    # exact at the ends, where rounding would leave 1e-17
-    low = 0.0 if successes == 0 else (centre - spread) / scale
-    return low, 1.0 if successes == n else (centre + spread) / scale
-
-
-def mean_interval(values: npt.NDArray[np.floating], z: float = 1.959963984540054) -> tuple[float, float]:
-    """Return the normal interval of a mean, mean +- z s / root(n); (NaN, NaN) below two values."""
-    if len(values) < 2:
-        return math.nan, math.nan
-    half = z * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return float(np.mean(values)) - half, float(np.mean(values)) + half
 
 
 class _Scored:
@@ -303,36 +278,6 @@ def signature(parts: Mapping[str, object]) -> str:
     return "|".join(f"{key}:{value}" for key, value in parts.items())
 
 
-class Plots:
-    """The charts of a results table, each an Altair chart: ``results.plot.curves(metric="colap")``.
-
-    Options are those of the function that a method names; `model`, `stack` and `theta` choose what is drawn.
-    """
-
-    def __init__(self, results: Results) -> None:
-        self._results = results
-
-    def curves(self, metric: str = "calign_mean", **options: Any) -> Any:
-        """Draw the score over the layers, pairs and their mean, chance dashed: `isogloss.plots.layer_curves`."""
-        return self._draw("layer_curves", metric=metric, **options)
-
-    def pairs(self, metric: str = "calign_mean", **options: Any) -> Any:
-        """Draw every pair at every layer: `isogloss.plots.pair_heatmap`."""
-        return self._draw("pair_heatmap", metric=metric, **options)
-
-    def languages(self, metric: str = "calign", **options: Any) -> Any:
-        """Draw a panel a language over the layers: `isogloss.plots.language_curves`."""
-        return self._draw("language_curves", metric=metric, **options)
-
-    def map(self, metric: str = "calign", *, layer: int | None = None, **options: Any) -> Any:
-        """Draw language by language at one layer: `isogloss.plots.language_map`."""
-        return self._draw("language_map", metric=metric, layer=layer, **options)
-
-    def _draw(self, name: str, **options: Any) -> Any:
-        # By name, as pandas loads what draws its tables: estimates stand above results, and nothing here needs altair.
-        return getattr(importlib.import_module("isogloss.plots"), name)(self._results, **options)
-
-
 @checked
 @dataclass(frozen=True)
 class Results:
@@ -347,11 +292,6 @@ class Results:
 
     table: Annotated[pl.DataFrame, Columns(tuple(RESULT_COLUMNS))]
 
-    @property
-    def plot(self) -> Plots:
-        """The charts of this table, e.g. ``results.plot.map(layer=6)``; see `Plots`."""
-        return Plots(self)
-
     @classmethod
     @checked
     def from_rows(cls, rows: Iterable[Mapping[str, object]]) -> Results:
@@ -364,7 +304,7 @@ class Results:
         """Join tables, in a fixed order of rows."""
         table = pl.concat([cls.from_rows([]).table, *(part.table for part in parts)])
         order = ["model", "stack", "method", "n_concepts", "seed", "layer", "metric", "theta"]
-        return cls(table.sort(order, maintain_order=True))
+        return cls(table.sort(order, maintain_order=True, nulls_last=True))
 
     @classmethod
     @checked
@@ -381,6 +321,16 @@ class Results:
     def write_csv(self, path: Path) -> None:
         """Write the table as CSV (UTF-8, a header, missing values empty), atomically."""
         write_csv(path, self.table.fill_nan(None), decimals=10)
+
+    @property
+    def clustered(self) -> pl.DataFrame:
+        """The rows of measures of concepts: those that have a clustering."""
+        return self.table.drop_nulls("method")
+
+    @property
+    def companions(self) -> pl.DataFrame:
+        """The rows of measures that look at states without concepts; method, n_concepts and seed are null."""
+        return self.table.filter(pl.col("method").is_null())
 
     def over_seeds(self) -> pl.DataFrame:
         """Return one row an estimate over the seeds of its clustering, where there are several.

@@ -57,17 +57,6 @@ _ELIDED = {
 _EXTRA_JOINERS = {"fi": ":", "sv": ":"}
 
 
-def segmenters() -> dict[str, str]:
-    """Return the segmenters that exist, by name, with what each is for and needs."""
-    return {
-        "unicode": "every other language label: spaces, punctuation and Unicode categories; built in",
-        "zh": "Chinese (zh, zh-Hant, zho_Hans, cmn, yue): jieba; extra 'zh'",
-        "ja": "Japanese (ja, jpn, ja_XX): fugashi with unidic-lite; extra 'ja'",
-        "th": "Thai (th, tha): pythainlp newmm; extra 'th'",
-        "icu": "Khmer, Lao and Burmese (km, lo, my): ICU by icu4py; extra 'icu'",
-    }
-
-
 @checked
 def segment(text: str, language: str) -> list[Word]:
     """Return the words of a text with their places: ``text[start:end] == word``.
@@ -99,8 +88,8 @@ def segment(text: str, language: str) -> list[Word]:
     text : str
         Taken as it is; normalise it (NFC) before.
     language : str
-        Any label.  What `isogloss.languages.read_language` reads in it chooses the segmenter, see `segmenters`; a
-        label that is no language is segmented by the Unicode rules.
+        Any label.  What `isogloss.languages.read_language` reads in it chooses the segmenter; a label that is no
+        language is segmented by the Unicode rules.
 
     Returns
     -------

@@ -82,8 +82,7 @@ def test_centroids_are_means_of_members(method, cloud):
 
 @every_method
 def test_plain_structure_is_found(method, blobs):
-    options = {"n_starts": 20} if method == "kmeans" else {}
-    found = discover(layer(blobs), n_concepts=K, method=method, **options)
+    found = discover(layer(blobs), n_concepts=K, method=method)
     nearest = ((blobs[:, None] - found.centroids[None]) ** 2).sum(axis=2)
     assert (nearest.argmin(axis=1) == found.labels).all()
     assert nearest.min(axis=1).max() < 4 * D

@@ -351,43 +351,6 @@ def test_wrong_use_is_status_2(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_pretrain_makes_models_a_study_can_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "tiny.yaml").write_text(
-        "text: [{starter: true, lines: [1, 40]}]\n"
-        "held_out: {starter: true, lines: [41, 60]}\n"
-        "tokenizer: {n_pieces: 600}\n"
-        "model: {n_layers: 2, width: 16, n_heads: 2, feed_forward: 16, n_positions: 64}\n"
-        "training: {steps: 100, batch_pieces: 256, keep: [0]}\n"
-    )
-    out = tmp_path / "tiny"
-    status, printed, _ = call(capsys, "pretrain", tmp_path / "tiny.yaml", "--out", out, "--quiet", "--json")
-    facts = json.loads(printed)
-    assert status == 0
-    assert sorted(facts["models"]) == ["model", "step_000000"]
-    assert {Path(p).name for p in facts["figures"]} >= {"curve.svg", "retrieval.svg"}
-    assert pl.read_csv(out / "retrieval.csv")["layer"].max() == 2
-    assert pl.read_csv(out / "masked.csv")["language"].n_unique() == 6
-
-    (tmp_path / "study.yaml").write_text(
-        "corpus: {files: {en: a.en, de: a.de}}\n"
-        "models: [{name: before, path: tiny/kept/step_000000}, {name: after, path: tiny/model}]\n"
-        "discovery: {method: kmeans, n_concepts: 5}\n"
-        "metrics: {min_types: 2, n_permutations: 5}\n"
-    )
-    corpus = load_corpus(["en", "de"])
-    for language in corpus.languages:
-        (tmp_path / f"a.{language}").write_text(
-            "\n".join(corpus.texts(language)[:30]) + "\n", encoding="utf-8"
-        )
-    study = tmp_path / "study.yaml"
-    assert call(capsys, "run", study, "--out", tmp_path / "study", "--workers", 1, "--quiet")[0] == 0
-    assert set(pl.read_csv(tmp_path / "study" / "results.csv")["model"]) == {"before", "after"}
-
-    status, _, errors = call(capsys, "pretrain", study)
-    assert status == 2
-    assert "unknown key in study 'corpus'" in errors
-
-
 def test_a_plan_with_hours_of_trees_offers_a_sample():
     from isogloss.cli.studies import _stage_lines
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from isogloss.study.graph import Step, edges, run_step
+from isogloss.study.shards import sharded
 
 import isogloss as ig
 from cluster import (
@@ -34,10 +36,8 @@ from isogloss.config import RunSection, SlurmSection, read_config
 from isogloss.errors import IsoglossError, UsageError
 from isogloss.store import Remote, StudyLayout
 from isogloss.study import cluster, distributed, run_study, study_status
-from isogloss.study.graph import Step, edges, run_step
 from isogloss.study.inputs import read_corpus
 from isogloss.study.plan import make_plan
-from isogloss.study.shards import sharded
 
 pytest.importorskip("distributed")
 

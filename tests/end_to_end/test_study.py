@@ -18,7 +18,7 @@ import pytest
 import isogloss as ig
 from isogloss import models
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.companions import DEFAULT
+from isogloss.metrics.registry import DEFAULT_COMPANIONS
 from isogloss.models.trial import block_lists
 from isogloss.plots import study_charts
 from isogloss.results import RESULT_COLUMNS
@@ -90,7 +90,7 @@ def test_results_are_complete(finished: Path) -> None:
 
 
 def test_every_figure_is_a_chart_by_name(finished: Path) -> None:
-    charts = open_study(finished).charts()
+    charts = study_charts(open_study(finished))
     assert {"calign_starter_encoder", "colap_map_starter_encoder", "companions_starter_encoder"} <= set(
         charts
     )
@@ -386,8 +386,8 @@ def test_work_is_that_of_the_weights_up_to_the_last_layer(tiny_model, family):
 
 def test_companions_and_intervals_are_there_without_asking(finished: Path) -> None:
     table = pl.read_parquet(finished / "companions.parquet")
-    assert set(table["measure"]) == set(DEFAULT)
-    assert table.height == len(DEFAULT) * 2 * 3  # layers, pairs
+    assert set(table["measure"]) == set(DEFAULT_COMPANIONS)
+    assert table.height == len(DEFAULT_COMPANIONS) * 2 * 3  # layers, pairs
     assert (finished / "companions.csv").is_file()
     assert ((table["ci_low"] <= table["score"]) & (table["score"] <= table["ci_high"])).all()
     assert table["signature"].str.contains("ci:bca200").all()
@@ -409,7 +409,7 @@ def test_models_are_compared_on_the_same_sentences(study_file: StudyFile, tmp_pa
     same = compare(tmp_path / "out", "starter", "again")
     # layers; pairs: directions, mean, soft, each also adjusted; colap, entropy, purity, AMI, silhouette; companions;
     # the group
-    assert same.height == 2 * (3 * 2 * (2 * 3 + 3) + 3 * 5 + 3 * len(DEFAULT) + 1)
+    assert same.height == 2 * (3 * 2 * (2 * 3 + 3) + 3 * 5 + 3 * len(DEFAULT_COMPANIONS) + 1)
     assert (
         (same["ci_low"] <= same["difference"] + 1e-9) & (same["difference"] - 1e-9 <= same["ci_high"])
     ).all()

@@ -6,48 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.align import GOLD, alignment_error_rate, read_gold, read_ntrex, triples
 from isogloss import Corpus, align_words
-from isogloss.metrics.aer import alignment_error_rate
-from isogloss.segment import segment
 from isogloss.store import read_lines
 
 pytestmark = pytest.mark.shared
 
 
-def read_gold(shared: Path, pair: str):
-    """Return source lines, target lines, sure links, possible links."""
-    if pair == "ja-en":
-        stems = [shared / "data/word_align/kftt/ja-en"]
-    else:
-        stems = [shared / f"data/nc/word_align_xlwa/{pair}.{part}" for part in ("dev", "test")]
-    if not stems[0].with_name(f"{stems[0].name}.gold").exists():
-        pytest.skip(f"no gold alignment: {stems[0]}.gold does not exist")
-    source, target, gold = (
-        [line for stem in stems for line in read_lines(f"{stem}.{ending}")]
-        for ending in ("src", "tgt", "gold")
-    )
-    links = [
-        (s, *link.replace("p", "-").split("-"), "p" in link)
-        for s, line in enumerate(gold)
-        for link in line.split()
-    ]
-    sure = {(s, int(i), int(j)) for s, i, j, possible in links if not possible}
-    return source, target, sure, {(s, int(i), int(j)) for s, i, j, _ in links}
-
-
 def error_rate(shared: Path, pair: str, *, extra: bool, symmetrise: str = "grow-diag-final-and") -> float:
+    data = shared / "data"
+    if not (data / f"{GOLD[pair][0]}.gold").exists():
+        pytest.skip(f"no gold alignment: {data / GOLD[pair][0]}.gold does not exist")
     a, b = pair.split("-")
-    source, target, sure, possible = read_gold(shared, pair)
+    source, target, sure, possible = read_gold(data, pair)
     n = len(source)
-    texts = {a: source, b: target}
     if extra:
-        for language, lines in texts.items():
-            more = read_lines(shared / f"data/parallel/ntrex/ntrex.{language}.txt.gz")
-            lines += [" ".join(word for word, _, _ in segment(line, language)) for line in more]
-    corpus = Corpus.from_texts(texts, segmented=True)
-    table = align_words(corpus, source=a, target=b, symmetrise=symmetrise).table
-    links = [row[:3] for row in table.iter_rows() if row[0] < n]
-    return alignment_error_rate(links, sure, possible=possible)
+        source, target = source + read_ntrex(data, a), target + read_ntrex(data, b)
+    corpus = Corpus.from_texts({a: source, b: target}, segmented=True)
+    links = align_words(corpus, source=a, target=b, symmetrise=symmetrise)
+    return alignment_error_rate(triples(links, n), sure, possible=possible)
 
 
 # Measured, and a fast_align port (systran-align 3.5.0) on the same lower-cased text:

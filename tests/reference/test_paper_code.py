@@ -195,11 +195,8 @@ def kmeans_writer(case: dict, folder: Path) -> list[list[str]]:
     count = p["count"]  # a share of the points; -1 leaves out the last
     n = int(count * len(points)) if isinstance(count, float) else count
     vocabulary = case["vocab"][:n]
-    starts = 10 if case["sklearn"] == "0.24.2" else 1  # the default of their version
-    found = discover(
-        states_of(points[:n], vocabulary), n_concepts=p["k"], method="kmeans", seed=212, n_starts=starts
-    )
-    return sorted(groups(found, vocabulary))
+    concepts = discover(states_of(points[:n], vocabulary), n_concepts=p["k"], method="kmeans", seed=212)
+    return sorted(groups(concepts, vocabulary))
 
 
 def agglomerative(case: dict, folder: Path) -> dict[str, list[list[str]]]:

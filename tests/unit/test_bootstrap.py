@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,34 +13,39 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.planted import plant
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign, colap, one_to_one
-from isogloss.metrics.bootstrap import (
+from isogloss.metrics.concepts.matching import (
+    best_matches,
+    incidence,
+    match_counts,
+    weighted_best_matches,
+)
+from isogloss.metrics.concepts.overlap import chance_deviation, chance_overlap
+from isogloss.metrics.statistics.bootstrap import (
     GROUPS,
     Resamples,
-    false_discovery,
     interval,
     paired_difference,
     share_interval,
 )
-from isogloss.metrics.colap import chance_deviation, chance_overlap
-from isogloss.metrics.matching import best_matches, incidence, match_counts, weighted_best_matches
-from isogloss.metrics.planted import plant
+from isogloss.metrics.statistics.multiple import false_discovery
+from isogloss.parallel import spreading
 from isogloss.settings import AlignmentSettings, OverlapSettings
-from isogloss.spread import spreading
 
 # -- resamples ------------------------------------------------------------------------------------
 
 
 def test_every_resample_has_as_many_sentences_and_every_group_is_left_out_once():
-    drawn = Resamples.draw([7, 3, 3, 11, 20], 50, seed=1)
+    drawn = Resamples.draw([7, 3, 3, 11, 20], 50, draw_seed=1)
     assert drawn.sentences.tolist() == [3, 7, 11, 20]
     assert drawn.weights.shape == (50 + GROUPS, 4)
     assert (drawn.weights[:50].sum(axis=1) == 4).all()
     left = drawn.weights[50:]
     assert ((1 - left).sum(axis=0) == 1).all()
-    assert np.array_equal(drawn.weights, Resamples.draw([3, 7, 11, 20], 50, seed=1).weights)
-    assert not np.array_equal(drawn.weights, Resamples.draw([3, 7, 11, 20], 50, seed=2).weights)
+    assert np.array_equal(drawn.weights, Resamples.draw([3, 7, 11, 20], 50, draw_seed=1).weights)
+    assert not np.array_equal(drawn.weights, Resamples.draw([3, 7, 11, 20], 50, draw_seed=2).weights)
 
 
 def test_counts_of_rows_follow_the_sentences_drawn():
@@ -72,7 +76,7 @@ def mean_draws(values, resamples):
 def test_interval_of_a_mean_agrees_with_scipy(method):
     """Ours is moved to have its mean at the score, which changes next to nothing for a mean."""
     values = np.random.default_rng(3).exponential(size=200)
-    resamples = Resamples.draw(range(200), 4000, seed=5)
+    resamples = Resamples.draw(range(200), 4000, draw_seed=5)
     found = interval(values.mean(), mean_draws(values, resamples), method=method)
     reference = scipy.stats.bootstrap(
         (values,), np.mean, n_resamples=4000, method={"bca": "BCa"}.get(method, method), random_state=1
@@ -177,7 +181,8 @@ def test_twenty_sizes_stand_for_many():
     sizes = rng.multinomial(2400, rng.dirichlet(np.ones(50) * 2))
     sizes = sizes[sizes > 0]
     assert len(np.unique(sizes)) > 25
-    module = sys.modules["isogloss.metrics.colap"]  # the package's name of the same spelling is the function
+    from isogloss.metrics.concepts import overlap as module
+
     few = chance_deviation(sizes, np.array([1200, 1200]), 0.3)
     old, module._N_SIZES = module._N_SIZES, 1000
     try:
@@ -246,7 +251,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     common = {"n_concepts": 25, "n_types": 400, "n_sentences": 250, "noise": 0.03, "unevenness": 0.4}
     for text in range(60):
         p = plant(0.6, seed=5, text_seed=text, **common)
-        resamples = Resamples.draw(np.arange(250), 100, seed=text)
+        resamples = Resamples.draw(np.arange(250), 100, draw_seed=text)
         found = calign(p.source, p.target, p.dictionary, n_permutations=0, resamples=resamples, words=False)
         scores.append((found.score, found.soft.score))
         held.append([(f.ci_low, f.ci_high) for f in (found.estimates[0], found.soft)])
@@ -310,7 +315,7 @@ def test_p_values_of_differences_are_small_by_chance_as_often_as_they_say() -> N
     p = []
     for i in range(300):
         before, after = generator.normal(size=(2, 80))
-        weights = Resamples.draw(np.arange(80), 200, seed=i).weights
+        weights = Resamples.draw(np.arange(80), 200, draw_seed=i).weights
         draws = tuple(weights @ x / weights.sum(axis=1) for x in (before, after))
         p.append(paired_difference(before.mean(), after.mean(), draws).p_value)
     assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.09
@@ -320,7 +325,7 @@ def test_p_values_of_differences_are_small_by_chance_as_often_as_they_say() -> N
 @pytest.mark.parametrize("measure", [calign, one_to_one])
 def test_resamples_in_batches_elsewhere_give_the_same_draws(measure, monkeypatch):
     truth = plant(0.5, n_concepts=12, n_types=120, n_sentences=60, seed=3)
-    resamples = Resamples.draw(truth.source.tokens["sentence"], 40, seed=0)
+    resamples = Resamples.draw(truth.source.tokens["sentence"], 40, draw_seed=0)
     options = {"theta_align": 0.8, "min_types": 2, "n_permutations": 5, "resamples": resamples}
     whole = measure(truth.source, truth.target, truth.dictionary, **options)
     sent = []
@@ -333,7 +338,7 @@ def test_resamples_in_batches_elsewhere_give_the_same_draws(measure, monkeypatch
             sent.append(len(one))
         return [found[i] for i in sorted(found)]
 
-    monkeypatch.setattr("isogloss.metrics.bootstrap._BATCH", 7)
+    monkeypatch.setattr("isogloss.metrics.statistics.bootstrap._BATCH", 7)
     with spreading(elsewhere):
         parts = measure(truth.source, truth.target, truth.dictionary, **options)
     one, two = (getattr(x, "soft", x) for x in (whole, parts))

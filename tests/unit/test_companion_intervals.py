@@ -11,24 +11,25 @@ import polars as pl
 import pytest
 import scipy.stats
 
+from benchmarks.planted import plant
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign, one_to_one
-from isogloss.metrics import companions as module
-from isogloss.metrics.anc import anc, anc_draws
-from isogloss.metrics.bootstrap import GROUPS, Resamples, jackknife_interval
-from isogloss.metrics.cka import cka_draws, linear_cka
-from isogloss.metrics.companions import MEASURES, compare_rows, look_at_space
-from isogloss.metrics.isotropy import mean_cosine, mean_cosine_draws
-from isogloss.metrics.mixing import mixing
-from isogloss.metrics.partition import ami, language_entropy, purity
-from isogloss.metrics.planted import plant
-from isogloss.metrics.separability import knn_mixing
+from isogloss.metrics.companions import estimates as module
+from isogloss.metrics.companions.cka import cka_draws, linear_cka
+from isogloss.metrics.companions.estimates import compare_rows, look_at_space
+from isogloss.metrics.companions.isotropy import mean_cosine, mean_cosine_draws
+from isogloss.metrics.companions.neurons import anc, anc_draws
+from isogloss.metrics.companions.separability import knn_mixing
+from isogloss.metrics.concepts.mixing import mixing_estimates
+from isogloss.metrics.concepts.partition import ami, language_entropy, purity
+from isogloss.metrics.registry import COMPANIONS
+from isogloss.metrics.statistics.bootstrap import GROUPS, Resamples, jackknife_interval
 
 JACKKNIFE = {"svcca", "pwcca", "rsa", "isoscore"}
 WEIGHTED = {
     "cka": (linear_cka, cka_draws),
     "anc": (anc, anc_draws),
-    "anc_absolute": (MEASURES["anc_absolute"].function, MEASURES["anc_absolute"].draws),
+    "anc_absolute": (COMPANIONS["anc_absolute"].formula, COMPANIONS["anc_absolute"].draws),
     "mean_cosine": (lambda X, _: mean_cosine(X), lambda X, _, *, weights: mean_cosine_draws(X, weights)),
 }
 
@@ -46,7 +47,7 @@ def text(seed, n=120, d=6, a_sentence=1):
 
 
 def measured(name, X, Y, sentences, resamples):
-    if MEASURES[name].takes != "space":
+    if COMPANIONS[name].takes != "space":
         return compare_rows(name, X, Y, sentences=sentences, resamples=resamples)
     languages, both = np.repeat(["a", "b"], len(X)), np.tile(sentences, 2)
     return look_at_space(name, np.concatenate([X, Y]), languages, both, resamples=resamples)
@@ -113,7 +114,7 @@ def test_a_row_mixes_languages_by_its_neighbours_and_as_a_neighbour():
     )
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", COMPANIONS)
 def test_the_row_of_all_sentences_gives_the_score(name):
     X, Y, sentences = text(2, n=80)
     plain = Resamples(np.arange(80), np.ones((5 + GROUPS, 80), np.float32))
@@ -140,11 +141,11 @@ def test_the_jackknife_of_a_mean_is_students_interval():
 # -- by name --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", COMPANIONS)
 def test_every_measure_has_an_interval_and_says_of_what(name):
     X, Y, sentences = text(3)
     found = measured(name, X, Y, sentences, Resamples.draw(range(150), 60))
-    low, high = MEASURES[name].range
+    low, high = COMPANIONS[name].range
     assert low <= found.ci_low < found.score < found.ci_high <= high
     assert found.ci == ("jackknife20" if name in JACKKNIFE else "bca60")
     assert (found.draws is None) == (name in JACKKNIFE)
@@ -186,7 +187,7 @@ def test_words_of_a_sentence_are_drawn_together():
 
 def test_rsa_takes_the_first_thousand_rows_and_leaves_out_groups_of_these(monkeypatch):
     X, Y, sentences = text(6, n=60)
-    monkeypatch.setitem(MEASURES, "rsa", replace(MEASURES["rsa"], most=40))
+    monkeypatch.setitem(COMPANIONS, "rsa", replace(COMPANIONS["rsa"], most=40))
     resamples = Resamples.draw(range(60), 10)
     assert measured("rsa", X, Y, sentences, resamples) == measured(
         "rsa", X[:40], Y[:40], sentences[:40], resamples
@@ -196,14 +197,16 @@ def test_rsa_takes_the_first_thousand_rows_and_leaves_out_groups_of_these(monkey
 # -- how often they hold the truth ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", COMPANIONS)
 def test_intervals_hold_the_truth_about_as_often_as_they_say(name, monkeypatch):
     monkeypatch.setattr(module, "_SHUFFLES", 1)  # the chance level is not looked at
-    words = MEASURES[name].takes == "words"
+    words = COMPANIONS[name].takes == "words"
     figures = []
     for seed in range(60):
         X, Y, sentences = text(seed, n=60 if name == "rsa" else 120, a_sentence=4 if words else 1)
-        figures.append(measured(name, X, Y, sentences, Resamples.draw(np.unique(sentences), 100, seed=seed)))
+        figures.append(
+            measured(name, X, Y, sentences, Resamples.draw(np.unique(sentences), 100, draw_seed=seed))
+        )
     covered, width = held(figures)
     assert covered >= 0.85  # 95 % in expectation; 60 texts and 100 resamples leave some room
     assert 0.75 < width < 1.6
@@ -218,14 +221,16 @@ def joint(seed, n_concepts=30, n_sentences=150):
     usual = rng.choice(n_concepts, len(sentences), p=sizes)
     concepts = np.where(rng.random(len(sentences)) < 0.3, topics, usual)
     cells = 2 * concepts + (rng.random(len(sentences)) < share[concepts])
-    resamples = Resamples.draw(range(n_sentences), 100, seed=seed)
+    resamples = Resamples.draw(range(n_sentences), 100, draw_seed=seed)
     drawn = resamples.of(resamples.table(cells, pl.Series(sentences), 2 * n_concepts))
     counts = np.bincount(cells, minlength=2 * n_concepts).reshape(-1, 2)
     return counts, drawn.T.reshape(-1, n_concepts, 2)
 
 
 def test_intervals_of_mixing_hold_the_truth_about_as_often_as_they_say():
-    figures = [mixing(counts, drawn=drawn, n_permutations=0) for counts, drawn in map(joint, range(100))]
+    figures = [
+        mixing_estimates(counts, drawn=drawn, n_permutations=0) for counts, drawn in map(joint, range(100))
+    ]
     for name in ("language_entropy", "purity", "ami"):
         covered, width = held([found[name] for found in figures])
         assert covered >= 0.88
@@ -235,7 +240,7 @@ def test_intervals_of_mixing_hold_the_truth_about_as_often_as_they_say():
 def test_mixing_in_the_row_of_all_sentences_is_the_score_of_the_tokens():
     counts, _ = joint(0)
     counts[3] = 0  # an empty concept
-    found = mixing(
+    found = mixing_estimates(
         counts, drawn=np.repeat(counts[None], 4 + GROUPS, axis=0).astype(np.float32), n_permutations=0
     )
     labels = np.repeat(np.arange(len(counts)), counts.sum(axis=1))
@@ -244,7 +249,7 @@ def test_mixing_in_the_row_of_all_sentences_is_the_score_of_the_tokens():
         assert found[name].score == pytest.approx(measure(labels, languages), abs=1e-12)
         assert found[name].draws == pytest.approx(np.full(24, found[name].score), abs=1e-6)
         assert found[name].n == 29
-    alone = mixing(counts * [1, 0], drawn=np.ones((21, *counts.shape)))
+    alone = mixing_estimates(counts * [1, 0], drawn=np.ones((21, *counts.shape)))
     for name in ("language_entropy", "ami"):  # of one language
         assert math.isnan(alone[name].score)
         assert math.isnan(alone[name].ci_low)
@@ -274,7 +279,7 @@ def test_intervals_of_one_to_one_hold_the_truth_nearly_as_often_as_they_say():
     for seed in range(60):
         p = plant(0.9, seed=5, text_seed=seed, n_concepts=30, n_types=600, n_sentences=300, noise=0.05)
         halved = replace(p.target, labels=p.target.labels // 2, n_concepts=15)  # two sources want one target
-        resamples = Resamples.draw(range(300), 60, seed=seed)
+        resamples = Resamples.draw(range(300), 60, draw_seed=seed)
         options = {"theta_align": 0.7, "min_size_ratio": 0.2, "n_permutations": 0, "resamples": resamples}
         figures.append(one_to_one(p.source, halved, p.dictionary, **options))
     covered, width = held(figures)

@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from isogloss.metrics.companions import DEFAULT, MEASURES, compare_rows, look_at_space
-from isogloss.metrics.mixing import mixing
+from isogloss.metrics.companions.estimates import compare_rows, look_at_space
+from isogloss.metrics.concepts.mixing import mixing_estimates
+from isogloss.metrics.registry import COMPANIONS, DEFAULT_COMPANIONS
 from isogloss.study import rank_correlations
 
-ROWS = [name for name, measure in MEASURES.items() if measure.takes != "space"]
+ROWS = [name for name, measure in COMPANIONS.items() if measure.takes != "space"]
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_space_measures_see_a_language_that_lies_apart():
 
 
 def test_defaults_are_known():
-    assert set(DEFAULT) <= set(MEASURES)
+    assert set(DEFAULT_COMPANIONS) <= set(COMPANIONS)
 
 
 def test_rank_correlations_are_over_layers_and_pairs():
@@ -85,9 +86,9 @@ def test_mixing_of_joint_concepts_lies_at_its_chance_when_languages_are_dealt_ou
     even, apart = np.zeros((20, 2), np.int64), np.zeros((20, 2), np.int64)
     np.add.at(even, (concepts, tokens), 1)
     np.add.at(apart, (concepts // 2 * 2 + tokens, tokens), 1)
-    for name, figure in mixing(even).items():
+    for name, figure in mixing_estimates(even).items():
         assert figure.score == pytest.approx(figure.chance, abs=0.02), name
-    found = mixing(apart)
+    found = mixing_estimates(apart)
     assert found["language_entropy"].score == pytest.approx(0)
     assert found["purity"].score == 1
     assert found["ami"].score > 0.2

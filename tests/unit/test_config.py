@@ -13,7 +13,7 @@ import yaml
 from isogloss.config import StudyConfig, read_config
 from isogloss.errors import InputError, UsageError
 from isogloss.sections import Section, sections_in
-from isogloss.starter.recipe import Recipe, read_recipe
+from tools.pretrain.recipe import Recipe, read_recipe
 
 GOOD = """\
 name: x
@@ -24,8 +24,7 @@ models:
   - path: ./local/model
 """
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
-RECIPES = sorted(FOLDER.glob("pretrain-*.yaml"))
-EXAMPLES = sorted({*FOLDER.glob("*.yaml"), *FOLDER.glob("paper/*.yaml")} - set(RECIPES))
+EXAMPLES = sorted({*FOLDER.glob("*.yaml"), *FOLDER.glob("paper/*.yaml")} - {*FOLDER.glob("pretrain-*.yaml")})
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -92,28 +91,6 @@ def test_not_yaml_names_the_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 def test_examples_are_valid(path: Path) -> None:
     assert read_config(path).models
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.name)
-def test_example_recipes_are_valid(path: Path) -> None:
-    recipe = read_recipe(path)
-    assert recipe.training.keep
-    assert {language for text in recipe.text for language in text.files or {}} == {
-        "en",
-        "de",
-        "es",
-        "fr",
-        "ar",
-        "zh",
-    }
-
-
-def test_the_control_differs_in_its_pairs_alone() -> None:
-    ours, control = (read_recipe(FOLDER / f"pretrain-{name}.yaml") for name in ("starter", "mlm-only"))
-    assert (ours.text, ours.held_out, ours.model) == (control.text, control.held_out, control.model)
-    same = {"pairs": 0, "keep": []}
-    assert ours.training.model_copy(update=same) == control.training.model_copy(update=same)
-    assert ours.training.pairs > control.training.pairs == 0
 
 
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign
-from isogloss.metrics.frequency import match_frequencies
-from isogloss.metrics.matching import frequency_bins
+from isogloss.metrics.concepts.matching import frequency_bins
+from isogloss.metrics.concepts.restricted import match_frequencies
 
 
 def made(language: str, counts: Mapping[str, int], *, concept: Mapping[str, int] | None = None) -> Concepts:
@@ -67,7 +67,7 @@ def test_the_draw_depends_on_the_seed_and_not_on_the_order_of_languages_or_token
     assert words_of(match_frequencies(dict(reversed(before.items())))) == one
     turned = {x: Concepts(c.tokens.reverse(), c.labels[::-1], c.n_concepts) for x, c in before.items()}
     assert words_of(match_frequencies(turned)) == one
-    assert words_of(match_frequencies(before, seed=1)) != one
+    assert words_of(match_frequencies(before, draw_seed=1)) != one
     # two languages of the same words draw independently, or shared spellings would stay together
     twins = {x: made(x, {f"w{i}": 1 for i in range(40)}) for x in ("en", "de")} | {"fi": made("fi", {"a": 1})}
     drawn = words_of(match_frequencies(twins))
@@ -120,6 +120,6 @@ def test_a_pair_that_looked_better_by_frequency_alone_no_longer_does(null: str) 
     assert above_chance(before, "b") > above_chance(before, "c") + 0.2
     differences = []
     for seed in range(10):
-        after = match_frequencies(before, seed=seed)
+        after = match_frequencies(before, draw_seed=seed)
         differences.append(above_chance(after, "b") - above_chance(after, "c"))
     assert abs(np.mean(differences)) < 0.02

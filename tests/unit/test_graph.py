@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from isogloss.study.graph import Step, edges, stage_graph
+from isogloss.study.shards import sharded
+
 from isogloss.config import read_config
 from isogloss.plots import graph_chart
 from isogloss.store import StudyLayout
-from isogloss.study.graph import Step, edges, stage_graph
 from isogloss.study.inputs import read_corpus
 from isogloss.study.plan import make_plan
-from isogloss.study.shards import sharded
 
 
 def nothing(root: Path) -> dict[str, object]:

@@ -8,7 +8,7 @@ import polars as pl
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign
-from isogloss.metrics.halves import other_sentences
+from isogloss.metrics.concepts.restricted import other_sentences
 
 N_SENTENCES, N_WORDS, N_MEANINGS = 200, 8, 20
 
@@ -58,8 +58,8 @@ def test_meanings_are_aligned_in_either() -> None:
 
 
 def test_every_sentence_is_seen_on_one_side() -> None:
-    one, two = other_sentences(make("en", by="meaning"), make("de", by="meaning"), seed=3)
+    one, two = other_sentences(make("en", by="meaning"), make("de", by="meaning"), draw_seed=3)
     seen = [set(side.tokens["sentence"].to_numpy()[side.labels >= 0]) for side in (one, two)]
     assert not seen[0] & seen[1] and len(seen[0] | seen[1]) == N_SENTENCES
-    again, _ = other_sentences(make("en", by="meaning"), make("de", by="meaning"), seed=3)
+    again, _ = other_sentences(make("en", by="meaning"), make("de", by="meaning"), draw_seed=3)
     assert (again.labels == one.labels).all()

@@ -17,11 +17,11 @@ from isogloss.dictionary import TranslationDictionary
 from isogloss.discovery import discover
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign, colap
-from isogloss.metrics.colap import chance_overlap
-from isogloss.metrics.label_scores import label_set_scores, split_alignment, split_overlap
-from isogloss.metrics.labels import ConceptLabels, hypergeometric_tail, label_concepts
-from isogloss.metrics.word_facts import least_carrying, word_properties
-from isogloss.results import wilson
+from isogloss.metrics.concepts.overlap import chance_overlap
+from isogloss.metrics.labels.enrichment import ConceptLabels, hypergeometric_tail, label_concepts
+from isogloss.metrics.labels.scores import label_set_scores, split_alignment, split_overlap
+from isogloss.metrics.labels.word_facts import least_carrying, word_properties
+from isogloss.metrics.statistics.intervals import wilson
 from isogloss.states import LayerStates
 
 
@@ -581,7 +581,7 @@ def test_scores_against_chance() -> None:
     assert coverage["significant"] == 0.0
     again = label_concepts(concepts, properties, threshold=0.8, n_permutations=300)
     assert again.null.equals(labels.null)
-    other = label_concepts(concepts, properties, threshold=0.8, n_permutations=300, seed=1)
+    other = label_concepts(concepts, properties, threshold=0.8, n_permutations=300, draw_seed=1)
     assert not other.null.equals(labels.null)
 
 

@@ -18,16 +18,16 @@ from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError
 from isogloss.metrics import calign, colap, mean_alignment
-from isogloss.metrics.calign import matrices
-from isogloss.metrics.colap import chance_overlap
-from isogloss.metrics.matching import (
+from isogloss.metrics.concepts.alignment import matrices
+from isogloss.metrics.concepts.matching import (
     best_matches,
     frequency_bins,
     match_counts,
     null_best_matches,
     permutations_within,
 )
-from isogloss.results import wilson
+from isogloss.metrics.concepts.overlap import chance_overlap
+from isogloss.metrics.statistics.intervals import wilson
 from isogloss.settings import AlignmentSettings, OverlapSettings
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.movement import (
+from isogloss.metrics.concepts.fates import (
     chance_shares,
     difference_of_groups,
     label_agreement,
@@ -117,7 +117,9 @@ def test_a_difference_of_groups_and_none() -> None:
 def test_false_alarms_come_at_the_nominal_rate() -> None:
     generator = np.random.default_rng(6)
     p = [
-        difference_of_groups(generator.normal(size=30), np.arange(30) < 10, n_permutations=200, seed=i)[2]
+        difference_of_groups(generator.normal(size=30), np.arange(30) < 10, n_permutations=200, draw_seed=i)[
+            2
+        ]
         for i in range(300)
     ]
     assert 0.02 <= np.mean(np.array(p) <= 0.05) <= 0.09

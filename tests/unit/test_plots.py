@@ -7,6 +7,7 @@ import re
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,8 @@ from isogloss.plots import (
     language_map,
     language_order,
     layer_curves,
-    loss_curve,
     pair_heatmap,
     results_charts,
-    retrieval_curves,
     robustness_map,
     save_charts,
     save_study_figures,
@@ -40,8 +39,8 @@ from isogloss.plots import (
 )
 from isogloss.plots.charts import _spread
 from isogloss.plots.files import VEGA_LITE
-from isogloss.plots.look import PALETTE, theme
 from isogloss.plots.rows import average, main_theta, run_labels
+from isogloss.plots.theme import PALETTE, Chart, chart_config
 from isogloss.results import Results
 from synthetic import SyntheticStudy, label_tables, robustness_table
 
@@ -182,7 +181,7 @@ def test_the_map_has_every_direction_at_one_layer_and_both_sides_of_a_pair_of_co
 def test_without_a_layer_the_map_is_of_the_one_highest_above_chance(few: Results) -> None:
     means = few.only(metric="calign_mean", theta=0.8).group_by("layer").agg(pl.col("adjusted").mean())
     best = means.sort("adjusted")["layer"][-1]
-    assert {row["layer"] for row in rows(few.plot.map())} == {best}
+    assert {row["layer"] for row in rows(language_map(few))} == {best}
 
 
 def scores(found: dict[tuple[str, str], tuple[float, ...]]) -> Results:
@@ -252,16 +251,6 @@ def test_descriptions_say_what_is_drawn_and_where_it_peaks_against_chance(
     both = layer_curves(many, metric="colap").to_dict(validate=False)["description"]
     assert "tiny · encoder at layer" in both
     assert "tiny-tuned · encoder at layer" in both
-
-
-def test_results_draw_themselves_with_the_same_parameters(many: Results) -> None:
-    for chart, same in (
-        (many.plot.curves(metric="colap", model="tiny"), layer_curves(many, metric="colap", model="tiny")),
-        (many.plot.pairs(theta=0.5), pair_heatmap(many, metric="calign_mean", theta=0.5)),
-        (many.plot.languages(), language_curves(many, metric="calign")),
-        (many.plot.map(layer=1, model="tiny-tuned"), language_map(many, layer=1, model="tiny-tuned")),
-    ):
-        assert chart.to_dict(validate=False) == same.to_dict(validate=False)
 
 
 def luminance(colour: str) -> float:
@@ -358,13 +347,12 @@ def size_of(svg: str) -> tuple[float, float, float]:
     return float(width), float(box), min(map(float, re.findall(r"font-size=\"([\d.]+)px", svg)))
 
 
-@pytest.mark.parametrize("name", ["curves", "pairs", "languages", "map"])
+@pytest.mark.parametrize("draw", [layer_curves, pair_heatmap, language_curves, language_map])
 @pytest.mark.parametrize("width", [84.0, 174.0])
 def test_a_figure_has_the_width_asked_for_and_text_of_seven_to_nine_points(
-    many: Results, tmp_path: Path, name: str, width: float
+    many: Results, tmp_path: Path, draw: Callable[[Results], Chart], width: float
 ) -> None:
-    chart = getattr(many.plot, name)()
-    svg, pdf, png = write_chart(chart, tmp_path / name, formats=("svg", "pdf", "png"), width=width)
+    svg, pdf, png = write_chart(draw(many), tmp_path / "figure", formats=("svg", "pdf", "png"), width=width)
     millimetres, box, text = size_of(svg.read_text(encoding="utf-8"))
     assert millimetres == width
     points = width / 25.4 * 72
@@ -375,8 +363,8 @@ def test_a_figure_has_the_width_asked_for_and_text_of_seven_to_nine_points(
 
 
 def test_titles_can_be_left_to_the_caption(few: Results, tmp_path: Path) -> None:
-    [kept] = write_chart(few.plot.curves(), tmp_path / "a", formats=["svg"], width=84.0)
-    [bare] = write_chart(few.plot.curves(), tmp_path / "b", formats=["svg"], width=84.0, title=False)
+    [kept] = write_chart(layer_curves(few), tmp_path / "a", formats=["svg"], width=84.0)
+    [bare] = write_chart(layer_curves(few), tmp_path / "b", formats=["svg"], width=84.0, title=False)
     assert "mean of both" in kept.read_text(encoding="utf-8").partition("</desc>")[2]
     assert "mean of both" not in bare.read_text(encoding="utf-8").partition("</desc>")[2]
 
@@ -388,12 +376,12 @@ def test_widths_and_formats_are_checked(few: Results, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="40 to 1000 mm"):
         width_of("3mm")
     with pytest.raises(UsageError, match="unknown format 'gif'"):
-        write_chart(few.plot.curves(), tmp_path / "x", formats=["gif"])
+        write_chart(layer_curves(few), tmp_path / "x", formats=["gif"])
     assert not list(tmp_path.iterdir())
 
 
 def test_text_of_every_kind_grows_with_the_size_asked_for() -> None:
-    small, large = theme(), theme(size=20)
+    small, large = chart_config(), chart_config(size=20)
     assert large["axis"]["labelFontSize"] == large["text"]["fontSize"] == 20
     assert large["title"]["fontSize"] - 20 == small["title"]["fontSize"] - 10
 
@@ -517,28 +505,3 @@ def test_the_command_lists_figures_and_names_the_nearest(
     assert isinstance(wrong.exception, UsageError)
     assert "Did you mean 'calign'?" in str(wrong.exception)
     assert not (labelled.root / "figures").exists()
-
-
-def test_training_charts_draw_every_model_and_skip_losses_that_were_not_met(tmp_path: Path) -> None:
-    curve = pl.DataFrame(
-        {"step": [100, 200], "seconds": [1.0, 2.0], "loss": [3.0, 2.5], "loss_pairs": [None, 2.0]}
-    )
-    [data] = loss_curve(curve).to_dict()["datasets"].values()
-    assert [(row["step"], row["kind"], row["value"]) for row in data] == [
-        (100, "single lines", 3.0),
-        (200, "single lines", 2.5),
-        (200, "pairs of translations", 2.0),
-    ]
-    found = pl.DataFrame(
-        [(model, s, t, layer, 0.5, 0.7, 0.1) for model in "ba" for s, t in ("xy", "yx") for layer in (0, 1)],
-        schema=["model", "source", "target", "layer", "cosine", "csls", "chance"],
-        orient="row",
-    )
-    chart = retrieval_curves(found)
-    [data] = chart.to_dict()["datasets"].values()
-    assert [row["model"] for row in data if row["layer"] == 0] == ["b", "a", "b", "a"]
-    assert {row["nearest by"]: row["precision"] for row in data} == {"cosine": 0.5, "CSLS": 0.7}
-    assert {row["chance"] for row in data} == {0.1}
-    paths = write_chart(chart, tmp_path / "retrieval")
-    assert [path.name for path in paths] == ["retrieval.png", "retrieval.svg"]
-    assert "CSLS" in paths[1].read_text(encoding="utf-8")

@@ -367,4 +367,4 @@ def test_companion_measures_have_a_chart_of_their_own(study: SyntheticStudy) -> 
     found = Page(render(study)).data["charts"]["runs"]
     (spec,) = [charts["companions"] for charts in found if "companions" in charts]  # the other model has none
     (columns,) = spec["datasets"].values()
-    assert {"mexa", "cka", "COLAP, θ = 0.3"} <= set(columns["measure"])
+    assert {"MEXA", "CKA", "COLAP, θ = 0.3"} <= set(columns["measure"])

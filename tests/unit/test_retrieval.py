@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.retrieval import retrieval
+from isogloss.metrics.companions.nearest import retrieval
 
 
 def test_a_sentence_finds_itself_and_a_shuffled_one_does_not():

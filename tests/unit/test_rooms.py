@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -33,10 +38,12 @@ FLOORS = [
     {"explore"},
     {"cli"},
 ]
-# These make and judge a model of their own; everything else takes models from the room.
-MAKERS = {SOURCE / "starter" / "training.py", SOURCE / "starter" / "judge.py"}
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(SOURCE.rglob("*.py"))
+NAMED_ALIKE = {"metrics", "study"}
+PACKAGES = [
+    path.parent for path in FILES if path.name == "__init__.py" and path.parent.name not in NAMED_ALIKE
+]
 
 
 def room_of(path: Path) -> str:
@@ -44,8 +51,18 @@ def room_of(path: Path) -> str:
 
 
 def imports_of(path: Path) -> set[str]:
+    return imported(path.read_text(encoding="utf-8"), path)
+
+
+def imported(code: str, path: Path) -> set[str]:
+    """Return what is imported by name; and by string, where modules are: names of them are texts of their own."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    nodes = list(ast.walk(ast.parse(code)))
+    names = {getattr(node, "id", getattr(node, "attr", "")) for node in nodes}
+    if names & {"import_module", "__import__"}:
+        texts = [str(node.value) for node in nodes if isinstance(node, ast.Constant)]
+        found |= {text for text in texts if re.fullmatch(r"isogloss(\.\w+)+", text)}
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -68,11 +85,43 @@ def test_imports_go_downwards(path: Path) -> None:
             assert other == room or LEVEL[other] < LEVEL[room], f"{path}: {room} imports {other}"
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        'importlib.import_module("isogloss.plots").study_charts',
+        'import_module("isogloss.plots.charts")',
+        '__import__("isogloss.plots")',
+        'WHERE = {"curves": "isogloss.plots"}\nimport_module(WHERE["curves"])',
+    ],
+)
+def test_an_import_by_string_is_an_import(code: str) -> None:
+    assert any(name.startswith("isogloss.plots") for name in imported(code, Path("results.py")))
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.name == "__init__.py"], ids=lambda p: p.parent.name)
+def test_no_module_bears_the_name_of_a_function_that_its_package_exports(path: Path) -> None:
+    name = ".".join(path.parent.relative_to(SOURCE.parent).parts)
+    package = importlib.import_module(name)
+    modules = {p.stem for p in path.parent.iterdir() if p.suffix == ".py" or p.is_dir()}
+    exported = {x for x in getattr(package, "__all__", ()) if inspect.isfunction(getattr(package, x))}
+    # these two are being rewritten
+    known = {"isogloss.study": {"compare", "robustness"}}
+    assert exported & modules <= known.get(name, set())
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_transformers_is_imported_in_models_alone(path: Path) -> None:
-    allowed = path.parent == SOURCE / "models" or path in MAKERS
     uses = any(name.split(".")[0] == "transformers" for name in imports_of(path))
-    assert not uses or allowed
+    assert not uses or path.parent == SOURCE / "models"
+
+
+@pytest.mark.parametrize("folder", PACKAGES, ids=lambda p: p.name)
+def test_no_module_bears_the_name_of_what_its_package_exports(folder: Path) -> None:
+    package = import_module(".".join(folder.relative_to(SOURCE.parent).parts))
+    inner = (path.parent if path.name == "__init__.py" else path for path in FILES if folder in path.parents)
+    names = {path.stem for path in inner if folder in (path, path.parent)}
+    taken = [name for name in names if not isinstance(getattr(package, name, package), ModuleType)]
+    assert not taken, f"{package.__name__} exports {taken}: a module has that name already"
 
 
 def test_importing_isogloss_is_light() -> None:

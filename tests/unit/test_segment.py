@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isogloss.errors import MissingExtraError
-from isogloss.segment import segment, segmenter, segmenters
+from isogloss.segment import segment, segmenter
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
@@ -159,11 +159,6 @@ def test_text_that_is_cut_is_not_warned_of(caplog):
         words("ฉันซื้อ", "tha_Thai")
         words("plain text, größer, кто-то", "my-corpus")
     assert caplog.text == ""
-
-
-def test_segmenters_lists_what_segment_uses():
-    assert set(segmenters()) == {"unicode", "zh", "ja", "th", "icu"}
-    assert segmenter("en") is segmenter("en")
 
 
 INVISIBLE = {"Cc", "Cf", "Zs", "Zl", "Zp"}

@@ -14,7 +14,7 @@ from isogloss.config import MetricsSection, ModelSection, StudyConfig, TaskSecti
 from isogloss.errors import UsageError
 from isogloss.extraction import extract
 from isogloss.metrics import calign, colap, one_to_one
-from isogloss.metrics.labels import label_concepts
+from isogloss.metrics.labels.enrichment import label_concepts
 from isogloss.sections import Section
 from isogloss.settings import (
     AlignmentSettings,

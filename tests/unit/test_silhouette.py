@@ -10,8 +10,8 @@ import pytest
 from sklearn.metrics import silhouette_score
 
 from isogloss.errors import InputError
-from isogloss.metrics.bootstrap import Resamples
-from isogloss.metrics.partition import sample_of, silhouette, silhouette_estimate
+from isogloss.metrics.concepts.partition import sample_of, silhouette, silhouette_estimate
+from isogloss.metrics.statistics.bootstrap import Resamples
 
 
 def blobs(n: int, k: int, *, apart: float = 3.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -22,12 +22,12 @@ def blobs(n: int, k: int, *, apart: float = 3.0, seed: int = 0) -> tuple[np.ndar
 
 def test_a_sample_has_at_most_so_many_rows_all_of_a_concept() -> None:
     labels = np.where(np.arange(100) % 3, np.arange(100) % 7, -1)
-    rows = sample_of(labels, 30, seed=4)
+    rows = sample_of(labels, 30, draw_seed=4)
     assert len(rows) == 30 == len(set(rows.tolist()))
     assert (labels[rows] >= 0).all()
     assert (np.diff(rows) > 0).all()
-    assert (sample_of(labels, 30, seed=4) == rows).all()
-    assert (sample_of(labels, 30, seed=5) != rows).any()
+    assert (sample_of(labels, 30, draw_seed=4) == rows).all()
+    assert (sample_of(labels, 30, draw_seed=5) != rows).any()
     assert sample_of(labels, 1000).tolist() == np.flatnonzero(labels >= 0).tolist()
     with pytest.raises(InputError, match="are -1"):
         sample_of([-1, -1, -1, -1])
@@ -35,7 +35,7 @@ def test_a_sample_has_at_most_so_many_rows_all_of_a_concept() -> None:
 
 def test_the_figure_is_the_silhouette_and_chance_the_mean_of_shuffled_labelings() -> None:
     x, labels = blobs(300, 6)
-    found = silhouette_estimate(x, labels, seed=3)
+    found = silhouette_estimate(x, labels, draw_seed=3)
     assert found.score == pytest.approx(silhouette(x, labels)) == pytest.approx(silhouette_score(x, labels))
     generator = np.random.default_rng(3)
     shuffled = [silhouette_score(x, generator.permutation(labels)) for _ in range(10)]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import threadpoolctl
+from isogloss.study.graph import Step, run_step
 
 import isogloss
-from isogloss.metrics.companions import MEASURES
+from isogloss.metrics.registry import COMPANIONS
 from isogloss.store import StudyLayout
-from isogloss.study.graph import Step, run_step
 
 
 def blas() -> set[int]:
@@ -56,7 +56,7 @@ with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
 @pytest.mark.slow
 def test_files_are_the_same_bits_whatever_the_environment_says(study_file, tmp_path):
     """In processes of their own: how many threads BLAS has by itself is asked for when it is loaded."""
-    study = study_file(companions={"measures": list(MEASURES)})
+    study = study_file(companions={"measures": list(COMPANIONS)})
     said = []
     for workers, threads in ((1, ""), (2, ""), (1, "1")):
         env = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}

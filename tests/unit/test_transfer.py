@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import permutation_test, spearmanr
 
 from isogloss.errors import InputError
-from isogloss.metrics.transfer import association
+from isogloss.metrics.statistics.ranks import association, rank_correlation
 
 
 def test_it_is_spearmans_correlation_with_its_exact_p_value() -> None:
-    from scipy.stats import permutation_test, spearmanr
-
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(2, 6))
     found = association(x, y)
@@ -58,3 +57,17 @@ def test_the_interval_covers_at_about_its_rate() -> None:
 def test_lengths_must_match() -> None:
     with pytest.raises(InputError, match="2 and 3"):
         association([1, 2], [1, 2, 3])
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_rank_correlation_is_scipys(ties: bool) -> None:
+    generator = np.random.default_rng(4)
+    for n in (3, 4, 9, 50):
+        x, y = generator.integers(0, 4, (2, n)) if ties else generator.normal(size=(2, n))
+        assert rank_correlation(x, y) == pytest.approx(spearmanr(x, y).statistic, abs=1e-12, nan_ok=True)
+
+
+def test_rank_correlation_leaves_out_what_is_not_finite_and_needs_three_that_vary() -> None:
+    assert rank_correlation([1, np.nan, 2, 3, 9], [2, 5, 4, 6, np.inf]) == pytest.approx(1)
+    for x, y in (([1, 2], [1, 2]), ([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [5, 5, 5]), ([], [])):
+        assert np.isnan(rank_correlation(x, y))

@@ -37,12 +37,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class AlignerInfo:
-    """One line of `isogloss list aligners`: what it is, where it lives, the extra it needs ("" = none)."""
+    """One line of `isogloss list aligners`: what it is, and where it lives."""
 
     description: str
     module: str
     class_name: str
-    extra: str = ""
 
 
 ALIGNERS: Mapping[str, AlignerInfo] = MappingProxyType(
@@ -56,7 +55,6 @@ ALIGNERS: Mapping[str, AlignerInfo] = MappingProxyType(
             "eflomal's Gibbs sampler, more accurate, slower; links differ from run to run",
             "isogloss.aligners.eflomal",
             "Eflomal",
-            extra="eflomal",
         ),
         "model": AlignerInfo(
             "similarity of word states of a multilingual model at one layer, as SimAlign; needs states",

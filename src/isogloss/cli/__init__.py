@@ -1,6 +1,6 @@
 """The command line: parse and call."""
 
-from isogloss.cli import studies, figures, exports, steps, lists  # noqa: I001  each registers its commands, in the order of the help
-from isogloss.cli.app import app, main
+from isogloss.cli import studies, figures, exports, lists  # noqa: I001  each registers its commands, in the order of the help
+from isogloss.cli.common import app, main
 
-__all__ = ["app", "exports", "figures", "lists", "main", "steps", "studies"]
+__all__ = ["app", "exports", "figures", "lists", "main", "studies"]

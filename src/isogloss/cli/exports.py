@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 
 from isogloss.arguments import Layer, Seed
-from isogloss.cli.app import Json, NConcepts, Quiet, StudyDir, command, tell
+from isogloss.cli.common import Json, NConcepts, Quiet, StudyDir, command, tell
 
 
 @command()
 def export(
     folder: StudyDir,
-    kind: Annotated[str, typer.Argument(help="concepts, atlas, dataset or latex.")],
-    out: Annotated[Path, typer.Option(help="concepts: a file, .json or .parquet; else a folder.")],
+    kind: Annotated[str, typer.Argument(help="concepts, atlas, dataset, latex or tree.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="concepts: a .json or .parquet file; tree: .npy, .nwk or .json; else a folder."),
+    ],
     model: Annotated[str | None, typer.Option(help="Name of the model; default: all.")] = None,
     stack: Annotated[str | None, typer.Option(help="encoder or decoder; default: all.")] = None,
     layer: Annotated[list[Layer] | None, typer.Option(help="Repeat; default: all.")] = None,
@@ -25,7 +28,7 @@ def export(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Write a study for other programs: JSON or Parquet, embedding-atlas, a Hugging Face dataset, LaTeX tables."""
+    """Write a study for other programs: JSON or Parquet, embedding-atlas, a Hugging Face dataset, LaTeX, trees."""
     from isogloss.export import export_study
 
     written = export_study(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isogloss.cli.app import Json, Quiet, StudyDir, command, tell
+from isogloss.cli.common import Json, Quiet, StudyDir, command, tell
 from isogloss.progress import progress
 
 

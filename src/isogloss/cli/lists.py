@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isogloss.cli.app import Json, command, tell
+from isogloss.cli.common import Json, command, tell
 from isogloss.errors import unknown
 
 
@@ -36,17 +36,12 @@ def _methods() -> dict[str, str]:
 
 
 def _metrics() -> dict[str, str]:
-    from isogloss.metrics.companions import MEASURES
+    from isogloss.metrics.registry import MEASURES
 
     return {
-        "calign": "share of source concepts aligned to a target concept; chance: permuted dictionary",
-        "calign_mean": "mean of both directions",
-        "calign_soft": "mean best match, the area under CALIGN over theta; calign_soft_mean: of both directions",
-        "colap": "share of joint concepts that both languages own; chance: hypergeometric",
-        "colap_group": "the same for the whole group, at theta * 2 / languages",
-        "language_entropy, purity, ami": "how languages mix in joint concepts, without a threshold",
-        "silhouette": "how much nearer states are to their own joint concept than to the next",
-        **{name: f"companion: {measure.what}" for name, measure in MEASURES.items()},
+        name: f"{'companion: ' if measure.family == 'companion' else ''}{measure.what}; "
+        f"chance: {measure.chance or 'none'}"
+        for name, measure in MEASURES.items()
     }
 
 

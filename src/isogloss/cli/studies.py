@@ -1,4 +1,4 @@
-"""Commands on whole studies: demo, run, status, report, pretrain."""
+"""Commands on whole studies: demo, run, status, report."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from isogloss.arguments import Layer, NTypes, Port, PositiveShare, Several, Translations, Workers
-from isogloss.cli.app import Json, Quiet, StudyDir, command, tell
+from isogloss.arguments import NTypes, Port, PositiveShare, Several, Translations, Workers
+from isogloss.cli.common import Json, Quiet, StudyDir, command, tell
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,13 @@ def run(
     storage: Annotated[
         str | None, typer.Option(help="URL for workers without a common file system: s3://bucket/study.")
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STAGE",
+            help="Run this stage and what it needs, e.g. states, concepts; --plan lists them.",
+        ),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Print steps, what is done, sizes, times, job script; do nothing.")
     ] = False,
@@ -77,17 +84,21 @@ def run(
         tell(as_json, facts, lines)
     else:
         given = {"workers": workers, "scheduler": scheduler, "storage": storage}
-        tell(as_json, *_run(study, out=out, **given))
+        tell(as_json, *_run(study, out=out, until=until, **given))
 
 
-def _run(study: Path, *, out: Path | None, **given: Any) -> tuple[dict[str, Any], list[str]]:
+def _run(
+    study: Path, *, out: Path | None, until: str | None = None, **given: Any
+) -> tuple[dict[str, Any], list[str]]:
     from isogloss.config import read_config
     from isogloss.store import StudyLayout
     from isogloss.study import run_study
 
     config = read_config(study)
     folder = StudyLayout(Path(out or config.name))
-    results = run_study(config, out=folder.root, **given)
+    results = run_study(config, out=folder.root, until=until, **given)
+    if until is not None:
+        return {"study": folder.root, "until": until}, [f"Done until {until}: {folder.root}"]
     shown, lines = _show(folder.root)
     facts = {"study": folder.root, "results": folder.results_csv, "n_estimates": results.table.height}
     return facts | shown, [f"{results.table.height} results: {folder.results_csv}", *lines]
@@ -168,9 +179,9 @@ def explore(
     quiet: Quiet = False,
 ) -> None:
     """Look through a finished study in a local page: layers, concepts, words, sentences. Ctrl-C ends it."""
-    from isogloss.explore import explore as show
+    from isogloss.explore import explore_study
 
-    show(folder, port=port, browser=browser)
+    explore_study(folder, port=port, browser=browser)
 
 
 @command()
@@ -183,14 +194,15 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Tell how two models of a study differ, with intervals from the same resamples of sentences."""
+    from isogloss.metrics.registry import GROUP_OVERLAP, MEASURES, headlines
     from isogloss.store import write_csv
     from isogloss.study import compare as differences
 
     table = differences(folder, first, second)
     if out is not None:
         write_csv(out, table.fill_nan(None))
-    shown = table["metric"].is_in(["calign_mean", "calign_soft_mean", "colap", "colap_group"])
-    rows = table.filter(shown & ((table["of"] == "adjusted") | table["metric"].str.starts_with("colap")))
+    read = {measure.name: measure.column for measure in (*headlines(), MEASURES[GROUP_OVERLAP])}
+    rows = table.filter(table["of"] == table["metric"].replace_strict(read, default=""))
     lines = [f"{'metric':17} {'layer':>5} {'pair':14} {'difference':>10}  {'95 %':16} {'q':>6}"]
     for r in rows.iter_rows(named=True):
         pair = "-".join(x for x in (r["source"], r["target"]) if x)
@@ -199,28 +211,6 @@ def compare(
             f"{r['metric']:17} {r['layer']:5d} {pair:14} {r['difference']:+10.3f}  {ends:16} {r['q_value']:6.3f}"
         )
     tell(as_json, {"differences": table.fill_nan(None).to_dicts()}, lines)
-
-
-@command()
-def labels(
-    folder: StudyDir,
-    threshold: Annotated[
-        PositiveShare, typer.Option(help="Share of a concept's types that carry a label.")
-    ] = 0.9,
-    layer: Annotated[list[Layer] | None, typer.Option(help="Repeat; default: all.")] = None,
-    workers: Annotated[Workers | None, typer.Option(help="Processes.")] = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Label concepts again with other settings: what their members share, which kinds are aligned and shared."""
-    from isogloss.store import StudyLayout
-    from isogloss.study import label_study
-
-    tables = label_study(folder, threshold=threshold, layers=layer, workers=workers)
-    facts = {name: StudyLayout(folder).labels(name).with_suffix(".csv") for name in tables}
-    lines = [f"{table.height} {name}: {facts[name]}" for name, table in tables.items()]
-    shown, more = _show(folder)
-    tell(as_json, facts | shown, lines + more)
 
 
 @command()
@@ -243,7 +233,7 @@ def robustness(
     from isogloss.study import robustness as sweep
 
     given = {"theta_align": theta, "n_concepts": n_concepts, "top": top, "min_types": min_types}
-    table = sweep(folder, workers=workers, **{k: v for k, v in given.items() if v})  # type: ignore[arg-type]
+    table = sweep(folder, workers=workers, **{name: value for name, value in given.items() if value})
     lines = [f"{table.height} combinations: {StudyLayout(folder).robustness_csv}"]
     if all(table[f"rho_{of}"].null_count() == table.height for of in ("layers", "pairs", "models")):
         lines.append("ordering: nothing to order, as there are fewer than three layers, pairs and models")
@@ -286,25 +276,3 @@ def finetune(
             f"{row['baseline']:8.3f}{'  zero-shot' if row['zero_shot'] else ''}"
         )
     tell(as_json, facts, [*lines, f"{table.height} scores: {folder.task_scores_csv}"])
-
-
-@command()
-def pretrain(
-    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file of a pre-training run.")],
-    out: Annotated[
-        Path | None, typer.Option(help="The folder to make; default: a folder named after the study.")
-    ] = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Pre-train a small multilingual BERT, or go on with an interrupted run: models, loss curve, judgement."""
-    from isogloss.plots import loss_curve, retrieval_curves, write_chart
-    from isogloss.starter.pretrain import pretrain as train
-
-    done = train(study, out=out)
-    figures = write_chart(loss_curve(done.curve), done.folder / "curve") if done.curve.height else []
-    if done.retrieval is not None:
-        figures += write_chart(retrieval_curves(done.retrieval), done.folder / "retrieval")
-    facts = {"models": done.models, "figures": figures, "folder": done.folder}
-    lines = [f"{name}: {path}" for name, path in done.models.items()]
-    tell(as_json, facts, [*lines, f"Loss, judgement and figures: {done.folder}"])

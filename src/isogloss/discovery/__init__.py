@@ -22,9 +22,8 @@ from isogloss.store import Rows
 from isogloss.trees import by_first
 
 DEFAULT_CONCEPTS = 600
-TYPES_PER_CONCEPT = (
-    5  # the default never asks for more concepts than a fifth of the types (min_types of CALIGN)
-)
+# The default never asks for more concepts than a fifth of the types (min_types of CALIGN).
+TYPES_PER_CONCEPT = 5
 _DEFAULTS = DiscoverySettings()
 
 
@@ -50,12 +49,7 @@ METHODS = {
     ),
     "kmeans": Method(
         "isogloss.discovery.kmeans",
-        "Lloyd's k-means from a greedy k-means++ start; needs a seed",
-        has_tree=False,
-    ),
-    "kmeans_parallel": Method(
-        "isogloss.discovery.kmeans_parallel",
-        "k-means on shards, for more states than one machine should hold; the same bits on any workers; needs a seed",
+        "Lloyd's k-means from a k-means|| start, on shards of the states; the same bits on any workers; needs a seed",
         has_tree=False,
     ),
 }
@@ -95,7 +89,7 @@ def discover(
         (n, d) states with their tokens, from `States.at`; with ``mapped=True`` they are never in memory at once.
     n_concepts : int, optional
         Number of concepts, at most the number of distinct states.  Default: `default_n_concepts` of the types.
-    method : {"ward", "kmeans", "kmeans_parallel"}
+    method : {"ward", "kmeans"}
     seed : int
         Seed of methods that draw at random.
     **options
@@ -142,7 +136,7 @@ def discover(
 
 def reads_in_parts(method: str, options: Mapping[str, Any]) -> bool:
     """Tell whether a method goes over the states so seldom that they may stay in their file."""
-    return method == "kmeans_parallel" or bool(options.get("sample"))
+    return method == "kmeans" or bool(options.get("sample"))
 
 
 @checked

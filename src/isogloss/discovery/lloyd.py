@@ -1,8 +1,7 @@
-"""What both k-means share: rows read in blocks, the nearest centre decided in float64, greedy k-means++."""
+"""The parts of k-means: rows read in blocks, the nearest centre decided in float64, greedy k-means++."""
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.compiled import compiled
-from isogloss.discovery.rows import Crew, Floats, Longs, Scale, Survey, parts, squared_distance
+from isogloss.discovery.rows import Crew, Floats, Longs, Scale, parts, squared_distance
 
 Singles = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
@@ -37,30 +36,17 @@ class Block(NamedTuple):
 class Reader(Crew):
     """Rows of a table, a block at a time, worked on by several threads and handed back in their order."""
 
-    def __init__(self, data: Any, known: Survey | Scale, threads: int, rows: Longs | None = None) -> None:
+    def __init__(self, data: Any, known: Scale, threads: int) -> None:
         super().__init__(threads)
-        self.data, self.known, self.rows = data, known, rows
-        self.n = len(data) if rows is None else len(rows)
-
-    @contextlib.contextmanager
-    def sample(self, rows: Longs) -> Iterator[Reader]:
-        """Yield a reader of some rows, with the same threads."""
-        part = Reader(self.data, self.known, self.threads, rows)
-        part.pool = self.pool
-        yield part
-
-    def block(self, part: slice) -> Block:
-        """Read one block."""
-        rows = self.data[part if self.rows is None else self.rows[part]]
-        return Block(part.start, prepared(rows, self.known))
+        self.data, self.known = data, known
 
     def _work(self, function: Callable[[Block], Any], part: slice) -> Any:
-        return function(self.block(part))
+        return function(Block(part.start, prepared(self.data[part], self.known)))
 
     def map(self, function: Callable[[Block], Any]) -> Iterator[Any]:
         """Yield what a function makes of every block, in order; few blocks are held at a time."""
         waiting: deque[Future[Any]] = deque()
-        for part in parts(self.n):
+        for part in parts(len(self.data)):
             waiting.append(self.pool.submit(self._work, function, part))
             if len(waiting) > self.threads:
                 yield waiting.popleft().result()
@@ -68,7 +54,7 @@ class Reader(Crew):
             yield waiting.popleft().result()
 
 
-def prepared(rows: npt.NDArray[Any], known: Survey | Scale) -> Singles:
+def prepared(rows: npt.NDArray[Any], known: Scale) -> Singles:
     """Return rows less their centre, scaled so that none is beyond 1, in float32."""
     kind = np.float32 if rows.dtype.kind == "f" and rows.dtype.itemsize < 8 else np.float64
     out = np.empty(rows.shape, np.float32)
@@ -148,12 +134,7 @@ def add(sums: Floats, rows: npt.NDArray[np.floating], labels: Labels) -> None:
 
 
 def plus_plus(
-    blocks: Sequence[Singles],
-    k: int,
-    *,
-    generator: np.random.Generator,
-    pool: Executor,
-    weights: Longs | None = None,
+    blocks: Sequence[Singles], k: int, *, weights: Longs, generator: np.random.Generator, pool: Executor
 ) -> Floats:
     """Choose k rows by greedy k-means++ (Arthur and Vassilvitskii 2007): of ``2 + log k`` candidates the best.
 
@@ -164,11 +145,11 @@ def plus_plus(
     blocks : sequence of (m, d) float32 arrays
         The rows; they are worked on a block at a time, side by side.
     k : int
+    weights : (n,) int64
+        As if every row were there so many times.
     generator : numpy.random.Generator
     pool : concurrent.futures.Executor
         Of threads.
-    weights : (n,) int64, optional
-        As if every row were there so many times.
 
     Returns
     -------
@@ -186,13 +167,10 @@ def plus_plus(
         return b, i - int(starts[b])
 
     for c in range(k):
-        if c == 0 and weights is None:
-            trials = generator.integers(n, size=1)
-        else:
-            chances = np.ones(n) if c == 0 else nearest
-            mass = np.cumsum(chances if weights is None else chances * weights)
-            at = generator.random(1 if c == 0 else n_trials) * mass[-1]
-            trials = np.minimum(np.searchsorted(mass, at, side="right"), n - 1)
+        chances = np.ones(n) if c == 0 else nearest
+        mass = np.cumsum(chances * weights)
+        at = generator.random(1 if c == 0 else n_trials) * mass[-1]
+        trials = np.minimum(np.searchsorted(mass, at, side="right"), n - 1)
         places = [row(int(i)) for i in trials]
         points = np.stack([blocks[b][r] for b, r in places])
         sizes = np.array([norms[b][r] for b, r in places])
@@ -200,8 +178,7 @@ def plus_plus(
         nearer = partial(_nearer, points, sizes)
         so_far = np.split(nearest, starts[1:-1])
         candidates = np.concatenate(list(pool.map(nearer, blocks, norms, so_far)))
-        heavy = candidates if weights is None else candidates * weights[:, None]
-        best = int(heavy.sum(axis=0).argmin())
+        best = int((candidates * weights[:, None]).sum(axis=0).argmin())
         nearest = np.ascontiguousarray(candidates[:, best])
         chosen[c] = trials[best]
         nearest[chosen[c]] = 0.0

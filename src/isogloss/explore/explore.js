@@ -240,7 +240,7 @@ function loadDepth() {
   if (!isPair()) return null;
   const [source, target] = state.pair.split("+");
   return into("fig-depth", "depth", { place: state.place, k: state.k, source, target }, async (found) => {
-    const rows = found.rows.map((row) => ({ ...row, measure: row.metric === "colap" ? "COLAP" : "CALIGN" }));
+    const rows = found.rows.map((row) => ({ ...row, measure: row.title }));
     const spec = structuredClone(specs.depth);
     spec.data.values = rows;
     spec.params.find((param) => param.name === "now").value = state.layer;

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ import polars as pl
 import scipy.sparse as sp
 
 from isogloss.concepts import TREE_COLUMNS
+from isogloss.coordinates import Clustering, Pair
+from isogloss.coordinates import Space as ConceptSpace
 from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS
 from isogloss.discovery import METHODS
 from isogloss.errors import InputError, unknown
@@ -28,16 +31,27 @@ _COVERED = 0.95  # of its tokens, by these values
 _KEPT_SPACES = 150
 
 
-class Place(NamedTuple):
-    """One way the states of one stack of one model were clustered; `ks` are the study's numbers of concepts."""
+@dataclass(frozen=True)
+class Clusterings:
+    """One way the states of one stack of one model were clustered: at several layers, into several numbers of concepts.
 
-    model: str
+    Attributes
+    ----------
+    first : Clustering
+        At the first layer, into the least number.
+    base_model : str
+    layers : tuple of int
+    ks : tuple of int
+        The study's numbers of concepts.
+    """
+
+    first: Clustering
     base_model: str
-    stack: str
-    method: str
-    seed: int
     layers: tuple[int, ...]
     ks: tuple[int, ...]
+
+    def at(self, layer: int, k: int) -> Clustering:
+        return replace(self.first, layer=layer, n_concepts=k)
 
 
 class Lookup:
@@ -68,29 +82,29 @@ class Lookup:
     # -- what there is ----------------------------------------------------------------------------
 
     @cached_property
-    def places(self) -> list[Place]:
+    def places(self) -> list[Clusterings]:
         """Every model (as the study file names them, fine-tuned ones last), stack, method and seed."""
         named = {model.name: i for i, model in enumerate(self.study.config.models)}
-        found: dict[tuple[str, str, str, str, int, tuple[int, ...]], list[int]] = {}
-        for run in sorted(self.study.runs, key=lambda run: named.get(run.model, len(named))):
-            key = (run.model, run.base_model, run.stack, run.method, run.seed, run.layers)
-            found.setdefault(key, []).append(run.n_concepts)
-        return [Place(*key, tuple(sorted(ks))) for key, ks in found.items()]
+        alike: dict[tuple[Clustering, tuple[int, ...]], list[Clustering]] = {}
+        for run in sorted(self.study.runs, key=lambda run: named.get(run[0].model, len(named))):
+            layers = tuple(clustering.layer for clustering in run)
+            alike.setdefault((replace(run[0], n_concepts=0), layers), []).append(run[0])
+        made = []
+        for (_, layers), firsts in alike.items():
+            ks = tuple(sorted(clustering.n_concepts for clustering in firsts))
+            first = replace(firsts[0], n_concepts=ks[0])
+            made.append(Clusterings(first, self.study.bases[first.model], layers, ks))
+        return made
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
         """Pairs that the study measured, in its order."""
-        table = self.study.results.table.filter(
-            pl.col("metric").is_in(["calign_mean", "colap"]) & (pl.col("target") != "")
-        )
-        return list(table.select("source", "target").unique(maintain_order=True).iter_rows())
+        return [pair.languages for pair in self.study.pairs]
 
     @cached_property
     def spaces(self) -> list[str]:
         """Names of all spaces: every language alone, every pair, and all together."""
-        joint = ["+".join(pair) for pair in self.pairs]
-        whole = "+".join(self.languages)
-        return [*self.languages, *joint, *([whole] if whole not in joint and len(self.languages) > 2 else [])]
+        return [space.name for space in self.study.spaces]
 
     @cached_property
     def columns(self) -> dict[str, tuple[list[str], npt.NDArray[np.int16]]]:
@@ -115,7 +129,7 @@ class Lookup:
                 found[name] = (values, codes.fill_null(-1).to_numpy()[rows])
         return found
 
-    def place(self, number: int) -> Place:
+    def place(self, number: int) -> Clusterings:
         """Return a place by its number."""
         if not 0 <= number < len(self.places):
             raise unknown("model", number, [str(i) for i in range(len(self.places))])
@@ -138,17 +152,17 @@ class Lookup:
                 self._spaces.popitem(last=False)
             return found
 
-    def _open(self, place: Place, layer: int, name: str) -> Space:
+    def _open(self, place: Clusterings, layer: int, name: str) -> Space:
         study = StudyLayout(self.study.root)
-        at = {"method": place.method, "seed": place.seed, "layer": layer, "space": name}
+        space = ConceptSpace.named(name)
 
         def labels(k: int) -> pl.DataFrame:
-            path = study.concepts(place.model, place.stack, n_concepts=k, **at)  # type: ignore[arg-type]
+            path = study.concepts(place.at(layer, k), space)
             return read_table(study.checked(path), ("row", "concept"))
 
         tree = None
-        if METHODS[place.method].has_tree:
-            path = study.tree(place.model, place.stack, **at)  # type: ignore[arg-type]
+        if METHODS[place.first.method].has_tree:
+            path = study.tree(place.at(layer, place.ks[0]), space)
             table = read_table(study.checked(path), TREE_COLUMNS)
             rows = table["row"].to_numpy()
             tree = table[:-1].select(pl.col("left", "right", "height", "size").cast(pl.Float64)).to_numpy()
@@ -172,12 +186,10 @@ class Lookup:
             states=lambda: self._layer(place, layer),
         )
 
-    def _layer(self, place: Place, layer: int) -> Any:
-        key = (place.model, place.stack)
+    def _layer(self, place: Clusterings, layer: int) -> Any:
+        key = (place.first.model, place.first.stack)
         if key not in self._states:
-            self._states[key] = open_states(
-                StudyLayout(self.study.root), name=place.model, stack=place.stack
-            ).arrays
+            self._states[key] = open_states(StudyLayout(self.study.root), name=key[0], stack=key[1]).arrays
         return self._states[key][layer]
 
     def cut(self, place: int, layer: int, name: str, k: int) -> Cut:
@@ -195,7 +207,7 @@ class Lookup:
         """Return which types translate each other: (n_types, n_types) 0/1, source rows, target columns."""
         key = (source, target)
         if key not in self._translations:
-            table = self.study.dictionary(source, target).table
+            table = self.study.dictionary(Pair(source, target)).table
             number, n = self.lexicon.number, len(self.lexicon.words)
             s, t = self.languages.index(source), self.languages.index(target)
             found = [
@@ -211,6 +223,6 @@ class Lookup:
 
     def matches(self, place: int, layer: int, k: int, source: str, target: str) -> tuple[Cut, Cut, Matches]:
         if (source, target) not in self.pairs and (target, source) not in self.pairs:
-            raise unknown("pair", f"{source}-{target}", ["-".join(pair) for pair in self.pairs])
+            raise unknown("pair", f"{source}-{target}", [pair.name for pair in self.study.pairs])
         left, right = (self.cut(place, layer, x, k) for x in (source, target))
         return left, right, match(left, right, self.translations(source, target), self.rule)

@@ -69,10 +69,9 @@ export class Panels {
 
   score(found, k) {
     const said = found.estimates.map((f) => {
-      const name = f.metric === "colap" ? "COLAP" : `CALIGN ${f.source} → ${f.target}`;
       const reference = f.metric === "colap" ? "if mixed" : "chance";
       const ends = f.ci_low === null ? "" : `, 95% ${f.ci_low.toFixed(2)} to ${f.ci_high.toFixed(2)}`;
-      return element("span", {}, `${name} `, element("b", {}, f.score === null ? "not measured" : f.score.toFixed(2)), f.chance === null ? "" : ` (${reference} ${f.chance.toFixed(2)}${ends})`);
+      return element("span", {}, `${f.title} `, element("b", {}, f.score === null ? "not measured" : f.score.toFixed(2)), f.chance === null ? "" : ` (${reference} ${f.chance.toFixed(2)}${ends})`);
     });
     const how = found.measured === "now" ? [element("span", {}, `Measured now at ${k} concepts, with 50 permutations and intervals over concepts.`)] : [];
     return [...said, ...how];

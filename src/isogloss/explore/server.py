@@ -27,7 +27,7 @@ from urllib.parse import parse_qsl, urlsplit
 from isogloss.arguments import Port, checked
 from isogloss.errors import IsoglossError, UsageError, unknown
 from isogloss.explore.views import Views
-from isogloss.plots import concept_map, depth_curves, theme
+from isogloss.plots import chart_config, concept_map, depth_curves
 from isogloss.report.page import FONT, bare, bundle
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class Explorer:
 
 
 @checked
-def explore(folder: str | Path, *, port: Port = 0, browser: bool = True) -> None:
+def explore_study(folder: str | Path, *, port: Port = 0, browser: bool = True) -> None:
     """Show a finished study as a local page until interrupted.
 
     Parameters
@@ -217,7 +217,7 @@ def _asked(views: Views, name: str, query: str) -> Mapping[str, Any]:
         return {
             "map": bare(concept_map()),
             "depth": bare(depth_curves()),
-            "config": theme(ink="currentColor", font=FONT),
+            "config": chart_config(ink="currentColor", font=FONT),
         }
     if name not in QUESTIONS:
         raise unknown("question", name, QUESTIONS)

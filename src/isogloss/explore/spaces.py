@@ -21,7 +21,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from isogloss.errors import UsageError
-from isogloss.metrics.matching import incidence, match_counts
+from isogloss.metrics.concepts.matching import incidence, match_counts
 from isogloss.settings import AlignmentSettings
 from isogloss.trees import Tree, cut
 
@@ -326,7 +326,7 @@ class Matches:
 
 
 def match(source: Cut, target: Cut, translations: sp.csr_array, rule: AlignmentSettings) -> Matches:
-    """Match the concepts of two languages as `isogloss.metrics.calign` does, and keep every source's best."""
+    """Match the concepts of two languages as `isogloss.calign` does, and keep every source's best."""
     found = match_counts(source.incidence, translations, target.incidence)
     s, t = np.repeat(np.arange(source.k), np.diff(found.indptr)), found.indices.astype(np.int64)
     kept = rule.admissible(source.n_types[s], target.n_types[t])

@@ -11,16 +11,21 @@ import numpy as np
 import polars as pl
 
 from isogloss.concepts import Concepts
+from isogloss.coordinates import Pair, Space
 from isogloss.discovery import METHODS
-from isogloss.explore.lookup import Place
+from isogloss.explore.lookup import Clusterings
 from isogloss.explore.spaces import MAX_CONCEPTS, Cut, Longs, best_match, flows
 from isogloss.explore.words import MAX_WORDS, PAGE, Json, WordViews
 from isogloss.languages import page_attributes
 from isogloss.metrics import colap
-from isogloss.plots.look import PALETTE
+from isogloss.metrics.concepts.overlap import group_theta
+from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES, OVERLAP
+from isogloss.metrics.statistics.intervals import wilson
+from isogloss.plots import main_thetas
 from isogloss.plots.rows import start_layer
-from isogloss.results import Estimate, wilson
-from isogloss.study.measures import align_concepts, group_theta
+from isogloss.plots.theme import PALETTE
+from isogloss.results import Estimate
+from isogloss.study.measures import align_concepts
 
 N_NEIGHBOURS, N_FLOWS = 8, 4
 _PERMUTATIONS = 50  # of the chance level at numbers of concepts that the study did not measure
@@ -38,10 +43,13 @@ class Views(WordViews):
         """Return what can be chosen, and what the study says of itself."""
         metrics = self.study.config.metrics
         places = [
-            place._asdict()
-            | {
+            {
+                **place.first.facts(),
+                "base_model": place.base_model,
+                "layers": place.layers,
+                "ks": place.ks,
                 "label": " · ".join(self._named(place)),
-                "free": METHODS[place.method].has_tree,
+                "free": METHODS[place.first.method].has_tree,
             }
             for place in self.places
         ]
@@ -69,17 +77,18 @@ class Views(WordViews):
         """Return how many concepts may be asked for: four times the study's most, as far as a map is readable."""
         return min(MAX_CONCEPTS, 4 * max(k for place in self.places for k in place.ks))
 
-    def _named(self, place: Place) -> list[str]:
-        parts = [place.model, place.stack]
-        alike = [x for x in self.places if (x.model, x.stack) == (place.model, place.stack)]
+    def _named(self, place: Clusterings) -> list[str]:
+        first = place.first
+        alike = [x.first for x in self.places if (x.first.model, x.first.stack) == (first.model, first.stack)]
+        parts = [first.model, first.stack]
         if len({x.method for x in alike}) > 1:
-            parts.append(place.method)
-        return [*parts, f"seed {place.seed}"] if len({x.seed for x in alike}) > 1 else parts
+            parts.append(first.method)
+        return [*parts, f"seed {first.seed}"] if len({x.seed for x in alike}) > 1 else parts
 
     def _start(self) -> Json:
         """Return what is worth looking at first: the layer where CALIGN is highest above chance, the first pair."""
         place = self.places[0]
-        layer = start_layer(self.study.results, model=place.model, stack=place.stack)
+        layer = start_layer(self.study.results, model=place.first.model, stack=place.first.stack)
         layer = layer if layer in place.layers else place.layers[-1]
         return {"place": 0, "layer": layer, "k": place.ks[0]}
 
@@ -119,7 +128,7 @@ class Views(WordViews):
 
     def shared(self, *, place: int, layer: int, k: int, space: str, offset: int = 0) -> Json:
         """Return the concepts of a joint space, the most evenly shared first."""
-        cut, names = self.cut(place, layer, space, k), space.split("+")
+        cut, names = self.cut(place, layer, space, k), Space.named(space).languages
         counts = cut.by_language[:, [self.languages.index(x) for x in names]]
         sizes, least = counts.sum(axis=1), counts.min(axis=1)
         even = np.array(
@@ -147,7 +156,7 @@ class Views(WordViews):
 
         With `towards`, another language than that of a space of one language, also how well each is matched there.
         """
-        cut, names = self.cut(place, layer, space, k), space.split("+")
+        cut, names = self.cut(place, layer, space, k), Space.named(space).languages
         places = self.space(place, layer, space).places(k)
         sizes = cut.sizes
         found: Json = {
@@ -186,7 +195,7 @@ class Views(WordViews):
         """Return one concept: its words, its neighbours, its counterparts in other languages, its labels."""
         own = self.concept_rows(place, layer, space, k, concept)
         cut = self.cut(place, layer, space, k)
-        names = space.split("+")
+        names = Space.named(space).languages
         near = self.space(place, layer, space).neighbours(concept, k, N_NEIGHBOURS)
         return {
             "concept": concept,
@@ -229,19 +238,13 @@ class Views(WordViews):
         best = [i for i in np.argsort(-counts, kind="stable")[:3] if counts[i]]
         return [[values[i], round(counts[i] / len(rows), 4)] for i in best]
 
-    def _labels(self, place: Place, layer: int, k: int, space: str, concept: int) -> list[Json]:
+    def _labels(self, place: Clusterings, layer: int, k: int, space: str, concept: int) -> list[Json]:
         """Return the labels of a concept that chance does not explain, where the study labelled this cut."""
         if self.study.labels is None or k not in place.ks:
             return []
         table = self.study.labels["labels"]
-        wanted = {"model": place.model, "stack": place.stack, "method": place.method, "n_concepts": k}
-        wanted |= {
-            "seed": place.seed,
-            "layer": layer,
-            "space": space,
-            "concept": concept,
-            "significant": True,
-        }
+        wanted = place.at(layer, k).facts()
+        wanted |= {"space": space, "concept": concept, "significant": True}
         for name, value in wanted.items():
             table = table.filter(pl.col(name) == value)
         return table.select("kind", "value", "share", "base_rate").to_dicts()
@@ -268,10 +271,10 @@ class Views(WordViews):
             column(i, layer)
             for i, other in enumerate(self.places)
             if i != place
-            and (other.stack, other.method) == (where.stack, where.method)
+            and (other.first.stack, other.first.method) == (where.first.stack, where.first.method)
             and layer in other.layers
             and self._related(where, other)
-            and (METHODS[other.method].has_tree or k in other.ks)
+            and (METHODS[other.first.method].has_tree or k in other.ks)
         ]
         return {"size": len(rows), "layers": layers, "models": related}
 
@@ -293,22 +296,21 @@ class Views(WordViews):
         return {"concept": found[0]["concept"] if found else None}
 
     @staticmethod
-    def _related(one: Place, other: Place) -> bool:
+    def _related(one: Clusterings, other: Clusterings) -> bool:
         """Whether one model was made from the other, or both from a third."""
-        family = one.base_model or one.model
-        return family == (other.base_model or other.model)
+        family = one.base_model or one.first.model
+        return family == (other.base_model or other.first.model)
 
     # -- figures ----------------------------------------------------------------------------------
 
-    def _estimates(self, place: Place, k: int, metric: str, source: str, target: str) -> pl.DataFrame:
+    def _estimates(self, place: Clusterings, k: int, metric: str, source: str, target: str) -> pl.DataFrame:
         """Return the study's estimates of a pair at the first theta, a row a layer; COLAP has no direction."""
-        metrics = self.study.config.metrics
-        theta = (metrics.theta_overlap if metric == "colap" else metrics.theta_align)[0]
+        theta = main_thetas(self.study)[metric]
         there = (pl.col("source") == source) & (pl.col("target") == target)
         back = (pl.col("source") == target) & (pl.col("target") == source)
-        wanted = {"model": place.model, "stack": place.stack, "method": place.method, "seed": place.seed}
-        wanted |= {"n_concepts": k, "metric": metric, "theta": theta}
-        of_pair = there if metric == "calign" else there | back
+        wanted = place.at(0, k).facts() | {"metric": metric, "theta": theta}
+        del wanted["layer"]
+        of_pair = there if MEASURES[metric].directed else there | back
         rows = self.study.results.table.filter(
             of_pair, *(pl.col(name) == value for name, value in wanted.items())
         )
@@ -321,7 +323,7 @@ class Views(WordViews):
         and Wilson intervals over concepts.
         """
         where = self.place(place)
-        wanted = [("calign", source, target), ("calign", target, source), ("colap", source, target)]
+        wanted = [(DIRECTED, source, target), (DIRECTED, target, source), (OVERLAP, source, target)]
         if k in where.ks:
             rows = [self._estimates(where, k, *each).filter(pl.col("layer") == layer) for each in wanted]
             found = [
@@ -335,13 +337,14 @@ class Views(WordViews):
         options: Json = {"n_permutations": _PERMUTATIONS, "theta_align": metrics.theta_align[0]}
         found = []
         for _, s, t in wanted[:2]:
-            dictionary = self.study.dictionary(s, t)
+            dictionary = self.study.dictionary(Pair(s, t))
             estimate = align_concepts(sides[s], sides[t], dictionary, metrics, **options).estimates[0]
-            found.append(_score("calign", s, t, _fields(estimate)))
-        joint = f"{source}+{target}" if (source, target) in self.pairs else f"{target}+{source}"
-        together = self._as_concepts(place, layer, k, joint)
+            found.append(_score(DIRECTED, s, t, _fields(estimate)))
+        pair = Pair(source, target)
+        joint = pair.space if pair in self.study.pairs else pair.reverse.space
+        together = self._as_concepts(place, layer, k, joint.name)
         overlap = colap(together, settings=metrics, theta_overlap=metrics.theta_overlap[0])
-        found.append(_score("colap", source, target, _fields(overlap.estimates[0])))
+        found.append(_score(OVERLAP, source, target, _fields(overlap.estimates[0])))
         return {"estimates": found, "measured": "now"}
 
     def _as_concepts(self, place: int, layer: int, k: int, name: str) -> Concepts:
@@ -354,7 +357,7 @@ class Views(WordViews):
         k = k if k in where.ks else min(where.ks, key=lambda x: abs(x - k))
         rows = [
             _score(metric, source, target, row) | {"layer": row["layer"]}
-            for metric in ("calign_mean", "colap")
+            for metric in (ALIGNMENT, OVERLAP)
             for row in self._estimates(where, k, metric, source, target).iter_rows(named=True)
         ]
         return {"k": k, "rows": rows}
@@ -362,7 +365,16 @@ class Views(WordViews):
 
 def _score(metric: str, source: str, target: str, row: Json) -> Json:
     numbers = ("score", "chance", "adjusted", "ci_low", "ci_high")
-    found: Json = {"metric": metric, "source": source, "target": target, "theta": row["theta"], "n": row["n"]}
+    measure = MEASURES[metric]
+    title = f"{MEASURES[ALIGNMENT].title} {source} → {target}" if measure.directed else measure.title
+    found: Json = {
+        "metric": metric,
+        "title": title,
+        "source": source,
+        "target": target,
+        "theta": row["theta"],
+        "n": row["n"],
+    }
     return found | {x: None if row[x] is None or math.isnan(row[x]) else round(row[x], 4) for x in numbers}
 
 

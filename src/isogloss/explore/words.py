@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from isogloss.coordinates import Space
 from isogloss.errors import UsageError, unknown
 from isogloss.explore.lookup import Lookup
 from isogloss.explore.spaces import Cut, fold
@@ -74,7 +75,7 @@ class WordViews(Lookup):
                 turn[own == i] = np.arange(int((own == i).sum()))
             rows = rows[np.lexsort((own, turn))]
         shown = self.tokens[rows[offset : offset + PAGE]]
-        others = space.split("+") if "+" in space else self.languages
+        others = Space.named(space).languages if Space.named(space).is_joint else self.languages
         entries = []
         for row in shown.iter_rows(named=True):
             beside = {
@@ -124,7 +125,7 @@ class WordViews(Lookup):
             raise UsageError(f"The corpus has no word '{word}' in {language}.")
         found = []
         for name in self.spaces:
-            if language not in name.split("+"):
+            if language not in Space.named(name):
                 continue
             cut = self.cut(place, layer, name, k)
             labels = cut.labels[self.lexicon.type_of[cut.rows] == kind]

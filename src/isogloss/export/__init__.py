@@ -1,4 +1,4 @@
-"""A finished study for other programs: JSON or Parquet, embedding-atlas, Hugging Face datasets, LaTeX."""
+"""A finished study for other programs: JSON or Parquet, embedding-atlas, Hugging Face datasets, LaTeX, merge trees."""
 
 from __future__ import annotations
 
@@ -9,18 +9,28 @@ from isogloss.arguments import NConcepts, Seed, checked
 from isogloss.errors import unknown
 from isogloss.export.atlas import write_atlas
 from isogloss.export.choice import Choice
-from isogloss.export.concepts import write_concepts
+from isogloss.export.concepts import write_concepts, write_tree
 from isogloss.export.dataset import write_dataset
 from isogloss.export.latex import write_latex
 from isogloss.study import FinishedStudy, open_study
 
-__all__ = ["KINDS", "Choice", "export_study", "write_atlas", "write_concepts", "write_dataset", "write_latex"]
+__all__ = [
+    "KINDS",
+    "Choice",
+    "export_study",
+    "write_atlas",
+    "write_concepts",
+    "write_dataset",
+    "write_latex",
+    "write_tree",
+]
 
 KINDS: dict[str, Callable[[FinishedStudy, Path, Choice], list[Path]]] = {
     "concepts": write_concepts,
     "atlas": write_atlas,
     "dataset": write_dataset,
     "latex": write_latex,
+    "tree": write_tree,
 }
 
 
@@ -39,16 +49,18 @@ def export_study(
 ) -> list[Path]:
     """Write a finished study, or a part of it, in a form that other programs read; return the files.
 
-    Every file is written atomically.  What is not chosen is taken whole, except by ``"atlas"``, which shows one layer
-    of one space: the first run, the layer where CALIGN is highest above chance, and all languages together.
+    Every file is written atomically.  What is not chosen is taken whole, except by ``"atlas"`` and ``"tree"``, which
+    are of one layer of one space: the first run, the layer where CALIGN is highest above chance, and all languages
+    together.
 
     Parameters
     ----------
     folder : str or Path
         A study folder with results.
-    kind : {"concepts", "atlas", "dataset", "latex"}
+    kind : {"concepts", "atlas", "dataset", "latex", "tree"}
         ``"concepts"``: one file, JSON or Parquet by its ending.  ``"atlas"``: a folder for embedding-atlas.
-        ``"dataset"``: a folder that ``datasets.load_dataset`` opens.  ``"latex"``: a folder of tables.
+        ``"dataset"``: a folder that ``datasets.load_dataset`` opens.  ``"latex"``: a folder of tables.  ``"tree"``: one
+        file, ``.npy`` (scipy's linkage matrix), ``.nwk`` (Newick) or ``.json``.
     out : str or Path
         The file or folder.  Files of the same names are replaced.
     model, stack : str, optional

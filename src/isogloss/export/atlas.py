@@ -10,19 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from isogloss.errors import unknown
-from isogloss.export.choice import Choice
+from isogloss.coordinates import Clustering, Space
+from isogloss.export.choice import Choice, one_place
 from isogloss.export.concepts import labels_of
 from isogloss.export.files import check_readme, write_readme
 from isogloss.extraction import open_states
-from isogloss.plots import main_thetas
-from isogloss.plots.rows import start_layer
-from isogloss.results import Results
 from isogloss.store import StudyLayout, write_table
 
 if TYPE_CHECKING:
     from isogloss.concepts import Concepts
-    from isogloss.study import FinishedStudy, Run
+    from isogloss.study import FinishedStudy
 
 N_NEIGHBOURS = 10
 MAX_PRODUCTS = 10**12
@@ -49,12 +46,12 @@ def write_atlas(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
         If the study has no states any more, or the folder a README.md of someone else.
     """
     readme = check_readme(out)
-    run, layer, space = _one_place(study, choice)
-    concepts = study.concepts(run, layer, space)
-    states = open_states(StudyLayout(study.root), name=run.model, stack=run.stack)
+    clustering, space = one_place(study, choice)
+    concepts, layer = study.concepts(clustering, space), clustering.layer
+    states = open_states(StudyLayout(study.root), name=clustering.model, stack=clustering.stack, layer=layer)
     array, rows = states.arrays[layer], concepts.tokens["row"].to_numpy()
     points, shares = plane(array, rows)
-    table, names = points_table(study, run, layer, concepts, points)
+    table, names = points_table(study, clustering, concepts, points)
     few = len(rows) ** 2 * array.shape[1] <= MAX_PRODUCTS
     if few:
         table = table.with_columns(neighbours(array, rows))
@@ -62,29 +59,11 @@ def write_atlas(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
     write_table(data, table)
     write_table(labels, names)
     place = (
-        f"layer {layer} of {run.model} ({run.stack}), {space}, {concepts.n_concepts} concepts by {run.method}"
+        f"layer {layer} of {clustering.model} ({clustering.stack}), {space}, {concepts.n_concepts} concepts by "
+        f"{clustering.method}"
     )
     write_readme(readme, _readme(study.config.name, place, shares, neighbours=few))
     return [data, labels, readme]
-
-
-def _one_place(study: FinishedStudy, choice: Choice) -> tuple[Run, int, str]:
-    """Return the run, layer and space to show."""
-    for name in ("layers", "spaces"):
-        given = getattr(choice, name)
-        if given is not None and len(given) != 1:
-            raise unknown(f"choice of {name}", " ".join(map(str, given)), [f"one of the {name}"])
-    run = choice.runs(study)[0]
-    if choice.layers is None:
-        own = study.results.table.filter(
-            pl.col(name) == getattr(run, name) for name in ("model", "stack", "method", "n_concepts", "seed")
-        )
-        layer = start_layer(Results(own), theta=main_thetas(study)["calign"])
-    else:
-        layer = choice.layers_of([run])[0]
-    known = choice.spaces_of(study)
-    whole = "+".join(study.languages)
-    return run, layer, whole if whole in known else known[-1]
 
 
 def plane(array: Matrix, rows: npt.NDArray[np.int64]) -> tuple[Matrix, tuple[float, float]]:
@@ -163,7 +142,7 @@ def neighbours(array: Matrix, rows: npt.NDArray[np.int64], *, n: int = N_NEIGHBO
 
 
 def points_table(
-    study: FinishedStudy, run: Run, layer: int, concepts: Concepts, points: Matrix
+    study: FinishedStudy, clustering: Clustering, concepts: Concepts, points: Matrix
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the tables of `write_atlas`, without neighbours: tokens as points, and names of concepts.
 
@@ -185,10 +164,10 @@ def points_table(
     )
     facts: list[pl.DataFrame] = []
     if len(concepts.languages) > 1:
-        overlap = study.overlap(run, layer, concepts.languages)
+        overlap = study.overlap(clustering, Space(concepts.languages))
         passed = overlap.overlapping().tolist()
         facts.append(pl.DataFrame({"concept": range(len(passed)), "overlaps": passed}))
-    found = labels_of(study, run, layer, concepts.space)
+    found = labels_of(study, clustering, Space(concepts.languages))
     if found is not None and found.height:
         wide = found.pivot("kind", index="concept", values="value", aggregate_function="first")
         facts.append(wide.rename({x: f"label_{x.replace(':', '_')}" for x in wide.columns if x != "concept"}))

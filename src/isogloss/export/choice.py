@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from isogloss.coordinates import Clustering, Space
 from isogloss.errors import UsageError, unknown
+from isogloss.metrics.registry import DIRECTED
+from isogloss.plots import main_thetas
+from isogloss.plots.rows import start_layer
+from isogloss.results import Results
 
 if TYPE_CHECKING:
-    from isogloss.study import FinishedStudy, Run
+    from isogloss.study import FinishedStudy
 
+Place = tuple[Clustering, Space]
 RUN_COLUMNS = ("model", "base_model", "stack", "method", "n_concepts", "seed")
 """What names a run in every table that is exported."""
 
@@ -36,8 +42,8 @@ class Choice:
     layers: tuple[int, ...] | None = None
     spaces: tuple[str, ...] | None = None
 
-    def runs(self, study: FinishedStudy) -> list[Run]:
-        """Return the runs that are chosen.
+    def runs(self, study: FinishedStudy) -> list[tuple[Clustering, ...]]:
+        """Return the runs that are chosen; see `FinishedStudy.runs`.
 
         Raises
         ------
@@ -48,61 +54,75 @@ class Choice:
         for name in ("model", "stack", "n_concepts", "seed"):
             value = getattr(self, name)
             if value is not None:
-                known = list(dict.fromkeys(getattr(run, name) for run in runs))
-                runs = [run for run in runs if getattr(run, name) == value]
+                there = list(dict.fromkeys(getattr(run[0], name) for run in runs))
+                runs = [run for run in runs if getattr(run[0], name) == value]
                 if not runs:
-                    raise unknown(name.replace("_", " "), value, map(str, known))
+                    raise unknown(name.replace("_", " "), value, map(str, there))
         if not runs:
             raise UsageError(f"The study in {study.root} has no results to export. Run it again.")
         return runs
 
-    def layers_of(self, runs: list[Run]) -> list[int]:
+    def layers_of(self, runs: list[tuple[Clustering, ...]]) -> list[int]:
         """Return the layers that are chosen, rising; every one of them must be in some run."""
-        known = sorted({layer for run in runs for layer in run.layers})
+        there = sorted({clustering.layer for run in runs for clustering in run})
         for layer in self.layers or ():
-            if layer not in known:
-                raise unknown("layer", layer, map(str, known))
-        return [layer for layer in known if self.layers is None or layer in self.layers]
+            if layer not in there:
+                raise unknown("layer", layer, map(str, there))
+        return [layer for layer in there if self.layers is None or layer in self.layers]
 
-    def spaces_of(self, study: FinishedStudy) -> list[str]:
+    def spaces_of(self, study: FinishedStudy) -> list[Space]:
         """Return the spaces that are chosen, in the order of the study."""
-        known = spaces(study)
-        for space in self.spaces or ():
-            if space not in known:
-                raise unknown("space", space, known)
-        return [space for space in known if self.spaces is None or space in self.spaces]
+        names = [space.name for space in study.spaces]
+        for name in self.spaces or ():
+            if name not in names:
+                raise unknown("space", name, names)
+        return [space for space in study.spaces if self.spaces is None or space.name in self.spaces]
 
-    def places(self, study: FinishedStudy) -> Iterator[tuple[Run, int, str]]:
-        """Yield every run, layer and space that is chosen."""
+    def places(self, study: FinishedStudy) -> Iterator[Place]:
+        """Yield every clustering and space that is chosen."""
         runs = self.runs(study)
         layers, chosen = self.layers_of(runs), self.spaces_of(study)
-        for run in runs:
-            for layer in layers:
-                if layer in run.layers:
-                    for space in chosen:
-                        yield run, layer, space
+        for clustering in (one for run in runs for one in run if one.layer in layers):
+            for space in chosen:
+                yield clustering, space
 
 
-def spaces(study: FinishedStudy) -> list[str]:
-    """Return the spaces that a study has concepts of: languages, pairs, and the whole group."""
-    table = study.results.table
-    alone = set(table.filter(pl.col("metric") == "calign")["source"].to_list())
-    joint = table.filter(pl.col("metric").is_in(["colap", "colap_group"]))
-    named = joint.select(
-        pl.when(pl.col("target") == "").then("source").otherwise(pl.format("{}+{}", "source", "target"))
-    )
-    together = named.to_series().unique(maintain_order=True).to_list()
-    return [x for x in study.languages if x in alone] + together
-
-
-def run_facts(run: Run) -> dict[str, Any]:
+def run_facts(study: FinishedStudy, clustering: Clustering) -> dict[str, Any]:
     """Return the values of `RUN_COLUMNS`."""
-    return {name: getattr(run, name) for name in RUN_COLUMNS}
+    facts = clustering.facts() | {"base_model": study.bases[clustering.model]}
+    return {name: facts[name] for name in RUN_COLUMNS}
 
 
-def with_place(table: pl.DataFrame, run: Run, layer: int, space: str) -> pl.DataFrame:
+def with_place(
+    study: FinishedStudy, table: pl.DataFrame, clustering: Clustering, space: Space
+) -> pl.DataFrame:
     """Return a table with the columns that name its run, layer and space in front."""
-    facts = {**run_facts(run), "layer": layer, "space": space}
+    facts = {**run_facts(study, clustering), "layer": clustering.layer, "space": space.name}
     kinds = {"n_concepts": pl.Int32, "seed": pl.Int64, "layer": pl.Int32}
     place = [pl.lit(value, dtype=kinds.get(name, pl.String)).alias(name) for name, value in facts.items()]
     return table.select(*place, pl.all())
+
+
+def one_place(study: FinishedStudy, choice: Choice) -> Place:
+    """Return the one clustering and space that are chosen.
+
+    Of several: the first run, the layer where CALIGN is highest above chance, all languages together.
+
+    Raises
+    ------
+    UsageError
+        If more layers or spaces than one are named.
+    """
+    for name in ("layers", "spaces"):
+        given = getattr(choice, name)
+        if given is not None and len(given) != 1:
+            raise unknown(f"choice of {name}", " ".join(map(str, given)), [f"one of the {name}"])
+    run = choice.runs(study)[0]
+    if choice.layers is None:
+        names = ("model", "stack", "method", "n_concepts", "seed")
+        of_run = study.results.only(**{name: getattr(run[0], name) for name in names})
+        layer = start_layer(Results(of_run), theta=main_thetas(study)[DIRECTED])
+    else:
+        layer = choice.layers_of([run])[0]
+    spaces, whole = choice.spaces_of(study), Space(study.languages)
+    return run[0].at(layer), whole if whole in spaces else spaces[-1]

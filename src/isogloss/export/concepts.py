@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.errors import unknown
-from isogloss.export.choice import RUN_COLUMNS, Choice, run_facts, with_place
+from isogloss.export.choice import Choice, Place, one_place, run_facts, with_place
 from isogloss.export.files import write_parts
+from isogloss.metrics.registry import DIRECTED, GROUP_OVERLAP, OVERLAP
 from isogloss.progress import progress
 from isogloss.store import atomic
 
 if TYPE_CHECKING:
-    from isogloss.study import FinishedStudy, Run
+    from isogloss.study import FinishedStudy
 
 SCHEMA = 1  # raise it when a field of the JSON file changes its meaning
-_FIGURE = ["metric", "source", "target", "theta", "score", "chance", "adjusted", "p_value", "q_value"]
-_FIGURE += ["ci_low", "ci_high", "n", "coverage", "signature"]
+_COLUMNS = ["metric", "source", "target", "theta", "score", "chance", "adjusted", "p_value", "q_value"]
+_COLUMNS += ["ci_low", "ci_high", "n", "coverage", "signature"]
 
 
 def write_concepts(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
@@ -43,17 +45,31 @@ def write_concepts(study: FinishedStudy, out: Path, choice: Choice) -> list[Path
     return [out]
 
 
-def concept_rows(study: FinishedStudy, run: Run, layer: int, space: str) -> pl.DataFrame:
+def write_tree(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
+    """Write the tree of one space of one clustering, in the form that the ending says; see `Concepts.export_tree`.
+
+    Raises
+    ------
+    UsageError
+        If the file has another ending, a choice is unknown, or more than one layer or space is chosen.
+    InputError
+        If the method of the study grows no trees.
+    """
+    study.tree(*one_place(study, choice)).export_tree(out)
+    return [out]
+
+
+def concept_rows(study: FinishedStudy, clustering: Clustering, space: Space) -> pl.DataFrame:
     """Return ``model ... layer, space, concept, language, word, count`` of one space."""
-    return with_place(study.concepts(run, layer, space).types(), run, layer, space)
+    return with_place(study, study.concepts(clustering, space).types(), clustering, space)
 
 
-def _write_parquet(study: FinishedStudy, out: Path, places: list[tuple[Run, int, str]]) -> None:
+def _write_parquet(study: FinishedStudy, out: Path, places: list[Place]) -> None:
     with progress("Export", len(places)) as advance:
         write_parts(out, (concept_rows(study, *place) for place in places), advance=advance)
 
 
-def _write_json(study: FinishedStudy, out: Path, places: list[tuple[Run, int, str]]) -> None:
+def _write_json(study: FinishedStudy, out: Path, places: list[Place]) -> None:
     head = {
         "schema": SCHEMA,
         "isogloss": study.manifest.get("isogloss"),
@@ -72,58 +88,59 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def space_of(study: FinishedStudy, run: Run, layer: int, space: str) -> dict[str, Any]:
+def space_of(study: FinishedStudy, clustering: Clustering, space: Space) -> dict[str, Any]:
     """Return one entry of ``spaces`` in the JSON file: a space at a layer, its estimates and its concepts."""
-    concepts = study.concepts(run, layer, space)
-    languages = space.split("+")
+    concepts = study.concepts(clustering, space)
+    languages = list(space.languages)
     sizes = np.bincount(concepts.labels[concepts.labels >= 0], minlength=concepts.n_concepts).tolist()
     entries: list[dict[str, Any]] = [
         {"concept": c, "size": size, "words": {x: [] for x in languages}} for c, size in enumerate(sizes)
     ]
     for concept, language, word, count in concepts.types().iter_rows():
         entries[concept]["words"][language].append([word, count])
-    facts = {**run_facts(run), "layer": layer, "space": space, "languages": languages}
-    if len(languages) == 1:
-        facts["theta"] = study.config.metrics.theta_align[0]
-        _add_counterparts(study, run, layer, space, entries)
+    facts = run_facts(study, clustering) | {"layer": clustering.layer, "space": space.name}
+    facts["languages"] = languages
+    if space.is_joint:
+        facts["theta"] = _add_shares(study, clustering, space, entries)
     else:
-        facts["theta"] = _add_shares(study, run, layer, languages, entries)
-    for concept, label in _labels(study, run, layer, space):
+        facts["theta"] = study.config.metrics.theta_align[0]
+        _add_counterparts(study, clustering, languages[0], entries)
+    for concept, label in _labels(study, clustering, space):
         entries[concept].setdefault("labels", []).append(label)
-    return {**facts, "estimates": _estimates(study, run, layer, space), "concepts": entries}
+    return {**facts, "estimates": _estimates(study, clustering, space), "concepts": entries}
 
 
 def _add_counterparts(
-    study: FinishedStudy, run: Run, layer: int, source: str, entries: list[dict[str, Any]]
+    study: FinishedStudy, clustering: Clustering, source: str, entries: list[dict[str, Any]]
 ) -> None:
     """Add the concepts of other languages that each concept is aligned to, best match first."""
     for entry in entries:
         entry["aligned"] = []
-    directions = study.results.table.filter((pl.col("metric") == "calign") & (pl.col("source") == source))
+    directions = study.results.table.filter((pl.col("metric") == DIRECTED) & (pl.col("source") == source))
     for target in directions["target"].unique(maintain_order=True).to_list():
-        found = study.alignment(run, layer, source, target).aligned()
+        found = study.alignment(clustering, Pair(source, target)).aligned()
         for s, t, match in found.select("source_concept", "target_concept", "match").iter_rows():
             entries[s]["aligned"].append({"language": target, "concept": t, "match": _number(match)})
 
 
 def _add_shares(
-    study: FinishedStudy, run: Run, layer: int, languages: list[str], entries: list[dict[str, Any]]
+    study: FinishedStudy, clustering: Clustering, space: Space, entries: list[dict[str, Any]]
 ) -> float:
     """Add the share of every language, and whether the concept overlaps; return the threshold of that."""
-    overlap = study.overlap(run, layer, tuple(languages))
+    overlap = study.overlap(clustering, space)
     theta = overlap.estimates[0].theta
     passed = overlap.overlapping().tolist()
     for entry, shares, shared in zip(entries, overlap.shares, passed, strict=True):
-        entry["shares"] = {x: _number(share) for x, share in zip(languages, shares, strict=True)}
+        entry["shares"] = {x: _number(share) for x, share in zip(space.languages, shares, strict=True)}
         entry["overlaps"] = shared
     return theta
 
 
 def _labels(
-    study: FinishedStudy, run: Run, layer: int, space: str
+    study: FinishedStudy, clustering: Clustering, space: Space
 ) -> Iterator[tuple[int, dict[str, object]]]:
     """Yield the labels of concepts of one space, of every kind, where the study has labels."""
-    table = labels_of(study, run, layer, space)
+    table = labels_of(study, clustering, space)
     if table is not None:
         for row in table.iter_rows(named=True):
             label = {name: row[name] for name in ("kind", "value", "significant")}
@@ -131,28 +148,29 @@ def _labels(
             yield row["concept"], label | numbers
 
 
-def labels_of(study: FinishedStudy, run: Run, layer: int, space: str) -> pl.DataFrame | None:
+def labels_of(study: FinishedStudy, clustering: Clustering, space: Space) -> pl.DataFrame | None:
     """Return the rows of the study's table of labels for one space, or None without labels."""
     if study.labels is None or study.labels["labels"].is_empty():
         return None
-    values = {**run_facts(run), "layer": layer, "space": space}
+    values = clustering.facts() | {"space": space.name}
     table = study.labels["labels"]
-    own = table.filter(pl.col(name) == value for name, value in values.items() if name in table.columns)
+    own = table.filter(pl.col(name) == value for name, value in values.items())
     return own.sort("concept", "kind", maintain_order=True)
 
 
-def _estimates(study: FinishedStudy, run: Run, layer: int, space: str) -> list[dict[str, object]]:
+def _estimates(study: FinishedStudy, clustering: Clustering, space: Space) -> list[dict[str, object]]:
     """Return the results that are about one space: CALIGN from a language, COLAP of a joint space."""
-    values = {name: getattr(run, name) for name in RUN_COLUMNS} | {"layer": layer}
-    table = study.results.table.filter(pl.col(name) == value for name, value in values.items())
-    joint = pl.format("{}+{}", "source", "target") == space
-    alone = pl.col("metric").is_in(["calign", "calign_soft"]) & (pl.col("source") == space)
-    table = table.filter(
-        alone
-        | ((pl.col("metric") == "colap") & joint)
-        | ((pl.col("metric") == "colap_group") & (pl.col("source") == space))
-    )
-    return [{k: _number(v) for k, v in row.items()} for row in table.select(_FIGURE).iter_rows(named=True)]
+    table = study.results.only(**clustering.facts())
+    first, last = space.languages[0], space.languages[-1]
+    if not space.is_joint:
+        about = pl.col("metric").is_in([DIRECTED, "calign_soft"]) & (pl.col("source") == first)
+    else:
+        about = (pl.col("metric") == GROUP_OVERLAP) & (pl.col("source") == space.name)
+        if len(space.languages) == 2:
+            of_pair = (pl.col("source") == first) & (pl.col("target") == last)
+            about = about | ((pl.col("metric") == OVERLAP) & of_pair)
+    table = table.filter(about)
+    return [{k: _number(v) for k, v in row.items()} for row in table.select(_COLUMNS).iter_rows(named=True)]
 
 
 def _number(value: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 import yaml
 
-from isogloss.export.choice import Choice, with_place
+from isogloss.coordinates import Clustering, Space
+from isogloss.export.choice import Choice, Place, with_place
 from isogloss.export.concepts import concept_rows
 from isogloss.export.files import check_readme, write_parts, write_readme
 from isogloss.languages import read_language
@@ -16,14 +17,13 @@ from isogloss.progress import progress
 from isogloss.store import write_table
 
 if TYPE_CHECKING:
-    from isogloss.study import FinishedStudy, Run
+    from isogloss.study import FinishedStudy
 
 ABOUT = {
     "tokens": "A row a token, model, layer and space: the concept it belongs to (-1: none).",
     "concepts": "A row a concept, language and word: how often the word is in it.",
     "sentences": "The text: a row a sentence and language, with the same numbers as `tokens`.",
-    "results": "A row a figure: CALIGN, COLAP and others, each with its chance level, interval and signature.",
-    "companions": "Measures of the same states without concepts.",
+    "results": "A row an estimate: CALIGN, COLAP and others, each with its chance level, interval and signature.",
     "labels": "What the members of a concept share.",
 }
 
@@ -31,7 +31,7 @@ ABOUT = {
 def write_dataset(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
     """Write ``data/CONFIG.parquet`` for every configuration of `ABOUT` that the study has, and the card README.md.
 
-    ``tokens``, ``concepts`` and ``labels`` hold the chosen places, ``results`` and ``companions`` the chosen models,
+    ``tokens``, ``concepts`` and ``labels`` hold the chosen places, ``results`` the chosen models,
     stacks and layers, ``sentences`` the whole text.
 
     Raises
@@ -49,9 +49,8 @@ def write_dataset(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]
         write_parts(paths["concepts"], (concept_rows(study, *place) for place in places), advance=advance)
     tables = {
         "sentences": study.sentences,
-        "results": _of_places(study.results.table, places),
-        "companions": _of_places(study.companions, places),
-        "labels": _of_places(study.labels["labels"] if study.labels else None, places),
+        "results": _results_of(study, places),
+        "labels": _of_places(study.labels["labels"], places) if study.labels else None,
     }
     written = ["tokens", "concepts"]
     for name, table in tables.items():
@@ -73,32 +72,33 @@ def write_dataset(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]
     return [*(paths[name] for name in written), readme]
 
 
-def _token_rows(study: FinishedStudy, run: Run, layer: int, space: str) -> pl.DataFrame:
-    concepts = study.concepts(run, layer, space)
+def _token_rows(study: FinishedStudy, clustering: Clustering, space: Space) -> pl.DataFrame:
+    concepts = study.concepts(clustering, space)
     columns = ["row", "language", "sentence", "position", "word"]
     table = concepts.tokens.select(columns).with_columns(pl.Series("concept", concepts.labels))
-    return with_place(table, run, layer, space)
+    return with_place(study, table, clustering, space)
 
 
-def _of_places(table: pl.DataFrame | None, places: list[tuple[Run, int, str]]) -> pl.DataFrame | None:
-    """Return the rows of a table that are about the runs, layers and, where it has them, spaces of `places`."""
-    if table is None or table.is_empty():
-        return None
-    names = ["model", "stack", "method", "n_concepts", "seed"]
-    rows = [
-        {**{name: getattr(run, name) for name in names}, "layer": layer, "space": space}
-        for run, layer, space in places
-    ]
-    keys = [name for name in (*names, "layer", "space") if name in table.columns]
+def _results_of(study: FinishedStudy, places: list[Place]) -> pl.DataFrame:
+    """Return the results of the clusterings of `places`, and the companion measures of their layers."""
+    clustered = _of_places(study.results.clustered, places)
+    keys = ["model", "stack", "layer"]
+    return pl.concat([clustered, study.results.companions.join(clustered, on=keys, how="semi")])
+
+
+def _of_places(table: pl.DataFrame, places: list[Place]) -> pl.DataFrame:
+    """Return the rows of a table that are about the clusterings and, where it has them, spaces of `places`."""
+    rows = [clustering.facts() | {"space": space.name} for clustering, space in places]
+    keys = [name for name in rows[0] if name in table.columns]
     kinds = {name: table.schema[name] for name in keys}
     wanted = pl.DataFrame(rows).select(keys).cast(kinds).unique()  # type: ignore[arg-type]
     return table.join(wanted, on=keys, how="semi", maintain_order="left")
 
 
-def _card(study: FinishedStudy, places: list[tuple[Run, int, str]], written: list[str]) -> str:
-    models = ", ".join(dict.fromkeys(f"{run.model} ({run.stack})" for run, _, _ in places))
-    layers = ", ".join(map(str, sorted({layer for _, layer, _ in places})))
-    spaces = ", ".join(f"`{space}`" for space in dict.fromkeys(space for _, _, space in places))
+def _card(study: FinishedStudy, places: list[Place], written: list[str]) -> str:
+    models = ", ".join(dict.fromkeys(f"{x.model} ({x.stack})" for x, _ in places))
+    layers = ", ".join(map(str, sorted({clustering.layer for clustering, _ in places})))
+    spaces = ", ".join(f"`{space}`" for space in dict.fromkeys(space.name for _, space in places))
     about = "\n".join(f"- `{name}`: {ABOUT[name]}" for name in written)
     return f"""\
 # {study.config.name}: concepts of a multilingual model

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from isogloss.coordinates import Pair, Space
 from isogloss.export.choice import Choice
+from isogloss.metrics.registry import ALIGNMENT, COMPANIONS, MEASURES, OVERLAP
 from isogloss.plots import MAIN_SCORES, main_thetas
-from isogloss.plots.rows import average, figure_rows, run_labels
+from isogloss.plots.rows import RUN, average, figure_rows, run_labels
 from isogloss.results import Results
 from isogloss.store import StudyLayout, folder_name, write_text
 
@@ -33,15 +35,6 @@ _SPECIAL = {
     "→": r"$\to$",
     "–": "--",
     **{x: f"\\{x}" for x in "&%$#_{}"},
-}
-_NAMES = {"calign_mean": "CALIGN", "colap": "COLAP"}
-_MEANING = {
-    "calign_mean": "the share of concepts with a counterpart in the other language, mean of both directions",
-    "colap": "the share of concepts of both languages clustered together that overlap",
-}
-_CHANCE = {
-    "calign_mean": "the score with a dictionary whose target words are permuted",
-    "colap": "the expected score of languages mixed at random",
 }
 _BEYOND = "Adjusted: (score $-$ chance) / (1 $-$ chance). Intervals: 95\\%."
 
@@ -151,25 +144,22 @@ def tables(study: FinishedStudy, choice: Choice) -> list[TexTable]:
     pairs = choice.spaces_of(study)
     found: list[TexTable] = []
     labels = {
-        tuple(row[name] for name in ("model", "stack", "method", "n_concepts", "seed")): row["label"]
+        tuple(row[name] for name in RUN): row["label"]
         for row in run_labels(study.results.table).iter_rows(named=True)
     }
     for run in runs:
-        label = labels[run.model, run.stack, run.method, run.n_concepts, run.seed]
-        values = {name: getattr(run, name) for name in ("model", "stack", "method", "n_concepts", "seed")}
-        own = study.results.table.filter(
-            *(pl.col(name) == value for name, value in values.items()), pl.col("layer").is_in(layers)
-        )
-        for metric in _NAMES:
+        values = {name: getattr(run[0], name) for name in RUN}
+        label = labels[tuple(values.values())]
+        own = study.results.only(**values).filter(pl.col("layer").is_in(layers))
+        for metric in (ALIGNMENT, OVERLAP):
             kept = own.filter((pl.col("metric") == metric) & _is_pair(pairs))
             if kept.height:
                 found += _of_metric(study, kept, metric, label)
-        if study.companions is not None:
-            mine = (pl.col("model") == run.model) & (pl.col("stack") == run.stack)
-            kept = study.companions.filter(mine & pl.col("layer").is_in(layers) & _is_pair(pairs))
-            if kept.height:
-                found.append(_companions(kept, label))
-    models = [run.model for run in runs]
+        mine = (pl.col("model") == run[0].model) & (pl.col("stack") == run[0].stack)
+        kept = study.results.companions.filter(mine & pl.col("layer").is_in(layers) & _is_pair(pairs))
+        if kept.height:
+            found.append(_companions(kept, label))
+    models = [run[0].model for run in runs]
     files = StudyLayout(Path(study.root))
     scores = files.table(files.task_scores, ("model", "baseline"), "tasks")
     if scores is not None:
@@ -182,23 +172,26 @@ def tables(study: FinishedStudy, choice: Choice) -> list[TexTable]:
     return list({table.name: table for table in found}.values())
 
 
-def _is_pair(spaces: Sequence[str]) -> pl.Expr:
-    return pl.format("{}+{}", "source", "target").is_in(list(spaces))
+def _is_pair(spaces: Sequence[Space]) -> pl.Expr:
+    pairs = [Pair(*space.languages) for space in spaces if len(space.languages) == 2]
+    of_pairs = ((pl.col("source") == pair.source) & (pl.col("target") == pair.target) for pair in pairs)
+    return pl.any_horizontal(pl.lit(False), *of_pairs)
 
 
 def _of_metric(study: FinishedStudy, kept: pl.DataFrame, metric: str, label: str) -> list[TexTable]:
     """Return two tables of one metric of one run at the study's first theta: every pair, and their mean."""
-    name = metric.removesuffix("_mean")
-    theta = main_thetas(study)[name]
+    name, measure = metric.removesuffix("_mean"), MEASURES[metric]
+    theta = main_thetas(study)[metric]
     kept = kept.filter(pl.col("theta") == theta)
     rows = figure_rows(Results(kept), metric, model=None, stack=None, theta=theta)
     rows.sort(key=lambda row: row["layer"])  # stable: pairs keep the order of the study
-    facts = f"at $\\theta = {theta:g}$ ({escape(label)}): {_MEANING[metric]}. Chance: {_CHANCE[metric]}. {_BEYOND}"
+    facts = f"at $\\theta = {theta:g}$ ({escape(label)}): {measure.what}. "
+    facts += f"Chance: the score with {measure.chance}. {_BEYOND}"
     heads = ("Score", "Chance", "Adjusted", "Interval", "$n$")
     signature, stem = common_signature(kept["signature"]), folder_name(label)
     every = TexTable(
         f"{name}_{stem}",
-        f"{_NAMES[metric]} of every layer and pair {facts} $n$: concepts.",
+        f"{measure.title} of every layer and pair {facts} $n$: concepts.",
         ("Layer", "Pair", *heads),
         tuple((str(r["layer"]), escape(r["pair"]), *_figure(r), str(r["n"])) for r in rows),
         2,
@@ -207,7 +200,7 @@ def _of_metric(study: FinishedStudy, kept: pl.DataFrame, metric: str, label: str
     )
     means = TexTable(
         f"{name}_layers_{stem}",
-        f"{_NAMES[metric]} by layer, mean over pairs, {facts} The ends of an interval are the means of the pairs' "
+        f"{measure.title} by layer, mean over pairs, {facts} The ends of an interval are the means of the pairs' "
         "ends. $n$: pairs.",
         ("Layer", *heads),
         tuple((str(r["layer"]), *_figure(r), str(r["n_pairs"])) for r in average(rows)),
@@ -222,12 +215,14 @@ def _companions(kept: pl.DataFrame, label: str) -> TexTable:
     columns = ("score", "chance", "ci_low", "ci_high")
     means = (
         kept.fill_nan(None)
-        .group_by("measure", "layer", maintain_order=True)
+        .group_by("metric", "layer", maintain_order=True)
         .agg(pl.col(columns).mean(), pl.len().alias("n_pairs"))
     )
-    order = {name: i for i, name in enumerate(kept["measure"].unique(maintain_order=True).to_list())}
-    rows = sorted(means.iter_rows(named=True), key=lambda row: (order[row["measure"]], row["layer"]))
-    cells = tuple((escape(r["measure"]), str(r["layer"]), *_scores(r), str(r["n_pairs"])) for r in rows)
+    order = {name: i for i, name in enumerate(kept["metric"].unique(maintain_order=True).to_list())}
+    rows = sorted(means.iter_rows(named=True), key=lambda row: (order[row["metric"]], row["layer"]))
+    cells = tuple(
+        (escape(COMPANIONS[r["metric"]].title), str(r["layer"]), *_scores(r), str(r["n_pairs"])) for r in rows
+    )
     return TexTable(
         f"companions_{folder_name(label)}",
         f"Measures of the same states without concepts ({escape(label)}), mean over pairs. Chance: of unrelated "
@@ -262,12 +257,12 @@ def _differences(study: FinishedStudy, kept: pl.DataFrame) -> list[TexTable]:
     model, base = kept.row(0, named=True)["model"], kept.row(0, named=True)["base_model"]
     thetas = main_thetas(study)
     rows = []
-    for metric, of in (("calign_mean", "adjusted"), ("colap", "score")):
-        theta = thetas[metric.removesuffix("_mean")]
-        chosen = (pl.col("metric") == metric) & (pl.col("of") == of) & (pl.col("theta") == theta)
+    for measure in (MEASURES[ALIGNMENT], MEASURES[OVERLAP]):
+        of_measure = (pl.col("metric") == measure.name) & (pl.col("of") == measure.column)
+        chosen = of_measure & (pl.col("theta") == thetas[measure.name])
         for r in kept.filter(chosen).sort("layer", maintain_order=True).iter_rows(named=True):
             chances = [_chance(study, name, r) for name in (base, model)]
-            what = f"{_NAMES[metric]}{', adjusted' if of == 'adjusted' else ''}"
+            what = f"{measure.title}{', adjusted' if measure.above_chance else ''}"
             cells = (number(r["first"]), chances[0], number(r["second"]), chances[1])
             change = (signed(r["difference"]), f"{signed(r['ci_low'])} to {signed(r['ci_high'])}")
             pair = escape(f"{r['source']} – {r['target']}")

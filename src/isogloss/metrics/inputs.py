@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from isogloss.errors import InputError
 
 Vectors = Annotated[npt.NDArray[np.floating], INSIDE]  # by `matrix` and `paired`
 Floats = npt.NDArray[np.float64]
+Labels = Sequence[Any] | npt.NDArray[Any]
+Codes = npt.NDArray[np.int64]
 
 
 def matrix(X: Any, *, what: str, least: int = 1) -> Floats:
@@ -32,6 +35,22 @@ def paired(X: Any, Y: Any, *, what: str, least: int = 1, same_width: bool = Fals
         kind = "two equal (n, d) arrays" if same_width else "two arrays (n, d) and (n, e)"
         raise InputError(f"{what} needs the same rows on both sides, as {kind}; got {x.shape} and {y.shape}.")
     return matrix(x, what=what, least=least), matrix(y, what=what, least=least)
+
+
+def codes(values: Labels, *, what: str, name: str, n: int | None = None) -> Codes:
+    """Return values (n,) numbered from 0 in sorted order; an InputError if they are not a list of n names."""
+    array = np.asarray(values)
+    if array.ndim != 1 or len(array) == 0 or (n is not None and len(array) != n):
+        count = "one" if n is None else f"{n}"
+        raise InputError(f"{what} needs {count} {name}, a name for every row; got shape {array.shape}.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(f"{what} was given {name} that are not finite; name every row, -1 for no concept.")
+    try:
+        return np.unique(array, return_inverse=True)[1].astype(np.int64)
+    except TypeError as error:
+        raise InputError(
+            f"{what} was given {name} of mixed kinds (None among them?); name every row."
+        ) from error
 
 
 def same_rows(what: str, **columns: npt.ArrayLike) -> None:

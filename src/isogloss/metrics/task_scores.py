@@ -13,7 +13,7 @@ from isogloss.arguments import Draws, Seed, checked
 from isogloss.corpus.tags import is_iob2, spans
 from isogloss.errors import InputError, MissingExtraError
 from isogloss.languages import mainly_unspaced, read_language
-from isogloss.metrics.bootstrap import GROUPS, Resamples, interval
+from isogloss.metrics.statistics.bootstrap import GROUPS, Resamples, interval
 
 Floats = npt.NDArray[np.float64]
 Span = tuple[str, int, int]
@@ -78,7 +78,7 @@ def score_entities(
     predicted: Sequence[Sequence[str]],
     *,
     n_bootstrap: Draws = 1000,
-    seed: Seed = 0,
+    draw_seed: Seed = 0,
 ) -> list[TaskScore]:
     """Return micro-averaged F1 of entities, ``2 tp / (predicted + gold)``: type and both ends must be right.
 
@@ -88,7 +88,7 @@ def score_entities(
         One a sentence, one tag a word.
     n_bootstrap : int
         0: no interval.
-    seed : int
+    draw_seed : int
 
     Raises
     ------
@@ -107,13 +107,13 @@ def score_entities(
         true, n_found, n_gold = (weights @ counts).T
         return _quotient(2 * true, n_found + n_gold)
 
-    draws = {"n_bootstrap": n_bootstrap, "seed": seed}
+    draws = {"n_bootstrap": n_bootstrap, "draw_seed": draw_seed}
     return [_scored("f1", f1, len(gold), baseline=0.0, **draws)]
 
 
 @checked
 def score_classes(
-    gold: Sequence[str], predicted: Sequence[str], *, n_bootstrap: Draws = 1000, seed: Seed = 0
+    gold: Sequence[str], predicted: Sequence[str], *, n_bootstrap: Draws = 1000, draw_seed: Seed = 0
 ) -> list[TaskScore]:
     """Return accuracy, and the mean F1 over the classes that the gold labels or the predictions have.
 
@@ -125,7 +125,7 @@ def score_classes(
     _check(len(gold), len(predicted))
     right, found = np.asarray(list(gold)), np.asarray(list(predicted))
     names, sizes = np.unique(right, return_counts=True)
-    draws, scores = {"n_bootstrap": n_bootstrap, "seed": seed}, []
+    draws, scores = {"n_bootstrap": n_bootstrap, "draw_seed": draw_seed}, []
     for metric, function in (("accuracy", _accuracy), ("macro_f1", _macro_f1)):
         always = np.full(len(right), names[sizes.argmax()])
         baseline = float(function(right, always)(np.ones((1, len(right))))[0])
@@ -223,12 +223,18 @@ def _macro_f1(gold: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_]) -> Ca
 
 
 def _scored(
-    metric: str, function: Callable[[Floats], Floats], n: int, *, baseline: float, n_bootstrap: int, seed: int
+    metric: str,
+    function: Callable[[Floats], Floats],
+    n: int,
+    *,
+    baseline: float,
+    n_bootstrap: int,
+    draw_seed: int,
 ) -> TaskScore:
     score = float(function(np.ones((1, n)))[0])
     low = high = math.nan
     if n_bootstrap and n > GROUPS:
-        weights = Resamples.draw(np.arange(n), n_bootstrap, seed=seed).weights.astype(np.float64)
+        weights = Resamples.draw(np.arange(n), n_bootstrap, draw_seed=draw_seed).weights.astype(np.float64)
         low, high = interval(score, function(weights))
     return TaskScore(metric, score, max(low, 0.0), min(high, 1.0), baseline, n)
 

@@ -1,4 +1,12 @@
-"""Figures: Results, or a finished study, in; altair charts and files out."""
+"""Figures: `Results`, or a finished study, in; Altair charts and files out.
+
+Of results: `layer_curves` (score over depth, chance dashed), `language_curves` (a panel a language), `pair_heatmap`
+(pairs by layers), `language_map` (language by language at one layer).  Of a finished study: `study_charts`, every
+figure by name, and `chosen_charts`, some.  `write_chart` and `save_charts` write them, as wide as a paper wants.
+
+    plots.layer_curves(results, metric="colap")
+    plots.study_charts(isogloss.open_study("my-study"))["calign_xlm-r_encoder"]
+"""
 
 from isogloss.plots.charts import language_curves, layer_curves
 from isogloss.plots.companions import companion_panels
@@ -6,7 +14,6 @@ from isogloss.plots.concepts import concept_map, depth_curves
 from isogloss.plots.files import FORMATS, VEGA_LITE, WIDTHS, check_room, save_charts, width_of, write_chart
 from isogloss.plots.graph import graph_chart
 from isogloss.plots.labels import label_panels, shared_panels
-from isogloss.plots.look import theme
 from isogloss.plots.maps import language_map, language_map_words, language_order, pair_heatmap
 from isogloss.plots.robustness import robustness_map
 from isogloss.plots.rows import start_layer
@@ -23,7 +30,7 @@ from isogloss.plots.studies import (
     tuning_charts,
     whole_charts,
 )
-from isogloss.plots.training import loss_curve, retrieval_curves
+from isogloss.plots.theme import chart_config
 from isogloss.plots.tuning import (
     MAIN_SCORES,
     curve_chart,
@@ -54,11 +61,9 @@ __all__ = [
     "language_map_words",
     "language_order",
     "layer_curves",
-    "loss_curve",
     "main_thetas",
     "pair_heatmap",
     "results_charts",
-    "retrieval_curves",
     "robustness_map",
     "run_charts",
     "save_charts",
@@ -69,7 +74,7 @@ __all__ = [
     "side_by_side",
     "start_layer",
     "study_charts",
-    "theme",
+    "chart_config",
     "transfer_chart",
     "tuning_charts",
     "whole_charts",

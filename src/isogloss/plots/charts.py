@@ -13,7 +13,9 @@ from typing import Any
 import altair as alt
 
 from isogloss.arguments import Count, Share, checked
-from isogloss.plots.look import (
+from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES
+from isogloss.plots.rows import NUMBERS, Row, average, figure_rows, highest, languages
+from isogloss.plots.theme import (
     BLUE,
     LABEL_SIZE,
     MEAN,
@@ -26,34 +28,18 @@ from isogloss.plots.look import (
     numbers,
     span,
 )
-from isogloss.plots.rows import NUMBERS, Row, average, figure_rows, highest, languages
 from isogloss.results import Results
 
-TITLES = {
-    "calign": "CALIGN",
-    "calign_mean": "CALIGN, mean of both directions",
-    "colap": "COLAP",
-    "colap_group": "COLAP of the whole group",
-}
 MAX_COLOURED = 4  # pairs that still get a colour, a band and a chance line each in one panel
-ADJUSTED = ("calign", "calign_mean")  # the metrics that are read as what they have above chance
+_SHARE = {"alignment": "share of aligned concepts", "overlap": "share of overlapping concepts"}
 COLUMNS = ("run", "layer", "pair", "source", "target", "theta", *NUMBERS, "n")
-
-
-def reference(metric: str) -> str:
-    """Say what the dashed line of a metric is.
-
-    The null of CALIGN is what unrelated words would reach.  The null of COLAP deals tokens out without regard to
-    language: a model with no boundary between languages reaches it, so it is the upper end and not the lower.
-    """
-    return "chance" if metric in ADJUSTED else "if languages were mixed at random"
 
 
 @checked
 def layer_curves(
     results: Results,
     *,
-    metric: str,
+    metric: str = ALIGNMENT,
     model: str | None = None,
     stack: str | None = None,
     theta: Share | None = None,
@@ -100,12 +86,12 @@ def layer_curves(
             main = [row | common for row in average(own)]
             lines = {"mean": main} | _extremes(lines)
             data += [row | {"kind": "pair"} for row in own]
-        marks = _ends(lines, main if metric in ADJUSTED else [], top=top, height=height)
+        marks = _ends(lines, main if MEASURES[metric].above_chance else [], top=top, height=height)
         data += [row | {"kind": "main"} for row in main] + [row | {"run": run} for row in marks]
     chart = _curve_layers(data, metric, top=top, coloured=few).properties(width=width, height=height)
-    note = f"bands: 95% intervals, dashed: {reference(metric)}"
+    note = f"bands: 95% intervals, dashed: {_dashed(metric)}"
     if not few:
-        note = f"grey: {n_pairs} pairs, bold: their mean, dashed: {reference(metric)}"
+        note = f"grey: {n_pairs} pairs, bold: their mean, dashed: {_dashed(metric)}"
     finished: Chart = finish(
         chart,
         data,
@@ -121,14 +107,14 @@ def layer_curves(
 def _curve_words(runs: Mapping[str, Sequence[Row]], metric: str, n_pairs: int) -> str:
     """Say what the curves of every run show: where the mean of the pairs is highest, against chance."""
     layers = span(row["layer"] for own in runs.values() for row in own)
-    text = f"{TITLES[metric]}, of {count(n_pairs, 'pair')} over {layers}"
+    text = f"{MEASURES[metric].title}, of {count(n_pairs, 'pair')} over {layers}"
     peaks = {run: highest(average(own), metric) for run, own in runs.items()}
     if len(runs) == 1:
         [peak] = peaks.values()
         if peak is None:
             return f"{text}; nothing could be measured."
         what = "the score" if n_pairs == 1 else "the mean"
-        above = " above chance" if metric in ADJUSTED else ""
+        above = " above chance" if MEASURES[metric].above_chance else ""
         return f"{text}; {what} is highest{above} at layer {peak['layer']} {against(peak)}."
     told = [f"{run} at layer {peak['layer']} {against(peak)}" for run, peak in peaks.items() if peak]
     return f"{text}, a panel for each of {len(runs)} runs. The mean is highest in {'; '.join(told)}."
@@ -145,7 +131,7 @@ def _curve_layers(data: Sequence[Row], metric: str, *, top: float, coloured: boo
     names = list(dict.fromkeys(row["colour"] for row in data if row["kind"] == "main"))
     scale = alt.Scale(domain=names, range=list(PALETTE[: len(names)]) if coloured else [accent(metric)])
     colour = alt.Color("colour:N", scale=scale, legend=None)
-    title = "share of overlapping concepts" if metric.startswith("colap") else "share of aligned concepts"
+    title = _SHARE[MEASURES[metric].family]
 
     def y(field: str) -> alt.Y:
         return _y(field, top, title=title)
@@ -178,7 +164,7 @@ def _curve_layers(data: Sequence[Row], metric: str, *, top: float, coloured: boo
 def language_curves(
     results: Results,
     *,
-    metric: str,
+    metric: str = DIRECTED,
     model: str | None = None,
     stack: str | None = None,
     theta: Share | None = None,
@@ -194,12 +180,12 @@ def language_curves(
     """
     rows = figure_rows(results, metric, model=model, stack=stack, theta=theta)
     rows = [row for row in rows if row["run"] == rows[0]["run"] and row["target"]]
-    names = languages(results.table)
+    names, directed = languages(results.table), MEASURES[metric].directed
     top = _top(rows, ("score", "chance", "ci_high"))
     data: list[Row] = []
     for name in names:
         own = [row | {"colour": row["target"]} for row in rows if row["source"] == name]
-        if metric != "calign":
+        if not directed:
             own += [row | {"colour": row["source"]} for row in rows if row["target"] == name]
         ends = _ends(_by(own, "colour"), [], top=top, height=height)
         data += [row | {"panel": name} for row in [row | {"kind": "main"} for row in own] + ends]
@@ -219,11 +205,11 @@ def language_curves(
         *_names(base, y("at"), colour),
     ]
     chart = alt.LayerChart(layer=layers).properties(width=width, height=height)
-    role = "panel: source, lines: targets" if metric == "calign" else "panel: one language, lines: the others"
+    role = "panel: source, lines: targets" if directed else "panel: one language, lines: the others"
     finished: Chart = finish(
         chart,
         data,
-        **titled(metric, rows, f"{role}, dashed: {reference(metric)}"),
+        **titled(metric, rows, f"{role}, dashed: {_dashed(metric)}"),
         description=_language_words(rows, metric, len(names)),
         columns=("panel", *COLUMNS),
         panels=alt.Facet("panel:N", title=None, sort=names),
@@ -233,8 +219,8 @@ def language_curves(
 
 
 def _language_words(rows: Sequence[Row], metric: str, n_languages: int) -> str:
-    lines = count(len({row["pair"] for row in rows}), "direction" if metric == "calign" else "pair")
-    text = f"{TITLES[metric]} of {lines} over {span(row['layer'] for row in rows)}, "
+    lines = count(len({row["pair"] for row in rows}), "direction" if MEASURES[metric].directed else "pair")
+    text = f"{MEASURES[metric].title} of {lines} over {span(row['layer'] for row in rows)}, "
     text += f"a panel for each of {n_languages} languages"
     peak = highest(rows, metric)
     return (
@@ -247,9 +233,15 @@ def _language_words(rows: Sequence[Row], metric: str, n_languages: int) -> str:
 # -- parts ------------------------------------------------------------------------------------------
 
 
+def _dashed(metric: str) -> str:
+    """Return what the dashed line is: of COLAP it is no lower end, see `Measure.above_chance`."""
+    measure = MEASURES[metric]
+    return "chance" if measure.above_chance else measure.chance
+
+
 def accent(metric: str) -> str:
     """Return the colour of a family of metrics."""
-    return ORANGE if metric.startswith("colap") else BLUE
+    return ORANGE if MEASURES[metric].family == "overlap" else BLUE
 
 
 def _by(rows: Iterable[Row], field: str) -> dict[str, list[Row]]:
@@ -342,4 +334,6 @@ def titled(metric: str, rows: Sequence[Row], note: str) -> dict[str, Any]:
     """Return the title of a chart and the line under it."""
     runs = list(dict.fromkeys(row["run"] for row in rows))
     where = runs[0] if len(runs) == 1 else f"{len(runs)} runs"
-    return {"title": f"{TITLES[metric]}, {where}", "note": f"θ = {rows[0]['theta']:g}; {note}"}
+    measure = MEASURES[metric]
+    both = "mean of both directions; " if measure.above_chance and not measure.directed else ""
+    return {"title": f"{measure.title}, {where}", "note": f"θ = {rows[0]['theta']:g}; {both}{note}"}

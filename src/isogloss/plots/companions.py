@@ -7,33 +7,34 @@ import math
 import altair as alt
 import polars as pl
 
-from isogloss.plots.look import BLUE, MEAN, count, finish, numbers, shown, span
-from isogloss.study.beside import first_clustering
+from isogloss.metrics.registry import COMPANIONS
+from isogloss.plots.theme import BLUE, MEAN, count, finish, numbers, shown, span
+from isogloss.results import Results
+from isogloss.study.analyses.correlations import at_first_clustering
 
-_CLUSTERED = {
-    "calign_mean": "CALIGN, above chance",
-    "calign_soft_mean": "CALIGN soft, above chance",
-    "colap": "COLAP",
-}
 _COLUMNS = ("measure", "layer", "pair", "score", "chance")
 
 
-def companion_panels(results: pl.DataFrame, companions: pl.DataFrame) -> alt.FacetChart:
+def companion_panels(results: Results) -> alt.FacetChart:
     """Draw every measure over the layers, a panel each: pairs in grey, their mean, chance dashed.
 
     Parameters
     ----------
-    results, companions : polars.DataFrame
-        Rows of one model and stack; of the clustered measures those of the first clustering and theta are drawn.
+    results : Results
+        Of one model and stack; of the measures of concepts those of the first clustering and theta are drawn.
     """
     pair = pl.concat_str(["source", "target"], separator=" – ").alias("pair")
     parts = []
-    for metric, column, own in first_clustering(results):
-        theta = own["theta"][0]
-        name = _CLUSTERED[metric] + ("" if math.isnan(theta) else f", θ = {theta:g}")
-        chance = pl.col("chance") if column == "score" else pl.lit(0.0)  # adjusted: chance is 0
-        parts.append(own.select(pl.lit(name).alias("measure"), "layer", pair, score=column, chance=chance))
-    parts.append(companions.select("measure", "layer", pair, "score", "chance"))
+    for measure, rows in at_first_clustering(results):
+        theta = rows["theta"][0]
+        name = measure.read_as + ("" if math.isnan(theta) else f", θ = {theta:g}")
+        # above chance, chance is 0
+        chance = pl.lit(0.0) if measure.above_chance else pl.col("chance")
+        drawn = rows.select(pl.lit(name).alias("measure"), "layer", pair, score=measure.column, chance=chance)
+        parts.append(drawn)
+    titles = {name: measure.title for name, measure in COMPANIONS.items()}
+    named = pl.col("metric").replace(titles).alias("measure")
+    parts.append(results.companions.select(named, "layer", pair, "score", "chance"))
     table = pl.concat(parts).with_columns(pl.col("score", "chance").fill_nan(None).round(4))
     table = table.drop_nulls("score").with_columns(kind=pl.lit("pair"))
     means = table.group_by("measure", "layer", maintain_order=True).agg(

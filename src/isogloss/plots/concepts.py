@@ -10,7 +10,8 @@ from typing import Any
 
 import altair as alt
 
-from isogloss.plots.look import BLUE, ORANGE, theme
+from isogloss.metrics.registry import ALIGNMENT, MEASURES, OVERLAP
+from isogloss.plots.theme import BLUE, ORANGE, chart_config
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -50,7 +51,7 @@ def concept_map(points: Rows = (), *, width: int = 520, height: int = 420) -> al
         layer=[discs.add_params(alt.selection_interval(name="view", bind="scales")), names]
     )
     data = alt.InlineData(values=[dict(row) for row in points], name="points")
-    return chart.properties(data=data, width=width, height=height, config=theme())
+    return chart.properties(data=data, width=width, height=height, config=chart_config())
 
 
 def depth_curves(rows: Rows = (), *, width: int = 300, height: int = 110) -> alt.LayerChart:
@@ -63,7 +64,7 @@ def depth_curves(rows: Rows = (), *, width: int = 300, height: int = 110) -> alt
     width, height : int
         In pixels.
     """
-    scale = alt.Scale(domain=["CALIGN", "COLAP"], range=[BLUE, ORANGE])
+    scale = alt.Scale(domain=[MEASURES[name].title for name in (ALIGNMENT, OVERLAP)], range=[BLUE, ORANGE])
     colour = alt.Color(
         "measure:N",
         scale=scale,
@@ -92,4 +93,4 @@ def depth_curves(rows: Rows = (), *, width: int = 300, height: int = 110) -> alt
     ]
     data = alt.InlineData(values=[dict(row) for row in rows], name="depth")
     chart = alt.LayerChart(layer=layers).add_params(now)
-    return chart.properties(data=data, width=width, height=height, config=theme())
+    return chart.properties(data=data, width=width, height=height, config=chart_config())

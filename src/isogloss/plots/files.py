@@ -200,7 +200,8 @@ def _paneled(spec: dict[str, Any], pixels: float) -> dict[str, Any]:
     own["facet"]["header"] = header
     own["spacing"]["row"] += 14 * max(len(re.findall(_BREAK, name)) for name in names)
     own["spec"]["width"] = _PANEL
-    around = _size(_svg(own))[0] - columns * _PANEL
+    # without its title, which may be wider than panels of the least width
+    around = _size(_svg({**own, "title": None}))[0] - columns * _PANEL
     own["spec"]["width"] = max(20, int((pixels - around) / columns))
     header["labelLimit"] = own["spec"]["width"] + min(gap, _GAP)
     return own

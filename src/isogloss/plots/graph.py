@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from isogloss.plots.look import BLUE, count, finish
+from isogloss.plots.theme import BLUE, count, finish
 
 _ACROSS, _DOWN = 150, 60  # pixels from stage to stage
 _WIDE, _HIGH = 0.38, 0.36  # half of a box, as part of these

@@ -8,9 +8,10 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from isogloss.plots.look import BLUE, ORANGE, against, count, finish, numbers, span
+from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES, OVERLAP
+from isogloss.plots.theme import BLUE, ORANGE, against, count, finish, numbers, span
 
-_TITLES = {
+_KINDS = {
     "all": "any label",
     "upos": "part of speech",
     "feats": "morphology",
@@ -22,6 +23,8 @@ _TITLES = {
     "position": "first or last word",
     "frequency": "frequency",
 }
+# what splits call the two; directions are pooled
+_MEASURES = {DIRECTED: MEASURES[ALIGNMENT].title, OVERLAP: MEASURES[OVERLAP].title}
 _MOST, _LEAST = 12, 3  # panels; concepts a label has in a pair, on average, to be given one
 _COLUMNS, _WIDTH, _HEIGHT = 4, 170, 110
 
@@ -36,13 +39,13 @@ def label_panels(scores: pl.DataFrame) -> alt.FacetChart:
     """
     alone = (pl.col("measure") == "alignment") & ~pl.col("space").str.contains("+", literal=True)
     families = ~pl.col("kind").str.contains(":", literal=True)  # prefix, not prefix:2
-    table = scores.filter(alone & families).with_columns(pl.col("kind").replace(_TITLES).alias("panel"))
+    table = scores.filter(alone & families).with_columns(pl.col("kind").replace(_KINDS).alias("panel"))
     table = table.select("panel", "layer", "space", *_NUMBERS, pl.col("n")).fill_nan(None).drop_nulls("score")
     table = table.with_columns(pl.col(*_NUMBERS).round(4), kind=pl.lit("space"))
     means = table.group_by("panel", "layer", maintain_order=True).agg(pl.col(*_NUMBERS).mean().round(4))
     means = means.with_columns(space=pl.lit("mean of the languages"), kind=pl.lit("mean"))
     there = table["panel"].unique(maintain_order=True).to_list()
-    order = [x for x in _TITLES.values() if x in there] + sorted(set(there) - set(_TITLES.values()))
+    order = [x for x in _KINDS.values() if x in there] + sorted(set(there) - set(_KINDS.values()))
     base = _base()
     spaces = base.transform_filter("datum.kind == 'space'").mark_line(strokeWidth=0.7, opacity=0.35)
     main = base.transform_filter("datum.kind == 'mean'")
@@ -88,7 +91,7 @@ def shared_panels(
     kinds = splits["kind"].unique().sort().to_list()
     leaves = [kind for kind in kinds if not any(other.startswith(f"{kind}:") for other in kinds)]
     table = splits.filter(pl.col("kind").is_in(leaves)).with_columns(
-        pl.col("metric").replace({"calign": "CALIGN", "colap": "COLAP"}), panel=_panel()
+        pl.col("metric").replace(_MEASURES), panel=_panel()
     )
     keys = ["layer", "metric"]
     labelled = table.drop_nulls("value").filter(pl.col("kind") != "language")
@@ -103,7 +106,7 @@ def shared_panels(
     every = every.select(*keys, pl.col("score").alias("all"))
     pooled = pooled.join(every, on=keys, how="left", maintain_order="left").fill_nan(None)
     order = shown.select("kind", "panel").unique().sort("kind", "panel")["panel"].to_list()
-    scale = alt.Scale(domain=["CALIGN", "COLAP"], range=[BLUE, ORANGE])
+    scale = alt.Scale(domain=list(_MEASURES.values()), range=[BLUE, ORANGE])
     legend = alt.Legend(title=None, orient="top", offset=10, symbolOpacity=1, symbolDash=[1, 0])
     base = _base().encode(alt.Color("metric:N", scale=scale, legend=legend))
     layers = [
@@ -115,8 +118,9 @@ def shared_panels(
             _y("score", top=1), tooltip=[alt.Tooltip("metric:N"), *_tooltip("panel", "label")]
         ),
     ]
-    at = "".join(f" {name.upper()} at θ = {theta:g};" for name, theta in (thetas or {}).items())
-    note = f"{at.strip()} all pairs together; thin: all concepts; dashed: chance (COLAP: languages mixed at random)"
+    at = [f"{title} at θ = {thetas[name]:g}; " for name, title in _MEASURES.items()] if thetas else []
+    random = f"{_MEASURES[OVERLAP]}: {MEASURES[OVERLAP].chance}"
+    note = f"{''.join(at)}all pairs together; thin: all concepts; dashed: chance ({random})"
     tops = pooled.sort("score", descending=True, nulls_last=True, maintain_order=True)
     tops = tops.unique("metric", keep="first", maintain_order=True).sort("metric")
     told = [
@@ -128,8 +132,8 @@ def shared_panels(
         pooled.with_columns(pl.col(*_NUMBERS, "all").round(4)).to_dicts(),
         order,
         title="Which concepts are shared, by what they are made of",
-        note=note.strip(),
-        description=f"CALIGN and COLAP of concepts with one of {count(len(order), 'label')} over "
+        note=note,
+        description=f"{' and '.join(_MEASURES.values())} of concepts with one of {count(len(order), 'label')} over "
         f"{span(pooled['layer'])}; highest: {', '.join(told)}.",
         columns=("panel", "metric", "layer", *_NUMBERS, "all", "n"),
     )
@@ -141,7 +145,7 @@ _NUMBERS = ("score", "chance", "ci_low", "ci_high")
 def _panel() -> pl.Expr:
     """Name a label by its kind and value; a morphological value has its feature's name in it."""
     kind = pl.col("kind").str.extract("^([^:]*)")
-    named = pl.concat_str(kind.replace(_TITLES), pl.lit(": "), pl.col("value"))
+    named = pl.concat_str(kind.replace(_KINDS), pl.lit(": "), pl.col("value"))
     return pl.when(kind == "feats").then(pl.col("value")).otherwise(named)
 
 

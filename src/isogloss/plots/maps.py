@@ -13,9 +13,10 @@ from scipy.spatial.distance import squareform
 
 from isogloss.arguments import Count, Share, checked
 from isogloss.errors import unknown
-from isogloss.plots.charts import ADJUSTED, COLUMNS, TITLES, accent, titled, tooltip
-from isogloss.plots.look import GAPS, Chart, count, finish, shown, span
+from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES
+from isogloss.plots.charts import COLUMNS, accent, titled, tooltip
 from isogloss.plots.rows import Row, figure_rows, highest, languages, start_layer
+from isogloss.plots.theme import GAPS, Chart, count, finish, shown, span
 from isogloss.results import Results
 
 _NARROW = 23  # pixels: a cell below it has no room for "(.12)"
@@ -25,7 +26,7 @@ _NARROW = 23  # pixels: a cell below it has no room for "(.12)"
 def pair_heatmap(
     results: Results,
     *,
-    metric: str,
+    metric: str = ALIGNMENT,
     model: str | None = None,
     stack: str | None = None,
     theta: Share | None = None,
@@ -36,7 +37,7 @@ def pair_heatmap(
     Parameters are those of `layer_curves`; of several runs only the first is drawn.  CALIGN is shown
     adjusted for chance: the scale starts at 0, the chance level, and what lies below is as pale as chance;
     the interval of a number in parentheses includes chance.  COLAP is shown as it is, for its null is
-    reached when languages mix freely (see `reference`).
+    reached when languages mix freely (see `isogloss.metrics.measure.Measure.above_chance`).
     """
     rows = _first_run(results, metric, model=model, stack=stack, theta=theta)
     pairs = list(dict.fromkeys(row["pair"] for row in rows))
@@ -48,7 +49,9 @@ def pair_heatmap(
     )
     chart = _cells(base, metric, top=_top(rows, metric), across=n_layers)
     chart = chart.properties(width=width, height=(20 if len(pairs) <= 20 else 16) * len(pairs))
-    words = f"{_measured(metric)} of {count(len(pairs), 'pair')} at {span(row['layer'] for row in rows)}"
+    words = (
+        f"{MEASURES[metric].read_as} of {count(len(pairs), 'pair')} at {span(row['layer'] for row in rows)}"
+    )
     finished: Chart = finish(
         chart,
         rows,
@@ -63,7 +66,7 @@ def pair_heatmap(
 def language_map(
     results: Results,
     *,
-    metric: str = "calign",
+    metric: str = DIRECTED,
     layer: int | None = None,
     model: str | None = None,
     stack: str | None = None,
@@ -100,7 +103,7 @@ def language_map(
         raise unknown("layer", layer, map(str, layers))
     order = language_order(results, metric=metric, model=model, stack=stack, theta=theta)
     rows = [row for row in every if row["layer"] == layer]
-    directed = metric == "calign"
+    directed = MEASURES[metric].directed
     if not directed:
         rows += [row | {"source": row["target"], "target": row["source"]} for row in rows]
     scale = alt.Scale(domain=order, paddingInner=0.06)
@@ -120,7 +123,7 @@ def language_map(
 def language_map_words(
     results: Results,
     *,
-    metric: str = "calign",
+    metric: str = DIRECTED,
     model: str | None = None,
     stack: str | None = None,
     theta: Share | None = None,
@@ -135,9 +138,9 @@ def language_map_words(
 def _map_words(rows: Sequence[Row], metric: str) -> dict[str, Any]:
     layer = rows[0]["layer"]
     pairs = {frozenset((row["source"], row["target"])): row for row in rows}
-    told = rows if metric == "calign" else list(pairs.values())
-    what = count(len(told), "direction" if metric == "calign" else "pair")
-    words = f"{_measured(metric)} of {what} at layer {layer}{_extremes(told, metric)}"
+    told = rows if MEASURES[metric].directed else list(pairs.values())
+    what = count(len(told), "direction" if MEASURES[metric].directed else "pair")
+    words = f"{MEASURES[metric].read_as} of {what} at layer {layer}{_extremes(told, metric)}"
     return titled(metric, rows, f"layer {layer}; {_note(metric)}") | {"description": words}
 
 
@@ -145,7 +148,7 @@ def _map_words(rows: Sequence[Row], metric: str) -> dict[str, Any]:
 def language_order(
     results: Results,
     *,
-    metric: str = "calign",
+    metric: str = DIRECTED,
     model: str | None = None,
     stack: str | None = None,
     theta: Share | None = None,
@@ -163,8 +166,8 @@ def language_order(
     names = languages(results.table)
     found: dict[frozenset[str], list[float]] = defaultdict(list)
     for row in _first_run(results, metric, model=model, stack=stack, theta=theta):
-        if row[_field(metric)] is not None:
-            found[frozenset((row["source"], row["target"]))].append(row[_field(metric)])
+        if row[MEASURES[metric].column] is not None:
+            found[frozenset((row["source"], row["target"]))].append(row[MEASURES[metric].column])
     if len(names) < 3 or not found:
         return names
     means = {pair: float(np.mean(values)) for pair, values in found.items()}
@@ -185,19 +188,15 @@ def _first_run(results: Results, metric: str, **chosen: Any) -> list[Row]:
     return [row for row in rows if row["run"] == rows[0]["run"]]
 
 
-def _field(metric: str) -> str:
-    return "adjusted" if metric in ADJUSTED else "score"
-
-
 def _top(rows: Sequence[Row], metric: str) -> float:
     """Return the number that gets the full colour."""
-    values = [row[_field(metric)] for row in rows]
+    values = [row[MEASURES[metric].column] for row in rows]
     return max(0.1, max((value for value in values if value is not None), default=0.1))
 
 
 def _cells(base: alt.Chart, metric: str, *, top: float, across: int) -> alt.LayerChart:
     """Return coloured cells with their number in them, as long as they are wide enough."""
-    field = _field(metric)
+    field = MEASURES[metric].column
     red, green, blue = (int(accent(metric)[i : i + 2], 16) for i in (1, 3, 5))
     # One hue from nearly transparent on: paler is always nearer the paper, be it white or black.  It ends where
     # the number in ink still has a contrast of 4.5 on either paper.
@@ -222,16 +221,13 @@ def _cell(field: str) -> str:
 
 
 def _note(metric: str) -> str:
-    return "adjusted score, 0 = chance; (…): interval includes chance" if metric in ADJUSTED else "score"
-
-
-def _measured(metric: str) -> str:
-    return TITLES[metric] + (" above chance" if metric in ADJUSTED else "")
+    above = MEASURES[metric].above_chance
+    return "adjusted score, 0 = chance; (…): interval includes chance" if above else "score"
 
 
 def _extremes(rows: Sequence[Row], metric: str, *, at_layer: bool = False) -> str:
     """Say which cells are highest and lowest, and how many are clear of chance."""
-    field = _field(metric)
+    field = MEASURES[metric].column
     high = highest(rows, metric)
     if high is None:
         return "; nothing could be measured."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from isogloss.plots.look import GAPS, count, finish
+from isogloss.plots.theme import GAPS, count, finish
 
 _KINDS = {"rho_layers": "layers", "rho_pairs": "pairs", "rho_models": "models"}
 

@@ -10,20 +10,21 @@ from typing import Any
 import polars as pl
 
 from isogloss.arguments import Share, checked
+from isogloss.coordinates import Space
 from isogloss.errors import UsageError, unknown
+from isogloss.metrics.registry import ALIGNMENT, GROUP_OVERLAP, MEASURES, with_theta
 from isogloss.results import Results
 
 Row = dict[str, Any]
 NUMBERS = ("score", "chance", "adjusted", "ci_low", "ci_high", "coverage")
-METRICS = ("calign", "calign_mean", "colap", "colap_group")
 RUN = ("model", "stack", "method", "n_concepts", "seed")
 """The columns that name one run: figures of different runs are never joined by a line."""
 
 
 def languages(table: pl.DataFrame) -> list[str]:
     """Return the languages of a results table in the order of the study, else of appearance."""
-    groups = table.filter(pl.col("metric") == "colap_group")["source"]
-    named = groups[0].split("+") if len(groups) else []
+    groups = table.filter(pl.col("metric") == GROUP_OVERLAP)["source"]
+    named = Space.named(groups[0]).languages if len(groups) else ()
     pairs = table.filter(pl.col("target") != "")
     found = pl.concat([pairs["source"], pairs["target"]]).unique(maintain_order=True).to_list()
     return [x for x in named if x in found] + [x for x in found if x not in named]
@@ -31,7 +32,7 @@ def languages(table: pl.DataFrame) -> list[str]:
 
 def run_labels(table: pl.DataFrame) -> pl.DataFrame:
     """Return the distinct runs of a results table with a ``label`` that is as short as it can be."""
-    runs = table.select(RUN).unique(maintain_order=True)
+    runs = table.drop_nulls("method").select(RUN).unique(maintain_order=True)
     counts = runs.group_by("model", "stack").agg(pl.col(name).n_unique() for name in RUN[2:])
     marks = {"method": "", "n_concepts": "K ", "seed": "seed "}
     parts = [pl.col("model"), pl.col("stack")]
@@ -46,8 +47,8 @@ def run_labels(table: pl.DataFrame) -> pl.DataFrame:
 def main_theta(table: pl.DataFrame, metric: str) -> float:
     """Return the theta to draw when none is asked for: the published default, else the smallest."""
     found = sorted(set(table.filter(pl.col("metric") == metric)["theta"].to_list()))
-    default = 0.3 if metric.startswith("colap") else 0.8
-    return default if default in found else found[0]
+    published = MEASURES[metric].theta
+    return published if published is not None and published in found else found[0]
 
 
 def figure_rows(
@@ -61,7 +62,7 @@ def figure_rows(
         If the metric, model, stack or theta is not in the results.
     """
     table = results.table
-    known = [name for name in METRICS if name in set(table["metric"].to_list())]
+    known = [measure.name for measure in with_theta() if measure.name in set(table["metric"].to_list())]
     if metric not in known:
         raise unknown("metric", metric, known)
     table = table.filter(pl.col("metric") == metric)
@@ -88,7 +89,7 @@ def figure_rows(
 
 
 def _drawn(row: Mapping[str, Any], theta: float) -> Row:
-    arrow = " → " if row["metric"] == "calign" else " – "
+    arrow = " → " if MEASURES[row["metric"]].directed else " – "
     kept = {name: row[name] for name in ("layer", "source", "target", "n")}
     kept |= {"run": row["label"], "theta": theta}
     kept["pair"] = row["source"] + (arrow + row["target"] if row["target"] else "")
@@ -121,7 +122,7 @@ def average(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
 
 def highest(rows: Iterable[Row], metric: str) -> Row | None:
     """Return the first of the rows that are highest, CALIGN above chance; None where nothing was measured."""
-    field = "score" if metric.startswith("colap") else "adjusted"
+    field = MEASURES[metric].column
     known = [row for row in rows if row[field] is not None]
     return max(known, key=lambda row: (row[field], -row["layer"])) if known else None
 
@@ -131,9 +132,9 @@ def start_layer(
     results: Results, *, model: str | None = None, stack: str | None = None, theta: Share | None = None
 ) -> int:
     """Return the layer worth looking at first: where CALIGN is highest above chance, else the last one."""
-    if "calign_mean" in results.table["metric"].to_list():
-        rows = figure_rows(results, "calign_mean", model=model, stack=stack, theta=theta)
-        peak = highest(average(row for row in rows if row["adjusted"] is not None), "calign_mean")
+    if ALIGNMENT in results.table["metric"].to_list():
+        rows = figure_rows(results, ALIGNMENT, model=model, stack=stack, theta=theta)
+        peak = highest(average(row for row in rows if row["adjusted"] is not None), ALIGNMENT)
         if peak is not None:
             return int(peak["layer"])
     return int(max(results.table["layer"].to_list()))

@@ -9,27 +9,30 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from isogloss.arguments import checked
+from isogloss.coordinates import Clustering
 from isogloss.errors import unknown
+from isogloss.metrics.concepts.overlap import group_theta
+from isogloss.metrics.registry import ALIGNMENT, DIRECTED, GROUP_OVERLAP, OVERLAP, with_theta
 from isogloss.plots.charts import language_curves, layer_curves
 from isogloss.plots.companions import companion_panels
 from isogloss.plots.files import save_charts
 from isogloss.plots.labels import label_panels, shared_panels
-from isogloss.plots.look import Chart
 from isogloss.plots.maps import language_map, pair_heatmap
 from isogloss.plots.robustness import robustness_map
 from isogloss.plots.rows import RUN, languages, run_labels, start_layer
+from isogloss.plots.theme import Chart
 from isogloss.plots.tuning import curve_chart, difference_chart, fate_chart, score_chart, transfer_chart
 from isogloss.results import Results
 from isogloss.store import StudyLayout, folder_name, read_table
 
 if TYPE_CHECKING:
-    from isogloss.study import FinishedStudy, Run
+    from isogloss.study import FinishedStudy
 
 _CURVE = {
     "step": pl.Int64,
     **dict.fromkeys(("epoch", "loss", "dev_loss", "dev_score"), pl.Float64),
 }  # of training
-_CURVES = {"calign": "calign_mean", "colap": "colap"}
+_CURVES = {DIRECTED: ALIGNMENT, OVERLAP: OVERLAP}
 
 
 @checked
@@ -58,9 +61,9 @@ def run_charts(
             found[name] = layer_curves(results, metric=metric, theta=theta)
             found[f"{name}_pairs"] = pair_heatmap(results, metric=metric, theta=theta)
         if name in there:
-            at = start_layer(results, theta=dict(thetas or {}).get("calign")) if layer is None else layer
+            at = start_layer(results, theta=dict(thetas or {}).get(DIRECTED)) if layer is None else layer
             found[f"{name}_map"] = language_map(results, metric=name, layer=at, theta=theta)
-        if name == "calign" and name in there and many:
+        if name == DIRECTED and name in there and many:
             found["calign_languages"] = language_curves(results, metric=name, theta=theta)
     return found
 
@@ -90,19 +93,19 @@ def results_charts(results: Results, *, thetas: Mapping[str, float] | None = Non
     return found | side_by_side(results, thetas=thetas)
 
 
-def beside_charts(study: FinishedStudy, run: Run) -> dict[str, Chart]:
+def beside_charts(study: FinishedStudy, run: Sequence[Clustering]) -> dict[str, Chart]:
     """Return the charts of what lies beside the results of one run, by name, as far as it is there.
 
     ``companions``: other measures of the same states; ``labels`` and ``labels_shared``: what concepts are made of.
     """
     found: dict[str, Chart] = {}
-    mine = (pl.col("model") == run.model) & (pl.col("stack") == run.stack)
-    own = mine & pl.all_horizontal(
-        pl.col(name) == getattr(run, name) for name in ("method", "n_concepts", "seed")
-    )
-    if study.companions is not None and study.companions.filter(mine).height:
-        results = study.results.table.filter(own)
-        found["companions"] = companion_panels(results, study.companions.filter(mine))
+    mine = (pl.col("model") == run[0].model) & (pl.col("stack") == run[0].stack)
+    of_run = (pl.col(name) == getattr(run[0], name) for name in ("method", "n_concepts", "seed"))
+    own = mine & pl.all_horizontal(of_run)
+    companions = study.results.companions.filter(mine)
+    if companions.height:
+        results = Results(pl.concat([study.results.table.filter(own), companions]))
+        found["companions"] = companion_panels(results)
     if study.labels is not None and study.labels["scores"].filter(own).height:
         found["labels"] = label_panels(study.labels["scores"].filter(own))
         shared = shared_panels(study.labels["splits"].filter(own), thetas=main_thetas(study))
@@ -130,7 +133,7 @@ def tuning_charts(root: str | Path, *, thetas: Mapping[str, float]) -> dict[str,
     differences = study.table(study.differences, ()) if thetas else None
     if differences is not None:
         found["differences"] = difference_chart(differences, thetas=thetas)
-    fates = study.table(study.movement("fates"), (), "movement")
+    fates = study.table(study.movement("fates"), ())
     if fates is not None and fates.filter(pl.col("compared") == "base").height:
         found["movement"] = fate_chart(fates)
     points = study.table(study.transfer_points, (), "transfer")
@@ -205,9 +208,11 @@ def save_task_figures(root: str | Path) -> list[Path]:
 
 
 def main_thetas(study: FinishedStudy) -> dict[str, float]:
-    """Return the first thetas of a study, which its figures are drawn at."""
+    """Return the first theta of a study for every measure that has one: what its figures are drawn at."""
     metrics = study.config.metrics
-    return {"calign": metrics.theta_align[0], "colap": metrics.theta_overlap[0]}
+    first = {"alignment": metrics.theta_align[0], "overlap": metrics.theta_overlap[0]}
+    whole = {GROUP_OVERLAP: group_theta(first["overlap"], len(study.languages))}
+    return {measure.name: first[measure.family] for measure in with_theta()} | whole
 
 
 def _name(run: dict[str, str]) -> str:

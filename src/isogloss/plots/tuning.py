@@ -9,19 +9,17 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from isogloss.metrics.movement import FATES
-from isogloss.plots.look import BLUE, GREY, MEAN, ORANGE, PALETTE, count, finish, numbers, shown, span
+from isogloss.metrics.concepts.fates import FATES
+from isogloss.metrics.registry import MEASURES, SOFT_ALIGNMENT, headlines
+from isogloss.plots.theme import BLUE, GREY, MEAN, ORANGE, PALETTE, count, finish, numbers, shown, span
 
 _WIDTH, _HEIGHT = 170, 110
-_TITLES = {
+_SCORES = {
     "f1": "entity F1",
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
     "bleu": "BLEU",
     "chrf": "chrF",
-    "calign_mean": "CALIGN, above chance",
-    "calign_soft_mean": "CALIGN soft, above chance",
-    "colap": "COLAP",
 }
 MAIN_SCORES = ("f1", "macro_f1", "bleu")  # one a task
 
@@ -37,7 +35,7 @@ def score_chart(scores: pl.DataFrame) -> alt.FacetChart:
     table = scores.filter(pl.col("metric").is_in(MAIN_SCORES)).with_columns(
         pl.concat_str(
             pl.col("task"),
-            pl.col("metric").replace(_TITLES),
+            pl.col("metric").replace(_SCORES),
             separator=": ",
         ).alias("panel"),
         pl.when(pl.col("control") == "")
@@ -152,15 +150,15 @@ def difference_chart(differences: pl.DataFrame, *, thetas: Mapping[str, float]) 
     differences : polars.DataFrame
         ``differences.parquet`` of a study.
     thetas : mapping of str to float
-        What to draw ``"calign"`` and ``"colap"`` at.
+        What to draw every measure at, as of `main_thetas`.
     """
     parts = []
-    for metric, key in (("calign_mean", "calign"), ("calign_soft_mean", ""), ("colap", "colap")):
-        of = "score" if metric == "colap" else "adjusted"
-        own = differences.filter((pl.col("metric") == metric) & (pl.col("of") == of))
-        if key:
-            own = own.filter((pl.col("theta") - thetas[key]).abs() < 1e-9)
+    for measure in headlines():
+        own = differences.filter((pl.col("metric") == measure.name) & (pl.col("of") == measure.column))
+        if measure.theta is not None:
+            own = own.filter((pl.col("theta") - thetas[measure.name]).abs() < 1e-9)
         parts.append(own)
+    titles = {measure.name: measure.read_as for measure in headlines()}
     table = pl.concat(parts)
     first = table.select("n_concepts", "seed").row(0)
     table = table.filter((pl.col("n_concepts") == first[0]) & (pl.col("seed") == first[1]))
@@ -168,7 +166,7 @@ def difference_chart(differences: pl.DataFrame, *, thetas: Mapping[str, float]) 
         pl.concat_str("source", "target", separator="–").alias("pair"),
         pl.concat_str(
             pl.col("model"),
-            pl.col("metric").replace(_TITLES),
+            pl.col("metric").replace(titles),
             separator=": ",
         ).alias("panel"),
         pl.col("difference", "ci_low", "ci_high").fill_nan(None),
@@ -275,7 +273,7 @@ def fate_chart(fates: pl.DataFrame) -> alt.FacetChart:
     )
 
 
-def transfer_chart(points: pl.DataFrame, *, measure: str = "calign_soft_mean") -> alt.FacetChart | None:
+def transfer_chart(points: pl.DataFrame, *, measure: str = SOFT_ALIGNMENT) -> alt.FacetChart | None:
     """Draw zero-shot scores against a measure of alignment with the training language, a panel a task and layer.
 
     Parameters
@@ -306,7 +304,7 @@ def transfer_chart(points: pl.DataFrame, *, measure: str = "calign_soft_mean") -
     base = alt.Chart().encode(
         alt.X(
             "value:Q",
-            title=_TITLES.get(measure, measure),
+            title=MEASURES[measure].read_as,
             scale=alt.Scale(zero=False),
             axis=alt.Axis(tickCount=4),
         ),
@@ -335,7 +333,7 @@ def transfer_chart(points: pl.DataFrame, *, measure: str = "calign_soft_mean") -
         title="Does alignment with the training language go with transfer?",
         note=f"{count(n, 'language')}{few}",
         description=f"Zero-shot scores of {count(n, 'language')}{few}, from {shown(low)} to {shown(high)}, against "
-        f" {_TITLES.get(measure, measure)} before and after fine-tuning, in "
+        f" {MEASURES[measure].read_as} before and after fine-tuning, in "
         f"{count(table['panel'].n_unique(), 'panel')}.",
         columns=("task", "stack", "layer", "language", "when", "value", "score", "score_metric"),
         gap=60,

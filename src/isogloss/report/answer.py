@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from isogloss.metrics.registry import ALIGNMENT, OVERLAP
 from isogloss.plots.rows import average, figure_rows, highest
 from isogloss.results import Results
 
@@ -24,10 +25,10 @@ def alignment_answer(results: Results, *, theta: float | None = None) -> str:
     theta : float, optional
         As in `isogloss.plots.layer_curves`.
     """
-    rows = figure_rows(results, "calign_mean", model=None, stack=None, theta=theta)
+    rows = figure_rows(results, ALIGNMENT, model=None, stack=None, theta=theta)
     rows = [row for row in rows if row["adjusted"] is not None]
     means = average(rows)
-    peak = highest(means, "calign_mean")
+    peak = highest(means, ALIGNMENT)
     if peak is None:
         return "No layer has enough concepts of sufficient size to measure alignment."
     first = means[0]
@@ -50,8 +51,8 @@ def alignment_answer(results: Results, *, theta: float | None = None) -> str:
 
 def overlap_answer(results: Results, *, theta: float | None = None) -> str:
     """Say at which layer COLAP peaks, and how that compares with languages mixed at random."""
-    rows = figure_rows(results, "colap", model=None, stack=None, theta=theta)
-    peak = highest(average(row for row in rows if row["score"] is not None), "colap")
+    rows = figure_rows(results, OVERLAP, model=None, stack=None, theta=theta)
+    peak = highest(average(row for row in rows if row["score"] is not None), OVERLAP)
     if peak is None:
         return "No layer has a concept to measure overlap with."
     text = (

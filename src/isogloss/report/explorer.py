@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from isogloss.concepts import Concepts
+from isogloss.coordinates import Clustering, Pair, Space
+from isogloss.metrics.registry import DIRECTED, GROUP_OVERLAP, OVERLAP
+from isogloss.metrics.statistics.intervals import wilson
 from isogloss.progress import progress
-from isogloss.results import Alignment, wilson
+from isogloss.results import Alignment
 
 if TYPE_CHECKING:
-    from isogloss.study import FinishedStudy, Run
+    from isogloss.study import FinishedStudy
 
 MAX_CONCEPTS = 12  # concept pairs of a direction, and shared concepts, in one view
 MIN_CONCEPTS = 3
@@ -25,7 +28,6 @@ MAX_ENTRIES = 14_000  # in the whole page; about 150 bytes each
 MAX_WORDS = 10  # on each side of an entry
 
 Types = dict[int, dict[str, list[str]]]
-Pair = tuple[str, str]
 
 
 class Explorer:
@@ -46,39 +48,38 @@ class Explorer:
         self.words: dict[str, int] = {}
         self.views: dict[str, dict[str, Any]] = {}
         self.thetas: dict[str, float] = {}
-        table = study.results.table
-        kept = table.filter(pl.col("metric").is_in(["calign_mean", "colap"]) & (pl.col("target") != ""))
-        self.pairs: list[Pair] = list(kept.select("source", "target").unique(maintain_order=True).iter_rows())
-        n_views = sum(len(run.layers) for run in study.runs) * max(len(self.pairs), 1)
+        self.pairs = [pair.languages for pair in study.pairs]
+        n_views = len(study.clusterings) * max(len(self.pairs), 1)
         self.n_concepts = min(MAX_CONCEPTS, max(MIN_CONCEPTS, MAX_ENTRIES // (3 * max(n_views, 1))))
         self._collect()
 
     def _collect(self) -> None:
-        groups = self.study.results.table.filter(pl.col("metric") == "colap_group")
+        groups = self.study.results.table.filter(pl.col("metric") == GROUP_OVERLAP)
         whole = len(self.study.languages) > 2 and groups.height > 0
-        steps = [(i, run, layer) for i, run in enumerate(self.study.runs) for layer in run.layers]
+        steps = [(i, clustering) for i, run in enumerate(self.study.runs) for clustering in run]
         with progress("Report: concepts", len(steps) * (len(self.pairs) + whole)) as advance:
-            for i, run, layer in steps:
+            for i, clustering in steps:
                 alone: dict[str, Types] = {}
-                for pair in self.pairs:
-                    key = f"{i}/{layer}/{'-'.join(pair)}"
-                    self.views[key] = self._pair_view(run, layer, pair, alone)
+                for pair in self.study.pairs:
+                    key = f"{i}/{clustering.layer}/{pair.name}"
+                    self.views[key] = self._pair_view(clustering, pair, alone)
                     advance(1)
                 if whole:
-                    joint = self._joint(run, layer, tuple(self.study.languages), "colap_group")
-                    self.views[f"{i}/{layer}/all"] = {"joint": joint}
+                    joint = self._joint(clustering, Space(self.study.languages), GROUP_OVERLAP)
+                    self.views[f"{i}/{clustering.layer}/all"] = {"joint": joint}
                     advance(1)
 
-    def _pair_view(self, run: Run, layer: int, pair: Pair, alone: dict[str, Types]) -> dict[str, Any]:
-        for language in pair:
-            if language not in alone:
-                alone[language] = words_of(self.study.concepts(run, layer, language))
+    def _pair_view(self, clustering: Clustering, pair: Pair, alone: dict[str, Types]) -> dict[str, Any]:
+        for side in pair.sides:
+            if side.name not in alone:
+                alone[side.name] = words_of(self.study.concepts(clustering, side))
         view: dict[str, Any] = {}
-        for name, (source, target) in (("forward", pair), ("backward", pair[::-1])):
-            found = self.study.alignment(run, layer, source, target)
-            self.thetas.setdefault("calign", found.estimates[0].theta)
-            view[name] = self._aligned(found, alone[source], alone[target])
-        view["joint"] = self._joint(run, layer, pair, "colap")
+        for name, direction in zip(("forward", "backward"), pair.directions, strict=True):
+            alignment = self.study.alignment(clustering, direction)
+            self.thetas.setdefault(DIRECTED, alignment.estimates[0].theta)
+            source, target = (alone[side.name] for side in direction.sides)
+            view[name] = self._aligned(alignment, source, target)
+        view["joint"] = self._joint(clustering, pair.space, OVERLAP)
         return view
 
     def _aligned(self, found: Alignment, source: Types, target: Types) -> list[list[Any]]:
@@ -88,7 +89,7 @@ class Explorer:
         """
         best = found.pairs.unique("source_concept", keep="first", maintain_order=True).head(self.n_concepts)
         keys = ["source_concept", "target_concept"]
-        ties: dict[Pair, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        ties: dict[tuple[int, int], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for s, t, word, translation in found.words.join(best.select(keys), on=keys, how="semi").iter_rows():
             ties[s, t][word].append(translation)
         entries = []
@@ -105,19 +106,19 @@ class Explorer:
             entries.append([s, t, *sizes, numbered, *([self._number(w) for w in rest] for rest in rests)])
         return entries
 
-    def _joint(self, run: Run, layer: int, languages: tuple[str, ...], metric: str) -> list[list[Any]]:
+    def _joint(self, clustering: Clustering, space: Space, metric: str) -> list[list[Any]]:
         """Return ``[concept, whether it overlaps, tokens per language, words per language]``, most even first.
 
         Evenness is the smallest share, taken at the lower end of its 95% interval: else concepts of two
         tokens would always come first.
         """
-        overlap = self.study.overlap(run, layer, languages)
+        overlap, languages = self.study.overlap(clustering, space), space.languages
         theta = overlap.estimates[0].theta
         self.thetas.setdefault(metric, theta)
         sizes, least = overlap.counts.sum(axis=1), overlap.counts.min(axis=1)
         even = [(wilson(int(k), int(n))[0] if n else 0.0) for k, n in zip(least, sizes, strict=True)]
         order = sorted((i for i in range(len(even)) if least[i]), key=lambda i: (-even[i], i))
-        types = words_of(self.study.concepts(run, layer, "+".join(languages)))
+        types = words_of(self.study.concepts(clustering, space))
         passed = overlap.overlapping()
         entries = []
         for concept in order[: self.n_concepts]:

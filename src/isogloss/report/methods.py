@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from isogloss.plots.rows import METRICS
+from isogloss.metrics.registry import DIRECTED, MEASURES
 from isogloss.store import StudyLayout
 
 if TYPE_CHECKING:
@@ -27,12 +27,6 @@ GLOSSARY = (
     ),
     ("adjusted", "(score − chance) / (1 − chance): 0 at chance level, 1 at the maximum."),
 )
-NAMES = {
-    "calign": "CALIGN, source → target",
-    "calign_mean": "CALIGN, mean of both directions",
-    "colap": "COLAP of a pair",
-    "colap_group": "COLAP of the group",
-}
 
 
 def text(value: object) -> str:
@@ -50,8 +44,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def facts(study: FinishedStudy) -> str:
     """Return the line under the title: models, layers, languages, sentences."""
-    models = list(dict.fromkeys(run.model for run in study.runs))
-    layers = max(len(run.layers) for run in study.runs)
+    models = list(dict.fromkeys(run[0].model for run in study.runs))
+    layers = max(len(run) for run in study.runs)
     found = [", ".join(models), f"{layers} layers", ", ".join(study.languages)]
     n = study.manifest.get("n_sentences")
     if n:
@@ -74,8 +68,12 @@ def glossary() -> str:
 def runs(study: FinishedStudy) -> str:
     """Return the table of models and clusterings."""
     rows = [
-        (r.model, r.base_model or "–", r.stack, _ranges(r.layers), r.method, r.n_concepts, r.seed)
-        for r in study.runs
+        (
+            *(run[0].model, study.bases[run[0].model] or "–", run[0].stack),
+            _ranges([clustering.layer for clustering in run]),
+            *(run[0].method, run[0].n_concepts, run[0].seed),
+        )
+        for run in study.runs
     ]
     return table(("model", "base model", "stack", "layers", "method", "K", "seed"), rows)
 
@@ -87,7 +85,7 @@ def _ranges(layers: Sequence[int]) -> str:
 
 def coverage(study: FinishedStudy) -> str:
     """Return how many source words have a translation among the target words, per direction, over layers and models."""
-    rows = study.results.only(metric="calign")
+    rows = study.results.only(metric=DIRECTED)
     if rows.is_empty():
         return ""
     found = rows.group_by("source", "target", maintain_order=True).agg(
@@ -106,8 +104,8 @@ def coverage(study: FinishedStudy) -> str:
 def signatures(study: FinishedStudy) -> str:
     """Return, for every metric, the parts of its signature that all its figures share, and what varies."""
     found = []
-    for metric in METRICS:
-        signed = study.results.only(metric=metric)["signature"].unique(maintain_order=True).to_list()
+    for measure in MEASURES.values():
+        signed = study.results.only(metric=measure.name)["signature"].unique(maintain_order=True).to_list()
         if not signed:
             continue
         split = [dict(part.partition(":")[::2] for part in one.split("|")) for one in signed]
@@ -115,7 +113,7 @@ def signatures(study: FinishedStudy) -> str:
         varied = [k for k in split[0] if any(one.get(k) != split[0][k] for one in split)]
         note = f" <span>with {text(', '.join(varied))} as in the table</span>" if varied else ""
         found.append(
-            f"<dt>{text(NAMES[metric])}</dt><dd><code>{text('|'.join(same)).replace('|', '|<wbr>')}</code>{note}</dd>"
+            f"<dt>{text(measure.title)}</dt><dd><code>{text('|'.join(same)).replace('|', '|<wbr>')}</code>{note}</dd>"
         )
     return f'<dl class="signatures">{"".join(found)}</dl>'
 

@@ -13,6 +13,13 @@ const { alignedColumn, jointEntry } = conceptEntries(data);
 
 // -- the table of results -----------------------------------------------------------------------
 
+// As pairs and groups are named in files and tables: what separates labels is escaped in a label.
+function nameOf(labels, separator = "-") {
+  const unfit = new RegExp(`[%/\\\\\\x00-\\x1f\\x7f${separator}]`, "g");
+  const escaped = (c) => `%${c.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`;
+  return labels.map((label) => label.replace(unfit, escaped)).join(separator);
+}
+
 const names = Object.keys(data.table);
 const height = data.table.layer.length;
 function cell(name, i) {
@@ -158,10 +165,10 @@ function figureOf(metric, source, target) {
 function showExplorer() {
   const view = data.views[`${state.run}/${state.layer}/${state.pair}`] ?? {};
   const whole = state.pair === "all";
-  const languages = whole ? data.languages : data.pairs.find((pair) => pair.join("-") === state.pair) ?? [];
+  const languages = whole ? data.languages : data.pairs.find((pair) => nameOf(pair) === state.pair) ?? [];
   const [a, b] = languages;
   const asked = whole
-    ? [["COLAP", "colap_group", languages.join("+"), "", "if mixed"]]
+    ? [["COLAP", "colap_group", nameOf(languages, "+"), "", "if mixed"]]
     : [[`CALIGN ${a} → ${b}`, "calign", a, b, "chance"], [`CALIGN ${b} → ${a}`, "calign", b, a, "chance"], ["COLAP", "colap", a, b, "if mixed"]];
   const found = asked.map(([label, metric, source, target, reference]) => {
     const figure = figureOf(metric, source, target);
@@ -180,7 +187,7 @@ function showExplorer() {
 
 // -- what is chosen, and its address --------------------------------------------------------------
 
-const pairNames = [...data.pairs.map((pair) => [pair.join("-"), pair.join(" – ")])];
+const pairNames = [...data.pairs.map((pair) => [nameOf(pair), pair.join(" – ")])];
 if (Object.keys(data.views).some((key) => key.endsWith("/all"))) pairNames.push(["all", "all together"]);
 
 // #run=2&layer=3&pair=en-ar; a pair may be written either way round, runs count from 1.
@@ -192,8 +199,8 @@ function readAddress() {
   const layer = asked.has("layer") ? Number(asked.get("layer")) : state.layer;
   state.layer = layers.includes(layer) ? layer : data.runs[state.run].start;
   const wanted = asked.get("pair") ?? state.pair;
-  const found = data.pairs.find((pair) => pair.join("-") === wanted || [...pair].reverse().join("-") === wanted);
-  state.pair = found ? found.join("-") : pairNames.some(([value]) => value === wanted) ? wanted : pairNames[0]?.[0] ?? "";
+  const found = data.pairs.find((pair) => nameOf(pair) === wanted || nameOf([...pair].reverse()) === wanted);
+  state.pair = found ? nameOf(found) : pairNames.some(([value]) => value === wanted) ? wanted : pairNames[0]?.[0] ?? "";
 }
 
 function showChoice() {

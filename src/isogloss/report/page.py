@@ -14,15 +14,16 @@ import vl_convert
 
 from isogloss.errors import InputError
 from isogloss.languages import page_attributes
+from isogloss.metrics.registry import ALIGNMENT, DIRECTED, OVERLAP
 from isogloss.plots import (
     VEGA_LITE,
     beside_charts,
+    chart_config,
     check_room,
     language_map_words,
     run_charts,
     side_by_side,
     start_layer,
-    theme,
     whole_charts,
 )
 from isogloss.plots.rows import RUN, run_labels
@@ -59,8 +60,9 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
     ]
     data = {
         "runs": [
-            {"label": label, **{name: getattr(run, name) for name in RUN}, "layers": list(run.layers)}
-            | {"start": start_layer(own, theta=explorer.thetas.get("calign"))}
+            {"label": label, **{name: getattr(run[0], name) for name in RUN}}
+            | {"layers": [clustering.layer for clustering in run]}
+            | {"start": start_layer(own, theta=explorer.thetas.get(DIRECTED))}
             for label, run, own in zip(labels["label"], study.runs, runs, strict=True)
         ],
         "name": study.config.name,
@@ -68,10 +70,10 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "attributes": page_attributes(study.languages),
         "pairs": explorer.pairs,
         "thetas": explorer.thetas,
-        "config": theme(ink="currentColor", font=FONT, size=11.5),
+        "config": chart_config(ink="currentColor", font=FONT, size=11.5),
         "charts": charts(study, runs, explorer.thetas),
         "maps": [map_words(own, explorer.thetas) for own in runs],
-        "table": columns(study.results.table),
+        "table": columns(study.results.clustered),
         "words": list(explorer.words),
         "views": explorer.views,
     }
@@ -137,8 +139,8 @@ def answers(runs: list[Results], thetas: dict[str, float]) -> str:
     for i, results in enumerate(runs):
         there = set(results.table["metric"].to_list())
         label = run_labels(results.table)["label"][0]
-        lead = alignment_answer(results, theta=thetas.get("calign")) if "calign_mean" in there else ""
-        more = overlap_answer(results, theta=thetas.get("colap")) if "colap" in there else ""
+        lead = alignment_answer(results, theta=thetas.get(DIRECTED)) if ALIGNMENT in there else ""
+        more = overlap_answer(results, theta=thetas.get(OVERLAP)) if OVERLAP in there else ""
         name = f"<h2>{methods.text(label)}</h2>" if len(runs) > 1 else ""
         found.append(
             f'<div class="answer" data-run="{i}">{name}<p class="lead">{methods.text(lead)}</p>'
@@ -180,7 +182,7 @@ def map_words(results: Results, thetas: dict[str, float]) -> dict[str, Any]:
     there = set(results.table["metric"].to_list())
     return {
         metric: language_map_words(results, metric=metric, theta=thetas.get(metric))
-        for metric in ("calign", "colap")
+        for metric in (DIRECTED, OVERLAP)
         if metric in there
     }
 

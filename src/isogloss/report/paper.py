@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isogloss.metrics.companions import MEASURES
+from isogloss.metrics.registry import MEASURES
 
 if TYPE_CHECKING:
     from isogloss.config import TaskSection
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 _SOURCES = {
     "mousi": "Mousi et al. 2024. Exploring Alignment in Shared Cross-lingual Spaces. ACL.",
     "ward": "Ward 1963. Hierarchical Grouping to Optimize an Objective Function. JASA 58.",
-    "kmeans": "Lloyd 1982. Least Squares Quantization in PCM. IEEE Trans. Inf. Theory 28.",
-    "kmeans_parallel": "Bahmani et al. 2012. Scalable K-Means++. PVLDB 5.",
+    "kmeans": "Lloyd 1982. Least Squares Quantization in PCM. IEEE Trans. Inf. Theory 28. Started as in "
+    "Bahmani et al. 2012. Scalable K-Means++. PVLDB 5.",
     "diagonal": "Dyer et al. 2013. A Simple, Fast, and Effective Reparameterization of IBM Model 2. NAACL.",
     "model": "Jalili Sabet et al. 2020. SimAlign. Findings of EMNLP.",
     "eflomal": "Östling and Tiedemann 2016. Efficient Word Alignment with Markov Chain Monte Carlo. PBML 106.",
@@ -52,9 +52,9 @@ def methods_paragraph(study: FinishedStudy) -> str:
         f"{m.name} ({'random weights' if m.weights == 'random' else m.path})" for m in config.models
     )
     first = config.models[0]
-    layers = sorted({layer for run in study.runs for layer in run.layers})
-    numbers = " and ".join(str(k) for k in sorted({run.n_concepts for run in study.runs}))
-    seeds = sorted({run.seed for run in study.runs})
+    layers = sorted({clustering.layer for clustering in study.clusterings})
+    numbers = " and ".join(str(k) for k in sorted({run[0].n_concepts for run in study.runs}))
+    seeds = sorted({run[0].seed for run in study.runs})
     aligner = "given dictionaries" if config.alignment.dictionaries else config.alignment.aligner
     thetas = " and ".join(f"{theta:g}" for theta in metrics.theta_align)
     overlap = " and ".join(f"{theta:g}" for theta in metrics.theta_overlap)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from isogloss.metrics.registry import MEASURES, OVERLAP, SOFT_ALIGNMENT
 from isogloss.plots import MAIN_SCORES
 from isogloss.report.answer import percent
 from isogloss.report.methods import table, text
@@ -60,17 +61,15 @@ def _changed(files: StudyLayout, model: str) -> Iterator[str]:
     if table_ is None:
         return
     table_ = table_.filter(pl.col("model") == model)
-    for metric, of, name in (
-        ("calign_soft_mean", "adjusted", "Soft CALIGN above chance"),
-        ("colap", "score", "COLAP"),
-    ):
-        own = table_.filter((pl.col("metric") == metric) & (pl.col("of") == of))
+    for measure in (MEASURES[SOFT_ALIGNMENT], MEASURES[OVERLAP]):
+        own = table_.filter((pl.col("metric") == measure.name) & (pl.col("of") == measure.column))
         if own.height:
             theta = own["theta"].fill_nan(None)  # null: the measure has no threshold
             own = own.filter(theta.is_null() if theta[0] is None else theta == theta[0])
             sure = own.filter(pl.col("q_value") < 0.05)
             rose = sure.filter(pl.col("difference") > 0).height
-            yield f"{name} rose in {rose} and fell in {sure.height - rose} of {own.height} layers and pairs (q < 0.05)."
+            counts = f"rose in {rose} and fell in {sure.height - rose} of {own.height} layers and pairs"
+            yield f"{measure.read_as} {counts} (q < 0.05)."
 
 
 def _concerned(files: StudyLayout, model: str) -> Iterator[str]:
@@ -98,8 +97,9 @@ def _transferred(files: StudyLayout) -> Iterator[str]:
     if whole is None:
         return
     whole = whole.filter(
-        (pl.col("measure") == "calign_soft_mean") & (pl.col("when") == "after") & (pl.col("control") == "")
+        (pl.col("measure") == SOFT_ALIGNMENT) & (pl.col("when") == "after") & (pl.col("control") == "")
     )
+    soft = MEASURES[SOFT_ALIGNMENT].title
     for (task, stack), own in whole.group_by("task", "stack", maintain_order=True):
         last = own.sort("layer").row(-1, named=True)
         n = last["n"]
@@ -110,7 +110,7 @@ def _transferred(files: StudyLayout) -> Iterator[str]:
         few = " With so few languages nothing is proved." if n < 10 else ""
         yield (
             f"Transfer of {task}: over {n} languages the zero-shot scores have a rank correlation of {last['rho']:.2f} "
-            f"with soft CALIGN at layer {last['layer']} of the {stack} after fine-tuning (p = {last['p_value']:.2f}; "
+            f"with {soft} at layer {last['layer']} of the {stack} after fine-tuning (p = {last['p_value']:.2f}; "
             f"{n} languages allow no p below {2 / math.factorial(n):.2g}). Predicting a language from the "
             f"others by it is {better} than by their mean.{few}"
         )

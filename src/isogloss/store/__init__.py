@@ -32,31 +32,27 @@ from isogloss.store.files import (
     write_text,
     write_with_csv,
 )
-from isogloss.store.names import inside
-from isogloss.store.remote import Remote
-from isogloss.store.study import (
-    CORPUS,
+from isogloss.store.layout import (
     LABEL_TABLES,
     MOVEMENT_TABLES,
-    ConceptsFile,
     StudyLayout,
     layer_file,
     n_subwords_file,
     partial_folder,
     progress_file,
-    read_marker,
     row_numbers_file,
-    run_name,
     sentence_folder,
-    space_name,
     state_files,
 )
+from isogloss.store.markers import CORPUS, Markers, read_marker
+from isogloss.store.names import inside
+from isogloss.store.remote import Remote
 
 __all__ = [
     "CORPUS",
     "LABEL_TABLES",
     "MOVEMENT_TABLES",
-    "ConceptsFile",
+    "Markers",
     "Remote",
     "RowWriter",
     "Rows",
@@ -86,9 +82,7 @@ __all__ = [
     "read_text",
     "remove_folder",
     "row_numbers_file",
-    "run_name",
     "sentence_folder",
-    "space_name",
     "state_files",
     "sweep",
     "table_digest",

@@ -11,8 +11,9 @@ from typing import Any
 
 from isogloss.errors import InputError
 from isogloss.store.files import write_json
+from isogloss.store.layout import StudyLayout
+from isogloss.store.markers import CORPUS
 from isogloss.store.remote import Remote
-from isogloss.store.study import CORPUS, StudyLayout
 
 _FOLDER = ".study"  # of a storage; a claim is a file ID.json in it
 _TRIES = 6

@@ -13,8 +13,8 @@ from typing import Any
 
 from isogloss.errors import InputError, IsoglossError
 from isogloss.store.files import make_folder, write_json
+from isogloss.store.markers import Markers, read_marker
 from isogloss.store.names import inside
-from isogloss.store.study import StudyLayout, read_marker
 from isogloss.urls import hidden, without_secrets
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class Remote:
         record = self.record(step)
         if record is None:
             raise InputError(f"The step {step} is not done in {self.url}. Run the study again.")
-        study = StudyLayout(root)
+        study = Markers(root)
         known = study.record(step)
         if known is not None and known["key"] != record["key"]:  # of an earlier run
             for name in known["outputs"]:
@@ -151,7 +151,7 @@ class Remote:
             entry["written"] = path.stat().st_ctime_ns
         write_json(study.marker(step), record)
 
-    def send(self, study: StudyLayout, step: str, *, marker_only: bool = False) -> None:
+    def send(self, study: Markers, step: str, *, marker_only: bool = False) -> None:
         """Copy the outputs of a step that was done in a folder, and then its marker, to the storage."""
         record = study.known(step)
         for name, entry in record["outputs"].items():
@@ -163,14 +163,14 @@ class Remote:
 
     # -- files ------------------------------------------------------------------------------------
 
-    def put(self, study: StudyLayout, path: Path) -> None:
+    def put(self, study: Markers, path: Path) -> None:
         """Copy one file of a study folder to the storage."""
         place = f"{self._base}/{path.relative_to(study.root).as_posix()}"
         with self._reached():
             self._make_folder(place)
             self._files.put_file(str(path), place)
 
-    def get(self, study: StudyLayout, path: Path) -> None:
+    def get(self, study: Markers, path: Path) -> None:
         """Copy one file from the storage to its place in a study folder."""
         make_folder(path.parent)
         name = path.relative_to(study.root).as_posix()

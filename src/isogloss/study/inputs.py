@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ import polars as pl
 
 from isogloss.aligners import make_aligner
 from isogloss.config import CorpusSection, ModelSection, StudyConfig
+from isogloss.coordinates import Pair
 from isogloss.corpus import Corpus
-from isogloss.discovery import check_options, default_n_concepts
+from isogloss.discovery import METHODS, check_options, default_n_concepts
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.extraction import states_key
 from isogloss.models import describe
@@ -41,22 +42,34 @@ def read_corpus(section: CorpusSection, *, parallel: bool = True) -> Corpus:
     return corpus if section.n_sentences is None else corpus.restrict(n_sentences=section.n_sentences)
 
 
-def pairs_of(config: StudyConfig, languages: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the unordered pairs of a study, each in corpus order."""
+def pairs_of(config: StudyConfig, languages: Sequence[str]) -> list[Pair]:
+    """Return the pairs of a study, the languages of each in corpus order."""
     if config.pairs == "all":
-        return list(combinations(languages, 2))
-    rank = {language: i for i, language in enumerate(languages)}
-    found: list[tuple[str, str]] = []
-    for pair in config.pairs:
-        for language in pair:
-            if language not in rank:
+        return [Pair(*both) for both in combinations(languages, 2)]
+    pairs = []
+    for both in config.pairs:
+        for language in both:
+            if language not in languages:
                 raise unknown("language in pairs:", language, languages)
-        left, right = sorted(pair, key=lambda language: rank[language])
-        if left == right:
-            raise UsageError(f"pairs: a pair needs two languages; got {left} twice.")
-        if (left, right) not in found:
-            found.append((left, right))
-    return found
+        pairs.append(Pair(*sorted(both, key=languages.index)))
+    return pairs
+
+
+def _by_pair(files: Mapping[str, str], pairs: Sequence[Pair], what: str) -> dict[Pair, str]:
+    """Return files by pair, each of which is named as in ``en-de``; where labels hold ``-``, as `Pair.name` has it."""
+    named: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        for name in {pair.name, "-".join(pair.languages)}:
+            named.setdefault(name, []).append(pair)
+    by_pair = {}
+    for name, file in files.items():
+        meant = named.get(name, [])
+        if len(meant) != 1:
+            raise unknown(what, name, [pair.name for pair in pairs])
+        if not Path(file).is_file():
+            raise InputError(f"There is no file {file}, named in alignment of the study.")
+        by_pair[meant[0]] = file
+    return by_pair
 
 
 class Inputs:
@@ -68,8 +81,10 @@ class Inputs:
     corpus : Corpus
     languages : list of str
         In corpus order.
-    pairs : list of (str, str)
+    pairs : list of Pair
         See `pairs_of`.
+    link_files, dictionary_files : dict
+        Pair -> file of the user.
     stacks : dict
         Model -> (stack, layers, width) of every stack that takes part.
     states_keys : dict
@@ -103,7 +118,18 @@ class Inputs:
         self.n_concepts = self._n_concepts()
         check_options(config.discovery.method, config.discovery.options, n_concepts=self.n_concepts[-1])
         self._check_sizes()
-        self._check_files()
+        alignment = config.alignment
+        self.link_files = _by_pair(alignment.links, self.pairs, "pair in alignment.links (in corpus order):")
+        directions = [direction for pair in self.pairs for direction in pair.directions]
+        self.dictionary_files = _by_pair(
+            alignment.dictionaries, directions, "pair in alignment.dictionaries:"
+        )
+        if config.robustness is not None and not METHODS[config.discovery.method].has_tree:
+            trees = ", ".join(name for name, method in METHODS.items() if method.has_tree)
+            raise UsageError(
+                f"robustness cuts trees at other numbers of concepts, and {config.discovery.method} grows none. "
+                f"Choose another discovery.method ({trees}), or leave robustness out."
+            )
 
     def _stacks(self, model: ModelSection) -> list[tuple[str, tuple[int, ...], int]]:
         """Return (stack, layers, width) of every stack of a model that takes part."""
@@ -139,19 +165,6 @@ class Inputs:
                 f"metrics.min_types = {least:g} is not possible: {poorest['language']} has only {poorest['n']} "
                 "types in all, so none of its concepts can have as many. Choose a smaller number, e.g. 5."
             )
-
-    def _check_files(self) -> None:
-        alignment = self.config.alignment
-        known = [f"{s}-{t}" for s, t in self.pairs] + [f"{t}-{s}" for s, t in self.pairs]
-        for name in alignment.dictionaries:
-            if name not in known:
-                raise unknown("pair in alignment.dictionaries:", name, known)
-        for name in alignment.links:
-            if name not in known[: len(self.pairs)]:
-                raise unknown("pair in alignment.links (in corpus order):", name, known[: len(self.pairs)])
-        for path in (*alignment.links.values(), *alignment.dictionaries.values()):
-            if not Path(path).is_file():
-                raise InputError(f"There is no file {path}, named in alignment of the study.")
 
     def _aligner_options(self) -> dict[str, Any]:
         """Return the aligner's options; those of ``model`` are checked: a model of the study, its stack and layer."""

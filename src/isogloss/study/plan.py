@@ -1,28 +1,47 @@
-"""From a study file to its steps: names, keys and sizes, without doing any of them."""
+"""From a study file to its steps: loops over models, layers, clusterings and pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import permutations, product
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain, product
 
 import isogloss
-from isogloss.config import LabelsSection, ModelSection, StudyConfig
+from isogloss.config import ModelSection, RobustnessSection, StudyConfig
+from isogloss.coordinates import Clustering, Pair, Space, alone
 from isogloss.corpus import Corpus
+from isogloss.discovery import METHODS
+from isogloss.runner import Step
 from isogloss.settings import SelectionRule
-from isogloss.store import LABEL_TABLES, MOVEMENT_TABLES, StudyLayout, digest, run_name
-from isogloss.study.beside import gather_companions, measure_companions
-from isogloss.study.compare import write_differences
-from isogloss.study.gather import correlate_measures, gather_results
-from isogloss.study.graph import Step
+from isogloss.study.analyses.orderings import Grid
 from isogloss.study.inputs import Inputs
-from isogloss.study.labels import gather_labels, write_labels
-from isogloss.study.measures import measure_group, measure_pair
-from isogloss.study.movement import gather_movement, write_movement
-from isogloss.study.sources import VERSION, Sources
-from isogloss.study.transfer import explain_transfer
+from isogloss.study.measures import MATCHED, Origin
+from isogloss.study.steps import (
+    Cluster,
+    CompareWithBases,
+    CorrelateMeasures,
+    CountDictionary,
+    CutTree,
+    Dictionary,
+    ExplainTransfer,
+    ExtractStates,
+    FindConcepts,
+    FollowConcepts,
+    GrowTree,
+    JoinLabels,
+    JoinMovement,
+    JoinResults,
+    JoinRobustness,
+    LabelConcepts,
+    LinkWords,
+    MeasureCompanions,
+    MeasureGroup,
+    MeasurePair,
+    ReadDictionary,
+    SweepSettings,
+    UserFile,
+)
 
 
 @dataclass(frozen=True)
@@ -43,9 +62,14 @@ class Plan:
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def stages(self) -> list[str]:
+        """Names of the stages, in order."""
+        return list(dict.fromkeys(step.stage for step in self.steps))
 
-def make_plan(config: StudyConfig, corpus: Corpus, root: Path, *, scores: str = "") -> Plan:
-    """List the steps of a study on a corpus, for a study folder; `scores` is the digest of its tasks' scores.
+
+def make_plan(config: StudyConfig, corpus: Corpus, *, scores: str = "") -> Plan:
+    """List the steps of a study on a corpus; `scores` is the digest of its tasks' scores.
 
     Raises
     ------
@@ -53,252 +77,273 @@ def make_plan(config: StudyConfig, corpus: Corpus, root: Path, *, scores: str = 
         If pairs, link files or dictionaries name a language that the corpus lacks, or a model lacks a stack or layer.
     """
     given = Inputs(config, corpus)
-    return Plan(
-        config, corpus, tuple(_Maker(given, StudyLayout(root), scores).steps()), tuple(given.warnings)
-    )
+    return Plan(config, corpus, tuple(_Maker(given, scores).steps()), tuple(given.warnings))
 
 
-class _Maker(Sources):
-    """Builds the steps stage by stage."""
+class _Maker:
+    """Makes the steps, kind by kind."""
 
-    def __init__(self, given: Inputs, study: StudyLayout, scores: str) -> None:
-        super().__init__(given, study)
-        self.scores_key = scores
-        # model, stack, seed, layer, K -> space -> key
-        self.concept_keys: dict[tuple[Any, ...], dict[str, str]] = {}
+    def __init__(self, given: Inputs, scores: str) -> None:
+        self.given, self.scores = given, scores
+        self.config, self.corpus, self.pairs = given.config, given.corpus, given.pairs
+        self.bases = {model.name: model.base or "" for model in self.config.models}
+        self.group = Space(tuple(given.languages))
 
     def steps(self) -> Iterator[Step]:
+        """Yield all steps, stage by stage."""
         by_model = self.config.alignment.aligner == "model"
-        if not by_model:
-            yield from self.link_steps()
-        state_steps = list(self.state_steps())
-        yield from state_steps
-        if by_model:
-            yield from self.link_steps()
-        yield from self.dictionary_steps()
-        made = [step for states in state_steps for step in self._concepts_and_metrics(states)]
-        for stage in ("trees", "concepts", "metrics", "labels"):
-            yield from (step for step in made if step.stage == stage)
-        labelled = [step for step in made if step.stage == "labels"]
-        if labelled:
-            tables = [self.study.labels(name) for name in LABEL_TABLES]
-            outputs = (*tables, *(path.with_suffix(".csv") for path in tables))
-            yield self.gather("labels", labelled, gather_labels, outputs, stage="label tables")
-        moved = list(self._movement_steps())
-        yield from moved
-        if moved:
-            tables = [self.study.movement(name) for name in MOVEMENT_TABLES if name != "flows"]
-            outputs = (*tables, *(path.with_suffix(".csv") for path in tables))
-            written = tuple(path for step in moved for path in step.outputs)
-            parts = [str(path.relative_to(self.study.root)) for path in written]
-            key = digest([VERSION, [step.key for step in moved]])
-            yield Step(
-                "movement", key, gather_movement, {"parts": parts}, outputs, "movement tables", reads=written
-            )
-        companions = list(self._companion_steps())
+        links, states = self.links.values(), self.states.values()
+        yield from chain(states, links) if by_model else chain(links, states)
+        yield from self.dictionaries.values()
+        by_space = [step for concepts in self.concepts.values() for step in concepts.values()]
+        trees = {step.tree.name: step.tree for step in by_space if isinstance(step, CutTree)}
+        yield from trees.values()
+        yield from by_space
+        measured = list(self.measured())
+        yield from measured
+        yield from self.labels()
+        yield from self.movement()
+        companions = list(self.companions())
         yield from companions
-        measured = [step for step in made if step.stage == "metrics"]
-        outputs = (self.study.results, self.study.results_csv)
-        results = self.gather("results", measured, gather_results, outputs, stage="results")
+        results = JoinResults((*measured, *companions))
         yield results
-        bases = {model.name: model.base for model in self.config.models if model.base}
+        bases = {model: base for model, base in self.bases.items() if base}
         if bases and self.config.metrics.n_bootstrap:
-            key = digest([VERSION, "differences", results.key, bases])
-            outputs = (self.study.differences, self.study.differences.with_suffix(".csv"))
-            files = tuple(step.outputs[0] for step in (*measured, *companions[:-1]))
-            arguments = {"bases": bases}
-            yield Step("differences", key, write_differences, arguments, outputs, "differences", reads=files)
-        measured_tables = (self.study.results, *([self.study.companions] if companions else []))
-        if self.scores_key:
-            facts = [results.key, companions[-1].key if companions else None, self.scores_key]
-            outputs = (
-                self.study.transfer_points,
-                self.study.transfer,
-                self.study.transfer.with_suffix(".csv"),
-            )
-            yield Step(
-                name="transfer",
-                key=digest([VERSION, "transfer", facts]),
-                call=explain_transfer,
-                arguments={"companions": bool(companions)},
-                outputs=outputs,
-                stage="transfer",
-                reads=measured_tables,
-            )
+            yield CompareWithBases(bases, (*measured, *companions))
+        if self.scores:
+            yield ExplainTransfer(results, self.scores)
         if companions:
-            yield Step(
-                name="companions_correlations",
-                key=digest([VERSION, "correlations", results.key, companions[-1].key]),
-                call=correlate_measures,
-                arguments={},
-                outputs=(self.study.correlations,),
-                stage="correlations",
-                reads=measured_tables,
+            yield CorrelateMeasures(results)
+        if self.config.robustness is not None:
+            yield from self.robustness(self.config.robustness)
+
+    # -- what concepts are made from --------------------------------------------------------------
+
+    @cached_property
+    def states(self) -> dict[tuple[str, str], ExtractStates]:
+        run, corpus = self.config.run, self.corpus
+        return {
+            (model.name, stack): ExtractStates(
+                model=model,
+                stack=stack,
+                layers=layers,
+                extracted=self.given.states_keys[model.name, stack],
+                width=width,
+                n_words=corpus.words.height,
+                n_lines=corpus.sentences.height,
+                batch_tokens=run.batch_tokens,
+                computes_on=run.device,
             )
-
-    def _concepts_and_metrics(self, states: Step) -> Iterator[Step]:
-        model = next(m for m in self.config.models if m.name == states.arguments["model"]["name"])
-        stack = states.arguments["stack"]
-        layers = next(layers for name, layers, _ in self.given.stacks[model.name] if name == stack)
-        for seed in self.config.discovery.seeds:
-            for layer in layers:
-                keys: dict[int, dict[str, str]] = {k: {} for k in self.given.n_concepts}
-                for space, rule in self.spaces():
-                    place = {"model": model.name, "stack": stack, "layer": layer, "languages": list(space)}
-                    for step in self.concept_steps(place, rule, states_key=states.key, seed=seed):
-                        yield step
-                        if step.stage == "concepts":
-                            keys[step.arguments["n_concepts"]]["+".join(space)] = step.key
-                for k in self.given.n_concepts:
-                    self.concept_keys[model.name, stack, seed, layer, k] = keys[k]
-                    place = {"model": model.name, "stack": stack, "method": self.config.discovery.method}
-                    place |= {"n_concepts": k, "seed": seed, "layer": layer}
-                    yield from self._metric_steps(keys[k], model, place)
-                    if self.config.labels is not None:
-                        yield self._label_step(self.config.labels, keys[k], place)
-
-    def _movement_steps(self) -> Iterator[Step]:
-        """From the base model's concepts and from those of the layer before, for every set of metrics."""
-        metrics = self.config.metrics.model_dump()
-        spaces = [list(space) for space, _ in self.spaces()]
-        bases = {model.name: model.base or "" for model in self.config.models}
-        for model, stack, seed, layer, k in self.concept_keys:
-            base = bases[model]
-            place = {"model": model, "base": base, "stack": stack, "method": self.config.discovery.method}
-            place |= {"n_concepts": k, "seed": seed, "layer": layer}
-            layers = [x[3] for x in self.concept_keys if x[:3] == (model, stack, seed) and x[4] == k]
-            earlier = max((x for x in layers if x < layer), default=None)
-            sides = [(model, stack, seed, layer, k)]
-            if base and (base, stack, seed, layer, k) in self.concept_keys:
-                sides.append((base, stack, seed, layer, k))
-            else:
-                place["base"] = ""
-            if earlier is not None:
-                sides.append((model, stack, seed, earlier, k))
-            if len(sides) == 1:  # nothing to compare with
-                continue
-            keys = [list(self.concept_keys[side].values()) for side in sides]
-            files = [
-                self._concepts_file({**place, "model": side[0], "layer": side[3]}, space)
-                for side in sides
-                for space in self.concept_keys[side]
-            ]
-            arguments = {**place, "earlier": earlier, "spaces": spaces, "metrics": metrics}
-            outputs = tuple(
-                self.study.movement_of(model, stack, _run(place), layer, name) for name in MOVEMENT_TABLES
-            )
-            yield Step(
-                name=self.study.step_of(outputs[0].parent),
-                key=digest([VERSION, "movement", keys, self.corpus.file_digest, arguments]),
-                call=write_movement,
-                arguments=arguments,
-                outputs=outputs,
-                stage="movement",
-                reads=tuple(files),
-            )
-
-    def _companion_steps(self) -> Iterator[Step]:
-        """A step a layer and pair, and at the end the table of all."""
-        config, section = self.config, self.config.companions
-        if not section.measures:
-            return
-        made = []
-        for model in config.models:
-            for stack, layers, _ in self.given.stacks[model.name]:
-                facts = {
-                    "version": isogloss.__version__,
-                    "pooling": model.pooling,
-                    "corpus": self.corpus.digest,
-                }
-                settings = {
-                    **section.model_dump(),
-                    "n_bootstrap": config.metrics.n_bootstrap,
-                    "seed": config.metrics.draw_seed,
-                    "facts": facts,
-                    "aligner": config.alignment.aligner,
-                }
-                for layer, pair in product(layers, self.pairs):
-                    place = {"model": model.name, "base": model.base or "", "stack": stack, "layer": layer}
-                    place |= {"pair": list(pair)}
-                    links = self.link_keys.get(pair)
-                    content = [self.given.states_keys[model.name, stack], links, place, settings]
-                    key = digest([VERSION, "companions", content])
-                    path = self.study.companions_of(model.name, stack, layer, "-".join(pair))
-                    reads = self.layer_files(model.name, stack, layer, sentences=model.sentences)
-                    if links:
-                        reads = (*reads, self.study.links(config.alignment.aligner, *pair))
-                    arguments = place | settings
-                    made.append(
-                        self.step(path, key, measure_companions, arguments, stage="companions", reads=reads)
-                    )
-        yield from made
-        outputs = (self.study.companions, self.study.companions_csv)
-        yield self.gather("companions", made, gather_companions, outputs, stage="companion table")
-
-    def _metric_steps(
-        self, concept_keys: dict[str, str], model: ModelSection, place: dict[str, Any]
-    ) -> Iterator[Step]:
-        """Make a step for every pair, and one for the whole group, at one layer of one clustering."""
-        config = self.config
-        facts = {
-            "version": isogloss.__version__,
-            "top": str(config.dictionary.top),
-            "dictionary": self.given.dictionary_name(),
-            "select_calign": _short(config.selection.calign),
-            "select_colap": _short(config.selection.colap),
-            "model": model.name,
-            "pooling": model.pooling,
-            "corpus": self.corpus.digest,
+            for model in self.config.models
+            for stack, layers, width in self.given.stacks[model.name]
         }
-        settings = {"metrics": config.metrics.model_dump(), "facts": facts, "base": model.base or ""}
-        states = self.layer_files(model.name, place["stack"], place["layer"])
-        alone = list(dict.fromkeys(language for pair in self.pairs for language in pair))
-        matched = alone if "frequency_matched" in config.metrics.variants else []
 
-        def step(of: str, spaces: Sequence[str], call: Any, files: Sequence[Path], **arguments: Any) -> Step:
-            path = self.study.metrics(model.name, place["stack"], _run(place), place["layer"], of)
-            both = permutations(arguments.get("pair", ()), 2)
-            dictionaries = [self.dictionary_keys[s, t] for s, t in both]
-            used = [concept_keys[space] for space in spaces]
-            key = digest([VERSION, "metrics", used, dictionaries, settings, place, arguments])
-            reads = (*(self._concepts_file(place, space) for space in spaces), *files)
-            return self.step(path, key, call, place | arguments | settings, stage="metrics", reads=reads)
-
+    @cached_property
+    def links(self) -> dict[Pair, LinkWords]:
+        """Of every pair; of one whose dictionaries are both given only if selection counts pairs."""
+        section, rules = self.config.alignment, self.config.selection
+        counted = "pairs" in (rules.calign.by, rules.colap.by)
+        made = {}
         for pair in self.pairs:
-            spaces = list(dict.fromkeys([*pair, "+".join(pair), *matched]))
-            files = [self.study.dictionary(s, t) for s, t in permutations(pair)]
-            arguments = {"pair": list(pair), "matched": matched}
-            yield step("-".join(pair), spaces, measure_pair, (*states, *files), **arguments)
-        group = "+".join(self.given.languages)
-        yield step(group, [group], measure_group, (), languages=self.given.languages)
+            given = all(self.given.dictionary_files.get(x) for x in pair.directions)
+            if given and not counted:
+                continue
+            file = self.given.link_files.get(pair)
+            options = {} if file else dict(self.given.aligner_options)
+            states = None
+            if section.aligner == "model" and not file:
+                states = self.states[options.pop("model"), options.pop("stack")]
+            text = self.corpus.digest
+            user_file = UserFile.at(file) if file else None
+            made[pair] = LinkWords(
+                pair, section.aligner, section.symmetrise, options, text, user_file, states
+            )
+        return made
 
-    def _concepts_file(self, place: dict[str, Any], space: str) -> Path:
-        names = ("method", "n_concepts", "seed", "layer")
-        where = {name: place[name] for name in names}
-        return self.study.concepts(place["model"], place["stack"], space=space, **where)
+    @cached_property
+    def dictionaries(self) -> dict[Pair, Dictionary]:
+        """Of every direction."""
+        section, case = self.config.dictionary, self.config.alignment.case
+        made: dict[Pair, Dictionary] = {}
+        for pair in self.pairs:
+            for direction in pair.directions:
+                file = self.given.dictionary_files.get(direction)
+                made[direction] = (
+                    ReadDictionary(direction, UserFile.at(file), case, section.top, self.corpus.digest)
+                    if file
+                    else CountDictionary(direction, self.links[pair], section.top, section.min_count)
+                )
+        return made
 
-    def _label_step(
-        self, section: LabelsSection, concept_keys: dict[str, str], place: dict[str, Any]
-    ) -> Step:
-        settings = {"pairs": self.pairs, "metrics": self.config.metrics.model_dump(), **section.model_dump()}
-        dictionaries = [self.dictionary_keys[p] for p in sorted(self.dictionary_keys)]
-        keys = list(concept_keys.values())
-        content = [self.corpus.file_digest, keys, dictionaries, settings]  # tags are further columns
-        files = [self._concepts_file(place, space) for space in concept_keys]
-        folder = self.study.labels_of(place["model"], place["stack"], _run(place), place["layer"])
-        return Step(
-            name=self.study.step_of(folder),
-            key=digest([VERSION, "labels", content]),
-            call=write_labels,
-            arguments=place | settings,
-            outputs=tuple(folder / f"{name}.parquet" for name in LABEL_TABLES),
-            stage="labels",
-            reads=(*files, *(self.study.dictionary(*pair) for pair in sorted(self.dictionary_keys))),
+    # -- concepts ---------------------------------------------------------------------------------
+
+    @cached_property
+    def spaces(self) -> list[tuple[Space, SelectionRule]]:
+        """Every language of a pair alone, every pair, and all languages together."""
+        rules = self.config.selection
+        paired = {space.languages[0] for space in alone(self.pairs)}
+        single = [(Space.of(x), rules.calign) for x in self.given.languages if x in paired]
+        joint = [(pair.space, rules.colap) for pair in self.pairs]
+        group = [(self.group, rules.colap)]
+        return single + joint + (group if group[0] not in joint else [])
+
+    @cached_property
+    def concepts(self) -> dict[Clustering, dict[Space, FindConcepts]]:
+        """Of every clustering the concepts of all spaces."""
+        made: dict[Clustering, dict[Space, FindConcepts]] = {}
+        for states, seed in product(self.states.values(), self.config.discovery.seeds):
+            for layer in states.layers:
+                for space, rule in self.spaces:
+                    for step in self._concepts(states, layer, space, rule, seed):
+                        made.setdefault(step.clustering, {})[space] = step
+        return made
+
+    def _concepts(
+        self, states: ExtractStates, layer: int, space: Space, rule: SelectionRule, seed: int
+    ) -> list[FindConcepts]:
+        """Return the concepts of one space: cuts of one tree, or a clustering for every number of concepts."""
+        section, numbers = self.config.discovery, self.given.n_concepts
+        links: tuple[LinkWords, ...] = ()
+        if rule.by == "pairs":
+            inside = [pair for pair in self.pairs if set(pair.languages) <= set(space.languages)]
+            # of one language: its pairs
+            counted = inside or [x for x in self.pairs if set(space.languages) <= set(x.languages)]
+            links = tuple(self.links[pair] for pair in counted)
+        common = (states, layer, space, rule, links, section.method, section.options, seed)
+        if not METHODS[section.method].has_tree:
+            return [Cluster(*common, k) for k in numbers]
+        tree = GrowTree(*common, numbers[-1])
+        return [CutTree(tree, k) for k in numbers]
+
+    # -- measures ---------------------------------------------------------------------------------
+
+    def _origin(self, model: ModelSection) -> Origin:
+        return Origin(
+            version=isogloss.__version__,
+            corpus=self.corpus.digest,
+            base=model.base or "",
+            pooling=model.pooling,
+            dictionary=self.given.dictionary_name(),
+            top=self.config.dictionary.top,
+            select_calign=_short(self.config.selection.calign),
+            select_colap=_short(self.config.selection.colap),
         )
 
+    def measured(self) -> Iterator[MeasurePair | MeasureGroup]:
+        """A step a pair, and one for all languages together, of every clustering."""
+        metrics = self.config.metrics
+        for clustering, concepts in self.concepts.items():
+            states = self.states[clustering.model, clustering.stack]
+            origin = self._origin(states.model)
+            matched: tuple[FindConcepts, ...] = ()
+            if MATCHED in metrics.variants:
+                matched = tuple(concepts[space] for space in alone(self.pairs))
+            for pair in self.pairs:
+                source, target = pair.sides
+                yield MeasurePair(
+                    clustering=clustering,
+                    pair=pair,
+                    alone=(concepts[source], concepts[target]),
+                    joint=concepts[pair.space],
+                    matched=matched,
+                    dictionaries=(self.dictionaries[pair], self.dictionaries[pair.reverse]),
+                    states=states,
+                    metrics=metrics,
+                    origin=origin,
+                )
+            yield MeasureGroup(clustering, concepts[self.group], metrics, origin)
 
-def _run(place: dict[str, Any]) -> str:
-    return run_name(place["method"], place["n_concepts"], place["seed"])
+    def companions(self) -> Iterator[MeasureCompanions]:
+        """A step a layer and pair."""
+        metrics, section = self.config.metrics, self.config.companions
+        if not section.measures:
+            return
+        for states in self.states.values():
+            for layer, pair in product(states.layers, self.pairs):
+                links, origin = self.links.get(pair), self._origin(states.model)
+                yield MeasureCompanions(
+                    pair, layer, states, links, section, metrics.n_bootstrap, metrics.draw_seed, origin
+                )
+
+    def labels(self) -> Iterator[LabelConcepts | JoinLabels]:
+        """A step a layer of every clustering, and the table of all."""
+        section = self.config.labels
+        if section is None:
+            return
+        spaces = [*alone(self.pairs), *(pair.space for pair in self.pairs)]
+        layers = [
+            LabelConcepts(
+                clustering=clustering,
+                pairs=tuple(self.pairs),
+                concepts=tuple(concepts[space] for space in spaces),
+                dictionaries=tuple(self.dictionaries.values()),
+                settings=section,
+                metrics=self.config.metrics,
+                text=self.corpus.file_digest,
+            )
+            for clustering, concepts in self.concepts.items()
+        ]
+        yield from layers
+        yield JoinLabels(tuple(layers))
+
+    def movement(self) -> Iterator[FollowConcepts | JoinMovement]:
+        """From the base model's concepts and from those of the layer before, for every clustering that has such."""
+        layers = []
+        for clustering, concepts in self.concepts.items():
+            base = replace(clustering, model=self.bases[clustering.model])
+            before = [x for x in self.concepts if x == clustering.at(x.layer) and x.layer < clustering.layer]
+            sides = [
+                tuple(self.concepts[side].values()) if side in self.concepts else ()
+                for side in (base, max(before, key=lambda x: x.layer, default=None))
+            ]
+            if not any(sides):
+                continue
+            layers.append(
+                FollowConcepts(
+                    clustering=clustering,
+                    base=base.model if sides[0] else "",
+                    after=tuple(concepts.values()),
+                    from_base=sides[0],
+                    from_layer=sides[1],
+                    metrics=self.config.metrics,
+                    text=self.corpus.file_digest,
+                )
+            )
+        yield from layers
+        if layers:
+            yield JoinMovement(tuple(layers))
+
+    def robustness(self, section: RobustnessSection) -> Iterator[SweepSettings | JoinRobustness]:
+        """A step a layer and pair, of the first seed, and the table of all."""
+        grid = _grid(section, self.config, self.given.n_concepts[0])
+        swept = []
+        for clustering, concepts in self.concepts.items():
+            first = (self.given.n_concepts[0], self.config.discovery.seeds[0])
+            if (clustering.n_concepts, clustering.seed) != first:
+                continue
+            for pair in self.pairs:
+                source, target = (concepts[side] for side in pair.sides)
+                # Inputs has seen to it that the method grows trees
+                assert isinstance(source, CutTree) and isinstance(target, CutTree)
+                both = (self.dictionaries[pair], self.dictionaries[pair.reverse])
+                trees = source.tree, target.tree
+                swept.append(SweepSettings(pair, trees, both, grid, self.config.metrics))
+        yield from swept
+        yield JoinRobustness(tuple(swept), grid)
+
+
+def _grid(section: RobustnessSection, config: StudyConfig, n_concepts: int) -> Grid:
+    """Return the settings to measure under, the study's own among them."""
+    top, metrics = config.dictionary.top, config.metrics
+    of_study = (n_concepts, top, float(metrics.min_types), float(metrics.theta_align[0]))
+    numbers: Sequence[int] = section.n_concepts or (n_concepts // 2, n_concepts * 2)
+    return Grid(
+        n_concepts=tuple(k for k in sorted({*numbers, n_concepts}) if k >= 2),
+        top=tuple(sorted({*(min(n, top) for n in section.top), top})),
+        min_types=tuple(sorted({*map(float, section.min_types), of_study[2]})),
+        theta=tuple(sorted({*map(float, section.theta_align), of_study[3]})),
+        of_study=of_study,
+    )
 
 
 def _short(rule: SelectionRule) -> str:

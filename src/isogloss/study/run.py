@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
+
 import isogloss
 from isogloss.arguments import Workers, checked
-from isogloss.config import StudyConfig, read_config
-from isogloss.errors import InputError
+from isogloss.config import RobustnessSection, StudyConfig, read_config
+from isogloss.errors import InputError, unknown
 from isogloss.extraction import write_corpus
 from isogloss.results import Results
+from isogloss.runner import Step, execute, stage_graph, upstream
+from isogloss.runner.dask import Job, execute_on_workers, need_dask, slurm_script
 from isogloss.sections import validated
 from isogloss.settings import RunSection
 from isogloss.store import (
+    CORPUS,
     StudyLayout,
     digest,
     file_digest,
@@ -25,17 +30,14 @@ from isogloss.store import (
     lock_holder,
     locked,
     make_folder,
+    read_csv,
     read_json,
     write_json,
 )
-from isogloss.study.cluster import need_dask, slurm_script
-from isogloss.study.distributed import execute_on_workers
-from isogloss.study.estimate import check_space, with_seconds
-from isogloss.study.graph import Step, execute, stage_graph
+from isogloss.study.estimate import Estimates, check_space
 from isogloss.study.inputs import read_corpus
 from isogloss.study.plan import Plan, make_plan
-from isogloss.study.shards import sharded
-from isogloss.study.tuning import fine_tune, tuning_stages, with_tuned
+from isogloss.study.tuning import SCORES_STEP, fine_tune, tuning_stages, with_tuned
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +52,12 @@ def run_study(
     workers: Workers | None = None,
     scheduler: str | None = None,
     storage: str | None = None,
+    until: str | None = None,
 ) -> Results:
     """Run a study, or go on with one that was interrupted; what is already done is not done again.
 
-    Figures and report are made from the folder afterwards: `isogloss.plots.save_figures`, `isogloss.write_report`.
+    Figures and report are made from the folder afterwards: `isogloss.plots.save_study_figures`,
+    `isogloss.write_report`.
 
     Parameters
     ----------
@@ -68,16 +72,18 @@ def run_study(
         ``"local"``, or on Dask ``"processes"``, ``"slurm"`` or the address of a scheduler; default: ``run.scheduler``.
     storage : str, optional
         URL through which workers exchange files where they share no file system; default: ``run.storage``.
+    until : str, optional
+        A stage, e.g. ``"states"`` or ``"concepts"``: it and what it needs are run, and nothing else.
 
     Returns
     -------
     Results
-        Also in ``results.parquet`` and ``results.csv`` of the folder.
+        Also in ``results.parquet`` and ``results.csv`` of the folder; empty where `until` names an earlier stage.
 
     Raises
     ------
     UsageError, InputError
-        See `isogloss.config.read_config` and the rooms; nothing is left half-written.
+        If study file, text, models or the stage cannot be used; nothing is left half-written.
     IsoglossError
         If another process is working in the folder.
     """
@@ -85,40 +91,62 @@ def run_study(
     config = with_run(config, workers=workers, scheduler=scheduler, storage=storage)
     if config.run.scheduler != "local":
         need_dask()
-    root = Path(out or config.name).resolve()
-    plan = _planned(config, root)  # every check of the input, before anything is written
-    check_space(plan, root)
+    folder = StudyLayout(Path(out or config.name).resolve())
+    plan = _planned(config, folder)  # every check of the input, before anything is written
+    steps = _until(plan, until)
+    check_space(steps, folder)
     if config.tasks:
-        fine_tune(config, root)
-        scores = file_digest(StudyLayout(root).task_scores)
-        plan = make_plan(with_tuned(config, root), plan.corpus, root, scores=scores)
-    folder = StudyLayout(make_folder(root))
+        fine_tune(config, folder.root)
+        scores = file_digest(folder.task_scores)
+        plan = make_plan(with_tuned(config, folder.root), plan.corpus, scores=scores)
+        steps = _until(plan, until)
+    make_folder(folder.root)
     with locked(folder.lock):
         folder.sweep()
         config.write(folder.config)
         write_corpus(plan.corpus, folder)
         write_json(folder.plan, [[s.name, s.key, s.stage, s.size] for s in plan.steps])
         if config.run.scheduler == "local":
-            ran = execute(folder, plan.steps, workers=config.run.workers)
+            ran = execute(folder, steps, workers=config.run.workers)
         else:
-            ran = execute_on_workers(folder, plan, config.run)
-        told = manifest(folder, plan)
-        if not folder.is_done("manifest", digest(told)):
-            write_json(folder.manifest, told)
-            folder.mark_done("manifest", digest(told), [folder.manifest])
-    log.info("%d steps ran, %d were done before", len(ran), len(plan.steps) - len(ran))
+            ran = execute_on_workers(folder, _job(plan, steps, folder), config.run)
+        facts = manifest(folder, plan)
+        if not folder.is_done("manifest", digest(facts)):
+            write_json(folder.manifest, facts)
+            folder.mark_done("manifest", digest(facts), [folder.manifest])
+    log.info("%d steps ran, %d were done before", len(ran), len(steps) - len(ran))
     for warning in plan.warnings:
         log.warning(warning)
-    return Results.read(folder.results)
+    there = any(step.stage == "results" for step in steps)
+    return Results.read(folder.results) if there else Results.from_rows([])
 
 
-def _planned(config: StudyConfig, root: Path) -> Plan:
+def _until(plan: Plan, stage: str | None) -> list[Step]:
+    """Return the steps of a stage and what they wait for; all without one."""
+    if stage is None:
+        return list(plan.steps)
+    if stage not in plan.stages:
+        raise unknown("stage of this study", stage, plan.stages)
+    return upstream(plan.steps, stage)
+
+
+def _job(plan: Plan, steps: Sequence[Step], folder: StudyLayout) -> Job:
+    """Return what workers of Dask are told."""
+    alignment, about = plan.config.alignment, Estimates(plan.corpus)
+    files = [Path(model.path) for model in plan.config.models if Path(model.path).is_dir()]
+    files += map(Path, (*alignment.links.values(), *alignment.dictionaries.values()))
+    made_before = [name for name in (CORPUS, SCORES_STEP) if folder.record(name)]
+    return Job(plan.config.name, steps, made_before, files, memory=lambda step: step.memory(about))
+
+
+def _planned(config: StudyConfig, folder: StudyLayout) -> Plan:
     """Return the plan of a study before its tasks are trained: with the bases for models that are not there yet."""
     names = [*(model.name for model in config.models), *(task.name for task in config.tasks)]
     for name in (name for name in names if folder_name(name) != name):
         log.info("files of '%s' are called '%s' in the study folder", name, folder_name(name))
     scores = "planned" if config.tasks else ""
-    return make_plan(with_tuned(config, root, stand_in=True), read_corpus(config.corpus), root, scores=scores)
+    whole = with_tuned(config, folder.root, stand_in=True)
+    return make_plan(whole, read_corpus(config.corpus), scores=scores)
 
 
 def with_run(config: StudyConfig, **given: Any) -> StudyConfig:
@@ -134,6 +162,44 @@ def with_run(config: StudyConfig, **given: Any) -> StudyConfig:
         **{name: value for name, value in given.items() if value is not None},
     }
     return config.model_copy(update={"run": validated(settings, RunSection, of="run")})
+
+
+@checked
+def robustness(root: str | Path, *, workers: Workers | None = None, **settings: Any) -> pl.DataFrame:
+    """Measure CALIGN of a study under other settings, and how far each agrees with the study's own.
+
+    What the section ``robustness`` of a study file does as part of a run.  Every number of concepts is cut from the
+    trees that are there, so nothing is clustered again.
+
+    Parameters
+    ----------
+    root : str or Path
+        A study folder; what it lacks is run first.
+    workers : int, optional
+        As of `run_study`.
+    **settings
+        Those of `isogloss.config.RobustnessSection`.
+
+    Returns
+    -------
+    polars.DataFrame
+        See `isogloss.study.analyses.orderings.agreement`; also in ``robustness.csv`` of the folder.  Every single
+        estimate is in ``robustness.parquet``.
+
+    Raises
+    ------
+    InputError
+        If the folder has no study.
+    UsageError
+        If a setting cannot be, or the method grows no trees.
+    """
+    folder = StudyLayout(Path(root).resolve())
+    if not folder.config.is_file():
+        raise InputError(f"{root} is not a study folder: it has no {folder.config.name}.")
+    section = validated(settings, RobustnessSection, of="robustness")
+    config = read_config(folder.config).model_copy(update={"robustness": section})
+    run_study(config, out=folder.root, workers=workers, until="robustness")
+    return read_csv(folder.checked(folder.robustness_csv))
 
 
 def manifest(folder: StudyLayout, plan: Plan) -> dict[str, Any]:
@@ -184,10 +250,10 @@ def preview(study: str | Path, *, out: str | Path | None = None) -> list[dict[st
         As `run_study`, also where the disk is too small.
     """
     config = read_config(study)
-    root = Path(out or config.name).resolve()
-    plan = _planned(config, root)
-    check_space(plan, root)
-    return tuning_stages(config, root) + _stages(StudyLayout(root), with_seconds(plan, root).steps)[0]
+    folder = StudyLayout(Path(out or config.name).resolve())
+    plan = _planned(config, folder)
+    check_space(plan.steps, folder)
+    return tuning_stages(config, folder.root) + _stages(folder, plan.steps, about=Estimates(plan.corpus))[0]
 
 
 @checked
@@ -202,10 +268,10 @@ def planned_graph(
         As `run_study`.
     """
     config = with_run(read_config(study), scheduler=scheduler)
-    root = Path(out or config.name).resolve()
-    plan = _planned(config, root)
-    local = config.run.scheduler == "local"
-    return stage_graph(plan.steps if local else sharded(plan, StudyLayout(root)))
+    plan = _planned(config, StudyLayout(Path(out or config.name).resolve()))
+    if config.run.scheduler == "local":
+        return stage_graph(plan.steps)
+    return stage_graph([part for step in plan.steps for part in step.parts() or (step,)])
 
 
 @checked
@@ -234,7 +300,7 @@ def study_status(root: str | Path, *, verify: bool = False) -> dict[str, Any]:
     """
     folder = StudyLayout(Path(root).resolve())
     steps = _steps_planned(folder)
-    if not steps:  # made step by step: what is there is all that was asked for
+    if not steps:  # made by functions: what is there is all that was asked for
         records = {name: folder.record(name) for name in folder.find_steps()}
         steps = [Stub(name, r["key"], name.split("/")[0]) for name, r in records.items() if r]
     if not steps:
@@ -273,11 +339,14 @@ class Stub(NamedTuple):
     key: str
     stage: str
     size: int = 0
-    seconds: float = 0.0
 
 
 def _stages(
-    folder: StudyLayout, steps: Iterable[Step | Stub], *, thorough: bool = False
+    folder: StudyLayout,
+    steps: Iterable[Step | Stub],
+    *,
+    thorough: bool = False,
+    about: Estimates | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     stages: dict[str, dict[str, Any]] = {}
     missing = []
@@ -288,7 +357,8 @@ def _stages(
         entry["steps"] += 1
         entry["done"] += done
         entry["bytes"] += step.size
-        entry["seconds"] += 0.0 if done else step.seconds
+        if about is not None and isinstance(step, Step) and not done:
+            entry["seconds"] += step.seconds(about)
         if not done:
             missing.append(step.name)
     return list(stages.values()), missing

@@ -18,6 +18,7 @@ from isogloss.store import StudyLayout, digest, locked, make_folder, read_table,
 from isogloss.study.inputs import read_corpus
 from isogloss.tasks import SCORES, TASKS, evaluate, finetune
 
+SCORES_STEP = "tasks"  # whose marker the table of all scores has
 VERSION = 1  # of the scores; raise it when a formula changes
 COLUMNS: dict[str, Any] = {
     "model": pl.String,
@@ -127,9 +128,10 @@ def fine_tune(config: StudyConfig, root: Path) -> pl.DataFrame:
         table = pl.concat(
             [_run(study, job, texts[job.task.name], device=config.run.device) for job in jobs_of(config)]
         )
-        if not study.is_done("tasks", digest(table.to_dicts())):
+        if not study.is_done(SCORES_STEP, digest(table.to_dicts())):
             write_with_csv(study.task_scores, table)
-            study.mark_done("tasks", digest(table.to_dicts()), [study.task_scores, study.task_scores_csv])
+            outputs = [study.task_scores, study.task_scores_csv]
+            study.mark_done(SCORES_STEP, digest(table.to_dicts()), outputs)
     return table
 
 

@@ -1,0 +1,1 @@
+"""Measures beside CALIGN and COLAP: of the same states, without concepts."""

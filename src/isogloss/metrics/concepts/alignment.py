@@ -1,0 +1,361 @@
+"""CALIGN, concept alignment (Mousi et al. 2024): which concepts of a language have a counterpart in another."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import scipy.sparse as sp
+
+from isogloss.arguments import checked
+from isogloss.concepts import Concepts
+from isogloss.dictionary import TranslationDictionary
+from isogloss.errors import UsageError
+from isogloss.metrics.concepts.matching import (
+    best_matches,
+    coverage_of,
+    frequency_bins,
+    incidence,
+    match_counts,
+    null_best_matches,
+    permutations_within,
+    weighted_best_matches,
+)
+from isogloss.metrics.statistics.bootstrap import Resamples, named_interval, share_interval
+from isogloss.metrics.statistics.intervals import mean_interval, wilson
+from isogloss.parallel import spread
+from isogloss.results import Alignment, Estimate
+from isogloss.settings import AlignmentSettings, Interval, takes
+
+log = logging.getLogger(__name__)
+
+Nulls = list[npt.NDArray[np.float32]]  # best matches of the eligible concepts, an array a permutation
+
+
+@checked
+@takes(AlignmentSettings)
+def calign(
+    source: Concepts,
+    target: Concepts,
+    dictionary: TranslationDictionary,
+    *,
+    settings: AlignmentSettings,
+    resamples: Resamples | None = None,
+    words: bool = True,
+    covered_only: bool = False,
+) -> Alignment:
+    """Return the share of eligible source concepts that are aligned to at least one target concept.
+
+    With ``types(C)`` the distinct words of a concept and ``T(w)`` the translations of a word,
+    ``m(s, t) = |{w in types(s): T(w) ∩ types(t) ≠ ∅}| / |types(s)|``; s is aligned to t when
+    m(s, t) >= `theta_align`, both have at least `min_types` types, and the smaller has at least
+    `min_size_ratio` times the types of the larger.  Source: Mousi et al., *Exploring Alignment in Shared
+    Cross-lingual Spaces*, ACL 2024, section 3.
+
+    The chance level is the mean score over `n_permutations` dictionaries whose target words are permuted among words of
+    like frequency (same floor(log2) of clustered tokens); both clusterings stay as they are.
+
+    With `resamples` the intervals are of a bootstrap over sentences.  Concepts, and which types match, are kept; a type
+    weighs in a concept by how often its sentences are drawn there, in proportion to their number, so that types
+    of a single sentence come and go and frequent ones stay.
+
+    Parameters
+    ----------
+    source, target : Concepts
+        Each discovered in one language alone.
+    dictionary : TranslationDictionary
+        source -> target; restrict it with `TranslationDictionary.top` first.
+    settings : AlignmentSettings, optional
+        All of these at once; what is given beside it differs.  `isogloss.peers` reads the files of the paper's script.
+    resamples : Resamples, optional
+        Of the sentences of both sides.
+    words : bool
+        Also return the matched words of the pairs.
+    covered_only : bool
+        Count only types that the dictionary knows, on both sides: a score without the words that could not match.
+
+    Returns
+    -------
+    Alignment
+
+    Raises
+    ------
+    UsageError
+        If a threshold is out of range, or the dictionary is of another pair.
+    """
+    check_sides(source, target, dictionary)
+    if source.model and dictionary.induced_by.startswith(f"model:{source.model}:"):
+        log.warning(
+            "the dictionary was induced with the model under study, %s: its score is circular", source.model
+        )
+    if covered_only:
+        known = dictionary.table["source"].unique(), dictionary.table["target"].unique()
+        source, target = (_only(side, words_) for side, words_ in zip((source, target), known, strict=True))
+    S, T, D, vocabulary = matrices(source, target, dictionary)
+    n_source, n_target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
+    counts = match_counts(S, D, T)
+    eligible = settings.eligible(n_source)
+    best = np.where(eligible, best_matches(counts, n_source, n_target, settings), np.nan)
+    generator = np.random.default_rng(settings.draw_seed)
+    chance: Nulls = []
+    everywhere = None
+    n_permutations = settings.n_permutations
+    if n_permutations and settings.null == "targets":
+        moves = permutations_within(frequency_bins(vocabulary), n_permutations, generator)
+        everywhere = null_best_matches(S, D, T, settings, moves)
+        chance = list(everywhere[:, eligible])
+    elif n_permutations:
+        chance = [_shuffled(source, target, dictionary, settings, generator) for _ in range(n_permutations)]
+    drawn = None
+    if resamples is not None:
+        draw = partial(_drawn, type_counts(source, S, resamples), S, D, T, settings)
+        drawn = np.concatenate(list(spread(draw, resamples.batches())))[:, eligible]
+    coverage = coverage_of(S, D, T)
+    if coverage == 0:
+        log.warning(
+            "No concept of %s can be aligned: no translation of the dictionary is a clustered word of %s. If it is "
+            "spelt in another case than the corpus, see TranslationDictionary.for_corpus.",
+            dictionary.source,
+            dictionary.target,
+        )
+    facts: dict[str, Any] = {"coverage": coverage, "method": settings.interval}
+    estimates = tuple(
+        _estimate(best[eligible], chance, drawn, _Passing(settings, theta), theta=theta, **facts)
+        for theta in settings.theta_align
+    )
+    soft = _estimate(best[eligible], chance, drawn, _identity, theta=math.nan, **facts)
+    pairs = _pairs(counts, n_source, n_target, settings, min(settings.theta_align))
+    matched = _matched_words(source, target, dictionary, pairs) if words else _NO_WORDS
+    return Alignment(
+        dictionary.source, dictionary.target, estimates, soft, best, pairs, matched, settings, everywhere
+    )
+
+
+@checked
+def mean_alignment(forward: Estimate, backward: Estimate) -> Estimate:
+    """Return the mean of both directions; its interval adds the two half widths in quadrature."""
+
+    def mean(name: str) -> float:
+        return (float(getattr(forward, name)) + float(getattr(backward, name))) / 2
+
+    def half(side: Literal["ci_low", "ci_high"]) -> float:
+        return (
+            math.hypot(getattr(forward, side) - forward.score, getattr(backward, side) - backward.score) / 2
+        )
+
+    score = mean("score")
+    low, high = np.clip((score - half("ci_low"), score + half("ci_high")), 0.0, 1.0).tolist()
+    draws, ci = None, forward.ci
+    if forward.draws is not None and backward.draws is not None:
+        draws = ((forward.draws + backward.draws) / 2).astype(np.float32)
+        low, high, ci = *share_interval(score, draws), named_interval("bca", draws)
+    return Estimate(
+        theta=forward.theta,
+        score=score,
+        chance=mean("chance"),
+        chance_sd=math.hypot(forward.chance_sd, backward.chance_sd) / 2,
+        p_value=math.nan,
+        ci_low=low,
+        ci_high=high,
+        n=forward.n + backward.n,
+        coverage=mean("coverage"),
+        ci=ci,
+        draws=draws,
+    )
+
+
+def check_sides(source: Concepts, target: Concepts, dictionary: TranslationDictionary) -> None:
+    """Refuse concepts that are not of the dictionary's two languages, one on each side."""
+    for concepts, language, side in (
+        (source, dictionary.source, "source"),
+        (target, dictionary.target, "target"),
+    ):
+        if concepts.languages and concepts.languages != (language,):
+            raise UsageError(
+                f"The {side} concepts are of {concepts.space} but the dictionary is "
+                f"{dictionary.source}->{dictionary.target}. CALIGN takes concepts of one language on each side."
+            )
+
+
+def matrices(
+    source: Concepts, target: Concepts, dictionary: TranslationDictionary
+) -> tuple[sp.csr_array, sp.csr_array, sp.csr_array, npt.NDArray[np.int64]]:
+    """Return S, T, D of `matching` and the frequency of every target type (0: only in the dictionary)."""
+    s, t, d = source.types(), target.types(), dictionary.table
+    s_words = s["word"].unique().sort()
+    t_words = pl.concat([t["word"], d["target"]]).unique().sort()
+    s_index = pl.DataFrame({"word": s_words, "i": np.arange(len(s_words), dtype=np.int32)})
+    t_index = pl.DataFrame({"word": t_words, "j": np.arange(len(t_words), dtype=np.int32)})
+    s, t = s.join(s_index, on="word"), t.join(t_index, on="word")
+    links = d.join(s_index, left_on="source", right_on="word").join(
+        t_index, left_on="target", right_on="word"
+    )
+    frequency = np.bincount(t["j"].to_numpy(), t["count"].to_numpy(), len(t_words)).astype(np.int64)
+    return (
+        incidence(s["i"].to_numpy(), s["concept"].to_numpy(), (len(s_words), source.n_concepts)),
+        incidence(t["j"].to_numpy(), t["concept"].to_numpy(), (len(t_words), target.n_concepts)),
+        incidence(links["i"].to_numpy(), links["j"].to_numpy(), (len(s_words), len(t_words))),
+        frequency,
+    )
+
+
+def _only(side: Concepts, known: pl.Series) -> Concepts:
+    """Return the concepts with tokens of known words alone; the others belong to none."""
+    there = side.tokens["word"].is_in(known.implode()).to_numpy()
+    return replace(side, labels=np.where(there, side.labels, -1).astype(np.int32))
+
+
+def _shuffled(
+    source: Concepts,
+    target: Concepts,
+    dictionary: TranslationDictionary,
+    rule: AlignmentSettings,
+    generator: np.random.Generator,
+) -> npt.NDArray[np.float32]:
+    """Return best matches of eligible concepts when the tokens of each side change their labels at random."""
+    left, right = (replace(side, labels=_moved(side.labels, generator)) for side in (source, target))
+    S, T, D, _ = matrices(left, right, dictionary)
+    n_source, n_target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
+    best = best_matches(match_counts(S, D, T), n_source, n_target, rule)
+    return best[rule.eligible(n_source)].astype(np.float32)
+
+
+def _moved(labels: npt.NDArray[np.int32], generator: np.random.Generator) -> npt.NDArray[np.int32]:
+    """Return labels that have changed places; what belongs to no concept stays out."""
+    moved, there = labels.copy(), labels >= 0
+    moved[there] = generator.permutation(labels[there])
+    return moved
+
+
+def _drawn(  # noqa: PLR0917
+    counts: sp.csr_array,
+    S: sp.csr_array,
+    D: sp.csr_array,
+    T: sp.csr_array,
+    rule: AlignmentSettings,
+    weights: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]:
+    """Return (n, K_s) best matches under (n, m) weights of sentences."""
+    return weighted_best_matches(S, D, T, rule, drawn_types(counts, weights))
+
+
+def drawn_types(counts: sp.csr_array, weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return (S.nnz, n): of every type in every concept, tokens drawn over tokens there; see `type_counts`."""
+    return np.asarray((counts @ weights.T) / counts.sum(axis=1)[:, None], dtype=np.float32)
+
+
+def type_counts(source: Concepts, S: sp.csr_array, resamples: Resamples) -> sp.csr_array:
+    """Return (S.nnz, m) float32: how many tokens every type in every concept has in every sentence."""
+    tokens = source.table()
+    words = tokens["word"].unique().sort()
+    index = pl.DataFrame({"word": words, "i": np.arange(len(words), dtype=np.int64)})
+    rows = tokens.join(index, on="word", how="left", maintain_order="left")["i"].to_numpy()
+    entry = rows * source.n_concepts + tokens["concept"].to_numpy()
+    coo = S.tocoo()
+    keys = coo.coords[0].astype(np.int64) * source.n_concepts + coo.coords[1]
+    order = np.argsort(keys)  # entries of S, in the order of its data, by key
+    place = order[np.searchsorted(keys[order], entry)]
+    return resamples.table(place, tokens["sentence"], len(keys))
+
+
+@dataclass(frozen=True)
+class _Passing:
+    """Turns best matches into 0 and 1 at a threshold; float32 quotients against a float32 one tie as in float64."""
+
+    rule: AlignmentSettings
+    theta: float
+
+    def __call__(self, best: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        theta = float(np.float32(self.theta)) if best.dtype == np.float32 else self.theta
+        return np.asarray(self.rule.reaches(best, theta), dtype=np.float64)
+
+
+def _identity(best: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    return best
+
+
+def _estimate(
+    best: npt.NDArray[np.float64],
+    chance: Nulls,
+    drawn: npt.NDArray[np.float32] | None,
+    value: Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]],
+    *,
+    theta: float,
+    coverage: float,
+    method: Interval,
+) -> Estimate:
+    n = len(best)
+    values = value(best)
+    score = float(values.mean()) if n else math.nan
+    mean = sd = p = math.nan
+    if chance and n:
+        scores = np.array([value(one).mean() if len(one) else math.nan for one in chance], dtype=np.float64)
+        scores = scores[np.isfinite(scores)]
+        if len(scores):
+            mean, sd = float(scores.mean()), float(scores.std())
+            p = float((1 + (scores >= score - 1e-6).sum()) / (1 + len(scores)))
+    draws = None
+    if drawn is not None:
+        there = np.isfinite(drawn)
+        # sums in float32 may miss a tie by rounding
+        passed = value((drawn + np.float32(1e-6)).astype(np.float32)) * there
+        with np.errstate(invalid="ignore"):
+            draws = (np.where(there, passed, 0).sum(axis=1) / there.sum(axis=1)).astype(np.float32)
+        low, high = share_interval(score, draws, method=method)
+        ci = named_interval(method, draws)
+    elif math.isnan(theta):
+        low, high, ci = *mean_interval(values), "normal"
+    else:
+        low, high, ci = *wilson(int(values.sum()), n), "wilson"
+    return Estimate(theta, score, mean, sd, p, low, high, n, coverage, ci, draws)
+
+
+def _pairs(
+    counts: sp.csr_array,
+    source: npt.NDArray[np.int32],
+    target: npt.NDArray[np.int32],
+    rule: AlignmentSettings,
+    theta: float,
+) -> pl.DataFrame:
+    coo = counts.tocoo()
+    s, t = coo.coords
+    kept = rule.admissible(source[s], target[t])
+    s, t, n = s[kept], t[kept], coo.data[kept]
+    table = pl.DataFrame(
+        {
+            "source_concept": s.astype(np.int32),
+            "target_concept": t.astype(np.int32),
+            "source_types": source[s],
+            "target_types": target[t],
+            "n_matched": n,
+            "match": n / source[s],
+        }
+    )
+    best = pl.col("match") == pl.col("match").max().over("source_concept")
+    table = table.filter(rule.reaches(pl.col("match"), theta) | best)
+    return table.sort(
+        "match", "n_matched", "source_concept", "target_concept", descending=[True, True, False, False]
+    )
+
+
+_WORDS = ("source_concept", "target_concept", "source", "target")
+_NO_WORDS = pl.DataFrame(
+    schema={"source_concept": pl.Int32, "target_concept": pl.Int32, "source": pl.String, "target": pl.String}
+)
+
+
+def _matched_words(
+    source: Concepts, target: Concepts, dictionary: TranslationDictionary, pairs: pl.DataFrame
+) -> pl.DataFrame:
+    s = source.types().select(pl.col("concept").alias("source_concept"), pl.col("word").alias("source"))
+    t = target.types().select(pl.col("concept").alias("target_concept"), pl.col("word").alias("target"))
+    known = pairs.select("source_concept", "target_concept").join(s, on="source_concept")
+    known = known.join(dictionary.table.select("source", "target"), on="source")
+    return known.join(t, on=["target_concept", "target"]).select(*_WORDS).unique().sort(*_WORDS)

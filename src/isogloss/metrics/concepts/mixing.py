@@ -1,0 +1,125 @@
+"""How languages mix in the concepts of a joint space: entropy, purity and AMI of counts, with their chance levels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from isogloss.metrics.statistics.bootstrap import interval as bootstrap_interval
+from isogloss.metrics.statistics.bootstrap import named_interval
+from isogloss.results import Estimate
+from isogloss.settings import Interval
+
+Counts = npt.NDArray[Any]  # (..., n_concepts, n_languages): tokens of every language in every concept
+Floats = npt.NDArray[np.float64]
+
+
+def mixing_estimates(
+    counts: npt.NDArray[np.int64],
+    *,
+    drawn: npt.NDArray[np.floating] | None = None,
+    interval: Interval = "bca",
+    n_permutations: int = 20,
+    draw_seed: int = 0,
+) -> dict[str, Estimate]:
+    """Return how languages mix in the concepts of a joint space, beside COLAP and without its threshold.
+
+    Parameters
+    ----------
+    counts : numpy.ndarray
+        (n_concepts, n_languages) int64, tokens of every language in every concept, as `Overlap.counts`.
+    drawn : numpy.ndarray, optional
+        (n + 20, n_concepts, n_languages): the same in every resample of sentences, from `colap.drawn_counts`, for
+        intervals.  For AMI the expected mutual information stays that of `counts`: it depends on the sizes alone, and
+        takes seconds for many concepts.
+    interval : {"bca", "percentile"}
+        Of the bootstrap.
+    n_permutations : int
+        For the chance level: the same tokens dealt out without regard to language.  As with COLAP a space that knows
+        no languages reaches it.
+
+    Returns
+    -------
+    dict of str to Estimate
+        ``language_entropy``, ``purity`` and ``ami`` (see `partition`), without thresholds; intervals with `drawn` only.
+
+    Examples
+    --------
+    >>> {name: round(estimate.score, 3) for name, estimate in mixing_estimates(np.array([[4, 0], [2, 2]])).items()}
+    {'language_entropy': 0.5, 'purity': 0.75, 'ami': 0.23}
+    """
+    kept = np.ix_(counts.sum(axis=1) > 0, counts.sum(axis=0) > 0)
+    table = counts[kept]
+    if drawn is not None:
+        drawn = drawn[:, kept[0], kept[1]]
+    expected = _expected_information(table)
+    tokens = np.repeat(np.tile(np.arange(table.shape[1]), len(table)), table.reshape(-1))
+    concepts = np.repeat(np.arange(len(table)), table.sum(axis=1))
+    generator = np.random.default_rng(draw_seed)
+    shuffled = np.zeros((n_permutations, *table.shape), np.int64)
+    for one in shuffled:
+        np.add.at(one, (concepts, generator.permutation(tokens)), 1)
+    found = {}
+    for name, measure in (("language_entropy", entropy_of), ("purity", purity_of), ("ami", None)):
+        # AMI is 0 under this null by its definition
+        null = measure(shuffled) if measure else np.zeros(1)
+        of = measure or (lambda tables: ami_of(tables, expected))
+        score, low, high, ci, draws = float(of(table)), math.nan, math.nan, "none", None
+        if drawn is not None:
+            draws = np.asarray(of(drawn), np.float32)
+            ends, ci = bootstrap_interval(score, draws, method=interval), named_interval(interval, draws)
+            low, high = (float(np.clip(end, -1.0 if name == "ami" else 0.0, 1.0)) for end in ends)
+        found[name] = Estimate(
+            theta=math.nan,
+            score=score,
+            chance=float(np.mean(null)) if len(null) else math.nan,
+            chance_sd=float(np.std(null)) if len(null) > 1 else math.nan,
+            p_value=math.nan,
+            ci_low=low,
+            ci_high=high,
+            n=len(table),
+            coverage=1.0,
+            ci=ci,
+            draws=draws,
+        )
+    return found
+
+
+def entropy_of(counts: Counts) -> Floats:
+    """Return (...): H(language | concept) / log L of tables of counts; NaN with one language or no token."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = counts / counts.sum(axis=-1, keepdims=True)
+        terms = counts * np.log(shares, where=shares > 0, out=np.zeros(shares.shape))
+        given = abs(terms.sum(axis=(-2, -1))) / counts.sum(axis=(-2, -1))
+        return np.asarray(given / np.log(counts.shape[-1]))
+
+
+def purity_of(counts: Counts) -> Floats:
+    """Return (...): the share of tokens of the main language of their concept, of tables of counts."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(counts.max(axis=-1).sum(axis=-1) / counts.sum(axis=(-2, -1)))
+
+
+def ami_of(counts: Counts, expected: float) -> Floats:
+    """Return (...): ``(MI - expected) / (mean(H(concept), H(language)) - expected)`` of tables of counts."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        joint = counts / counts.sum(axis=(-2, -1), keepdims=True)
+        concepts, languages = _entropy(joint.sum(axis=-1)), _entropy(joint.sum(axis=-2))
+        both = _entropy(joint.reshape(*joint.shape[:-2], -1))
+        one = np.nan if counts.shape[-1] == 1 else 1.0  # nothing to tell
+        return one * (concepts + languages - both - expected) / ((concepts + languages) / 2 - expected)
+
+
+def _entropy(shares: Floats) -> Floats:
+    return -np.asarray((shares * np.log(shares, where=shares > 0, out=np.zeros(shares.shape))).sum(axis=-1))
+
+
+def _expected_information(table: npt.NDArray[np.int64]) -> float:
+    """Return E[MI] when tokens are dealt out at random to concepts of the same sizes."""
+    from sklearn.metrics.cluster import expected_mutual_information
+
+    n = int(table.sum())
+    return float(expected_mutual_information(table, n)) if n else math.nan

@@ -1,0 +1,105 @@
+"""What is known of a measure; all of them stand in `isogloss.metrics.registry`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal
+
+from isogloss.metrics.inputs import Floats
+
+Family = Literal["alignment", "overlap", "concepts", "companion"]
+Takes = Literal["sentences", "words", "space"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of two languages, or of a group, at one layer.
+
+    Attributes
+    ----------
+    name : str
+        In tables and signatures.
+    title : str
+        For people: of axes, panels and tables.
+    what : str
+        One line.
+    formula : callable
+        The function; of a companion ``formula(X, Y)`` -> number or one value a row, of a space ``formula(X, languages,
+        sentences)``.
+    family : {"alignment", "overlap", "concepts", "companion"}
+        CALIGN, COLAP, other measures of joint concepts, and measures without concepts.
+    chance : str
+        What its chance level is; goes on from "the score with".  Empty: it has none.
+    range : (float, float)
+        Its least and greatest value, where intervals end.
+    theta : float or None
+        The published threshold; None: it has no threshold.
+    directed : bool
+        Whether it goes from a source to a target; else a pair has one value.
+    headline : bool
+        Whether a study is summed up by it.
+    signature : tuple of str
+        The parts of its signature, in their order.
+    null : str
+        The part ``null`` of its signature; empty: the settings say it.
+    """
+
+    name: str
+    title: str
+    what: str
+    formula: Callable[..., Any]
+    _: KW_ONLY
+    family: Family
+    chance: str
+    signature: tuple[str, ...]
+    range: tuple[float, float] = (0.0, 1.0)
+    theta: float | None = None
+    directed: bool = False
+    headline: bool = False
+    null: str = ""
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether it is read as what it has above chance.
+
+        The null of CALIGN is what unrelated words would reach.  The null of COLAP deals tokens out without regard to
+        language: a model with no boundary between languages reaches it, so it is the upper end and not the lower.
+        """
+        return self.family == "alignment"
+
+    @property
+    def column(self) -> str:
+        """The column of results that it is read in: ``"adjusted"`` or ``"score"``."""
+        return "adjusted" if self.above_chance else "score"
+
+    @property
+    def read_as(self) -> str:
+        """Its title, and that it is read above chance where it is."""
+        return f"{self.title} above chance" if self.above_chance else self.title
+
+
+@dataclass(frozen=True, kw_only=True)
+class Companion(Measure):
+    """A measure of the same states without concepts.
+
+    Attributes
+    ----------
+    takes : {"sentences", "words", "space"}
+        Row-aligned states of sentences, of linked words (every pair of types once), or all sentences of both, stacked.
+    level : callable or None
+        Its chance level from the number of rows; None: from shuffled pairs, or undefined for a space.
+    draws : callable or None
+        ``draws(*given, weights=w)`` -> (m,): the measure under every line of (m, n) weights of rows, for the bootstrap.
+        None: from the values a row, or by the jackknife if there are none.
+    most : int or None
+        Only the first so many rows are looked at.
+    widened : float
+        By how much the values a row vary less than the measure does.
+    """
+
+    takes: Takes
+    level: Callable[[int], float] | None = None
+    draws: Callable[..., Floats] | None = None
+    most: int | None = None
+    widened: float = 1.0

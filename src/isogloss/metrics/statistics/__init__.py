@@ -1,0 +1,1 @@
+"""How sure a number is: resamples of sentences, intervals, rank correlation, many tests at once."""

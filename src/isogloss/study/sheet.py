@@ -1,0 +1,54 @@
+"""Estimates as rows of a file: what a step that measures writes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from isogloss.coordinates import Pair, Space
+from isogloss.results import Estimate, Results, signature
+from isogloss.runner import Facts
+from isogloss.store import write_table
+
+_ESTIMATE = ("theta", "score", "chance", "adjusted", "p_value", "ci_low", "ci_high", "n", "coverage")
+
+
+class Sheet:
+    """Rows of `Results`, and the draws of each beside it.
+
+    Parameters
+    ----------
+    place : mapping
+        The columns that all rows share: model, stack, layer and so on; what is not given stays null.
+    """
+
+    def __init__(self, place: Mapping[str, Any]) -> None:
+        self._place = place
+        self._rows: list[dict[str, Any]] = []
+        self._draws: list[list[float] | None] = []
+
+    def add(self, metric: str, of: Pair | Space, estimate: Estimate, *, signed: Mapping[str, object]) -> None:
+        """Add an estimate of a pair (of both languages, or in one direction) or of a group, with its signature."""
+        source, target = of.languages if isinstance(of, Pair) else (of.name, "")
+        row = {
+            **dict.fromkeys(("method", "n_concepts", "seed")),
+            **self._place,
+            "metric": metric,
+            "source": source,
+            "target": target,
+            **{name: getattr(estimate, name) for name in _ESTIMATE},
+            "q_value": math.nan,  # over the whole study: see JoinResults
+            "signature": signature(signed),
+        }
+        self._rows.append(row)
+        self._draws.append(None if estimate.draws is None else estimate.draws.tolist())
+
+    def write(self, path: Path) -> Facts:
+        """Write the rows and their draws; return how many there are."""
+        table = Results.from_rows(self._rows).table
+        write_table(path, table.with_columns(pl.Series("draws", self._draws, dtype=pl.List(pl.Float32))))
+        return {"n_estimates": len(self._rows)}

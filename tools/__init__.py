@@ -1,0 +1,1 @@
+"""Programs for those who work on isogloss; not installed with it."""
