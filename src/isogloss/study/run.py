@@ -13,13 +13,14 @@ import polars as pl
 
 import isogloss
 from isogloss.arguments import Workers, checked
-from isogloss.config import RobustnessSection, RunSection, StudyConfig, read_config
+from isogloss.config import RobustnessSection, StudyConfig, read_config
 from isogloss.errors import InputError, unknown
 from isogloss.extraction import write_corpus
 from isogloss.results import Results
 from isogloss.runner import Step, execute, stage_graph, upstream
 from isogloss.runner.dask import Job, execute_on_workers, need_dask, slurm_script
 from isogloss.sections import validated
+from isogloss.settings import RunSection
 from isogloss.store import (
     CORPUS,
     StudyLayout,
