@@ -19,7 +19,7 @@ from isogloss.models.memory import is_out_of_memory
 from isogloss.models.sources import load_part, quiet_transformers
 from isogloss.models.text import as_text, lines_with_names
 from isogloss.models.tokenizers import encode, load_tokenizer, space_marks
-from isogloss.models.training import CURVE, train_head
+from isogloss.models.trainer import CURVE, train_head
 
 __all__ = [
     "CURVE",

@@ -37,7 +37,7 @@ from isogloss.store import (
 from isogloss.study.estimate import Estimates, check_space
 from isogloss.study.inputs import read_corpus
 from isogloss.study.plan import Plan, make_plan
-from isogloss.study.tuning import SCORES_STEP, fine_tune, tuning_stages, with_tuned
+from isogloss.study.task_models import SCORES_STEP, fine_tune, tuning_stages, with_tuned
 
 log = logging.getLogger(__name__)
 
