@@ -19,7 +19,7 @@ FLOORS = [
     {"compiled", "coordinates", "errors", "languages", "parallel", "threads", "urls"},
     {"arguments"},
     {"html", "progress", "sections", "store", "trees"},
-    {"segment"},
+    {"segment", "settings"},
     {"corpus"},
     {"dictionary"},
     {"states"},
