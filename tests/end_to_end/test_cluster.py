@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from isogloss.study.graph import Step, edges, run_step
-from isogloss.study.shards import sharded
 
 import isogloss as ig
 from cluster import (
@@ -32,12 +30,15 @@ from cluster import (
     write_study,
 )
 from isogloss import cli
-from isogloss.config import RunSection, SlurmSection, read_config
+from isogloss.config import read_config
 from isogloss.errors import IsoglossError, UsageError
+from isogloss.extraction import write_corpus
+from isogloss.runner import Step, run_step
+from isogloss.runner.dask import Job, cluster, execution
+from isogloss.settings import RunSection, SlurmSection
 from isogloss.store import Remote, StudyLayout
-from isogloss.study import cluster, distributed, run_study, study_status
+from isogloss.study import Plan, make_plan, run_study, study_status
 from isogloss.study.inputs import read_corpus
-from isogloss.study.plan import make_plan
 
 pytest.importorskip("distributed")
 
@@ -88,17 +89,21 @@ def machines(tmp_path_factory: pytest.TempPathFactory, store: Store) -> Iterator
 # -- where steps run changes nothing ------------------------------------------------------------------
 
 
-def steps_of(study: Path, out: Path) -> list[Step]:
+def planned(study: Path) -> Plan:
     config = read_config(study)
-    plan = make_plan(config, read_corpus(config.corpus), out)
-    return sharded(plan, StudyLayout(out))
+    return make_plan(config, read_corpus(config.corpus))
+
+
+def divided(plan: Plan) -> list[Step]:
+    """Return the steps as workers have them."""
+    return [part for step in plan.steps for part in step.parts() or (step,)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_worker_processes_write_the_same_files(reference: Reference, tmp_path: Path, workers: int) -> None:
     study, expected = reference
-    assert sum("shard-" in step.name for step in steps_of(study, tmp_path)) > 1
+    assert sum("shard-" in step.name for step in divided(planned(study))) > 1
     table = run_study(study, out=tmp_path, scheduler="processes", workers=workers).table
     assert_same(tmp_path, expected)
     assert table.height == ig.Results.read(expected / "results.parquet").table.height
@@ -149,7 +154,7 @@ def test_files_behind_a_url(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("workers were asked for")
 
-    monkeypatch.setattr(distributed, "connected", never)
+    monkeypatch.setattr(execution, "connected", never)
     run_study(study, out=tmp_path / "one", **where)
     run_study(study, out=tmp_path / "other", **where)  # a folder that is new only brings
     assert_same(tmp_path / "other", expected, without=("states/",))
@@ -183,23 +188,27 @@ def test_damage_in_a_storage_is_noticed_and_made_anew(
 
 
 def latest_first(steps: list[Step]) -> Iterator[Step]:
-    """Yield steps in an order that their edges allow and that a plan would never take: the last one that may run."""
-    waits, done = edges(steps), set[str]()
+    """Yield steps in an order that their inputs allow and that a plan would never take: the last one that may run."""
+    done = set[str]()
     while len(done) < len(steps):
-        step = next(s for s in reversed(steps) if s.name not in done and done.issuperset(waits[s.name]))
-        done.add(step.name)
-        yield step
+        chosen = next(
+            step
+            for step in reversed(steps)
+            if step.name not in done and done.issuperset(before.name for before in step.inputs)
+        )
+        done.add(chosen.name)
+        yield chosen
 
 
 def needed_first(steps: list[Step]) -> Iterator[Step]:
-    """Yield every step as soon as its own edges allow, before anything else that comes before it in the plan."""
-    waits, by_name, done = edges(steps), {step.name: step for step in steps}, set[str]()
+    """Yield every step as soon as its own inputs allow, before anything else that comes before it in the plan."""
+    by_name, done = {step.name: step for step in steps}, set[str]()
 
     def up_to(step: Step) -> Iterator[Step]:
         if step.name not in done:
             done.add(step.name)
-            for name in waits[step.name]:
-                yield from up_to(by_name[name])
+            for before in step.inputs:
+                yield from up_to(by_name[before.name])
             yield step
 
     for step in reversed(steps):
@@ -208,20 +217,15 @@ def needed_first(steps: list[Step]) -> Iterator[Step]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", [latest_first, needed_first])
-def test_edges_of_a_plan_are_all_that_steps_wait_for(
-    reference: Reference, tmp_path: Path, order: Any
-) -> None:
+def test_inputs_of_steps_are_all_that_they_wait_for(reference: Reference, tmp_path: Path, order: Any) -> None:
     study, expected = reference
-    config = read_config(study)
-    plan = make_plan(config, read_corpus(config.corpus), tmp_path)
-    folder = StudyLayout(tmp_path)
-    from isogloss.extraction import forget_shards, write_corpus
-
+    plan, folder = planned(study), StudyLayout(tmp_path)
     write_corpus(plan.corpus, folder)
-    for step in order(sharded(plan, folder)):
+    for step in order(divided(plan)):
         run_step(tmp_path, step)
         assert folder.is_done(step.name, step.key)
-    forget_shards(folder, name="starter", stack="encoder")
+    for step in plan.steps:
+        step.forget_parts(folder)
     assert content(tmp_path) == content(expected)
 
 
@@ -362,13 +366,13 @@ class Seen:
 
 
 def test_workers_that_do_not_see_the_files_are_refused(reference: Reference, tmp_path: Path) -> None:
-    config = read_config(reference[0])
-    plan = make_plan(config, read_corpus(config.corpus), tmp_path)
+    plan = planned(reference[0])
+    job = Job("small", plan.steps, (), [Path(plan.config.models[0].path)], memory=lambda _: 0)
     client: Any = Seen()
     with pytest.raises(IsoglossError, match=r"tcp://far:1 does not see .*tokens\.parquet.*--storage URL"):
-        distributed._look(client, StudyLayout(tmp_path), plan, None)
+        execution._look(client, StudyLayout(tmp_path), job, None)
     with pytest.raises(IsoglossError, match=r"does not see .*model\. Put it on a file system") as caught:
-        distributed._look(client, StudyLayout(tmp_path), plan, Remote("memory://study"))
+        execution._look(client, StudyLayout(tmp_path), job, Remote("memory://study"))
     assert "--storage" not in str(caught.value)
 
 

@@ -22,7 +22,8 @@ from cluster import (
     start_run,
     wait_until,
 )
-from isogloss.study import distributed, run_study
+from isogloss.runner.dask import execution
+from isogloss.study import run_study
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.slow
@@ -84,7 +85,7 @@ def test_a_file_that_goes_while_it_is_needed_is_made_again_in_another_round(
     run_study(study, out=tmp_path, scheduler=machines.address)
     for path in (tmp_path / ".steps/metrics").rglob("*.json"):
         path.unlink()
-    plain, rounds = distributed._submit, []
+    plain, rounds = execution._submit, []
 
     def submit(*arguments: object, **where: object) -> bool:
         if not rounds:
@@ -92,7 +93,7 @@ def test_a_file_that_goes_while_it_is_needed_is_made_again_in_another_round(
         rounds.append(plain(*arguments, **where))  # type: ignore[arg-type]
         return rounds[-1]
 
-    monkeypatch.setattr(distributed, "_submit", submit)
+    monkeypatch.setattr(execution, "_submit", submit)
     run_study(study, out=tmp_path, scheduler=machines.address)
     assert rounds == [False, True]
     assert_same(tmp_path, expected)

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from isogloss.concepts import Concepts
+from isogloss.coordinates import Clustering
 from isogloss.errors import InputError, UsageError
 
 TOKENS = pl.DataFrame(
@@ -19,6 +20,7 @@ TOKENS = pl.DataFrame(
     }
 )
 LABELS = np.array([0, 0, 1, 0, 0, -1, 1], np.int32)
+CLUSTERING = Clustering("m", "encoder", layer=3, method="ward", n_concepts=2, seed=4)
 
 
 def test_types_count_words_by_concept_and_language_most_frequent_first():
@@ -47,21 +49,21 @@ def test_the_space_is_named_in_token_order():
 
 def test_what_is_written_is_read_and_belongs_to_the_same_tokens(tmp_path):
     some = np.array([0, 2, 3, 6])
-    concepts = Concepts(TOKENS[some], LABELS[some], 2, model="m", layer=3, seed=4)
+    concepts = Concepts(TOKENS[some], LABELS[some], **CLUSTERING.facts())
     concepts.write(tmp_path / "en.parquet")
-    back = Concepts.read(tmp_path / "en.parquet", TOKENS, n_concepts=2, model="m", layer=3, seed=4)
+    back = Concepts.read(tmp_path / "en.parquet", TOKENS, CLUSTERING)
     assert back.tokens.equals(concepts.tokens)
     assert (back.labels == concepts.labels).all()
-    assert (back.n_concepts, back.model, back.layer, back.seed) == (2, "m", 3, 4)
+    assert {name: getattr(back, name) for name in CLUSTERING.facts()} == CLUSTERING.facts()
 
 
 def test_a_file_of_another_study_is_refused(tmp_path):
     path = tmp_path / "de.parquet"
     Concepts(TOKENS, LABELS, 2).write(path)
     with pytest.raises(InputError, match=r"de\.parquet.*outside the token table of 3 rows"):
-        Concepts.read(path, TOKENS[:3], n_concepts=2)
+        Concepts.read(path, TOKENS[:3], CLUSTERING)
     with pytest.raises(InputError, match=r"must lie in -1 \.\. 0"):
-        Concepts.read(path, TOKENS, n_concepts=1)
+        Concepts.read(path, TOKENS, replace(CLUSTERING, n_concepts=1))
 
 
 TREE = np.array(
@@ -98,8 +100,9 @@ def test_centroids_of_unions_are_means_and_of_parts_unknown():
 def test_a_tree_is_written_and_read(tmp_path):
     some = grown()
     some.write_tree(tmp_path / "tree.parquet")
-    back = Concepts.read_tree(tmp_path / "tree.parquet", TOKENS, method="ward", layer=3)
+    back = Concepts.read_tree(tmp_path / "tree.parquet", TOKENS, CLUSTERING)
     assert (back.tree == TREE).all()
+    assert (back.n_concepts, back.model, back.method, back.layer, back.seed) == (1, "m", "ward", 3, 4)
     assert back.tokens.equals(TOKENS)
     assert (back.cut(n_concepts=4).labels == some.cut(n_concepts=4).labels).all()
     with pytest.raises(InputError, match=r"outside the token table of 3 rows"):

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.errors import InputError
 from isogloss.store import Remote, StudyLayout, inside, write_json
 from isogloss.urls import hidden, is_loopback, without_secrets
@@ -71,16 +72,27 @@ def test_a_marker_that_names_files_outside_is_none(tmp_path, name):
 def test_names_of_models_stacks_and_steps_stay_inside(tmp_path):
     """As a table of results, a plan or a manifest may say them."""
     study = StudyLayout(tmp_path)
+    en = Space.of("en")
     for make in (
         lambda: study.marker("../../x"),
         lambda: study.states("m", "../../../x"),
         lambda: study.shard("m", "encoder", "../x"),
-        lambda: study.metrics("m", "encoder", "../..", 0, "en"),
-        lambda: study.concepts("m", "..", method="ward", n_concepts=2, seed=0, layer=0, space="en"),
-        lambda: study.dictionary("../../en", "de"),
+        lambda: study.metrics(Clustering("m", "encoder", 0, "../../ward", 2, 0), None),
+        lambda: study.concepts(Clustering("m", "..", 0, "ward", 2, 0), en),
+        lambda: study.labels("../x"),
     ):
         with pytest.raises(InputError, match="is not the name of a file inside"):
             make()
+
+
+def test_labels_of_languages_lead_nowhere(tmp_path):
+    """They may hold any character, and are written so that they stay the name of one file."""
+    study = StudyLayout(tmp_path)
+    clustering = Clustering("m", "encoder", 0, "ward", 2, 0)
+    layer = tmp_path / "concepts/m/encoder/ward-k2-s0/layer_00"
+    for label in ("..", ".", "../../en", "/etc/passwd", "a\\b", "a\0b"):
+        assert study.dictionary(Pair(label, "de")).parent == tmp_path / "dictionary"
+        assert study.concepts(clustering, Space.of(label)).parent == layer
 
 
 # -- secrets ----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 import isogloss
+from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.errors import InputError, IsoglossError
 from isogloss.store import (
     RowWriter,
@@ -208,20 +209,31 @@ def test_a_file_that_is_not_there_or_not_whole_is_named(tmp_path):
 def test_the_folder_is_laid_out_as_documented(tmp_path):
     study = StudyLayout(tmp_path)
     model = "google/mt5-base"
-    concepts = study.concepts(model, "encoder", method="ward", n_concepts=600, seed=0, layer=6, space="en+de")
-    found = {
+    clustering = Clustering(model, "encoder", 6, "ward", 600, 0)
+    pair = Pair("en", "de")
+    at = "google--mt5-base/encoder/ward-k600-s0/layer_06"
+    expected = {
         "study.yaml": study.config,
         "manifest.json": study.manifest,
         "tokens.parquet": study.tokens,
         "states/google--mt5-base/encoder": study.states(model, "encoder"),
-        "links/diagonal/en-de.parquet": study.links("diagonal", "en", "de"),
-        "dictionary/en-de.parquet": study.dictionary("en", "de"),
-        "concepts/google--mt5-base/encoder/ward-k600-s0/layer_06/en+de.parquet": concepts,
+        "links/diagonal/en-de.parquet": study.links("diagonal", pair),
+        "dictionary/de-en.parquet": study.dictionary(pair.reverse),
+        "trees/google--mt5-base/encoder/ward-s0/layer_06/en.parquet": study.tree(clustering, Space.of("en")),
+        f"concepts/{at}/en+de.parquet": study.concepts(clustering, pair.space),
+        f"metrics/{at}/en-de.parquet": study.metrics(clustering, pair),
+        f"metrics/{at}/group.parquet": study.metrics(clustering, None),
+        f"labels/{at}/splits.parquet": study.labels_at(clustering, "splits"),
+        f"movement/{at}/flows.parquet": study.movement_at(clustering, "flows"),
+        f"robustness/{at}/en-de.parquet": study.robustness_at(clustering, pair),
+        "companions/google--mt5-base/encoder/layer_06/en-de.parquet": study.companions_at(
+            model, "encoder", 6, pair
+        ),
         "results.parquet": study.results,
         "results.csv": study.results_csv,
         "report.html": study.report,
     }
-    for name, path in found.items():
+    for name, path in expected.items():
         assert path.relative_to(tmp_path).as_posix() == name
 
 
@@ -314,7 +326,7 @@ def of_text(study: StudyLayout, text: str) -> None:
 def test_what_another_text_has_made_is_not_read(done):
     study, _ = done
     of_text(study, "first")
-    path = study.dictionary("en", "de")
+    path = study.dictionary(Pair("en", "de"))
     write_text(path, "made of the first text")
     study.mark_done(study.step_of(path), "key", [path])
     assert study.checked(path) == path
@@ -331,17 +343,17 @@ def test_what_another_text_has_made_is_not_read(done):
 def test_a_table_that_a_study_may_do_without_is_left_out_where_it_is_of_another_text(done, caplog):
     study, _ = done
     of_text(study, "first")
-    assert study.table(study.companions, ("x",)) is None
-    write_table(study.companions, pl.DataFrame({"x": [1]}))
-    study.mark_done("companions", "key", [study.companions])
-    assert study.table(study.companions, ("x",))["x"].to_list() == [1]
+    assert study.table(study.transfer, ("x",)) is None
+    write_table(study.transfer, pl.DataFrame({"x": [1]}))
+    study.mark_done("transfer", "key", [study.transfer])
+    assert study.table(study.transfer, ("x",))["x"].to_list() == [1]
     of_text(study, "second")
-    assert study.table(study.companions, ("x",)) is None
-    assert "companions.parquet was made from another text and is left out" in caplog.text
+    assert study.table(study.transfer, ("x",)) is None
+    assert "transfer.parquet was made from another text and is left out" in caplog.text
     of_text(study, "first")
-    study.companions.write_bytes(b"x")
-    with pytest.raises(InputError, match=r"companions\.parquet is not as it was written"):
-        study.table(study.companions, ("x",))
+    study.transfer.write_bytes(b"x")
+    with pytest.raises(InputError, match=r"transfer\.parquet is not as it was written"):
+        study.table(study.transfer, ("x",))
 
 
 @pytest.mark.parametrize(
@@ -355,7 +367,7 @@ def test_a_table_that_a_study_may_do_without_is_left_out_where_it_is_of_another_
 )
 def test_a_file_that_is_not_as_it_was_written_is_not_read(done, damage, told):
     study, _ = done
-    path = study.dictionary("en", "de")
+    path = study.dictionary(Pair("en", "de"))
     write_text(path, "made of the first text")
     study.mark_done(study.step_of(path), "key", [path])
     damage(path)
@@ -378,7 +390,7 @@ def test_only_temporaries_of_ours_are_swept_and_only_where_they_are_made(tmp_pat
     left = []
     for path in (
         study.results,
-        study.concepts("m", "encoder", method="ward", n_concepts=2, seed=0, layer=0, space="x"),
+        study.concepts(Clustering("m", "encoder", 0, "ward", 2, 0), Space.of("x")),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt), atomic(path):

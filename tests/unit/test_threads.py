@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import threadpoolctl
-from isogloss.study.graph import Step, run_step
 
 import isogloss
 from isogloss.metrics.registry import COMPANIONS
-from isogloss.store import StudyLayout
+from isogloss.runner import Facts, Step, run_step
+from isogloss.store import StudyLayout, read_json, write_json
 
 
 def blas() -> set[int]:
@@ -22,15 +23,23 @@ def blas() -> set[int]:
     return {one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"}
 
 
-def look(root: Path) -> dict[str, object]:
-    return {"threads": sorted(blas())}
+@dataclass(frozen=True)
+class Look(Step):
+    """Tells how many threads BLAS has while it runs."""
+
+    def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:
+        return (layout.root / "look.json",)
+
+    def run(self, layout: StudyLayout) -> Facts:
+        write_json(self.outputs(layout)[0], sorted(blas()))
+        return {}
 
 
 def test_every_blas_has_one_thread_in_a_step_and_its_own_number_after_it(tmp_path):
     with threadpoolctl.threadpool_limits(3, "blas"):
-        run_step(tmp_path, Step("a", "key", look, {}, (), "first"))
+        run_step(tmp_path, Look())
         assert blas() == {3}
-    assert StudyLayout(tmp_path).known("a")["info"]["threads"] == [1]
+    assert read_json(tmp_path / "look.json") == [1]
 
 
 def test_in_other_threads_one_thread_stays_whoever_leaves_first():
@@ -68,6 +77,6 @@ def test_files_are_the_same_bits_whatever_the_environment_says(study_file, tmp_p
         files = [path for path in root.rglob("*") if path.suffix in (".parquet", ".csv", ".npy")]
         said.append({str(path.relative_to(root)): path.read_bytes() for path in files})
     first = said[0]
-    assert "companions.parquet" in first
+    assert "companions/starter/encoder/layer_04/en-de.parquet" in first
     for other in said[1:]:
         assert [name for name in first if first[name] != other.get(name)] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -75,10 +74,10 @@ class Corpus:
                         f"Corpus: column '{name}' must exist and be {dtype}; got {dict(table.schema)}."
                     )
         for language in self.languages:
-            if not re.fullmatch(r"[\w.-]+", language):
+            if not language.isprintable() or not language or language != language.strip():
                 raise UsageError(
-                    f"The language label '{language}' cannot be part of a file name or of 'en+de'. "
-                    "Use letters, digits, '-', '_' or '.'."
+                    f"{language!r} cannot be the label of a language: wanted are printable characters, "
+                    "with no space before or after them, e.g. en, zh-yue or c++."
                 )
         if self.words.is_empty():
             raise InputError("The corpus has no words. Give at least one non-empty sentence per language.")

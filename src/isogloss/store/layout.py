@@ -18,7 +18,7 @@ _FOLDERS = (
     *(".steps", "states", "links", "dictionary", "trees", "concepts", "metrics", "companions", "labels"),
     *("movement", "robustness", "tasks", "figures"),
 )
-_LONGEST_NAME = 160  # bytes; leaves room for what temporary files add
+_LONGEST_NAME = 160  # bytes; file names end at 255, and temporary ones are longer
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class StudyLayout(Markers):
         return inside(self.shards(model, stack), name)
 
     def links(self, aligner: str, pair: Pair) -> Path:
-        return self._at("links", folder_name(aligner), f"{pair.name}.parquet")
+        return self._at("links", folder_name(aligner), _file_of(pair))
 
     def dictionary(self, direction: Pair) -> Path:
-        return self._at("dictionary", f"{direction.name}.parquet")
+        return self._at("dictionary", _file_of(direction))
 
     # -- of one clustering ------------------------------------------------------------------------
 
@@ -75,8 +75,8 @@ class StudyLayout(Markers):
 
     def metrics(self, clustering: Clustering, pair: Pair | None) -> Path:
         """Return the file with the estimates of a pair, or (None) of all languages together."""
-        name = "group" if pair is None else pair.name
-        return self._of_layer("metrics", clustering, _run_name(clustering), f"{name}.parquet")
+        name = "group.parquet" if pair is None else _file_of(pair)
+        return self._of_layer("metrics", clustering, _run_name(clustering), name)
 
     def labels_at(self, clustering: Clustering, table: str) -> Path:
         return self._of_layer("labels", clustering, _run_name(clustering), f"{table}.parquet")
@@ -85,7 +85,7 @@ class StudyLayout(Markers):
         return self._of_layer("movement", clustering, _run_name(clustering), f"{table}.parquet")
 
     def robustness_at(self, clustering: Clustering, pair: Pair) -> Path:
-        return self._of_layer("robustness", clustering, _run_name(clustering), f"{pair.name}.parquet")
+        return self._of_layer("robustness", clustering, _run_name(clustering), _file_of(pair))
 
     def _of_layer(self, kind: str, clustering: Clustering, run: str, name: str) -> Path:
         model, layer = folder_name(clustering.model), f"layer_{clustering.layer:02d}"
@@ -93,7 +93,7 @@ class StudyLayout(Markers):
 
     def companions_at(self, model: str, stack: str, layer: int, pair: Pair) -> Path:
         """Return the file with the companion measures of a pair at one layer."""
-        return self._at("companions", folder_name(model), stack, f"layer_{layer:02d}", f"{pair.name}.parquet")
+        return self._at("companions", folder_name(model), stack, f"layer_{layer:02d}", _file_of(pair))
 
     def find_estimates(self) -> list[Path]:
         """Return all files of estimates with their draws, of this text: of concepts, then of companion measures."""
@@ -181,11 +181,11 @@ def _run_name(clustering: Clustering) -> str:
     return f"{clustering.method}-k{clustering.n_concepts}-s{clustering.seed}"
 
 
-def _file_of(space: Space) -> str:
-    """Return the file name of a space; one of very many languages (file names end at 255 bytes) is shortened."""
-    name = space.name
+def _file_of(part: Space | Pair) -> str:
+    """Return the file name of a space or pair; one of very many languages, or long labels, is shortened."""
+    name = part.name
     if len(name.encode()) > _LONGEST_NAME:
-        name = f"{len(space.languages)}-languages-{digest(name)}"
+        name = f"{len(part.languages)}-languages-{digest(name)}"
     return f"{name}.parquet"
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from isogloss.arguments import checked
 from isogloss.config import ModelSection, StudyConfig, TaskSection, read_config
+from isogloss.coordinates import Space
 from isogloss.corpus import Corpus
 from isogloss.errors import UsageError
 from isogloss.models import describe
@@ -195,7 +196,7 @@ def _run(
         "kind": task.kind,
         "control": job.control,
         "seed": job.seed,
-        "train_languages": "+".join(tuned.languages),
+        "train_languages": Space(tuple(tuned.languages)).name,
     }
     columns = [pl.lit(value).alias(name) for name, value in facts.items()]
     table = read_table(path, SCORES).select(*columns, pl.all())

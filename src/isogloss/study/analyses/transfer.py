@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from isogloss.coordinates import Space
 from isogloss.metrics.statistics.ranks import association
 from isogloss.results import Results
 from isogloss.study.analyses.correlations import PLACE, measured
@@ -82,7 +83,8 @@ def transfer_points(scores: pl.DataFrame, results: Results) -> pl.DataFrame:
         .group_by([*PLACE, "measure"], maintain_order=True)
         .agg(pl.col("value").mean())
     )
-    rows = scores.with_columns(pl.col("train_languages").str.split("+").alias("train_language")).explode(
+    trained = [list(Space.named(name).languages) for name in scores["train_languages"]]
+    rows = scores.with_columns(pl.Series("train_language", trained, pl.List(pl.String))).explode(
         "train_language"
     )
     names = {"language": "target", "train_language": "source"}
