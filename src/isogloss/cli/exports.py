@@ -17,9 +17,7 @@ def export(
     kind: Annotated[str, typer.Argument(help="concepts, atlas, dataset, latex or tree.")],
     out: Annotated[
         Path,
-        typer.Option(
-            help="concepts: a .json or .parquet file; tree: .npy, .nwk or .json; else a folder."
-        ),
+        typer.Option(help="concepts: a .json or .parquet file; tree: .npy, .nwk or .json; else a folder."),
     ],
     model: Annotated[str | None, typer.Option(help="Name of the model; default: all.")] = None,
     stack: Annotated[str | None, typer.Option(help="encoder or decoder; default: all.")] = None,

@@ -34,6 +34,7 @@ from isogloss.store import (
     write_json,
 )
 from isogloss.study.estimate import Estimates, check_space
+from isogloss.study.finished import open_study
 from isogloss.study.inputs import read_corpus
 from isogloss.study.plan import Plan, make_plan
 from isogloss.study.tuning import SCORES_STEP, fine_tune, tuning_stages, with_tuned
@@ -173,7 +174,7 @@ def robustness(root: str | Path, *, workers: Workers | None = None, **settings: 
     Parameters
     ----------
     root : str or Path
-        A study folder; what it lacks is run first.
+        A finished study folder.
     workers : int, optional
         As of `run_study`.
     **settings
@@ -188,15 +189,13 @@ def robustness(root: str | Path, *, workers: Workers | None = None, **settings: 
     Raises
     ------
     InputError
-        If the folder has no study.
+        If the folder has no finished study.
     UsageError
         If a setting cannot be, or the method grows no trees.
     """
-    folder = StudyLayout(Path(root).resolve())
-    if not folder.config.is_file():
-        raise InputError(f"{root} is not a study folder: it has no {folder.config.name}.")
     section = validated(settings, RobustnessSection, of="robustness")
-    config = read_config(folder.config).model_copy(update={"robustness": section})
+    config = open_study(root).config.model_copy(update={"robustness": section})
+    folder = StudyLayout(Path(root).resolve())
     run_study(config, out=folder.root, workers=workers, until="robustness")
     return read_csv(folder.checked(folder.robustness_csv))
 
