@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("accelerate")
 
 import isogloss as ig
+from isogloss.coordinates import Clustering
 from isogloss.errors import InputError, UsageError
 from isogloss.report import write_report
 from isogloss.starter import model_folder
@@ -97,7 +98,7 @@ def test_a_study_looks_before_and_after(study: Path, tmp_path: Path) -> None:
     assert set(fates["compared"]) == {"base", "layer_00"}
     concerns = pl.read_csv(folder.movement("concerns").with_suffix(".csv"))
     assert set(concerns["what"]) == {"entities", "sentiment"}
-    path = folder.movement_of("sentiment-s0", "encoder", "ward-k30-s0", 6, "flows")
+    path = folder.movement_at(Clustering("sentiment-s0", "encoder", 6, "ward", 30, 0), "flows")
     flows = pl.read_parquet(path).filter((pl.col("compared") == "base") & (pl.col("space") == "de+en"))
     assert (flows.group_by("before").agg(pl.col("share_before").sum())["share_before"] - 1).abs().max() < 1e-9
 
