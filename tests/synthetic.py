@@ -12,10 +12,10 @@ import polars as pl
 
 from isogloss.concepts import Concepts
 from isogloss.config import StudyConfig
+from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign, colap, mean_alignment
 from isogloss.results import RESULT_COLUMNS, Alignment, Estimate, Overlap, Results
-from isogloss.study import Run
 
 LANGUAGES = ("en", "de", "es", "ar", "zh")
 # Eight fields of meaning of six words; column i of every language is the same word.
@@ -70,11 +70,16 @@ class SyntheticStudy:
             corpus={"files": {x: f"{x}.txt" for x in languages}},
             models=[{"path": name} for name in models],
         )
-        self.companions: pl.DataFrame | None = None
         self.labels: dict[str, pl.DataFrame] | None = None
         self.robustness: pl.DataFrame | None = None
         layers = tuple(range(n_layers))
-        self.runs = [Run(m, "tiny", "encoder", layers, "kmeans", 10, 0) for m in models]
+        self.runs = [tuple(Clustering(m, "encoder", x, "kmeans", 10, 0) for x in layers) for m in models]
+        self.clusterings = [clustering for run in self.runs for clustering in run]
+        self.bases = dict.fromkeys(models, "tiny")
+        self.pairs = [Pair(*both) for both in itertools.combinations(languages, 2)]
+        joint = [pair.space for pair in self.pairs]
+        whole = [Space(languages)] if len(languages) > 2 else []
+        self.spaces = [*map(Space.of, languages), *joint, *whole]
         self.manifest: dict[str, Any] = {"versions": {"isogloss": "0.1.0", "torch": "2.13.0"}}
         self.warnings = [
             "3 sentences were cut at the model's limit of 128 subwords.",
@@ -104,11 +109,12 @@ class SyntheticStudy:
     def sentences(self) -> pl.DataFrame:
         return pl.DataFrame({"language": list(self.languages), "sentence": 0, "text": "…"})
 
-    def concepts(self, run: Run, layer: int, space: str) -> Concepts:
-        group = space.split("+")
+    def concepts(self, clustering: Clustering, space: Space) -> Concepts:
+        group, layer, model = list(space.languages), clustering.layer, clustering.model
         tokens = self.tokens.filter(pl.col("language").is_in(group))
-        depth = 0.55 + 0.4 * layer / max(run.layers) + 0.04 * (run.model != "tiny")
-        generator = np.random.default_rng([layer, len(space), *map(ord, space)])
+        deepest = max(each.layer for each in self.clusterings)
+        depth = 0.55 + 0.4 * layer / deepest + 0.04 * (model != "tiny")
+        generator = np.random.default_rng([layer, len(space.name), *map(ord, space.name)])
         own = np.array([group.index(x) for x in tokens["language"]])
         field = (tokens["sentence"] // 6).to_numpy()
         strange = np.array([x in ("ar", "zh") for x in tokens["language"]])
@@ -117,11 +123,11 @@ class SyntheticStudy:
         labels = np.where(alone, 8 + own * 8 + field, field).astype(np.int32)
         stray = generator.random(len(labels)) > depth - 0.1 * strange
         labels[stray] = generator.integers(0, 8 + 8 * len(group), int(stray.sum()))
-        return Concepts(
-            tokens, labels, 8 + 8 * len(group), model=run.model, stack=run.stack, layer=layer, method="kmeans"
-        )
+        facts = {"model": model, "stack": clustering.stack, "layer": layer, "method": "kmeans"}
+        return Concepts(tokens, labels, 8 + 8 * len(group), **facts)
 
-    def dictionary(self, source: str, target: str) -> TranslationDictionary:
+    def dictionary(self, direction: Pair) -> TranslationDictionary:
+        source, target = direction.languages
         pairs = [
             (s, t, 4, 0.8)
             for a, b in zip(self.words[source], self.words[target], strict=True)
@@ -130,22 +136,22 @@ class SyntheticStudy:
         table = pl.DataFrame(pairs, schema=["source", "target", "count", "probability"], orient="row")
         return TranslationDictionary(source, target, table, induced_by="diagonal")
 
-    def alignment(self, run: Run, layer: int, source: str, target: str) -> Alignment:
-        s, t = (self.concepts(run, layer, x) for x in (source, target))
-        return calign(
-            s, t, self.dictionary(source, target), theta_align=(0.8, 0.5), min_types=2, n_permutations=0
-        )
+    def alignment(self, clustering: Clustering, direction: Pair) -> Alignment:
+        s, t = (self.concepts(clustering, side) for side in direction.sides)
+        options = {"theta_align": (0.8, 0.5), "min_types": 2, "n_permutations": 0}
+        return calign(s, t, self.dictionary(direction), **options)
 
-    def overlap(self, run: Run, layer: int, languages: tuple[str, ...]) -> Overlap:
-        thetas = (0.3,) if len(languages) < 4 else (0.1,)
-        return colap(self.concepts(run, layer, "+".join(languages)), theta_overlap=thetas)
+    def overlap(self, clustering: Clustering, space: Space) -> Overlap:
+        thetas = (0.3,) if len(space.languages) < 4 else (0.1,)
+        return colap(self.concepts(clustering, space), theta_overlap=thetas)
 
     @cached_property
     def results(self) -> Results:
         rows = []
-        for run, layer in [(each, layer) for each in self.runs for layer in each.layers]:
-            for a, b in itertools.combinations(self.languages, 2):
-                both = [self.alignment(run, layer, a, b), self.alignment(run, layer, b, a)]
+        for clustering in self.clusterings:
+            for pair in self.pairs:
+                (a, b), space = pair.languages, pair.space
+                both = [self.alignment(clustering, direction) for direction in pair.directions]
                 # A made-up chance level: the null of calign is compiled at first use, which takes long.
                 figures = [
                     [
@@ -154,28 +160,29 @@ class SyntheticStudy:
                     ]
                     for x in both
                 ]
-                rows += [self._row(run, layer, "calign", a, b, of=f) for f in figures[0]]
-                rows += [self._row(run, layer, "calign", b, a, of=f) for f in figures[1]]
+                rows += [self._row(clustering, "calign", a, b, of=f) for f in figures[0]]
+                rows += [self._row(clustering, "calign", b, a, of=f) for f in figures[1]]
                 rows += [
-                    self._row(run, layer, "calign_mean", a, b, of=mean_alignment(*f))
+                    self._row(clustering, "calign_mean", a, b, of=mean_alignment(*f))
                     for f in zip(*figures, strict=True)
                 ]
                 rows += [
-                    self._row(run, layer, "colap", a, b, of=f)
-                    for f in self.overlap(run, layer, (a, b)).estimates
+                    self._row(clustering, "colap", a, b, of=f)
+                    for f in self.overlap(clustering, space).estimates
                 ]
-            group = self.overlap(run, layer, self.languages).estimates
-            rows += [self._row(run, layer, "colap_group", "+".join(self.languages), "", of=f) for f in group]
+            group = self.overlap(clustering, Space(self.languages)).estimates
+            rows += [
+                self._row(clustering, "colap_group", Space(self.languages).name, "", of=f) for f in group
+            ]
         return Results.from_rows(rows)
 
     def _row(
-        self, run: Run, layer: int, metric: str, source: str, target: str, *, of: Estimate
+        self, clustering: Clustering, metric: str, source: str, target: str, *, of: Estimate
     ) -> dict[str, object]:
         values = {name: getattr(of, name) for name in RESULT_COLUMNS if hasattr(of, name)}
-        values |= {name: getattr(run, name) for name in RESULT_COLUMNS if hasattr(run, name)}
+        values |= clustering.facts() | {"base_model": self.bases[clustering.model]}
         sign = f"isogloss:0.1.0|metric:{metric}|theta:{of.theta:g}|n:10"
         return values | {
-            "layer": layer,
             "metric": metric,
             "source": source,
             "target": target,
@@ -186,9 +193,8 @@ class SyntheticStudy:
 def label_tables(study: SyntheticStudy) -> dict[str, pl.DataFrame]:
     """Return made-up tables of labels: nouns are common and shared more with depth, verbs are only two."""
     scores, splits = [], []
-    for run, layer in [(each, layer) for each in study.runs for layer in each.layers]:
-        place = {name: getattr(run, name) for name in ("model", "stack", "method", "n_concepts", "seed")}
-        place["layer"] = layer
+    for clustering in study.clusterings:
+        place, layer = clustering.facts(), clustering.layer
         numbers = {"chance": 0.01, "ci_low": 0.0, "ci_high": 0.9}
         for kind, score in (
             ("all", 0.5),

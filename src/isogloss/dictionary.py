@@ -16,7 +16,7 @@ import polars as pl
 
 from isogloss.arguments import Columns, Count, PositiveShare, Translations, checked
 from isogloss.corpus import Corpus
-from isogloss.errors import InputError, UsageError, unknown
+from isogloss.errors import InputError, unknown
 from isogloss.html import card, grid, word, words
 from isogloss.languages import read_language
 from isogloss.store import read_lines, read_table, write_table
@@ -24,7 +24,6 @@ from isogloss.store import read_lines, read_table, write_table
 log = logging.getLogger(__name__)
 
 Case = Literal["folded", "exact"]
-CASES: tuple[Case, ...] = ("folded", "exact")
 LINK_COLUMNS = {
     "sentence": pl.Int32,
     "source_position": pl.Int16,
@@ -205,10 +204,8 @@ class TranslationDictionary:
         object.__setattr__(self, "table", table)
 
     @checked
-    def top(self, n: int) -> TranslationDictionary:
+    def top(self, n: Translations) -> TranslationDictionary:
         """Return the dictionary with at most the `n` best translations of every source type."""
-        if n < 1:
-            raise UsageError(f"top must be at least 1 translation per word; got {n}.")
         table = self.table.filter(pl.int_range(pl.len()).over("source") < n)
         return TranslationDictionary(self.source, self.target, table, self.induced_by, self.file_order)
 
@@ -218,14 +215,7 @@ class TranslationDictionary:
 
         Alike are words whose `difflib` ratio, twice the shared characters over all, lower-cased and without accents, is
         at least `similarity`; 1 leaves out identical words alone.
-
-        Raises
-        ------
-        UsageError
-            If `similarity` is not in (0, 1].
         """
-        if not 0 < similarity <= 1:
-            raise UsageError(f"similarity must lie in (0, 1]; got {similarity}.")
         kept = [
             _likeness(source, target) < similarity
             for source, target in self.table.select("source", "target").iter_rows()
@@ -283,6 +273,7 @@ class TranslationDictionary:
         weight_column = pl.col("probability")
         return cls(source, target, table.with_columns(weight_column / weight_column.sum().over("source")))
 
+    @checked
     def for_corpus(self, corpus: Corpus, *, case: Case = "folded") -> TranslationDictionary:
         """Return the dictionary in the word forms that a corpus has, for lists that are written in another case.
 
@@ -301,10 +292,8 @@ class TranslationDictionary:
         Raises
         ------
         UsageError
-            If the corpus lacks a language, or `case` is unknown.
+            If the corpus lacks a language.
         """
-        if case not in CASES:
-            raise unknown("case", case, CASES)
         for language in (self.source, self.target):
             if language not in corpus.languages:
                 raise unknown("language", language, corpus.languages)

@@ -15,6 +15,7 @@ import polars as pl
 from isogloss.arguments import Columns, Share, checked
 from isogloss.errors import unknown
 from isogloss.html import Markup, card, grid, word
+from isogloss.settings import AlignmentSettings, OverlapSettings
 from isogloss.store import read_table, write_csv, write_table
 
 RESULT_COLUMNS: dict[str, type[pl.DataType]] = {
@@ -158,8 +159,8 @@ class Alignment(_Scored):
         n_matched, match``.  All pairs at or above the smallest theta, and every source concept's best pair.
     words : polars.DataFrame
         ``source_concept, target_concept, source, target``: the matched words of `pairs` (empty when not asked for).
-    rule : str
-        ``"symmetric"`` or ``"paper-code"``.
+    rule : AlignmentSettings
+        When concepts are aligned.
     null : numpy.ndarray or None
         (n permutations, n source concepts) float32: `best` under every permuted dictionary.
     """
@@ -171,7 +172,7 @@ class Alignment(_Scored):
     best: npt.NDArray[np.float64]
     pairs: pl.DataFrame
     words: pl.DataFrame
-    rule: str
+    rule: AlignmentSettings
     null: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     @checked
@@ -180,15 +181,14 @@ class Alignment(_Scored):
         if self.null is None:
             return np.full(len(self.best), np.nan)
         limit = np.float32(self.estimates[0].theta if theta is None else self.at(theta).theta)
-        passed = self.null > limit if self.rule == "paper-code" else self.null >= limit
+        passed = self.rule.reaches(self.null, limit)
         return np.where(np.isnan(self.best), np.nan, passed.mean(axis=0))
 
     @checked
     def aligned(self, theta: Share | None = None) -> pl.DataFrame:
         """Return the aligned concept pairs at a theta (default: the first)."""
         limit = self.estimates[0].theta if theta is None else self.at(theta).theta
-        match = pl.col("match")
-        return self.pairs.filter(match > limit if self.rule == "paper-code" else match >= limit)
+        return self.pairs.filter(self.rule.reaches(pl.col("match"), limit))
 
     def __repr__(self) -> str:
         return f"CALIGN({self.source}->{self.target}) = {self.estimates[0]}"
@@ -228,20 +228,25 @@ class Overlap(_Scored):
         One per theta, in the order asked for.
     counts : numpy.ndarray
         (n_concepts, n_languages) int64: tokens of every language in every concept.
-    rule : str
-        ``"symmetric"`` or ``"paper-code"``.
+    rule : OverlapSettings
+        When a concept overlaps.
     """
 
     languages: tuple[str, ...]
     estimates: tuple[Estimate, ...]
     counts: npt.NDArray[np.int64]
-    rule: str
+    rule: OverlapSettings
 
     @property
     def shares(self) -> npt.NDArray[np.float64]:
         """(n_concepts, n_languages): share of every language in every concept; NaN for an empty one."""
         with np.errstate(invalid="ignore"):
             return np.asarray(self.counts / self.counts.sum(axis=1, keepdims=True))
+
+    @checked
+    def overlapping(self, theta: Share | None = None) -> npt.NDArray[np.bool_]:
+        """Return (n_concepts,) bool: the concept overlaps at a theta (default: the first)."""
+        return self.rule.overlapping(self.counts, self.estimates[0].theta if theta is None else theta)
 
     def table(self) -> pl.DataFrame:
         """Return one row a concept: ``concept, n_tokens``, one share per language, and ``evenness``.

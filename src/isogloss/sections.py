@@ -6,11 +6,12 @@ import re
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isogloss.arguments import Want, refusal, want_of
 from isogloss.errors import InputError, UsageError, unknown
@@ -19,13 +20,46 @@ from isogloss.urls import hidden
 Loc = tuple[str | int, ...]
 
 _LONGEST = 1_000_000  # characters of a study file: YAML is read at about as many in ten seconds
+_REASONS = r" \([^()]*\)|,( not empty and)? with no entry twice| to 2,147,483,647"
 _MOST_VALUES, _DEEPEST = 100_000, 50  # aliases counted as often as they stand
 
 
 class Section(BaseModel):
-    """A mapping of a study file; unknown keys are refused."""
+    """A group of settings, which may be a mapping of a study file; unknown keys are refused.
+
+    Raises
+    ------
+    UsageError
+        From making one, for a value that does not fit.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def __init__(self, **values: Any) -> None:
+        form = type(self)
+        for name, value in values.items():
+            if name not in form.model_fields:
+                raise unknown(f"setting of {form.__name__}", name, form.model_fields)
+            want = _want(form, name)
+            if want is not None and not want.fits(value):
+                raise UsageError(f"{form.__name__}: {name} {refusal(want, value)}")
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _refused(error, form.__name__) from None
+
+    # pydantic: what is validated as part of a file does not come this way, and keeps its place in it
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def values_of(self, form: type[Section]) -> dict[str, Any]:
+        """Return the settings of a group that this section is made of."""
+        return {name: getattr(self, name) for name in form.model_fields}
+
+    @classmethod
+    def field(cls, name: str, **changes: Any) -> Any:
+        """Return a field for a section made of this one that has another range or another default."""
+        field = cls.model_fields[name]
+        return Field(**{"default": field.default, "description": field.description, **changes})
 
 
 Form = TypeVar("Form", bound=Section)
@@ -58,7 +92,7 @@ def read_yaml(path: str | Path, form: type[Form]) -> Form:
 
 
 def validated(data: Mapping[str, Any], form: type[Form], *, of: str) -> Form:
-    """Return a section made of settings that are not from a file.
+    """Return a section made of settings that are not from a file; a message names what they are `of`.
 
     Raises
     ------
@@ -68,8 +102,24 @@ def validated(data: Mapping[str, Any], form: type[Form], *, of: str) -> Form:
     try:
         return form.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{'.'.join([of, *map(str, first['loc'])])}: {_said(first)}.") from None
+        raise _refused(error, of) from None
+
+
+def described(form: type[Section], name: str) -> str:
+    """Return what is said of a setting."""
+    return form.model_fields[name].description or ""
+
+
+def values_in_words(form: type[Section], name: str) -> str:
+    """Return which values a setting may have; nothing where that is any text, a yes or no, or other settings."""
+    want = _want(form, name)
+    text = re.sub(_REASONS, "", want.text) if want else ""
+    return "" if re.search(r"\btexts?\b|True|2 values", text) else text
+
+
+def _refused(error: ValidationError, of: str) -> UsageError:
+    first = error.errors()[0]
+    return UsageError(f"{'.'.join([of, *map(str, first['loc'])])}: {_said(first)}.")
 
 
 def _said(error: Any) -> str:
@@ -184,12 +234,20 @@ def _name(loc: Loc) -> str:
     return ".".join(str(part) for part in loc) or "study"
 
 
-def _sections(annotation: Any) -> list[type[Section]]:
+@cache
+def _want(form: type[Section], name: str) -> Want | None:
+    """Return what a setting has to be; None where it is a section, which looks at its values by itself."""
+    if sections_in(form.model_fields[name].annotation):
+        return None
+    return want_of(typing.get_type_hints(form, include_extras=True)[name])
+
+
+def sections_in(annotation: Any) -> list[type[Section]]:
     """Return the section classes inside an annotation such as ``list[ModelSection]``."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
     if typing.get_origin(annotation) in (list, tuple, types.UnionType, typing.Union):
-        return [s for part in typing.get_args(annotation) for s in _sections(part)]
+        return [s for part in typing.get_args(annotation) for s in sections_in(part)]
     return []
 
 
@@ -200,15 +258,13 @@ def _check(section: type[Section], data: Any, loc: Loc, place: _Places) -> None:
             _check(section, item, (*loc, i), place)
     if not isinstance(data, Mapping):
         return
-    hints = typing.get_type_hints(section, include_extras=True)
     for key, value in data.items():
         here = (*loc, key)
         if key not in section.model_fields:
             raise unknown(f"key in {_name(loc)}", key, section.model_fields, where=place.line(here))
-        inner = _sections(section.model_fields[key].annotation)
-        for one in inner:
-            _check(one, value, here, place)
-        want = None if inner else want_of(hints[key])
+        for inner in sections_in(section.model_fields[key].annotation):
+            _check(inner, value, here, place)
+        want = _want(section, key)
         if want is not None and not want.fits(value):
             raise UsageError(f"{place.told(here)} {refusal(want, value)}{_in_quotes(want, value)}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,8 @@ from isogloss.arguments import Columns, Count, Dimensions, checked
 from isogloss.dictionary import WordLinks
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.html import card, grid
+from isogloss.settings import Drop, Selection, takes
 from isogloss.store import Rows
-
-Drop = Literal["punctuation", "digits", "identical"]
-DROPS: tuple[Drop, ...] = ("punctuation", "digits", "identical")
 
 TOKEN_COLUMNS = ("row", "language", "sentence", "position", "word", "n_subwords")
 
@@ -113,25 +111,18 @@ class States:
         return tuple(self.tokens["language"].unique(maintain_order=True).to_list())
 
     @checked
+    @takes(Selection)
     def select(
         self,
         *,
+        settings: Selection,
         links: WordLinks | Sequence[WordLinks] | None = None,
-        min_count: Count = 1,
-        max_count: Count | None = None,
         drop_above: Count | None = None,
-        drop: Sequence[Drop] = (),
         languages: Sequence[str] | None = None,
     ) -> States:
         """Return the same states with fewer rows taking part (see `select_rows`); nothing is copied."""
         rows = select_rows(
-            self.tokens[self.rows],
-            links=links,
-            min_count=min_count,
-            max_count=max_count,
-            drop_above=drop_above,
-            drop=drop,
-            languages=languages,
+            self.tokens[self.rows], settings=settings, links=links, drop_above=drop_above, languages=languages
         )
         return replace(self, rows=rows)
 
@@ -225,14 +216,13 @@ class States:
 
 
 @checked
+@takes(Selection)
 def select_rows(
     tokens: Annotated[pl.DataFrame, Columns(TOKEN_COLUMNS)],
     *,
+    settings: Selection,
     links: WordLinks | Sequence[WordLinks] | None = None,
-    min_count: Count = 1,
-    max_count: Count | None = None,
     drop_above: Count | None = None,
-    drop: Sequence[Drop] = (),
     languages: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int64]:
     """Choose the tokens that take part in discovery.
@@ -247,16 +237,13 @@ def select_rows(
     ----------
     tokens : polars.DataFrame
         Token table with ``n_subwords``; rows without a state never take part.
+    settings : Selection, optional
+        All of these at once; what is given beside it differs.
     links : WordLinks or sequence of WordLinks, optional
         One per pair; a token is kept when any of them keeps it.
-    min_count, max_count : int
-        How often a type (with `links`: a pair) must occur, and how many of its occurrences are kept: all for None.
     drop_above : int, optional
         Types (with `links`: pairs) with more than `drop_above` occurrences are left out altogether, where
         `max_count` would keep their first ones.
-    drop : sequence of {"punctuation", "digits", "identical"}
-        Leave out words without any letter or digit, words that contain a digit, or word forms that are
-        linked to (with `links`) or shared with (without) the same form in another language.
     languages : sequence of str, optional
         Keep only tokens of these; occurrences, links and shared forms are counted before.
 
@@ -268,13 +255,11 @@ def select_rows(
     Raises
     ------
     UsageError
-        If the bounds contradict each other, or a name in `drop` or `languages` is unknown.
+        If the bounds contradict each other, or a name in `languages` is unknown.
     """
-    if drop_above is not None and drop_above < min_count:
-        raise UsageError(f"drop_above must be at least min_count; got {drop_above} and {min_count}.")
-    for name in drop:
-        if name not in DROPS:
-            raise unknown("drop", name, DROPS)
+    drop, least = settings.drop, settings.min_count
+    if drop_above is not None and drop_above < least:
+        raise UsageError(f"drop_above must be at least min_count; got {drop_above} and {least}.")
     known = tokens["language"].unique().to_list()
     for language in languages or ():
         if language not in known:
@@ -288,7 +273,7 @@ def select_rows(
     unwanted = [w for w in words.to_list() if _unwanted(w, drop)]
     kept = kept.filter(~pl.col("word").is_in(unwanted))
 
-    bounds: dict[str, Any] = {"min_count": min_count, "max_count": max_count, "drop_above": drop_above}
+    bounds: dict[str, Any] = {"min_count": least, "max_count": settings.max_count, "drop_above": drop_above}
     if all_links:
         rows = _linked_rows(kept, all_links, identical="identical" not in drop, **bounds)
         kept = kept.filter(pl.col("row").is_in(rows.implode()))

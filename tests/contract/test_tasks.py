@@ -17,14 +17,15 @@ pytest.importorskip("accelerate")
 from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction import extract
-from isogloss.models import Lora, Training, hidden_states, load, load_head
+from isogloss.models import hidden_states, load, load_head
+from isogloss.settings import LoraSettings, TrainingSettings
 from isogloss.tasks import FineTuned, evaluate, finetune
 from isogloss.tasks.sentiment import Sentiment
 from tiny_models import FAMILIES, SEQ2SEQ, make
 
 NOT_FOR_TOKENS = {"mbart", "nllb", "gemma"}  # transformers has no such head for them
 NOT_FOR_SENTENCES = {"nllb"}
-SHORT = Training(
+SHORT = TrainingSettings(
     epochs=24, rate=3e-3, batch_size=8, evaluations=4, patience=9, weight_decay=0.0, max_length=40
 )
 
@@ -106,7 +107,9 @@ def test_translation_is_learnt(family, tiny, data, tmp_path) -> None:
         dev=data["both"],
         target="de",
         out=tmp_path / "mt",
-        settings=Training(epochs=60, rate=1e-2, batch_size=8, evaluations=2, patience=9, max_length=40),
+        settings=TrainingSettings(
+            epochs=60, rate=1e-2, batch_size=8, evaluations=2, patience=9, max_length=40
+        ),
         device="cpu",
     )
     assert tuned.languages == ("en",) and tuned.target == "de"
@@ -125,8 +128,10 @@ def test_lora_is_merged_and_learns(tiny, data, tmp_path) -> None:
         "sentiment",
         train=data["en"],
         out=tmp_path / "lora",
-        settings=replace(SHORT, epochs=30, rate=2e-2),
-        lora=Lora(rank=4, alpha=16),
+        settings=SHORT,
+        epochs=30,
+        rate=2e-2,
+        lora=LoraSettings(rank=4, alpha=16),
         device="cpu",
     )
     assert not list(tuned.model.glob("adapter*"))
@@ -135,7 +140,7 @@ def test_lora_is_merged_and_learns(tiny, data, tmp_path) -> None:
 
 
 def test_finished_is_opened_and_other_settings_run_again(tiny, data, tmp_path, monkeypatch) -> None:
-    settings = Training(epochs=1, rate=1e-3, batch_size=8, evaluations=1)
+    settings = TrainingSettings(epochs=1, rate=1e-3, batch_size=8, evaluations=1)
     call = {"train": data["en"], "out": tmp_path / "ner", "device": "cpu"}
     first = finetune(tiny("bert"), "ner", settings=settings, **call)
     assert FineTuned.open(tmp_path / "ner") == first
@@ -150,7 +155,7 @@ def test_finished_is_opened_and_other_settings_run_again(tiny, data, tmp_path, m
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(tiny, data, tmp_path, monkeypatch) -> None:
-    settings = Training(epochs=4, rate=1e-3, batch_size=8, evaluations=4, patience=9)
+    settings = TrainingSettings(epochs=4, rate=1e-3, batch_size=8, evaluations=4, patience=9)
     call = {"train": data["en"], "settings": settings, "device": "cpu"}
     whole = finetune(tiny("bert"), "sentiment", out=tmp_path / "whole", **call)
     judge, calls = Sentiment.predict, []
@@ -224,7 +229,7 @@ def test_what_does_not_fit_is_refused_before_training(tiny, data, tmp_path) -> N
 
 
 def test_the_scheme_of_the_tags_changes_nothing(tiny, data, tmp_path) -> None:
-    settings = Training(epochs=2, rate=3e-3, batch_size=8, evaluations=1, max_length=40)
+    settings = TrainingSettings(epochs=2, rate=3e-3, batch_size=8, evaluations=1, max_length=40)
     rows = data["en"].words.group_by("sentence", maintain_order=True).agg("word", "ner")
     keys, found = set(), []
     for name, mark in (("iob2", "B-LOC"), ("bioes", "S-LOC"), ("bilou", "U-LOC"), ("suffix", "LOC_B")):
@@ -277,7 +282,7 @@ def test_sentences_beyond_the_models_window_are_counted(task, family, lost, tiny
     target = "de" if task == "translation" else None
     aside = " (or their lines in de)" if target else ""
     call = {"target": target, "device": "cpu"}
-    settings = Training(epochs=1, batch_size=8, evaluations=1)
+    settings = TrainingSettings(epochs=1, batch_size=8, evaluations=1)
     with caplog.at_level(logging.WARNING, logger="isogloss.tasks"):
         tuned = finetune(
             tiny(family),
@@ -297,7 +302,7 @@ def test_sentences_beyond_the_models_window_are_counted(task, family, lost, tiny
             for language in (("en",) if target else ("en", "de"))
         ]
         caplog.clear()
-        settings = replace(settings, max_length=30)
+        settings = settings.model_copy(update={"max_length": 30})
         finetune(
             tiny(family),
             task,
@@ -315,7 +320,7 @@ def test_sentences_beyond_the_models_window_are_counted(task, family, lost, tiny
 
 
 def test_labels_never_trained_on_are_named(tiny, data, tmp_path) -> None:
-    settings = Training(epochs=1, batch_size=8, evaluations=1)
+    settings = TrainingSettings(epochs=1, batch_size=8, evaluations=1)
     tuned = finetune(
         tiny("bert"), "sentiment", train=data["en"], out=tmp_path / "s", settings=settings, device="cpu"
     )

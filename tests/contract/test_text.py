@@ -15,7 +15,7 @@ import pytest
 from isogloss import models
 from isogloss.corpus import Corpus
 from isogloss.extraction import extract
-from isogloss.models import Training
+from isogloss.settings import TrainingSettings
 from tiny_models import CODES, LIMIT, corpus_of, make
 
 FAMILIES = ("bert", "roberta", "xlmr", "llama", "t5", "mbart", "nllb")
@@ -113,7 +113,7 @@ def test_sentiment_of_lines_with_the_name_of_the_end(tiny_model, tmp_path, caplo
     corpus = Corpus.from_texts({"en": lines}, parallel=False)
     labels = pl.Series("label", ["a", "b", "b", "a"] * 3)
     corpus = replace(corpus, sentences=corpus.sentences.with_columns(labels))
-    settings = Training(epochs=1, batch_size=4, evaluations=1)
+    settings = TrainingSettings(epochs=1, batch_size=4, evaluations=1)
     out = tmp_path / "out"
     tuned = finetune(
         tiny_model(family), "sentiment", train=corpus, dev=corpus, out=out, settings=settings, device="cpu"

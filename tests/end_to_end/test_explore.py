@@ -20,6 +20,7 @@ import yaml
 
 import isogloss as ig
 from browser import overflow, serious_findings
+from isogloss.coordinates import Pair, Space
 from isogloss.errors import InputError, UsageError
 from isogloss.explore import Explorer, Views, open_explorer
 from isogloss.starter import load_corpus, model_folder
@@ -88,8 +89,8 @@ def explorer(folder: Path) -> Iterator[Explorer]:
 def test_aligned_concepts_are_those_of_calign(
     study: FinishedStudy, views: Views, source: str, target: str
 ) -> None:
-    run = next(r for r in study.runs if r.model == "starter" and r.n_concepts == 30)
-    expected = study.alignment(run, 4, source, target)
+    run = next(r for r in study.runs if r[0].model == "starter" and r[0].n_concepts == 30)
+    expected = study.alignment(run[0].at(4), Pair(source, target))
     best = dict(expected.pairs.select("source_concept", "match").rows()[::-1])
     found, entries = views.aligned(**AT, source=source, target=target), []
     while len(entries) < found["total"]:
@@ -107,8 +108,8 @@ def test_aligned_concepts_are_those_of_calign(
 
 
 def test_shared_concepts_are_those_of_colap(study: FinishedStudy, views: Views) -> None:
-    run = next(r for r in study.runs if r.model == "starter" and r.n_concepts == 30)
-    overlap = study.overlap(run, 4, ("en", "ar"))
+    run = next(r for r in study.runs if r[0].model == "starter" and r[0].n_concepts == 30)
+    overlap = study.overlap(run[0].at(4), Space.of("en", "ar"))
     found = views.shared(**AT, space="en+ar")
     assert found["n_overlapping"] / found["total"] == pytest.approx(overlap.estimates[0].score)
     for entry in found["entries"]:
@@ -120,8 +121,8 @@ def test_any_number_of_concepts_is_the_cut_of_the_tree(study: FinishedStudy, vie
     space = views.space(0, 4, "en+de")
     cut = space.cut(k)
     if k != 37:
-        run = next(r for r in study.runs if r.model == "starter" and r.n_concepts == k)
-        stored = study.concepts(run, 4, "en+de")
+        run = next(r for r in study.runs if r[0].model == "starter" and r[0].n_concepts == k)
+        stored = study.concepts(run[0].at(4), Space.named("en+de"))
         assert np.array_equal(stored.labels, cut.labels)
         assert np.array_equal(stored.tokens["row"].to_numpy(), space.rows)
     means = np.array(
@@ -180,7 +181,7 @@ def test_a_concept_is_followed_through_layers_and_models(views: Views) -> None:
         {"concept": 3, "n": found["size"], "of_mine": 1, "of_theirs": 1, "words": here[0]["words"]}
     ]
     assert [c["layer"] for c in found["layers"]] == [0, 4]
-    assert [views.places[c["place"]].model for c in found["models"]] == ["again"]
+    assert [views.places[c["place"]].first.model for c in found["models"]] == ["again"]
     for column in (*found["layers"], *found["models"]):
         assert 0 < sum(flow["of_mine"] for flow in column["flows"]) <= 1.0001
     moved = views.trace(**AT, space="en+de", concept=3, to_place=0, to_layer=0, to_k=30)

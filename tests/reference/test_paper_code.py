@@ -19,7 +19,6 @@ from isogloss.dictionary import WordLinks
 from isogloss.discovery import discover
 from isogloss.errors import InputError, IsoglossError
 from isogloss.metrics import calign, colap
-from isogloss.metrics.concepts.overlap import overlapping
 from isogloss.peers import read_clusters, read_dictionary
 from isogloss.states import LayerStates, select_rows
 from isogloss.trees import cut
@@ -119,7 +118,7 @@ def overlap(case: dict, folder: Path) -> dict:
     theta = float(Decimal(str(p["clusters_threshold"])) / 100)
     found = colap(concepts, theta_overlap=theta, languages=("low", "high"), rule="paper-code")
     figure = found.at(theta)
-    passed = np.flatnonzero(overlapping(found.counts, theta, strict=True))
+    passed = np.flatnonzero(found.overlapping(theta))
     assert figure.n == 0 or figure.score == len(passed) / figure.n
     return {"status": "ok", "overlapping": [f"c{ids[i]}" for i in passed]}
 

@@ -27,6 +27,7 @@ from isogloss.metrics import calign, colap
 from isogloss.metrics.labels.enrichment import label_concepts
 from isogloss.metrics.labels.word_facts import word_properties
 from isogloss.metrics.statistics.bootstrap import Resamples
+from isogloss.sections import Section
 from isogloss.states import LayerStates, States
 from isogloss.store import StudyLayout
 
@@ -48,13 +49,18 @@ def guarded() -> dict[str, Callable[..., Any]]:
             if inspect.isfunction(thing) and is_checked(thing):
                 found[place] = thing
             elif inspect.isclass(thing):
-                if is_checked(vars(thing).get("__init__")):
+                if is_checked(vars(thing).get("__init__")) or is_group(thing):
                     found[place] = thing
                 for inner, method in vars(thing).items():
                     bound = getattr(thing, inner) if isinstance(method, classmethod) else method
                     if is_checked(getattr(method, "__func__", method)) and inner != "__init__":
                         found[f"{place}.{inner}"] = bound
     return found
+
+
+def is_group(kind: type) -> bool:
+    """Tell a group of settings, which checks its values as a function does."""
+    return issubclass(kind, Section) and kind.__module__.startswith("isogloss.settings.")
 
 
 def is_checked(thing: Any) -> bool:
@@ -198,6 +204,7 @@ class Made:
             "paired_difference(first)": 0.5,
             "paired_difference(second)": 0.6,
             "find_method(name)": "ward",
+            "SelectionRule(by)": "types",
             "FineTuned(labels)": ("a",),
             "paired_difference(draws)": (np.linspace(0, 1, 30), np.linspace(0, 1, 30)),
             "width_of(text)": "column",
@@ -287,6 +294,7 @@ def self_of(made: Made, name: str) -> Any:
         "Alignment": made.alignment,
         "Concepts": made.joint,
         "Corpus": made.corpus,
+        "Overlap": made.overlap,
         "ConceptLabels": made.labels,
         "Results": made.results,
         "States": made.states,

@@ -17,13 +17,12 @@ from benchmarks.planted import plant
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign, colap, one_to_one
 from isogloss.metrics.concepts.matching import (
-    SizeRule,
     best_matches,
     incidence,
     match_counts,
     weighted_best_matches,
 )
-from isogloss.metrics.concepts.overlap import chance_deviation, chance_overlap, overlapping
+from isogloss.metrics.concepts.overlap import chance_deviation, chance_overlap
 from isogloss.metrics.statistics.bootstrap import (
     GROUPS,
     Resamples,
@@ -33,6 +32,7 @@ from isogloss.metrics.statistics.bootstrap import (
 )
 from isogloss.metrics.statistics.multiple import false_discovery
 from isogloss.parallel import spreading
+from isogloss.settings import AlignmentSettings, OverlapSettings
 
 # -- resamples ------------------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ def test_weights_of_one_give_the_plain_best_matches():
     rng = np.random.default_rng(2)
     S, T = (incidence(np.arange(200), rng.integers(0, 12, 200), (200, 12)) for _ in range(2))
     D = incidence(rng.integers(0, 200, 500), rng.integers(0, 200, 500), (200, 200))
-    rule = SizeRule(3, 0.3)
+    rule = AlignmentSettings(min_types=3, min_size_ratio=0.3)
     sizes = [x.sum(axis=0).astype(np.int32) for x in (S, T)]
     plain = best_matches(match_counts(S, D, T), *sizes, rule)
     weights = np.ones((S.nnz, 2), np.float32)
@@ -168,7 +168,7 @@ def test_deviation_of_chance_overlap_is_that_of_dealing_tokens_out(totals, sizes
     for _ in range(6000):
         counts = np.zeros((len(sizes), len(totals)), int)
         np.add.at(counts, (labels, rng.permutation(languages)), 1)
-        scores.append(overlapping(counts, theta).mean())
+        scores.append(OverlapSettings().overlapping(counts, theta).mean())
     exact = chance_deviation(np.array(sizes), np.array(totals), theta)
     assert np.std(scores) == pytest.approx(exact, rel=0.04)
     independent = chance_overlap(np.array(sizes), np.array(totals), theta)

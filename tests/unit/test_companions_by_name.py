@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import polars as pl
 import pytest
 
 from isogloss.metrics.companions.estimates import compare_rows, look_at_space
 from isogloss.metrics.concepts.mixing import mixing_estimates
 from isogloss.metrics.registry import COMPANIONS, DEFAULT_COMPANIONS
+from isogloss.results import Results
 from isogloss.study import rank_correlations
 
 ROWS = [name for name, measure in COMPANIONS.items() if measure.takes != "space"]
@@ -57,23 +57,20 @@ def test_defaults_are_known():
 
 def test_rank_correlations_are_over_layers_and_pairs():
     keys = {"model": "m", "stack": "encoder"}
-    companions = pl.DataFrame(
-        [
-            {**keys, "layer": layer, "source": "a", "target": target, "measure": name, "score": score}
-            for layer, target, x in ((0, "b", 1.0), (0, "c", 2.0), (1, "b", 3.0), (1, "c", 5.0))
-            for name, score in (("up", x), ("down", -(x**3)), ("flat", 1.0))
-        ]
-    )
+    companions = [
+        {**keys, "layer": layer, "source": "a", "target": target, "metric": name, "score": score}
+        for layer, target, x in ((0, "b", 1.0), (0, "c", 2.0), (1, "b", 3.0), (1, "c", 5.0))
+        for name, score in (("up", x), ("down", -(x**3)), ("flat", 1.0))
+    ]
     clustering = {"method": "ward", "n_concepts": 9, "seed": 0}
-    results = pl.DataFrame(
-        [
-            {**keys, **clustering, "layer": layer, "source": "a", "target": target, "metric": metric}
-            | {"theta": theta, "score": x, "adjusted": x}
-            for layer, target, x in ((0, "b", 0.1), (0, "c", 0.3), (1, "b", 0.2), (1, "c", 0.9))
-            for metric, theta in (("calign_mean", 0.8), ("calign_mean", 0.5), ("calign_soft_mean", math.nan))
-        ]
-    )
-    found = {(a, b): (rho, n) for _, _, a, b, rho, n in rank_correlations(results, companions).iter_rows()}
+    clustered = [
+        {**keys, **clustering, "layer": layer, "source": "a", "target": target, "metric": metric}
+        | {"theta": theta, "score": x, "adjusted": x}
+        for layer, target, x in ((0, "b", 0.1), (0, "c", 0.3), (1, "b", 0.2), (1, "c", 0.9))
+        for metric, theta in (("calign_mean", 0.8), ("calign_mean", 0.5), ("calign_soft_mean", math.nan))
+    ]
+    table = rank_correlations(Results.from_rows([*companions, *clustered]))
+    found = {(a, b): (rho, n) for _, _, a, b, rho, n in table.iter_rows()}
     assert found["up", "down"] == (pytest.approx(-1), 4)
     assert math.isnan(found["up", "flat"][0])
     assert found["up", "calign_mean"] == (pytest.approx(0.8), 4)

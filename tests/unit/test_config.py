@@ -12,7 +12,7 @@ import yaml
 
 from isogloss.config import StudyConfig, read_config
 from isogloss.errors import InputError, UsageError
-from isogloss.sections import Section, _sections
+from isogloss.sections import Section, sections_in
 from tools.pretrain.recipe import Recipe, read_recipe
 
 GOOD = """\
@@ -35,8 +35,8 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def test_defaults_are_those_of_the_design(tmp_path: Path) -> None:
     config = read_config(write(tmp_path, GOOD))
-    assert config.metrics.theta_align == [0.8]
-    assert config.metrics.theta_overlap == [0.3]
+    assert config.metrics.theta_align == (0.8,)
+    assert config.metrics.theta_overlap == (0.3,)
     assert (config.metrics.min_types, config.metrics.min_size_ratio) == (5, 0.4)
     assert config.dictionary.top == 10
     assert (config.selection.calign.by, config.selection.calign.max_count) == ("pairs", 15)
@@ -124,7 +124,7 @@ def keys_of(form: type[Section], place: tuple[str, ...] = ()) -> Iterator[tuple[
     """Return the place of every key of a file, those of its sections included."""
     for name, field in form.model_fields.items():
         yield (*place, name)
-        for inner in _sections(field.annotation):
+        for inner in sections_in(field.annotation):
             yield from keys_of(inner, (*place, name))
 
 
@@ -183,7 +183,7 @@ def test_every_key_takes_an_extreme_value_or_says_why_not(
         ("metrics: {n_bootstrap: 1000000000000}", r"n_bootstrap .* 0 to 10,000 \(each costs"),
         ("metrics: {theta_overlap: [0.6]}", r"theta_overlap .* 0 to 0\.5 \(beyond a half no two languages"),
         ("metrics: {theta_align: [.nan]}", r"theta_align .* got \[nan\]"),
-        ("metrics: {theta_align: [0]}", "theta_overlap must be above 0"),
+        ("metrics: {theta_align: [0]}", "theta_align must be above 0"),
         ("metrics: {theta_align: [0.8, 0.8]}", "theta_align .* no entry twice"),
         ("alignment: {symmetrise: grow-dig}", "Did you mean 'grow-diag'"),
         ("discovery: {seeds: [0, 0, 1]}", "seeds .* no entry twice"),

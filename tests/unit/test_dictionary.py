@@ -330,7 +330,7 @@ def test_a_list_whose_translations_never_occur_is_warned_of(caplog) -> None:
 
 
 def test_for_corpus_refuses_what_it_does_not_know(links, corpus) -> None:
-    with pytest.raises(UsageError, match="unknown case 'lower'"):
+    with pytest.raises(UsageError, match="case must be 'folded' or 'exact'"):
         links.dictionary().for_corpus(corpus, case="lower")
     with pytest.raises(UsageError, match="unknown language 'xx'"):
         TranslationDictionary("en", "xx", links.dictionary().table).for_corpus(corpus)

@@ -14,10 +14,12 @@ import pytest
 import yaml
 
 from isogloss import cli
+from isogloss.coordinates import Pair, Space
 from isogloss.errors import InputError, UsageError
-from isogloss.export import Choice, atlas, dataset, export_study, latex, write_concepts
+from isogloss.export import Choice, dataset, export_study, latex
 from isogloss.export.atlas import neighbours, plane, points_table
-from isogloss.export.choice import spaces
+from isogloss.export.choice import one_place
+from isogloss.export.concepts import write_concepts
 from isogloss.export.files import check_readme, write_parts
 from isogloss.export.latex import TexTable, common_signature, escape, number
 from isogloss.store import StudyLayout
@@ -56,7 +58,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_spaces_are_languages_pairs_and_the_group(study: SyntheticStudy) -> None:
-    assert spaces(study) == ["en", "de", "ar", "en+de", "en+ar", "de+ar", "en+de+ar"]  # type: ignore[arg-type]
+    assert [space.name for space in Choice().spaces_of(study)] == [
+        "en",
+        "de",
+        "ar",
+        "en+de",
+        "en+ar",
+        "de+ar",
+        "en+de+ar",
+    ]  # type: ignore[arg-type]
 
 
 def test_what_is_not_there_cannot_be_chosen(study: SyntheticStudy, tmp_path: Path) -> None:
@@ -92,7 +102,7 @@ def test_json_has_every_concept_with_its_words_and_counterparts(
         ("tiny", 2, "en+de"),
     ]
     alone, joint = whole["spaces"]
-    concepts = study.concepts(study.runs[0], 2, "en")
+    concepts = study.concepts(study.runs[0][0].at(2), Space.named("en"))
     assert [c["size"] for c in alone["concepts"]] == np.bincount(
         concepts.labels, minlength=concepts.n_concepts
     ).tolist()
@@ -101,7 +111,7 @@ def test_json_has_every_concept_with_its_words_and_counterparts(
     ]
     assert counted == concepts.types().rows()
     assert NASTY[0] in {row[2] for row in counted}
-    aligned = study.alignment(study.runs[0], 2, "en", "de").aligned()
+    aligned = study.alignment(study.runs[0][0].at(2), Pair("en", "de")).aligned()
     there = {
         (c["concept"], a["concept"]) for c in alone["concepts"] for a in c["aligned"] if a["language"] == "de"
     }
@@ -109,7 +119,7 @@ def test_json_has_every_concept_with_its_words_and_counterparts(
     assert there
     assert {f["metric"] for f in alone["estimates"]} == {"calign"}
     assert all(f["chance"] is not None for f in alone["estimates"] + joint["estimates"])
-    overlap = study.overlap(study.runs[0], 2, ("en", "de"))
+    overlap = study.overlap(study.runs[0][0].at(2), Space.of("en", "de"))
     assert sum(c["overlaps"] for c in joint["concepts"]) == round(overlap.score * overlap.estimates[0].n)
     assert joint["concepts"][0]["shares"].keys() == {"en", "de"}
 
@@ -133,7 +143,7 @@ def test_parquet_is_one_long_table(study: SyntheticStudy, tmp_path: Path) -> Non
     one = table.filter(
         (pl.col("model") == "tiny-tuned") & (pl.col("layer") == 1) & (pl.col("space") == "de+ar")
     )
-    expected = study.concepts(study.runs[1], 1, "de+ar").types()
+    expected = study.concepts(study.runs[1][0].at(1), Space.named("de+ar")).types()
     assert one.select(expected.columns).equals(expected)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["concepts.parquet"]
 
@@ -180,15 +190,15 @@ def test_neighbours_are_the_nearest_and_ties_keep_their_order() -> None:
 
 
 def test_points_have_words_concepts_and_corpus_columns(study: SyntheticStudy) -> None:
-    concepts = study.concepts(study.runs[0], 2, "en+ar")
+    concepts = study.concepts(study.runs[0][0].at(2), Space.named("en+ar"))
     tokens = concepts.tokens.with_columns(upos=pl.lit("NOUN"))
     points = np.arange(2 * tokens.height, dtype=np.float32).reshape(-1, 2)
-    table, names = points_table(study, study.runs[0], 2, replace(concepts, tokens=tokens), points)  # type: ignore[arg-type]
+    table, names = points_table(study, study.runs[0][2], replace(concepts, tokens=tokens), points)  # type: ignore[arg-type]
     assert table["word"].to_list() == tokens["word"].to_list()
     assert table["concept"].to_list() == concepts.labels.tolist()
     assert table["upos"].unique().to_list() == ["NOUN"]
     shared = table.filter("overlaps")["concept"].n_unique()
-    overlap = study.overlap(study.runs[0], 2, ("en", "ar"))
+    overlap = study.overlap(study.runs[0][0].at(2), Space.of("en", "ar"))
     assert shared == round(overlap.score * overlap.estimates[0].n)
     biggest = names.sort("priority").row(-1, named=True)
     own = table.filter(pl.col("concept_words") == biggest["text"])
@@ -200,8 +210,8 @@ def test_an_atlas_shows_the_layer_highest_above_chance(finished: Path, tmp_path:
     data, labels, readme = export_study(finished, "atlas", out=tmp_path / "atlas")
     table = pl.read_parquet(data)
     study = open_study(finished)
-    layer = atlas._one_place(study, Choice())[1]
-    concepts = study.concepts(study.runs[0], layer, "en+de+ar")
+    layer = one_place(study, Choice())[0].layer
+    concepts = study.concepts(study.runs[0][0].at(layer), Space.named("en+de+ar"))
     assert table["token"].to_list() == concepts.tokens["row"].to_list()
     texts = dict(study.sentences.filter(pl.col("language") == "en").select("sentence", "text").iter_rows())
     first = table.row(0, named=True)
@@ -240,7 +250,7 @@ def test_every_configuration_opens_with_datasets(
     out = tmp_path / "dataset"
     files = export_study(finished, "dataset", out=out)
     names = [path.stem for path in files if path.suffix == ".parquet"]
-    assert set(names) == set(dataset.ABOUT) - ({"companions"} if "companions" not in names else set())
+    assert set(names) == set(dataset.ABOUT)
     for name in names:
         found = datasets.load_dataset(str(out), name, cache_dir=str(tmp_path / "cache"))["train"]
         table = pl.read_parquet(out / "data" / f"{name}.parquet")
@@ -250,7 +260,7 @@ def test_every_configuration_opens_with_datasets(
     study = open_study(finished)
     run = study.runs[0]
     own = default.to_polars().filter((pl.col("layer") == 4) & (pl.col("space") == "en+ar"))
-    assert own["concept"].to_list() == study.concepts(run, 4, "en+ar").labels.tolist()
+    assert own["concept"].to_list() == study.concepts(run[0].at(4), Space.named("en+ar")).labels.tolist()
 
 
 def test_the_card_names_languages_and_leaves_the_licence(
@@ -317,9 +327,7 @@ def test_a_finished_study_has_tables_of_companions(finished: Path, tmp_path: Pat
     files = {path.stem: path for path in export_study(finished, "latex", out=tmp_path)}
     for path in files.values():
         check_tex(path.read_text(encoding="utf-8"))
-    study = open_study(finished)
-    if study.companions is not None:
-        assert "companions_starter-encoder" in files
+    assert "companions_starter-encoder" in files
 
 
 def test_fine_tuning_has_tables_of_scores_and_differences(study: SyntheticStudy, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from isogloss.concepts import Concepts
+from isogloss.coordinates import Pair, Space
 from isogloss.corpus import Corpus
 from isogloss.dictionary import LINK_COLUMNS, TranslationDictionary, WordLinks
 from isogloss.html import Markup, card, grid, text, word, words
@@ -78,11 +79,11 @@ def nouns(study: SyntheticStudy, corpus: Corpus) -> dict[str, object]:
     return {
         "Corpus": corpus,
         "WordLinks": links,
-        "TranslationDictionary": study.dictionary("en", "de"),
+        "TranslationDictionary": study.dictionary(Pair("en", "de")),
         "States": states,
-        "Concepts": study.concepts(run, 1, "en+ar"),
-        "CALIGN": study.alignment(run, 1, "en", "de"),
-        "COLAP": study.overlap(run, 1, ("en", "ar")),
+        "Concepts": study.concepts(run[0].at(1), Space.named("en+ar")),
+        "CALIGN": study.alignment(run[0].at(1), Pair("en", "de")),
+        "COLAP": study.overlap(run[0].at(1), Space.of("en", "ar")),
         "Results": study.results,
     }
 
@@ -116,7 +117,7 @@ def test_words_carry_their_language_and_direction(nouns: dict[str, object]) -> N
 
 
 def test_an_alignment_shows_chance_interval_and_the_words_that_meet(study: SyntheticStudy) -> None:
-    found = study.alignment(study.runs[0], 1, "en", "de")
+    found = study.alignment(study.runs[0][0].at(1), Pair("en", "de"))
     figure = replace(found.estimates[0], chance=0.125, ci_low=0.25, ci_high=0.75)
     said = Page(replace(found, estimates=(figure,))._repr_html_()).said
     assert "0.125" in said
@@ -138,7 +139,7 @@ def test_empty_nouns_are_cards_too(study: SyntheticStudy) -> None:
     empty = [
         Results(pl.DataFrame(schema=RESULT_COLUMNS)),
         WordLinks("en", "de", pl.DataFrame(schema=LINK_COLUMNS)),
-        TranslationDictionary("en", "de", study.dictionary("en", "de").table.head(0)),
+        TranslationDictionary("en", "de", study.dictionary(Pair("en", "de")).table.head(0)),
         Concepts(tokens, np.empty(0, np.int32), 0),
         Concepts(study.tokens.head(2), np.array([-1, -1], np.int32), 3),
         States(

@@ -20,7 +20,6 @@ from isogloss.errors import UsageError
 from isogloss.metrics import calign, colap, mean_alignment
 from isogloss.metrics.concepts.alignment import matrices
 from isogloss.metrics.concepts.matching import (
-    SizeRule,
     best_matches,
     frequency_bins,
     match_counts,
@@ -29,6 +28,7 @@ from isogloss.metrics.concepts.matching import (
 )
 from isogloss.metrics.concepts.overlap import chance_overlap
 from isogloss.metrics.statistics.intervals import wilson
+from isogloss.settings import AlignmentSettings, OverlapSettings
 
 
 def concepts(words: list[str], labels: list[int], *, language: str | list[str], k: int = 0) -> Concepts:
@@ -101,7 +101,8 @@ def test_calign_is_its_formula(source, target, pairs, theta, min_types, min_size
     )
     rule = {"min_types": min_types, "min_size_ratio": min_size_ratio}
     score, n, aligned = by_sets(s, t, pairs, theta, **rule)
-    found = calign(s, t, dictionary(pairs), theta_align=[theta, 1.0], n_permutations=0, **rule)
+    thetas = dict.fromkeys([theta, 1.0])
+    found = calign(s, t, dictionary(pairs), theta_align=list(thetas), n_permutations=0, **rule)
     figure = found.at(theta)
     assert (figure.score, figure.n) == pytest.approx((score, n), nan_ok=True)
     listed = found.aligned(theta).select("source_concept", "target_concept", "match").rows()
@@ -263,7 +264,9 @@ def random_structure(seed: int):
 
 
 def test_null_with_the_identity_is_the_score():
-    for rule in (SizeRule(2, 0.3), SizeRule(2, 0.3, strict=True), SizeRule(5, 0.0)):
+    small = {"min_types": 2, "min_size_ratio": 0.3}
+    for given_ in (small, {**small, "rule": "paper-code"}, {"min_size_ratio": 0.0}):
+        rule = AlignmentSettings(**given_)
         s, t, d = random_structure(1)
         S, T, D, vocabulary = matrices(s, t, d)
         n_source, n_target = (m.sum(axis=0).astype(np.int32) for m in (S, T))
@@ -367,7 +370,7 @@ def test_paper_code_compares_in_percent(percent, passes):
 @pytest.mark.parametrize(
     ("given_", "message"),
     [
-        ({"theta_overlap": 0.51}, r"\(0, 0.5\] for 2 languages.*0.51"),
+        ({"theta_overlap": 0.51}, r"0 to 0\.5 \(beyond a half.*0\.51"),
         ({"theta_overlap": 30}, "got 30"),
         ({"theta_overlap": 30, "rule": "paper-code"}, "got 30"),
         ({"theta_overlap": 0}, "got 0"),
@@ -405,7 +408,8 @@ def test_colap_chance_is_exact(totals, data, strict):
         if sum(drawn) == n and all((k / n * 100 > theta * 100) if strict else k / n >= theta for k in drawn):
             wanted += math.prod(comb(size, k, exact=True) for size, k in zip(totals, drawn, strict=True))
     wanted /= comb(sum(totals), n, exact=True)
-    found = chance_overlap(np.array([n]), np.array(totals), theta, strict=strict)
+    rule = OverlapSettings(rule="paper-code" if strict else "symmetric")
+    found = chance_overlap(np.array([n]), np.array(totals), theta, rule=rule)
     assert found[0] == pytest.approx(wanted, abs=1e-12)
 
 

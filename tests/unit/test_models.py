@@ -199,7 +199,7 @@ def test_importing_imports_neither_torch_nor_transformers():
 
 
 def test_every_example_is_trained_on_equally_often_and_like_lengths_go_together() -> None:
-    from isogloss.models.training import training_order
+    from isogloss.models.trainer import training_order
 
     generator = np.random.default_rng(0)
     lengths = generator.integers(3, 80, 1000)

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from isogloss.coordinates import Pair, Space
 from isogloss.errors import InputError
 from isogloss.plots import start_layer
 from isogloss.report import render, write_report
@@ -148,12 +149,12 @@ def test_warnings_signatures_versions_and_terms_are_shown(study: SyntheticStudy,
 
 def test_explorer_shows_the_best_pairs_with_their_words(study: SyntheticStudy, data: dict[str, Any]) -> None:
     view = data["views"]["0/2/en-ar"]
-    found = study.alignment(study.runs[0], 2, "en", "ar")
+    found = study.alignment(study.runs[0][2], Pair("en", "ar"))
     best = found.pairs.row(0, named=True)
     s, t, matched, n_source, n_target, ties, left, _ = view["forward"][0]
     assert (s, t, matched) == (best["source_concept"], best["target_concept"], best["n_matched"])
     assert (n_source, n_target) == (best["source_types"], best["target_types"])
-    translations = set(study.dictionary("en", "ar").table.select("source", "target").iter_rows())
+    translations = set(study.dictionary(Pair("en", "ar")).table.select("source", "target").iter_rows())
     shown = [tuple(data["words"][n] for n in tie) for tie in ties]
     assert len(shown) == matched
     assert all((source, target) in translations for source, *targets in shown for target in targets)
@@ -166,7 +167,7 @@ def test_explorer_shows_the_best_pairs_with_their_words(study: SyntheticStudy, d
 
 def test_explorer_shows_shared_concepts_most_even_first(study: SyntheticStudy, data: dict[str, Any]) -> None:
     joint = data["views"]["0/2/en-de"]["joint"]
-    counts = study.overlap(study.runs[0], 2, ("en", "de")).counts
+    counts = study.overlap(study.runs[0][2], Space.of("en", "de")).counts
     for concept, passed, shown, words in joint:
         assert shown == counts[concept].tolist()
         assert bool(passed) == (min(shown) / sum(shown) >= 0.3)
@@ -200,9 +201,9 @@ def test_ten_languages_and_thirteen_layers_are_under_five_megabytes() -> None:
     assert main.height == 45 * 13
     measures = ("retrieval_csls", "mexa", "cka", "anc", "word_retrieval_csls", "knn_mixing", "mean_cosine")
     companions = main.select("model", "stack", "layer", "source", "target")
-    companions = companions.join(pl.DataFrame({"measure": measures}), how="cross")
-    study.companions = companions.with_columns(score=pl.lit(0.1234), chance=pl.lit(0.01))
-    study.results = results
+    companions = companions.join(pl.DataFrame({"metric": measures}), how="cross")
+    companions = companions.with_columns(score=pl.lit(0.1234), chance=pl.lit(0.01))
+    study.results = Results(pl.concat([results.table, Results.from_rows(companions.to_dicts()).table]))
     shown = [charts(study, [results], {}), columns(results.table), map_words(results, {})]
     # The views of concepts grow up to a number of entries, whatever the languages.
     views, words = page.data["views"], page.data["words"]
@@ -355,15 +356,20 @@ def test_labels_and_robustness_have_charts_where_their_tables_are(
 
 
 def test_companion_measures_have_a_chart_of_their_own(study: SyntheticStudy) -> None:
-    run = study.runs[0]
     rows = [
-        {"model": run.model, "stack": run.stack, "layer": layer, "source": "en", "target": target}
-        | {"measure": measure, "score": layer / 10, "chance": 0.1}
-        for layer in run.layers
+        {"model": clustering.model, "stack": clustering.stack, "layer": clustering.layer, "source": "en"}
+        | {
+            "target": target,
+            "metric": measure,
+            "score": clustering.layer / 10,
+            "chance": 0.1,
+            "signature": "n:9",
+        }
+        for clustering in study.runs[0]
         for target in ("de", "es")
         for measure in ("mexa", "cka")
     ]
-    study.companions = pl.DataFrame(rows, schema_overrides={"layer": pl.Int32})
+    study.results = Results(pl.concat([study.results.table, Results.from_rows(rows).table]))
     found = Page(render(study)).data["charts"]["runs"]
     (spec,) = [charts["companions"] for charts in found if "companions" in charts]  # the other model has none
     (columns,) = spec["datasets"].values()

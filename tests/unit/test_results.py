@@ -8,6 +8,7 @@ import pytest
 
 from isogloss.errors import InputError, UsageError
 from isogloss.results import RESULT_COLUMNS, Alignment, Estimate, Overlap, Results, signature
+from isogloss.settings import AlignmentSettings, OverlapSettings
 
 
 def row(**values: object) -> dict[str, object]:
@@ -77,7 +78,7 @@ def test_adjusted_is_the_share_of_what_chance_leaves():
 
 
 def test_a_theta_that_was_not_computed_is_refused():
-    found = Overlap(("en", "de"), (figure(0.3), figure(0.2)), np.array([[1, 1]]), "symmetric")
+    found = Overlap(("en", "de"), (figure(0.3), figure(0.2)), np.array([[1, 1]]), OverlapSettings())
     assert found.at(0.2).theta == 0.2
     assert found.score == found.at(0.3).score
     with pytest.raises(UsageError, match=r"unknown theta '0.25'.*0.2, 0.3"):
@@ -88,7 +89,8 @@ def test_a_theta_that_was_not_computed_is_refused():
 def test_aligned_pairs_follow_the_rule(rule, expected):
     pairs = pl.DataFrame({"source_concept": [0, 1, 2], "target_concept": [0, 1, 2], "match": [0.9, 0.8, 0.5]})
     best = np.array([0.9, 0.8, 0.5])
-    found = Alignment("en", "de", (figure(0.8),), figure(math.nan), best, pairs, pairs.clear(), rule)
+    settings = AlignmentSettings(rule=rule)
+    found = Alignment("en", "de", (figure(0.8),), figure(math.nan), best, pairs, pairs.clear(), settings)
     assert found.aligned()["source_concept"].to_list() == expected
 
 

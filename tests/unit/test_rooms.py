@@ -21,7 +21,7 @@ FLOORS = [
     {"compiled", "errors", "languages", "spread", "threads", "urls"},
     {"arguments"},
     {"html", "progress", "sections", "store", "trees"},
-    {"segment"},
+    {"segment", "settings"},
     {"corpus"},
     {"dictionary"},
     {"states"},

@@ -41,7 +41,7 @@ from isogloss.arguments.ranges import (
     Words,
     Workers,
 )
-from isogloss.arguments.rules import Columns, Dimensions, Distinct, Like, OneOf, Rule, Want, Within
+from isogloss.arguments.rules import Columns, Dimensions, Distinct, Like, OneOf, OrOne, Rule, Want, Within
 from isogloss.arguments.wants import INSIDE, refusal, want_of
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "Name",
     "Numbers",
     "OneOf",
+    "OrOne",
     "PartShare",
     "Port",
     "PositiveShare",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -93,6 +93,33 @@ class Distinct(Rule):
 
     def __str__(self) -> str:
         return ", not empty and with no entry twice" if self.least else ", with no entry twice"
+
+
+@dataclass(frozen=True)
+class OrOne(Rule):
+    """A list, or one `entry` of it alone."""
+
+    entry: Any
+
+    def __contains__(self, value: Any) -> bool:
+        return True
+
+    def narrow(self, want: Want) -> Want:
+        from isogloss.arguments.wants import want_of
+
+        alone = want_of(self.entry)
+        assert alone is not None
+        return Want(
+            f"{alone.text} or {want.text}", lambda value: alone.fits(value) or want.fits(value), want.names
+        )
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        def listed(value: Any) -> Any:
+            return value if isinstance(value, Collection) else (value,)
+
+        return core_schema.no_info_before_validator_function(listed, handler(source))
 
 
 @dataclass(frozen=True)

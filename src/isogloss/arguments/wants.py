@@ -94,7 +94,7 @@ def _literal(parts: Sequence[Any]) -> Want:
 
 def _tuple(parts: Sequence[Any]) -> Want:
     if Ellipsis in parts:
-        return _list(parts)
+        return _ordered(parts)
     wants = [want_of(part) for part in parts]
 
     def fits(value: Any) -> bool:

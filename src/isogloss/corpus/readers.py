@@ -201,7 +201,7 @@ def from_texts(
     InputError
         If the languages have different numbers of sentences, or every sentence was dropped.
     UsageError
-        If a value is not a sequence of strings.
+        If no language is given.
 
     Examples
     --------
@@ -211,8 +211,6 @@ def from_texts(
     """
     raws = {}
     for language, sentences in texts.items():
-        if isinstance(sentences, str) or not all(isinstance(text, str) for text in sentences):
-            raise UsageError(f"texts['{language}'] must be a sequence of strings, one a sentence.")
         normal = [nfc(text) for text in sentences]
         raws[language] = Raw(f"texts['{language}']", normal, range(1, len(normal) + 1))
     if not raws:

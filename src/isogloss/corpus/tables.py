@@ -14,24 +14,17 @@ import polars as pl
 
 from isogloss.corpus.noun import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus, Dropped
 from isogloss.corpus.raw import Raw, Span
-from isogloss.errors import InputError, UsageError
+from isogloss.errors import InputError
 from isogloss.segment import Segmenter, segmenter
 
 log = logging.getLogger(__name__)
 
 _CHUNK = 50_000  # sentences made into a table at a time: bounds what lives as Python objects
-_MAX_POSITION = 32_767  # a word's position is an int16
 
 
 def assemble(raws: Mapping[str, Raw], *, parallel: bool, segmented: bool, max_words: int) -> Corpus:
     """Check, segment, drop, and build the tables; see `isogloss.corpus.readers.read`."""
-    if not 1 <= max_words <= _MAX_POSITION:
-        raise UsageError(f"max_words must be between 1 and {_MAX_POSITION}; got {max_words}.")
     for language, raw in raws.items():
-        if not (isinstance(language, str) and language.strip()):
-            raise UsageError(
-                f"A language label must be a string; got {language!r}. In a YAML file write 'no' in quotes."
-            )
         if not raw.texts:
             raise InputError(f"{raw.path} ({language}) has no sentences. Give at least one.")
         _check_encodable(raw)

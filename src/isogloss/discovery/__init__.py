@@ -16,6 +16,7 @@ from isogloss.concepts import Concepts, check_n_concepts
 from isogloss.discovery.lloyd import add
 from isogloss.discovery.rows import parts, survey
 from isogloss.errors import unknown
+from isogloss.settings import DiscoverySettings
 from isogloss.states import LayerStates, check_finite
 from isogloss.store import Rows
 from isogloss.trees import by_first
@@ -23,6 +24,7 @@ from isogloss.trees import by_first
 DEFAULT_CONCEPTS = 600
 # The default never asks for more concepts than a fifth of the types (min_types of CALIGN).
 TYPES_PER_CONCEPT = 5
+_DEFAULTS = DiscoverySettings()
 
 
 class Method(NamedTuple):
@@ -72,8 +74,8 @@ def discover(
     states: LayerStates,
     *,
     n_concepts: int | None = None,
-    method: str = "ward",
-    seed: Seed = 0,
+    method: str = _DEFAULTS.method,
+    seed: Seed = _DEFAULTS.seeds[0],
     **options: Any,
 ) -> Concepts:
     """Cluster states into latent concepts (Dalvi et al. 2022; Mousi et al. 2024).

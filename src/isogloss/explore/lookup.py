@@ -21,7 +21,6 @@ from isogloss.discovery import METHODS
 from isogloss.errors import InputError, unknown
 from isogloss.explore.spaces import Cut, Lexicon, Longs, Matches, Space, match
 from isogloss.extraction import open_states
-from isogloss.metrics.concepts.matching import SizeRule
 from isogloss.store import StudyLayout, read_table
 
 if TYPE_CHECKING:
@@ -78,8 +77,7 @@ class Lookup:
         self.line_of = found.to_numpy().astype(np.int64)
         self.line = {key[:2]: key[2] for key in lines.select(*keys, "line").iter_rows()}
         self.texts = self.sentences["text"].to_list()
-        metrics = study.config.metrics
-        self.rule = SizeRule(metrics.min_types, metrics.min_size_ratio, strict=metrics.rule == "paper-code")
+        self.rule = study.config.metrics
 
     # -- what there is ----------------------------------------------------------------------------
 

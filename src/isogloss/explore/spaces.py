@@ -21,7 +21,8 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from isogloss.errors import UsageError
-from isogloss.metrics.concepts.matching import SizeRule, incidence, match_counts
+from isogloss.metrics.concepts.matching import incidence, match_counts
+from isogloss.settings import AlignmentSettings
 from isogloss.trees import Tree, cut
 
 Ints = npt.NDArray[np.int32]
@@ -324,7 +325,7 @@ class Matches:
     n_eligible: int
 
 
-def match(source: Cut, target: Cut, translations: sp.csr_array, rule: SizeRule) -> Matches:
+def match(source: Cut, target: Cut, translations: sp.csr_array, rule: AlignmentSettings) -> Matches:
     """Match the concepts of two languages as `isogloss.calign` does, and keep every source's best."""
     found = match_counts(source.incidence, translations, target.incidence)
     s, t = np.repeat(np.arange(source.k), np.diff(found.indptr)), found.indices.astype(np.int64)
@@ -346,7 +347,7 @@ def match(source: Cut, target: Cut, translations: sp.csr_array, rule: SizeRule) 
 
 
 def best_match(
-    source: Cut, concept: int, target: Cut, translations: sp.csr_array, rule: SizeRule
+    source: Cut, concept: int, target: Cut, translations: sp.csr_array, rule: AlignmentSettings
 ) -> tuple[int, float] | None:
     """Return the best counterpart of one source concept and its match, as `match` finds it; None without one."""
     reached = (translations[source.words(concept)[0]] @ target.incidence).tocsr()

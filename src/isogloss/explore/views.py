@@ -18,7 +18,7 @@ from isogloss.explore.spaces import MAX_CONCEPTS, Cut, Longs, best_match, flows
 from isogloss.explore.words import MAX_WORDS, PAGE, Json, WordViews
 from isogloss.languages import page_attributes
 from isogloss.metrics import colap
-from isogloss.metrics.concepts.overlap import group_theta, overlapping
+from isogloss.metrics.concepts.overlap import group_theta
 from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES, OVERLAP
 from isogloss.metrics.statistics.intervals import wilson
 from isogloss.plots import main_thetas
@@ -135,7 +135,7 @@ class Views(WordViews):
             [(wilson(int(a), int(n))[0] if n else 0.0) for a, n in zip(least, sizes, strict=True)]
         )
         order = np.lexsort((np.arange(cut.k), -even))
-        passed = overlapping(counts, self._theta(names), strict=self.rule.strict)
+        passed = self.rule.overlapping(counts, self._theta(names))
         entries = [
             {
                 "concept": int(c),
@@ -170,7 +170,7 @@ class Views(WordViews):
             "values": {name: self._most(cut, name) for name in self.columns},
         }
         if len(names) > 1:
-            passed = overlapping(np.array(found["counts"]), self._theta(names), strict=self.rule.strict)
+            passed = self.rule.overlapping(np.array(found["counts"]), self._theta(names))
             found["aligned"] = passed.astype(int).tolist()
         elif towards and towards != space:
             _, _, matches = self.matches(place, layer, k, space, towards)
@@ -343,7 +343,7 @@ class Views(WordViews):
         pair = Pair(source, target)
         joint = pair.space if pair in self.study.pairs else pair.reverse.space
         together = self._as_concepts(place, layer, k, joint.name)
-        overlap = colap(together, theta_overlap=metrics.theta_overlap[0], rule=metrics.rule)
+        overlap = colap(together, settings=metrics, theta_overlap=metrics.theta_overlap[0])
         found.append(_score(OVERLAP, source, target, _fields(overlap.estimates[0])))
         return {"estimates": found, "measured": "now"}
 

@@ -15,7 +15,6 @@ from isogloss.export.choice import Choice, one_place
 from isogloss.export.concepts import labels_of
 from isogloss.export.files import check_readme, write_readme
 from isogloss.extraction import open_states
-from isogloss.metrics.concepts.overlap import overlapping
 from isogloss.store import StudyLayout, write_table
 
 if TYPE_CHECKING:
@@ -166,9 +165,7 @@ def points_table(
     facts: list[pl.DataFrame] = []
     if len(concepts.languages) > 1:
         overlap = study.overlap(clustering, Space(concepts.languages))
-        passed = overlapping(
-            overlap.counts, overlap.estimates[0].theta, strict=overlap.rule == "paper-code"
-        ).tolist()
+        passed = overlap.overlapping().tolist()
         facts.append(pl.DataFrame({"concept": range(len(passed)), "overlaps": passed}))
     found = labels_of(study, clustering, Space(concepts.languages))
     if found is not None and found.height:

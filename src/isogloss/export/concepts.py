@@ -15,7 +15,6 @@ from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.errors import unknown
 from isogloss.export.choice import Choice, Place, one_place, run_facts, with_place
 from isogloss.export.files import write_parts
-from isogloss.metrics.concepts.overlap import overlapping
 from isogloss.metrics.registry import DIRECTED, GROUP_OVERLAP, OVERLAP
 from isogloss.progress import progress
 from isogloss.store import atomic
@@ -129,7 +128,7 @@ def _add_shares(
     """Add the share of every language, and whether the concept overlaps; return the threshold of that."""
     overlap = study.overlap(clustering, space)
     theta = overlap.estimates[0].theta
-    passed = overlapping(overlap.counts, theta, strict=overlap.rule == "paper-code").tolist()
+    passed = overlap.overlapping().tolist()
     for entry, shares, shared in zip(entries, overlap.shares, passed, strict=True):
         entry["shares"] = {x: _number(share) for x, share in zip(space.languages, shares, strict=True)}
         entry["overlaps"] = shared

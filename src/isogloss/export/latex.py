@@ -273,7 +273,7 @@ def _differences(study: FinishedStudy, kept: pl.DataFrame) -> list[TexTable]:
         "false-discovery rate over layers and pairs."
     )
     heads = ("Measure", "Layer", "Pair", "Before", "Chance", "After", "Chance", "Change", "Interval", "$q$")
-    signature = common_signature(study.results.table.filter(pl.col("model") == model)["signature"])
+    signature = common_signature(study.results.clustered.filter(pl.col("model") == model)["signature"])
     return [TexTable(f"differences_{folder_name(model)}", caption, heads, tuple(rows), 3, signature, 2)]
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 import logging
 import resource
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,15 +22,14 @@ from isogloss import models
 from isogloss.arguments import BatchTokens, checked
 from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
 from isogloss.errors import InputError, UsageError
-from isogloss.extraction.passes import Settings, run_passes
-from isogloss.extraction.pooling import Pooling, Sentences, Storage
-from isogloss.extraction.saving import Files, Piece, Progress, open_note, write_note
-from isogloss.extraction.settings import Layers, key_of, settings_of
+from isogloss.extraction.passes import run_passes
+from isogloss.extraction.saving import Progress, files_of, open_work, state_writers
+from isogloss.extraction.settings import StackSettings, key_of, settings_of
 from isogloss.extraction.subwords import check_prefix, lines_of
+from isogloss.settings import ExtractionSettings, takes
 from isogloss.states import States
 from isogloss.store import (
     CORPUS,
-    RowWriter,
     StudyLayout,
     array_files,
     closing,
@@ -55,23 +52,15 @@ _MANY_UNKNOWN = 0.05  # share of a language's words from which unknown subwords 
 
 
 @checked
+@takes(ExtractionSettings)
 def extract(
     corpus: Corpus,
     model: str | Path,
     *,
     out: str | Path,
-    layers: Layers = "all",
+    settings: ExtractionSettings,
     stack: str | None = None,
-    pooling: Pooling = "mean",
-    sentences: Sequence[Sentences] = ("mean",),
     name: str | None = None,
-    dtype: Storage = "float16",
-    compute: models.Compute = "auto",
-    last_layer: models.LastLayer = "normed",
-    prefix: str = "",
-    weights: models.Weights = "pretrained",
-    condition: Mapping[str, str] | None = None,
-    language_codes: Mapping[str, str] | None = None,
     batch_tokens: BatchTokens | None = None,
     device: str = "auto",
     revision: str | None = None,
@@ -93,36 +82,12 @@ def extract(
         A folder in the hub's format, a hub id, or a folder of sentence-transformers or of a peft adapter.
     out : str or Path
         The study folder.
-    layers : "all" or sequence of int
-        0 = embedding output, l = output of block l.
+    settings : ExtractionSettings, optional
+        All of these at once; what is given beside it differs.
     stack : {"encoder", "decoder"}, optional
         Default: the first of the model's stacks.
-    pooling : {"mean", "last", "first"}
-        How the states of a word's subwords become one; computed in float32.
-    sentences : sequence of {"mean", "cls", "last"}
-        States of whole sentences, written in the same pass: the mean or the last of the subwords that are text
-        (special ones and the prefix are not), or the first subword of all, ``[CLS]`` or ``<s>``.
     name : str, optional
         The model's short name in the study; default: the folder's name or the hub id.
-    dtype : {"float16", "float32"}
-        Storage type.
-    compute : {"auto", "float32", "bfloat16", "float16"}
-        Number type of the forward pass.  ``"auto"``: float32 on a CPU, the type the weights are stored in on a GPU.
-    last_layer : {"normed", "raw"}
-        The last layer after the model's final norm, as transformers' ``hidden_states[-1]``, or before it, as the
-        other layers are: in T5-, mBART-, Llama-, Qwen-, Gemma-, BLOOM- or GPT-NeoX-like models a curve over layers
-        jumps at a normed one.  The same in models without such a norm (BERT- and RoBERTa-like).
-    prefix : str
-        Text put before every sentence, such as an instruction, whose states are not kept.  An encoder-decoder
-        reads it with its encoder.
-    weights : {"pretrained", "random"}
-        ``"random"``: the same architecture before any training, always with the same numbers: a control.
-    condition : mapping of str to str, optional
-        Language -> language that the encoder reads, for the decoder of an encoder-decoder.  Default: the
-        first language for all others, the second for the first; a single language conditions itself.
-    language_codes : mapping of str to str, optional
-        Language -> code such as ``deu_Latn``, for models that read one beside every sentence (mBART, NLLB), where the
-        language's label does not tell it.
     batch_tokens : int, optional
         Most subwords in a batch, padding included (one longer sentence is a batch of its own).  Default: 2,048 on a
         CPU, 16,384 on a GPU; it is halved where memory does not suffice.
@@ -154,54 +119,48 @@ def extract(
     (21000, 768)
     """
     info = models.describe(model, revision=revision)
-    settings = settings_of(
-        corpus,
-        info,
-        stack=stack,
-        layers=layers,
-        pooling=pooling,
-        sentences=sentences,
-        dtype=dtype,
-        compute=compute,
-        last_layer=last_layer,
-        prefix=prefix,
-        weights=weights,
-        condition=condition,
-        language_codes=language_codes,
-    )
-    key = key_of(corpus, info, settings)
+    chosen = settings_of(corpus, info, settings, stack=stack)
+    key = key_of(corpus, info, chosen)
     study = StudyLayout(Path(out))
     name = name or (Path(model).resolve().name if Path(model).is_dir() else str(model))
-    step = study.states_step(name, settings.stack)
+    step = study.states_step(name, chosen.stack)
     with locked(study.lock):
         write_corpus(corpus, study)
         if study.is_done(step, key):
-            log.info("states of %s/%s are already there", name, settings.stack)
+            log.info("states of %s/%s are already there", name, chosen.stack)
         else:
             loaded = models.load(
                 model,
-                stack=settings.stack,
+                stack=chosen.stack,
                 device=device,
                 revision=revision,
-                compute=compute,
+                compute=chosen.compute,
                 languages=corpus.languages,
-                codes=settings.language_codes,
-                weights=weights,
+                codes=chosen.language_codes,
+                weights=chosen.weights,
             )
             study.clear(step)
-            _run(corpus, loaded, settings, study=study, name=name, key=key, batch_tokens=batch_tokens)
-    return _open(study, corpus.words, corpus.sentences, name=name, stack=settings.stack)
+            _run(corpus, loaded, chosen, study=study, name=name, key=key, batch_tokens=batch_tokens)
+    return _open(study, corpus.words, corpus.sentences, name=name, stack=chosen.stack)
 
 
-def states_key(corpus: Corpus, model: str | Path, *, revision: str | None = None, **settings: object) -> str:
+@takes(ExtractionSettings)
+def states_key(
+    corpus: Corpus,
+    model: str | Path,
+    *,
+    settings: ExtractionSettings,
+    stack: str | None = None,
+    revision: str | None = None,
+) -> str:
     """Return the key under which `extract` marks these states as done; no weights are loaded.
 
     Parameters
     ----------
-    corpus, model, revision
+    corpus, model, stack, revision
         As of `extract`.
-    **settings
-        Those of `extract` that decide the states: all but `out`, `name`, `batch_tokens` and `device`.
+    settings : ExtractionSettings, optional
+        All of these at once; what is given beside it differs.
 
     Raises
     ------
@@ -209,7 +168,7 @@ def states_key(corpus: Corpus, model: str | Path, *, revision: str | None = None
         As `extract`.
     """
     info = models.describe(model, revision=revision)
-    chosen = settings_of(corpus, info, **settings)  # type: ignore[arg-type]
+    chosen = settings_of(corpus, info, settings, stack=stack)
     if chosen.prefix and info.source.adapter is None:  # an adapter may bring subwords that its base lacks
         check_prefix(models.outline(info, chosen.stack), chosen.prefix)
     return key_of(corpus, info, chosen)
@@ -281,7 +240,7 @@ def write_corpus(corpus: Corpus, study: StudyLayout) -> None:
 def _run(
     corpus: Corpus,
     model: models.Loaded,
-    settings: Settings,
+    settings: StackSettings,
     *,
     study: StudyLayout,
     name: str,
@@ -301,7 +260,7 @@ def _run(
         n_lines=len(lines),
         d=model.d,
     )
-    made, state, pieces = _open_work(folder, writers_of, Progress(key, model.compute, budget, budget))
+    made, state, pieces = open_work(folder, writers_of, Progress(key, model.compute, budget, budget))
     with closing(made) as writers:
         note = progress_file(partial_folder(folder))
         run_passes(lines, model, settings, files_of(writers, settings, note, pieces), state)
@@ -324,7 +283,7 @@ def about_model(model: models.Loaded) -> dict[str, Any]:
 
 def facts_of(
     corpus: Corpus,
-    settings: Settings,
+    settings: StackSettings,
     state: Progress,
     n_subwords: np.ndarray[Any, Any],
     model: dict[str, Any],
@@ -336,7 +295,7 @@ def facts_of(
     for loss in losses:
         log.warning("%s: %s", label, loss)
     return {
-        **asdict(settings),
+        **settings.model_dump(),
         "text": corpus.digest,
         "n_tokens": corpus.words.height,
         "n_subwords": state.n_subwords,
@@ -347,65 +306,6 @@ def facts_of(
         "wall_seconds": state.seconds,
         **model,
     }
-
-
-def _open_work(
-    folder: Path, writers_of: Callable[..., dict[object, RowWriter]], fresh: Progress
-) -> tuple[dict[object, RowWriter], Progress, list[Piece]]:
-    """Return the open files of an earlier run that can go on, how far it came and what it saved; else new ones."""
-    work = partial_folder(folder)
-    if progress_file(folder).exists() and not work.exists():
-        folder.rename(work)  # killed after the last renaming and before the marker was written
-    found = open_note(progress_file(work), fresh)
-    if found is not None:
-        try:
-            return writers_of(resume=True), *found
-        except InputError as error:
-            log.warning("%s is not whole (%s): the states there are made again", work, error)
-    remove_folder(work)
-    made = writers_of()
-    write_note(progress_file(work), asdict(fresh), [])
-    return made, fresh, []
-
-
-def state_writers(
-    folder: Path, settings: Settings, *, n_tokens: int, n_lines: int, d: int, resume: bool = False
-) -> dict[object, RowWriter]:
-    """Open the files of states for writing: of words by layer, of sentences by kind and layer, and both counts.
-
-    Where that fails, a folder that is not resumed is removed, to give back what was reserved on a full disk.
-    """
-    whole = sentence_folder(folder)
-    wanted: dict[object, tuple[Path, tuple[int, ...], str]] = {
-        "n_subwords": (n_subwords_file(folder), (n_tokens,), "int16"),
-        "n_text": (n_subwords_file(whole), (n_lines,), "int32"),
-    }
-    for layer in settings.layers:
-        wanted[layer] = (layer_file(folder, layer), (n_tokens, d), settings.dtype)
-        for kind in settings.sentences:
-            path = layer_file(sentence_folder(folder, kind), layer)
-            wanted[kind, layer] = (path, (n_lines, d), settings.dtype)
-    made: dict[object, RowWriter] = {}
-    try:
-        for what, (path, shape, number) in wanted.items():
-            made[what] = RowWriter(path, shape, number, resume=resume)
-    except InputError:
-        with closing(made):
-            if not resume:
-                remove_folder(folder)
-        raise
-    return made
-
-
-def files_of(
-    writers: Mapping[object, Any], settings: Settings, note: Path, pieces: list[Piece] | None = None
-) -> Files:
-    """Return writers, named as by `state_writers`, as the passes take them."""
-    words = {layer: writers[layer] for layer in settings.layers}
-    whole: dict[tuple[str, int], Any] = {
-        (kind, layer): writers[kind, layer] for kind in settings.sentences for layer in settings.layers
-    }
-    return Files(words, whole, writers["n_subwords"], writers["n_text"], note, pieces or [])
 
 
 def _losses(

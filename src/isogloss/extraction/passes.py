@@ -13,7 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +22,9 @@ import polars as pl
 
 from isogloss import models
 from isogloss.errors import InputError
-from isogloss.extraction.pooling import (
-    Pooled,
-    Pooler,
-    Pooling,
-    Sentences,
-    Storage,
-    as_decoder_input,
-    check_fits,
-    pad,
-)
+from isogloss.extraction.pooling import Pooled, Pooler, as_decoder_input, check_fits, pad
 from isogloss.extraction.saving import Files, Progress
+from isogloss.extraction.settings import StackSettings
 from isogloss.extraction.subwords import Ints, Lines, Subwords, next_batch, tokenise
 from isogloss.progress import progress
 
@@ -44,23 +36,6 @@ log = logging.getLogger(__name__)
 WINDOW = 16_384  # lines tokenised and sorted together
 _SAVE_SECONDS = 5.0
 _SAVE_LINES = 2_000
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides the states, beside the corpus and the model's files."""
-
-    stack: str
-    layers: tuple[int, ...]
-    pooling: Pooling
-    sentences: tuple[Sentences, ...]
-    dtype: Storage
-    compute: models.Compute
-    last_layer: models.LastLayer
-    prefix: str
-    weights: models.Weights
-    condition: dict[str, str]
-    language_codes: dict[str, str]
 
 
 class _Behind:
@@ -93,7 +68,9 @@ class _Behind:
             self._jobs.popleft().result()
 
 
-def run_passes(lines: Lines, model: models.Loaded, settings: Settings, files: Files, state: Progress) -> None:
+def run_passes(
+    lines: Lines, model: models.Loaded, settings: StackSettings, files: Files, state: Progress
+) -> None:
     """Run all batches but those that are saved, as `files` say; `state` is brought up to date on the way."""
     windows = [range(i, min(i + WINDOW, len(lines))) for i in range(0, len(lines), WINDOW)]
     began = time.monotonic() - state.seconds
@@ -179,7 +156,7 @@ def find_saved(
 
 
 def passes_of(
-    window: Subwords, order: Ints, model: models.Loaded, settings: Settings, state: Progress
+    window: Subwords, order: Ints, model: models.Loaded, settings: StackSettings, state: Progress
 ) -> Iterator[tuple[Ints, Ints, dict[int, Pooled]]]:
     """Run the lines of `order` from ``state.done`` on, batch by batch; yield lines, token rows and what is kept."""
     costs, shapes = window.costs, window.shapes if model.reading.equal_lengths else None
@@ -199,7 +176,7 @@ def passes_of(
 
 
 def run_batch(
-    batch: Ints, window: Subwords, model: models.Loaded, settings: Settings
+    batch: Ints, window: Subwords, model: models.Loaded, settings: StackSettings
 ) -> tuple[Ints, dict[int, Pooled]]:
     """Run some lines of a window through the model; return the token rows and, layer by layer, what is kept."""
     lines = [(window.ids[x], window.owners[x], window.text[x]) for x in map(window.line, batch)]

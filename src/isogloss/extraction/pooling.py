@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +12,10 @@ import numpy.typing as npt
 from isogloss import models
 from isogloss.errors import InputError
 from isogloss.extraction.subwords import Flags, Ints
+from isogloss.settings import Pooling, Sentences, Storage
 
 if TYPE_CHECKING:
     import torch
-
-Pooling = Literal["mean", "last", "first"]
-Sentences = Literal["mean", "cls", "last"]
-Storage = Literal["float16", "float32"]
 
 _LARGEST = {"float16": 65504.0, "float32": float(np.finfo(np.float32).max)}
 

@@ -9,17 +9,30 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from isogloss.errors import InputError
+from isogloss.extraction.settings import StackSettings
 from isogloss.extraction.subwords import Ints
-from isogloss.store import RowWriter, digest, read_json, write_json
+from isogloss.store import (
+    RowWriter,
+    closing,
+    digest,
+    layer_file,
+    n_subwords_file,
+    partial_folder,
+    progress_file,
+    read_json,
+    remove_folder,
+    sentence_folder,
+    write_json,
+)
 
 log = logging.getLogger(__name__)
 
@@ -158,3 +171,62 @@ def open_note(path: Path, fresh: Progress) -> tuple[Progress, list[Piece]] | Non
             fresh.asked,
         )
     return found
+
+
+def open_work(
+    folder: Path, writers_of: Callable[..., dict[object, RowWriter]], fresh: Progress
+) -> tuple[dict[object, RowWriter], Progress, list[Piece]]:
+    """Return the open files of an earlier run that can go on, how far it came and what it saved; else new ones."""
+    work = partial_folder(folder)
+    if progress_file(folder).exists() and not work.exists():
+        folder.rename(work)  # killed after the last renaming and before the marker was written
+    found = open_note(progress_file(work), fresh)
+    if found is not None:
+        try:
+            return writers_of(resume=True), *found
+        except InputError as error:
+            log.warning("%s is not whole (%s): the states there are made again", work, error)
+    remove_folder(work)
+    made = writers_of()
+    write_note(progress_file(work), asdict(fresh), [])
+    return made, fresh, []
+
+
+def state_writers(
+    folder: Path, settings: StackSettings, *, n_tokens: int, n_lines: int, d: int, resume: bool = False
+) -> dict[object, RowWriter]:
+    """Open the files of states for writing: of words by layer, of sentences by kind and layer, and both counts.
+
+    Where that fails, a folder that is not resumed is removed, to give back what was reserved on a full disk.
+    """
+    whole = sentence_folder(folder)
+    wanted: dict[object, tuple[Path, tuple[int, ...], str]] = {
+        "n_subwords": (n_subwords_file(folder), (n_tokens,), "int16"),
+        "n_text": (n_subwords_file(whole), (n_lines,), "int32"),
+    }
+    for layer in settings.layers:
+        wanted[layer] = (layer_file(folder, layer), (n_tokens, d), settings.dtype)
+        for kind in settings.sentences:
+            path = layer_file(sentence_folder(folder, kind), layer)
+            wanted[kind, layer] = (path, (n_lines, d), settings.dtype)
+    made: dict[object, RowWriter] = {}
+    try:
+        for what, (path, shape, number) in wanted.items():
+            made[what] = RowWriter(path, shape, number, resume=resume)
+    except InputError:
+        with closing(made):
+            if not resume:
+                remove_folder(folder)
+        raise
+    return made
+
+
+def files_of(
+    writers: Mapping[object, Any], settings: StackSettings, note: Path, pieces: list[Piece] | None = None
+) -> Files:
+    """Return writers, named as by `state_writers`, as the passes take them."""
+    words = {layer: writers[layer] for layer in settings.layers}
+    whole: dict[tuple[str, int], Any] = {
+        (kind, layer): writers[kind, layer] for kind in settings.sentences for layer in settings.layers
+    }
+    return Files(words, whole, writers["n_subwords"], writers["n_text"], note, pieces or [])

@@ -1,63 +1,45 @@
-"""What decides the states of a corpus: the settings of `extract`, checked and filled in, and their key."""
+"""What decides the states of a corpus: the settings of `extract`, filled in from model and corpus, and their key."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Literal
+from collections.abc import Mapping
 
 from isogloss import models
-from isogloss.arguments import checked
 from isogloss.corpus import Corpus
 from isogloss.errors import UsageError, unknown
-from isogloss.extraction.passes import Settings
-from isogloss.extraction.pooling import Pooling, Sentences, Storage
+from isogloss.settings import ExtractionSettings
 from isogloss.store import digest
 
 VERSION = 3  # raise it when the same settings give other states
-Layers = Literal["all"] | Sequence[int]  # numbers are looked at beside the layers that the model has
 
 
-@checked
+class StackSettings(ExtractionSettings):
+    """The settings of one stack of one model, with all that follows from model and corpus."""
+
+    stack: str
+    layers: tuple[int, ...]
+    condition: dict[str, str]
+
+
 def settings_of(
-    corpus: Corpus,
-    info: models.ModelInfo,
-    *,
-    stack: str | None = None,
-    layers: Layers = "all",
-    pooling: Pooling = "mean",
-    sentences: Sequence[Sentences] = ("mean",),
-    dtype: Storage = "float16",
-    compute: models.Compute = "auto",
-    last_layer: models.LastLayer = "normed",
-    prefix: str = "",
-    weights: models.Weights = "pretrained",
-    condition: Mapping[str, str] | None = None,
-    language_codes: Mapping[str, str] | None = None,
-) -> Settings:
-    """Check the settings of `extract` that decide the states, and fill in what follows from model and corpus."""
+    corpus: Corpus, info: models.ModelInfo, settings: ExtractionSettings, *, stack: str | None
+) -> StackSettings:
+    """Check the settings of `extract` against model and corpus, and fill in what follows from these."""
     stack = info.check_stack(stack)
-    for language in language_codes or ():
+    for language in settings.language_codes:
         if language not in corpus.languages:
             raise unknown("language", language, corpus.languages, where="language_codes")
-    return Settings(
-        stack,
-        info.check_layers(stack, layers),
-        pooling,
-        tuple(dict.fromkeys(sentences)),
-        dtype,
-        compute,
-        last_layer,
-        prefix,
-        weights,
-        _condition(corpus, info, stack, condition),
-        dict(language_codes or {}),
-    )
+    resolved = {
+        "stack": stack,
+        "layers": info.check_layers(stack, settings.layers),
+        "condition": _condition(corpus, info, stack, settings.condition),
+    }
+    return StackSettings(**settings.values_of(ExtractionSettings) | resolved)
 
 
-def key_of(corpus: Corpus, info: models.ModelInfo, settings: Settings) -> str:
+def key_of(corpus: Corpus, info: models.ModelInfo, settings: StackSettings) -> str:
     """Return the key of states: the digest of all that decides them."""
-    return digest([VERSION, corpus.digest, info.fingerprint, asdict(settings)])
+    return digest([VERSION, corpus.digest, info.fingerprint, settings.model_dump()])
 
 
 def _condition(

@@ -19,13 +19,7 @@ import numpy as np
 from isogloss import models
 from isogloss.corpus import Corpus
 from isogloss.errors import UsageError
-from isogloss.extraction.engine import (
-    BATCH_TOKENS,
-    about_model,
-    facts_of,
-    files_of,
-    state_writers,
-)
+from isogloss.extraction.engine import BATCH_TOKENS, about_model, facts_of
 from isogloss.extraction.passes import (
     WINDOW,
     add_names,
@@ -36,9 +30,10 @@ from isogloss.extraction.passes import (
     sensible_threads,
     write_states,
 )
-from isogloss.extraction.saving import Progress, rows_of
+from isogloss.extraction.saving import Progress, files_of, rows_of, state_writers
 from isogloss.extraction.settings import key_of, settings_of
 from isogloss.extraction.subwords import Ints, batches, lines_of, tokenise
+from isogloss.settings import Compute, ExtractionSettings, Weights, takes
 from isogloss.store import (
     RowWriter,
     StudyLayout,
@@ -90,6 +85,7 @@ def shards_of(n_lines: int) -> list[Shard]:
     return found
 
 
+@takes(ExtractionSettings)
 def extract_shard(
     corpus: Corpus,
     model: str | Path,
@@ -97,10 +93,11 @@ def extract_shard(
     study: StudyLayout,
     name: str,
     shard: Shard,
+    settings: ExtractionSettings,
+    stack: str | None = None,
     batch_tokens: int | None = None,
     device: str = "auto",
     revision: str | None = None,
-    **settings: Any,
 ) -> dict[str, Any]:
     """Write the states of one shard into its folder, and return facts for `finish_states`.
 
@@ -108,7 +105,7 @@ def extract_shard(
     `extract`; errors too.
     """
     info = models.describe(model, revision=revision)
-    chosen = settings_of(corpus, info, **settings)
+    chosen = settings_of(corpus, info, settings, stack=stack)
     loaded = _loaded(
         str(model),
         chosen.stack,
@@ -167,10 +164,10 @@ def _loaded(  # noqa: PLR0917
     stack: str,
     device: str,
     revision: str | None,
-    compute: models.Compute,
+    compute: Compute,
     languages: tuple[str, ...],
     codes: tuple[tuple[str, str], ...],
-    weights: models.Weights,
+    weights: Weights,
 ) -> models.Loaded:
     return models.load(
         model,
@@ -246,6 +243,7 @@ def _join(file: Path, folder: Path, shards: Sequence[Path], n: int, *, of_lines:
         writer.sync()
 
 
+@takes(ExtractionSettings)
 def finish_states(
     corpus: Corpus,
     model: str | Path,
@@ -254,8 +252,9 @@ def finish_states(
     name: str,
     shards: Sequence[str],
     joined: Sequence[str],
+    settings: ExtractionSettings,
+    stack: str | None = None,
     revision: str | None = None,
-    **settings: Any,
 ) -> None:
     """Mark states as done whose shards have been joined.
 
@@ -267,7 +266,7 @@ def finish_states(
         Steps that wrote the files of all layers, first that of the numbers of subwords: their outputs are the states.
     """
     info = models.describe(model, revision=revision)
-    chosen = settings_of(corpus, info, **settings)
+    chosen = settings_of(corpus, info, settings, stack=stack)
     key, step = key_of(corpus, info, chosen), study.states_step(name, chosen.stack)
     told = [study.known(shard)["info"] for shard in shards]
     state = Progress(key, told[0]["model"]["compute"], min(one["passes"]["batch_tokens"] for one in told))

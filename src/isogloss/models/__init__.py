@@ -5,13 +5,11 @@ no language-model head is ever computed.  Importing this room imports neither to
 """
 
 from isogloss.models.cost import operations_per_second, work_per_subword
-from isogloss.models.forward import LastLayer, hidden_states
-from isogloss.models.heads import Lora, load_head, save_head
+from isogloss.models.forward import hidden_states
+from isogloss.models.heads import load_head, save_head
 from isogloss.models.loading import (
-    Compute,
     Loaded,
     ModelInfo,
-    Weights,
     describe,
     facts,
     load,
@@ -21,17 +19,12 @@ from isogloss.models.memory import is_out_of_memory
 from isogloss.models.sources import load_part, quiet_transformers
 from isogloss.models.text import as_text, lines_with_names
 from isogloss.models.tokenizers import encode, load_tokenizer, space_marks
-from isogloss.models.training import CURVE, Training, train_head
+from isogloss.models.trainer import CURVE, train_head
 
 __all__ = [
     "CURVE",
-    "Compute",
-    "LastLayer",
     "Loaded",
-    "Lora",
     "ModelInfo",
-    "Training",
-    "Weights",
     "as_text",
     "describe",
     "encode",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from isogloss.models.loading import Compute, ModelInfo, read_config, where, without_weights
+from isogloss.models.loading import ModelInfo, read_config, where, without_weights
 from isogloss.models.trial import block_lists
+from isogloss.settings import Compute
 
 _EFFICIENCY = 0.85  # of a forward pass, beside products of matrices alone; measured on 12 x 768, two cores
 

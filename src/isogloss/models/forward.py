@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from isogloss.errors import InputError, UsageError
 from isogloss.models.sources import quiet_transformers
 from isogloss.models.trial import collected, fitting, inputs_of, state_in, state_out
+from isogloss.settings import LastLayer
 
 if TYPE_CHECKING:
     import torch
 
     from isogloss.models.loading import Loaded
 
-LastLayer = Literal["normed", "raw"]
 T = TypeVar("T")
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from isogloss.arguments import PartShare, Rank, Scale, checked
 from isogloss.errors import InputError, MissingExtraError, UsageError
 from isogloss.models.languages import language_codes
 from isogloss.models.loading import Loaded, assemble, describe, load, read_config, where
 from isogloss.models.sources import SENTENCE_SETTINGS, check_complete, load_part, quiet_transformers
 from isogloss.models.tokenizers import load_tokenizer
+from isogloss.settings import LoraSettings, Weights
 from isogloss.store import write_json
 
 _CLASSES = {
@@ -27,27 +26,6 @@ _WHAT = {
 }
 
 
-@checked
-@dataclass(frozen=True)
-class Lora:
-    """Low-rank adapters instead of all weights (Hu et al., *LoRA*, 2021); merged into the weights at the end.
-
-    Attributes
-    ----------
-    rank : int
-    alpha : float
-        The update is scaled by alpha / rank.
-    dropout : float
-    targets : tuple of str or None
-        Names of the linear layers; None: those that peft knows for this kind of model.
-    """
-
-    rank: Rank = 8
-    alpha: Scale = 16.0
-    dropout: PartShare = 0.0
-    targets: tuple[str, ...] | None = None
-
-
 def load_head(
     name: str | Path,
     kind: str,
@@ -58,9 +36,9 @@ def load_head(
     codes: Mapping[str, str] | None = None,
     device: str = "auto",
     revision: str | None = None,
-    weights: Literal["pretrained", "random"] = "pretrained",
+    weights: Weights = "pretrained",
     seed: int = 0,
-    lora: Lora | None = None,
+    lora: LoraSettings | None = None,
 ) -> Loaded:
     """Load a model with a head for a task, in float32; a head that the files lack is drawn from the seed.
 
@@ -83,7 +61,7 @@ def load_head(
     weights : {"pretrained", "random"}
         ``"random"``: the head is drawn from the seed; below it is what `load` calls random.
     seed : int
-    lora : Lora, optional
+    lora : LoraSettings, optional
 
     Returns
     -------
@@ -176,7 +154,7 @@ def save_head(model: Loaded, folder: Path) -> None:
         write_json(folder / SENTENCE_SETTINGS, {"do_lower_case": True})
 
 
-def _with_lora(module: Any, lora: Lora, kind: str) -> Any:
+def _with_lora(module: Any, lora: LoraSettings, kind: str) -> Any:
     try:
         from peft import LoraConfig, TaskType, get_peft_model
     except ImportError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +17,12 @@ from isogloss.models.sources import Source, check_complete, find_source, load_pa
 from isogloss.models.text import Names, special_names
 from isogloss.models.tokenizers import check_fits, load_tokenizer, max_length, pad_number
 from isogloss.models.trial import Reading, try_out
+from isogloss.settings import Compute, Weights
 
 if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
-
-Compute = Literal["auto", "float32", "bfloat16", "float16"]
-Weights = Literal["pretrained", "random"]
 
 
 @dataclass(frozen=True)
@@ -62,20 +60,17 @@ class ModelInfo:
             raise unknown("stack", stack, self.stacks, where=f"model '{self.name}'")
         return stack or self.stacks[0]
 
-    def check_layers(self, stack: str, layers: str | Sequence[int]) -> tuple[int, ...]:
+    def check_layers(self, stack: str, layers: Literal["all"] | Sequence[int]) -> tuple[int, ...]:
         """Return the layers to use, rising: those given, or all of the stack for "all"."""
         last = self.n_layers[stack]
-        if isinstance(layers, str) and layers == "all":
+        if layers == "all":
             return tuple(range(last + 1))
-        numbers: list[Any] = list(layers) if isinstance(layers, Iterable) else []
-        if not numbers or not all(
-            hasattr(x, "__index__") and not isinstance(x, bool) and 0 <= x <= last for x in numbers
-        ):
+        if max(layers) > last:
             raise UsageError(
-                f"The {stack} of '{self.name}' has layers 0 (embeddings) .. {last}; got {layers!r}. "
+                f"The {stack} of '{self.name}' has layers 0 (embeddings) .. {last}; got {list(layers)}. "
                 "Give 'all' or a list of these numbers."
             )
-        return tuple(sorted({int(layer) for layer in numbers}))
+        return tuple(sorted(layers))
 
 
 @dataclass(frozen=True)

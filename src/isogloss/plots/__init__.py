@@ -30,8 +30,7 @@ from isogloss.plots.studies import (
     tuning_charts,
     whole_charts,
 )
-from isogloss.plots.theme import chart_config
-from isogloss.plots.tuning import (
+from isogloss.plots.task_charts import (
     MAIN_SCORES,
     curve_chart,
     difference_chart,
@@ -39,6 +38,7 @@ from isogloss.plots.tuning import (
     score_chart,
     transfer_chart,
 )
+from isogloss.plots.theme import chart_config
 
 __all__ = [
     "FORMATS",

@@ -20,8 +20,8 @@ from isogloss.plots.labels import label_panels, shared_panels
 from isogloss.plots.maps import language_map, pair_heatmap
 from isogloss.plots.robustness import robustness_map
 from isogloss.plots.rows import RUN, languages, run_labels, start_layer
+from isogloss.plots.task_charts import curve_chart, difference_chart, fate_chart, score_chart, transfer_chart
 from isogloss.plots.theme import Chart
-from isogloss.plots.tuning import curve_chart, difference_chart, fate_chart, score_chart, transfer_chart
 from isogloss.results import Results
 from isogloss.store import StudyLayout, folder_name, read_table
 

@@ -14,7 +14,6 @@ import polars as pl
 
 from isogloss.concepts import Concepts
 from isogloss.coordinates import Clustering, Pair, Space
-from isogloss.metrics.concepts.overlap import overlapping
 from isogloss.metrics.registry import DIRECTED, GROUP_OVERLAP, OVERLAP
 from isogloss.metrics.statistics.intervals import wilson
 from isogloss.progress import progress
@@ -120,7 +119,7 @@ class Explorer:
         even = [(wilson(int(k), int(n))[0] if n else 0.0) for k, n in zip(least, sizes, strict=True)]
         order = sorted((i for i in range(len(even)) if least[i]), key=lambda i: (-even[i], i))
         types = words_of(self.study.concepts(clustering, space))
-        passed = overlapping(overlap.counts, theta, strict=overlap.rule == "paper-code")
+        passed = overlap.overlapping()
         entries = []
         for concept in order[: self.n_concepts]:
             words = [types[concept].get(x, [])[: MAX_WORDS if len(languages) < 4 else 5] for x in languages]

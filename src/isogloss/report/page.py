@@ -29,9 +29,9 @@ from isogloss.plots import (
 from isogloss.plots.rows import RUN, run_labels
 from isogloss.report import methods
 from isogloss.report.answer import alignment_answer, overlap_answer
+from isogloss.report.before_after import tuning
 from isogloss.report.explorer import Explorer
 from isogloss.report.paper import methods_paragraph
-from isogloss.report.tuning import tuning
 from isogloss.results import RESULT_COLUMNS, Results
 
 if TYPE_CHECKING:

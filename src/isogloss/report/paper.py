@@ -71,7 +71,7 @@ def methods_paragraph(study: FinishedStudy) -> str:
         f"{rules.colap.max_count} of a {'linked pair' if rules.colap.by == 'pairs' else 'type'}).",
         f"CALIGN and COLAP follow Mousi et al. (2024) with theta_align = {thetas}, theta_overlap = {overlap}, at least "
         f"{metrics.min_types:g} types a concept and a size ratio of at least {metrics.min_size_ratio:g}"
-        + (", compared as in their released code" if metrics.rule == "paper-code" else "")
+        + (", compared as in their released code" if metrics.strict else "")
         + f". Chance is the mean over {metrics.n_permutations} "
         + (
             "dictionaries with target words permuted inside frequency bins"

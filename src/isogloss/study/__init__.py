@@ -5,7 +5,7 @@ from isogloss.study.analyses.correlations import rank_correlations
 from isogloss.study.finished import FinishedStudy, open_study
 from isogloss.study.plan import Plan, make_plan
 from isogloss.study.run import job_script, planned_graph, preview, robustness, run_study, study_status
-from isogloss.study.tuning import finetune_study
+from isogloss.study.task_models import finetune_study
 
 __all__ = [
     "FinishedStudy",

@@ -13,11 +13,12 @@ import numpy as np
 import polars as pl
 
 from isogloss import models
-from isogloss.config import ModelSection, SelectionRule
+from isogloss.config import ModelSection
 from isogloss.coordinates import Space
 from isogloss.corpus import Corpus
 from isogloss.errors import InputError
 from isogloss.runner import Step
+from isogloss.settings import SelectionRule
 from isogloss.store import StudyLayout
 
 _SAMPLE = 500  # lines of a language that are tokenised to tell its subwords a word

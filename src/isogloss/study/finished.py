@@ -171,9 +171,9 @@ class FinishedStudy:
         """Return COLAP of a pair's space, or of all languages together."""
         thetas = self.config.metrics.theta_overlap
         if space.languages == self.languages:
-            thetas = [group_theta(theta, len(space.languages)) for theta in thetas]
+            thetas = tuple(group_theta(theta, len(space.languages)) for theta in thetas)
         concepts = self.concepts(clustering, space)
-        return colap(concepts, theta_overlap=thetas, rule=self.config.metrics.rule)
+        return colap(concepts, settings=self.config.metrics, theta_overlap=thetas)
 
     def __repr__(self) -> str:
         runs, n = len(self.runs), self.results.table.height

@@ -186,7 +186,10 @@ class Inputs:
         return options
 
     def _states_key(self, model: ModelSection, stack: str, layers: tuple[int, ...]) -> str:
-        return states_key(self.corpus, model.path, **(model.extraction(stack) | {"layers": layers}))
+        settings = model.extraction(stack)
+        return states_key(
+            self.corpus, model.path, settings=settings, layers=layers, stack=stack, revision=model.revision
+        )
 
     def dictionary_name(self) -> str:
         """Return where the dictionaries come from, for signatures."""

@@ -39,13 +39,9 @@ def align_variant(
             source,
             target,
             dictionary,
+            settings=settings,
             theta_align=theta,
-            min_types=settings.min_types,
-            min_size_ratio=settings.min_size_ratio,
-            n_permutations=min(settings.n_permutations, 50),
             resamples=resamples,
-            interval=settings.interval,
-            draw_seed=settings.draw_seed,
         )
     if name == "other_sentences":
         source, target = other_sentences(source, target, draw_seed=settings.draw_seed)
@@ -87,18 +83,8 @@ def align_concepts(
         source,
         target,
         dictionary,
-        **{
-            "theta_align": settings.theta_align,
-            "min_types": settings.min_types,
-            "min_size_ratio": settings.min_size_ratio,
-            "rule": settings.rule,
-            "n_permutations": settings.n_permutations,
-            "null": settings.null,
-            "interval": settings.interval,
-            "draw_seed": settings.draw_seed,
-            "words": False,
-            **options,
-        },
+        settings=settings,
+        **{"words": False, **options},
     )
 
 

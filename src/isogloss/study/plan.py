@@ -8,11 +8,12 @@ from functools import cached_property
 from itertools import chain, product
 
 import isogloss
-from isogloss.config import ModelSection, RobustnessSection, SelectionRule, StudyConfig
+from isogloss.config import ModelSection, RobustnessSection, StudyConfig
 from isogloss.coordinates import Clustering, Pair, Space, alone
 from isogloss.corpus import Corpus
 from isogloss.discovery import METHODS
 from isogloss.runner import Step
+from isogloss.settings import SelectionRule
 from isogloss.study.analyses.orderings import Grid
 from isogloss.study.inputs import Inputs
 from isogloss.study.measures import MATCHED, Origin

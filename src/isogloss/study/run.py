@@ -13,13 +13,14 @@ import polars as pl
 
 import isogloss
 from isogloss.arguments import Workers, checked
-from isogloss.config import RobustnessSection, RunSection, StudyConfig, read_config
+from isogloss.config import RobustnessSection, StudyConfig, read_config
 from isogloss.errors import InputError, unknown
 from isogloss.extraction import write_corpus
 from isogloss.results import Results
 from isogloss.runner import Step, execute, stage_graph, upstream
 from isogloss.runner.dask import Job, execute_on_workers, need_dask, slurm_script
 from isogloss.sections import validated
+from isogloss.settings import RunSection
 from isogloss.store import (
     CORPUS,
     StudyLayout,
@@ -37,7 +38,7 @@ from isogloss.study.estimate import Estimates, check_space
 from isogloss.study.finished import open_study
 from isogloss.study.inputs import read_corpus
 from isogloss.study.plan import Plan, make_plan
-from isogloss.study.tuning import SCORES_STEP, fine_tune, tuning_stages, with_tuned
+from isogloss.study.task_models import SCORES_STEP, fine_tune, tuning_stages, with_tuned
 
 log = logging.getLogger(__name__)
 

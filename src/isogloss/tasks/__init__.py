@@ -1,5 +1,6 @@
 """Fine-tuning on translation, named entities and sentiment, and zero-shot scores on other languages."""
 
-from isogloss.tasks.tuning import SCORES, TASKS, FineTuned, evaluate, finetune
+from isogloss.tasks.finetuned import FineTuned
+from isogloss.tasks.finetuning import SCORES, TASKS, evaluate, finetune
 
 __all__ = ["SCORES", "TASKS", "FineTuned", "evaluate", "finetune"]

@@ -9,7 +9,6 @@ import numpy as np
 from scipy.stats import rankdata
 
 from isogloss.arguments import Draws, Seed, checked
-from isogloss.errors import UsageError
 from isogloss.metrics.inputs import Floats, Vectors, paired, unit
 
 
@@ -46,8 +45,6 @@ def rsa(X: Vectors, Y: Vectors, *, n_permutations: Draws = 0, draw_seed: Seed = 
     ------
     InputError
         If the rows differ in number or are fewer than 3, or a number is not finite.
-    UsageError
-        If `n_permutations` is negative.
 
     Notes
     -----
@@ -65,8 +62,6 @@ def rsa(X: Vectors, Y: Vectors, *, n_permutations: Draws = 0, draw_seed: Seed = 
     Rsa(rho=1.0, p_value=0.01)
     """
     x, y = paired(X, Y, what="RSA", least=3)
-    if n_permutations < 0:
-        raise UsageError(f"n_permutations must be 0 or more; got {n_permutations}.")
     upper = np.triu_indices(len(x), 1)
     a, b = _standard_ranks(x, upper), _standard_ranks(y, upper)
     if a is None or b is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -14,12 +14,11 @@ import numpy.typing as npt
 import polars as pl
 import scipy.sparse as sp
 
-from isogloss.arguments import Draws, NTypes, Seed, Share, checked
+from isogloss.arguments import checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError
 from isogloss.metrics.concepts.matching import (
-    SizeRule,
     best_matches,
     coverage_of,
     frequency_bins,
@@ -29,33 +28,26 @@ from isogloss.metrics.concepts.matching import (
     permutations_within,
     weighted_best_matches,
 )
-from isogloss.metrics.statistics.bootstrap import Interval, Resamples, named_interval, share_interval
+from isogloss.metrics.statistics.bootstrap import Resamples, named_interval, share_interval
 from isogloss.metrics.statistics.intervals import mean_interval, wilson
 from isogloss.parallel import spread
 from isogloss.results import Alignment, Estimate
+from isogloss.settings import AlignmentSettings, Interval, takes
 
 log = logging.getLogger(__name__)
 
-Rule = Literal["symmetric", "paper-code"]
-Null = Literal["targets", "labels"]
 Nulls = list[npt.NDArray[np.float32]]  # best matches of the eligible concepts, an array a permutation
 
 
 @checked
+@takes(AlignmentSettings)
 def calign(
     source: Concepts,
     target: Concepts,
     dictionary: TranslationDictionary,
     *,
-    theta_align: Share | Sequence[Share] = 0.8,
-    min_types: NTypes = 5,
-    min_size_ratio: Share = 0.4,
-    rule: Rule = "symmetric",
-    n_permutations: Draws = 200,
-    null: Null = "targets",
+    settings: AlignmentSettings,
     resamples: Resamples | None = None,
-    interval: Interval = "bca",
-    draw_seed: Seed = 0,
     words: bool = True,
     covered_only: bool = False,
 ) -> Alignment:
@@ -80,26 +72,10 @@ def calign(
         Each discovered in one language alone.
     dictionary : TranslationDictionary
         source -> target; restrict it with `TranslationDictionary.top` first.
-    theta_align : float or sequence of float
-        Thresholds in (0, 1]; the first is the main one.
-    min_types : float
-        Smallest number of types.
-    min_size_ratio : float
-        In [0, 1].
-    rule : {"symmetric", "paper-code"}
-        ``"paper-code"`` is what the paper's script does: strict comparisons, `min_types` for the source alone, a
-        size ratio of source to target, every source concept eligible.  See `isogloss.peers` for its files.
-    n_permutations : int
-        Permutations for the chance level; 0 gives NaN.  Its standard error: `Estimate.chance_sd` over the root of this.
-    null : {"targets", "labels"}
-        What is permuted: the dictionary's target words, or the concept labels of the tokens of each side.  The
-        second also scatters the tokens of a word over concepts, and errs both ways: for comparison.
+    settings : AlignmentSettings, optional
+        All of these at once; what is given beside it differs.  `isogloss.peers` reads the files of the paper's script.
     resamples : Resamples, optional
         Of the sentences of both sides.
-    interval : {"bca", "percentile"}
-        Of the bootstrap.
-    draw_seed : int
-        Seed of the permutations.
     words : bool
         Also return the matched words of the pairs.
     covered_only : bool
@@ -114,32 +90,32 @@ def calign(
     UsageError
         If a threshold is out of range, or the dictionary is of another pair.
     """
-    thetas = check_thetas(source, target, dictionary, theta_align, rule)
+    check_sides(source, target, dictionary)
     if source.model and dictionary.induced_by.startswith(f"model:{source.model}:"):
         log.warning(
             "the dictionary was induced with the model under study, %s: its score is circular", source.model
         )
-    size_rule = SizeRule(min_types, min_size_ratio, strict=rule == "paper-code")
     if covered_only:
         known = dictionary.table["source"].unique(), dictionary.table["target"].unique()
         source, target = (_only(side, words_) for side, words_ in zip((source, target), known, strict=True))
     S, T, D, vocabulary = matrices(source, target, dictionary)
     n_source, n_target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
     counts = match_counts(S, D, T)
-    eligible = size_rule.eligible(n_source)
-    best = np.where(eligible, best_matches(counts, n_source, n_target, size_rule), np.nan)
-    generator = np.random.default_rng(draw_seed)
+    eligible = settings.eligible(n_source)
+    best = np.where(eligible, best_matches(counts, n_source, n_target, settings), np.nan)
+    generator = np.random.default_rng(settings.draw_seed)
     chance: Nulls = []
     everywhere = None
-    if n_permutations and null == "targets":
+    n_permutations = settings.n_permutations
+    if n_permutations and settings.null == "targets":
         moves = permutations_within(frequency_bins(vocabulary), n_permutations, generator)
-        everywhere = null_best_matches(S, D, T, size_rule, moves)
+        everywhere = null_best_matches(S, D, T, settings, moves)
         chance = list(everywhere[:, eligible])
     elif n_permutations:
-        chance = [_shuffled(source, target, dictionary, size_rule, generator) for _ in range(n_permutations)]
+        chance = [_shuffled(source, target, dictionary, settings, generator) for _ in range(n_permutations)]
     drawn = None
     if resamples is not None:
-        draw = partial(_drawn, type_counts(source, S, resamples), S, D, T, size_rule)
+        draw = partial(_drawn, type_counts(source, S, resamples), S, D, T, settings)
         drawn = np.concatenate(list(spread(draw, resamples.batches())))[:, eligible]
     coverage = coverage_of(S, D, T)
     if coverage == 0:
@@ -149,16 +125,16 @@ def calign(
             dictionary.source,
             dictionary.target,
         )
-    facts: dict[str, Any] = {"coverage": coverage, "method": interval}
+    facts: dict[str, Any] = {"coverage": coverage, "method": settings.interval}
     estimates = tuple(
-        _estimate(best[eligible], chance, drawn, _Passing(size_rule, theta), theta=theta, **facts)
-        for theta in thetas
+        _estimate(best[eligible], chance, drawn, _Passing(settings, theta), theta=theta, **facts)
+        for theta in settings.theta_align
     )
     soft = _estimate(best[eligible], chance, drawn, _identity, theta=math.nan, **facts)
-    pairs = _pairs(counts, n_source, n_target, size_rule, min(thetas))
+    pairs = _pairs(counts, n_source, n_target, settings, min(settings.theta_align))
     matched = _matched_words(source, target, dictionary, pairs) if words else _NO_WORDS
     return Alignment(
-        dictionary.source, dictionary.target, estimates, soft, best, pairs, matched, rule, everywhere
+        dictionary.source, dictionary.target, estimates, soft, best, pairs, matched, settings, everywhere
     )
 
 
@@ -195,18 +171,8 @@ def mean_alignment(forward: Estimate, backward: Estimate) -> Estimate:
     )
 
 
-def check_thetas(
-    source: Concepts,
-    target: Concepts,
-    dictionary: TranslationDictionary,
-    theta_align: float | Sequence[float],
-    rule: str,
-) -> tuple[float, ...]:
-    """Return the thresholds; refuse impossible ones, and sides that are not the dictionary's."""
-    thetas = tuple(np.atleast_1d(theta_align).tolist())
-    lowest_ok = rule == "paper-code"  # m > 0 is meaningful, m >= 0 is not
-    if not thetas or any(not (0 < t <= 1 or (t == 0 and lowest_ok)) for t in thetas):
-        raise UsageError(f"theta_align must lie in (0, 1]; got {theta_align}.")
+def check_sides(source: Concepts, target: Concepts, dictionary: TranslationDictionary) -> None:
+    """Refuse concepts that are not of the dictionary's two languages, one on each side."""
     for concepts, language, side in (
         (source, dictionary.source, "source"),
         (target, dictionary.target, "target"),
@@ -216,7 +182,6 @@ def check_thetas(
                 f"The {side} concepts are of {concepts.space} but the dictionary is "
                 f"{dictionary.source}->{dictionary.target}. CALIGN takes concepts of one language on each side."
             )
-    return thetas
 
 
 def matrices(
@@ -251,7 +216,7 @@ def _shuffled(
     source: Concepts,
     target: Concepts,
     dictionary: TranslationDictionary,
-    rule: SizeRule,
+    rule: AlignmentSettings,
     generator: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
     """Return best matches of eligible concepts when the tokens of each side change their labels at random."""
@@ -274,7 +239,7 @@ def _drawn(  # noqa: PLR0917
     S: sp.csr_array,
     D: sp.csr_array,
     T: sp.csr_array,
-    rule: SizeRule,
+    rule: AlignmentSettings,
     weights: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float32]:
     """Return (n, K_s) best matches under (n, m) weights of sentences."""
@@ -304,12 +269,12 @@ def type_counts(source: Concepts, S: sp.csr_array, resamples: Resamples) -> sp.c
 class _Passing:
     """Turns best matches into 0 and 1 at a threshold; float32 quotients against a float32 one tie as in float64."""
 
-    rule: SizeRule
+    rule: AlignmentSettings
     theta: float
 
     def __call__(self, best: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         theta = float(np.float32(self.theta)) if best.dtype == np.float32 else self.theta
-        return np.asarray(self.rule.passes(best, theta), dtype=np.float64)
+        return np.asarray(self.rule.reaches(best, theta), dtype=np.float64)
 
 
 def _identity(best: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
@@ -356,7 +321,7 @@ def _pairs(
     counts: sp.csr_array,
     source: npt.NDArray[np.int32],
     target: npt.NDArray[np.int32],
-    rule: SizeRule,
+    rule: AlignmentSettings,
     theta: float,
 ) -> pl.DataFrame:
     coo = counts.tocoo()
@@ -374,7 +339,7 @@ def _pairs(
         }
     )
     best = pl.col("match") == pl.col("match").max().over("source_concept")
-    table = table.filter(rule.passes(pl.col("match"), theta) | best)
+    table = table.filter(rule.reaches(pl.col("match"), theta) | best)
     return table.sort(
         "match", "n_matched", "source_concept", "target_concept", descending=[True, True, False, False]
     )

@@ -10,38 +10,36 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from isogloss.arguments import Draws, NTypes, PositiveShare, Seed, Share, checked
+from isogloss.arguments import checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
-from isogloss.metrics.concepts.alignment import check_thetas, drawn_types, matrices, type_counts
+from isogloss.metrics.concepts.alignment import check_sides, drawn_types, matrices, type_counts
 from isogloss.metrics.concepts.matching import (
     Int,
-    SizeRule,
     coverage_of,
     frequency_bins,
     match_counts,
     permutations_within,
     weighted_matches,
 )
-from isogloss.metrics.statistics.bootstrap import Interval, Resamples, named_interval, share_interval
+from isogloss.metrics.statistics.bootstrap import Resamples, named_interval, share_interval
 from isogloss.metrics.statistics.intervals import wilson
 from isogloss.parallel import spread
 from isogloss.results import Estimate
+from isogloss.settings import AlignmentSettings, takes
+
+_MOST_PERMUTATIONS = 50
 
 
 @checked
+@takes(AlignmentSettings)
 def one_to_one(
     source: Concepts,
     target: Concepts,
     dictionary: TranslationDictionary,
     *,
-    theta_align: PositiveShare = 0.8,
-    min_types: NTypes = 5,
-    min_size_ratio: Share = 0.4,
-    n_permutations: Draws = 50,
+    settings: AlignmentSettings,
     resamples: Resamples | None = None,
-    interval: Interval = "bca",
-    draw_seed: Seed = 0,
 ) -> Estimate:
     """Return the largest share of eligible source concepts that can be aligned, each to a target concept of its own.
 
@@ -51,10 +49,11 @@ def one_to_one(
 
     Parameters
     ----------
-    source, target, dictionary, theta_align, min_types, min_size_ratio, resamples, interval, draw_seed
+    source, target, dictionary, resamples
         As of `calign`; a maximum matching in every resample.
-    n_permutations : int
-        Permuted dictionaries for the chance level, as in `calign`; 0 gives NaN.
+    settings : AlignmentSettings, optional
+        Of `calign`: the first threshold, sizes by the symmetric rule, the dictionary's target words permuted, at most
+        50 times, as each is a matching.
 
     Returns
     -------
@@ -66,8 +65,9 @@ def one_to_one(
     UsageError
         As `calign`.
     """
-    theta = check_thetas(source, target, dictionary, theta_align, "symmetric")[0]
-    rule = SizeRule(min_types, min_size_ratio)
+    check_sides(source, target, dictionary)
+    theta, n_permutations = settings.theta_align[0], min(settings.n_permutations, _MOST_PERMUTATIONS)
+    rule = AlignmentSettings(**settings.values_of(AlignmentSettings) | {"rule": "symmetric"})
     S, T, D, frequency = matrices(source, target, dictionary)
     sizes = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
     n = int(rule.eligible(sizes[0]).sum())
@@ -76,7 +76,7 @@ def one_to_one(
     score = matched / n if n else math.nan
     chance = sd = p = math.nan
     if n and n_permutations:
-        generator = np.random.default_rng(draw_seed)
+        generator = np.random.default_rng(settings.draw_seed)
         scores = []
         for move in permutations_within(frequency_bins(frequency), n_permutations, generator):
             moved = sp.csr_array((D.data, move[D.indices], D.indptr), shape=D.shape)
@@ -87,8 +87,8 @@ def one_to_one(
     if resamples is not None:
         draw = partial(_draws, type_counts(source, S, resamples), S, D, T, rule, theta)
         draws = np.concatenate(list(spread(draw, resamples.batches())))
-        low, high = share_interval(score, draws, method=interval)
-        ci = named_interval(interval, draws)
+        low, high = share_interval(score, draws, method=settings.interval)
+        ci = named_interval(settings.interval, draws)
     return Estimate(theta, score, chance, sd, p, low, high, n, coverage, ci, draws)
 
 
@@ -97,7 +97,7 @@ def _draws(  # noqa: PLR0917
     S: sp.csr_array,
     D: sp.csr_array,
     T: sp.csr_array,
-    rule: SizeRule,
+    rule: AlignmentSettings,
     theta: float,
     weights: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float32]:
@@ -116,10 +116,10 @@ def _drawn_share(match: npt.NDArray[np.float32], eligible: npt.NDArray[np.bool_]
     return _pairs(sp.csr_array(passing)) / len(passing) if len(passing) else math.nan
 
 
-def _matched(counts: sp.csr_array, source: Int, target: Int, rule: SizeRule, theta: float) -> int:
+def _matched(counts: sp.csr_array, source: Int, target: Int, rule: AlignmentSettings, theta: float) -> int:
     pairs = counts.tocoo()
     s, t = pairs.coords
-    kept = rule.admissible(source[s], target[t]) & rule.passes(pairs.data / source[s], theta)
+    kept = rule.admissible(source[s], target[t]) & rule.reaches(pairs.data / source[s], theta)
     shape = counts.shape
     graph = sp.csr_array((np.ones(int(kept.sum()), np.int8), (s[kept], t[kept])), shape=shape)
     return _pairs(graph)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -16,42 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from isogloss.arguments import NTypes, Share, checked
+from isogloss.settings import AlignmentSettings
 
 Int = npt.NDArray[np.int32]
 Float = npt.NDArray[np.float64]
-
-
-@checked
-@dataclass(frozen=True)
-class SizeRule:
-    """When a pair of concepts may be aligned at all, and how thresholds compare.
-
-    ``strict=False``: both concepts have at least `min_types` types and min(|s|, |t|) / max(|s|, |t|) >=
-    `min_size_ratio` (Mousi et al. 2024, section 3, as far as it could be established).  ``strict=True`` is what the
-    paper's released script does: |s| > `min_types` and |s| / |t| > `min_size_ratio`, open above.
-    """
-
-    min_types: NTypes = 5
-    min_size_ratio: Share = 0.4
-    strict: bool = False
-
-    def eligible(self, sizes: Int) -> npt.NDArray[np.bool_]:
-        """Which source concepts count at all: those with enough types; under ``strict`` all that have a type."""
-        return np.asarray((sizes > 0) & (self.strict | (sizes >= self.min_types)))
-
-    def admissible(self, source: Int, target: Int) -> npt.NDArray[np.bool_]:
-        """Which pairs of sizes may be aligned (elementwise, broadcasting)."""
-        s, t = source.astype(np.float64), target.astype(np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if self.strict:
-                return np.asarray((s > self.min_types) & (s / t > self.min_size_ratio))
-            ratio = np.minimum(s, t) / np.maximum(s, t)
-            return np.asarray((np.minimum(s, t) >= self.min_types) & (ratio >= self.min_size_ratio))
-
-    def passes(self, match: Any, theta: float) -> Any:
-        """Compare a match with a threshold (elementwise)."""
-        return match > theta if self.strict else match >= theta
 
 
 def incidence(rows: Int, columns: Int, shape: tuple[int, int]) -> sp.csr_array:
@@ -83,7 +50,7 @@ def match_counts(S: sp.csr_array, D: sp.csr_array, T: sp.csr_array) -> sp.csr_ar
     return counts
 
 
-def best_matches(counts: sp.csr_array, source: Int, target: Int, rule: SizeRule) -> Float:
+def best_matches(counts: sp.csr_array, source: Int, target: Int, rule: AlignmentSettings) -> Float:
     """Return every source concept's best match m(s, t) over admissible targets; 0 where there is none.
 
     Parameters
@@ -92,7 +59,7 @@ def best_matches(counts: sp.csr_array, source: Int, target: Int, rule: SizeRule)
         (K_s, K_t) from `match_counts`.
     source, target : numpy.ndarray
         (K_s,) and (K_t,) number of types of every concept.
-    rule : SizeRule
+    rule : AlignmentSettings
 
     Returns
     -------
@@ -123,7 +90,7 @@ def permutations_within(bins: Int, n: int, generator: np.random.Generator) -> In
 
 
 def null_best_matches(
-    S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: SizeRule, permutations: Int
+    S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: AlignmentSettings, permutations: Int
 ) -> npt.NDArray[np.float32]:
     """Return best matches when the dictionary's target words are permuted and both clusterings are kept.
 
@@ -147,7 +114,11 @@ def null_best_matches(
 
 
 def weighted_best_matches(
-    S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: SizeRule, weights: npt.NDArray[np.float32]
+    S: sp.csr_array,
+    D: sp.csr_array,
+    T: sp.csr_array,
+    rule: AlignmentSettings,
+    weights: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float32]:
     """Return best matches when the types of source concepts weigh unequally, as in resamples of sentences.
 
@@ -170,7 +141,11 @@ def weighted_best_matches(
 
 
 def weighted_matches(
-    S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: SizeRule, weights: npt.NDArray[np.float32]
+    S: sp.csr_array,
+    D: sp.csr_array,
+    T: sp.csr_array,
+    rule: AlignmentSettings,
+    weights: npt.NDArray[np.float32],
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Yield, for every column of weights, the match of every pair of concepts; see `weighted_best_matches`.
 
@@ -188,7 +163,7 @@ def weighted_matches(
 
 
 def _weighable(
-    S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: SizeRule
+    S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: AlignmentSettings
 ) -> tuple[npt.NDArray[np.bool_], list[npt.NDArray[Any]]]:
     """Return which pairs of concepts are admissible, and S and the target concepts of every type as plain arrays."""
     source, target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)

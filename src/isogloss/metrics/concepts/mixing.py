@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isogloss.metrics.statistics.bootstrap import Interval, named_interval
 from isogloss.metrics.statistics.bootstrap import interval as bootstrap_interval
+from isogloss.metrics.statistics.bootstrap import named_interval
 from isogloss.results import Estimate
+from isogloss.settings import Interval
 
 Counts = npt.NDArray[Any]  # (..., n_concepts, n_languages): tokens of every language in every concept
 Floats = npt.NDArray[np.float64]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -13,28 +12,28 @@ import polars as pl
 from scipy.signal import fftconvolve
 from scipy.special import gammaln
 
-from isogloss.arguments import Share, checked
+from isogloss.arguments import checked
 from isogloss.concepts import Concepts
 from isogloss.errors import UsageError, unknown
-from isogloss.metrics.concepts.alignment import Rule
-from isogloss.metrics.statistics.bootstrap import Interval, Resamples, named_interval, share_interval
+from isogloss.metrics.statistics.bootstrap import Resamples, named_interval, share_interval
 from isogloss.metrics.statistics.intervals import wilson
 from isogloss.results import Estimate, Overlap
+from isogloss.settings import OverlapSettings, takes
 
 Counts = npt.NDArray[np.int64]
 
+_SYMMETRIC = OverlapSettings()
 _N_SIZES = 20  # different sizes of concepts up to which all covariances are computed
 
 
 @checked
+@takes(OverlapSettings)
 def colap(
     concepts: Concepts,
     *,
-    theta_overlap: Share | Sequence[Share] = 0.3,
+    settings: OverlapSettings,
     languages: Sequence[str] | None = None,
-    rule: Rule = "symmetric",
     resamples: Resamples | None = None,
-    interval: Interval = "bca",
 ) -> Overlap:
     """Return the share of concepts in which every language owns at least `theta_overlap` of the tokens.
 
@@ -47,17 +46,12 @@ def colap(
     ----------
     concepts : Concepts
         Discovered in all languages of the group together.
-    theta_overlap : float or sequence of float
-        Thresholds in (0, 1 / n_languages]; the first is the main one.  Above 1 / n_languages no concept can overlap.
+    settings : OverlapSettings, optional
+        All of these at once; what is given beside it differs.
     languages : sequence of str, optional
         The group (default: the languages of the space).
-    rule : {"symmetric", "paper-code"}
-        ``"paper-code"``: strictly more than the threshold, compared in percent as the paper's script does; their
-        threshold of 30 is a `theta_overlap` of 0.3.
     resamples : Resamples, optional
         Of sentences, for intervals from a bootstrap; concepts are kept.
-    interval : {"bca", "percentile"}
-        Of the bootstrap.
 
     Returns
     -------
@@ -71,26 +65,21 @@ def colap(
     group = tuple(languages) if languages is not None else concepts.languages
     if len(set(group)) < max(2, len(group)):
         raise UsageError(f"COLAP needs concepts of at least two languages together; got {'+'.join(group)}.")
-    thetas = tuple(np.atleast_1d(theta_overlap).tolist())
-    if not thetas:
-        raise UsageError("colap: theta_overlap is an empty list. Give a threshold, e.g. 0.3.")
-    strict = rule == "paper-code"
     for language in group:
-        if language not in concepts.languages and not strict:  # of their two sides, one may be empty
+        if language not in concepts.languages and not settings.strict:  # of their two sides, one may be empty
             raise unknown("language", language, concepts.languages)
-    for theta in thetas:
-        if not (0 < theta <= 1 / len(group) or (theta == 0 and strict)):
-            raise UsageError(
-                f"theta_overlap must lie in (0, {1 / len(group):.3g}] for {len(group)} languages: above that, no "
-                f"concept can overlap; got {theta}."
-            )
+    if max(settings.theta_overlap) > 1 / len(group):
+        raise UsageError(
+            f"theta_overlap must lie in (0, {1 / len(group):.3g}] for {len(group)} languages: above that, no "
+            f"concept can overlap; got {max(settings.theta_overlap)}."
+        )
     counts = language_counts(concepts, group)
     coverage = float((concepts.labels >= 0).mean()) if len(concepts.labels) else math.nan
     drawn = None if resamples is None else drawn_counts(concepts, group, resamples)
     estimates = tuple(
-        _estimate(counts, theta, coverage, strict=strict, drawn=drawn, method=interval) for theta in thetas
+        _estimate(counts, theta, coverage, settings=settings, drawn=drawn) for theta in settings.theta_overlap
     )
-    return Overlap(group, estimates, counts, rule)
+    return Overlap(group, estimates, counts, settings)
 
 
 def group_theta(theta: float, n_languages: int) -> float:
@@ -126,24 +115,8 @@ def _cells(concepts: Concepts, languages: Sequence[str]) -> tuple[Counts, pl.Ser
     return table["concept"].to_numpy().astype(np.int64) * len(languages) + columns, table["sentence"]
 
 
-def overlapping(counts: npt.NDArray[Any], theta: float, *, strict: bool = False) -> npt.NDArray[np.bool_]:
-    """Return (..., n_concepts) bool of (..., n_concepts, n_languages): every language's share reaches theta.
-
-    ``strict``: exceeds it, in percent.
-    """
-    with np.errstate(invalid="ignore"):
-        shares = counts / counts.sum(axis=-1, keepdims=True, dtype=np.float64)
-    passed = shares * 100 > _percent(theta) if strict else shares >= theta
-    return np.asarray(passed.all(axis=-1))
-
-
-def _percent(theta: float) -> float:
-    """Return 100 * theta without a rounding error: 0.07 is 7, where 0.07 * 100 is a little more."""
-    return float(Decimal(repr(float(theta))).scaleb(2))
-
-
 def chance_overlap(
-    sizes: Counts, totals: Counts, theta: float, *, strict: bool = False
+    sizes: Counts, totals: Counts, theta: float, *, rule: OverlapSettings = _SYMMETRIC
 ) -> npt.NDArray[np.float64]:
     """Return for every concept the exact probability to overlap when tokens are dealt out at random.
 
@@ -165,13 +138,13 @@ def chance_overlap(
         (n_concepts,) float64.
     """
     distinct, inverse = np.unique(sizes, return_inverse=True)
-    return np.array([_chance(int(n), totals, theta, strict) for n in distinct])[inverse]
+    return np.array([_chance(int(n), totals, theta, rule) for n in distinct])[inverse]
 
 
-def _chance(n: int, totals: Counts, theta: float, strict: bool) -> float:
+def _chance(n: int, totals: Counts, theta: float, rule: OverlapSettings) -> float:
     if n == 0:
         return 0.0
-    total, least = int(totals.sum()), _least(n, theta, strict)
+    total, least = int(totals.sum()), _least(n, theta, rule)
     if n == total:
         return float((totals >= least).all())
     # Every sequence C(N_l, k) x^k is tilted by x and scaled so that its largest term is 1: no overflow for any N.
@@ -198,7 +171,9 @@ def _log_choose(n: int, k: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
 
 
-def chance_deviation(sizes: Counts, totals: Counts, theta: float, *, strict: bool = False) -> float:
+def chance_deviation(
+    sizes: Counts, totals: Counts, theta: float, *, rule: OverlapSettings = _SYMMETRIC
+) -> float:
     """Return the standard deviation of COLAP when tokens are dealt out at random.
 
     ``Var = (sum_i p_i (1 - p_i) + sum_{i != j} (p_ij - p_i p_j)) / K^2``, p_ij the probability that concepts i and j
@@ -217,7 +192,7 @@ def chance_deviation(sizes: Counts, totals: Counts, theta: float, *, strict: boo
     """
     distinct: Any
     distinct, counted = np.unique(sizes, return_counts=True)
-    alone = np.array([_chance(int(n), totals, theta, strict) for n in distinct])
+    alone = np.array([_chance(int(n), totals, theta, rule) for n in distinct])
     times: Any = counted.astype(np.float64)
     variance = float((times * alone * (1 - alone)).sum())
     if len(distinct) > _N_SIZES:  # of every twentieth of the concepts the middle size
@@ -225,22 +200,22 @@ def chance_deviation(sizes: Counts, totals: Counts, theta: float, *, strict: boo
         middle = ordered[((np.arange(_N_SIZES) + 0.5) * len(sizes) / _N_SIZES).astype(np.int64)]
         distinct, counted = np.unique(middle, return_counts=True)
         times = counted * (len(sizes) / _N_SIZES)
-        alone = np.array([_chance(int(n), totals, theta, strict) for n in distinct])
+        alone = np.array([_chance(int(n), totals, theta, rule) for n in distinct])
     for i, n in enumerate(distinct):
         for j in range(i, len(distinct)):
             pairs = times[i] * (times[i] - 1) if i == j else 2 * times[i] * times[j]
             if pairs and alone[i] * alone[j] > 0:
-                both = _chance_of_both(int(n), int(distinct[j]), totals, theta, strict)
+                both = _chance_of_both(int(n), int(distinct[j]), totals, theta, rule)
                 variance += float(pairs) * (both - alone[i] * alone[j])
     return math.sqrt(max(variance, 0.0)) / len(sizes)
 
 
-def _chance_of_both(n: int, m: int, totals: Counts, theta: float, strict: bool) -> float:
+def _chance_of_both(n: int, m: int, totals: Counts, theta: float, rule: OverlapSettings) -> float:
     """Return the probability that a concept of n and one of m tokens both overlap."""
     total = int(totals.sum())
     if n + m > total:
         return 0.0
-    least = [_least(size, theta, strict) for size in (n, m)]
+    least = [_least(size, theta, rule) for size in (n, m)]
     slack = [size - len(totals) * low for size, low in zip((n, m), least, strict=True)]
     if min(slack) < 0:
         return 0.0
@@ -274,10 +249,10 @@ def _chance_of_both(n: int, m: int, totals: Counts, theta: float, strict: bool) 
     return float(min(1.0, math.exp(math.log(product[0, 0]) + log_scale - log_all)))
 
 
-def _least(n: int, theta: float, strict: bool) -> int:
+def _least(n: int, theta: float, rule: OverlapSettings) -> int:
     """Return the smallest count of n tokens whose share passes theta."""
     k = np.arange(n + 1)
-    passed = (k / n) * 100 > _percent(theta) if strict else k / n >= theta
+    passed = rule.owns(k / n, theta)
     return int(passed.argmax()) if passed.any() else n + 1
 
 
@@ -286,25 +261,24 @@ def _estimate(
     theta: float,
     coverage: float,
     *,
-    strict: bool,
+    settings: OverlapSettings,
     drawn: npt.NDArray[np.float32] | None,
-    method: Interval,
 ) -> Estimate:
     sizes = counts.sum(axis=1)
     kept = sizes > 0
     n = int(kept.sum())
     if n == 0:
         return Estimate(theta, *(math.nan,) * 6, n=0, coverage=coverage)
-    found = int(overlapping(counts[kept], theta, strict=strict).sum())
+    found = int(settings.overlapping(counts[kept], theta).sum())
     totals = counts.sum(axis=0)
-    chance = float(chance_overlap(sizes[kept], totals, theta, strict=strict).mean())
-    sd = chance_deviation(sizes[kept], totals, theta, strict=strict)
+    chance = float(chance_overlap(sizes[kept], totals, theta, rule=settings).mean())
+    sd = chance_deviation(sizes[kept], totals, theta, rule=settings)
     p_value = 0.5 * math.erfc((found / n - chance) / (sd * math.sqrt(2))) if sd > 0 else math.nan
     low, high, ci, draws = *wilson(found, n), "wilson", None
     if drawn is not None:
         there = drawn[:, kept].sum(axis=2) > 0
-        passed = overlapping(drawn[:, kept], theta, strict=strict) & there
+        passed = settings.overlapping(drawn[:, kept], theta) & there
         draws = (passed.sum(axis=1) / np.maximum(there.sum(axis=1), 1)).astype(np.float32)
-        low, high = share_interval(found / n, draws, method=method)
-        ci = named_interval(method, draws)
+        low, high = share_interval(found / n, draws, method=settings.interval)
+        ci = named_interval(settings.interval, draws)
     return Estimate(theta, found / n, chance, sd, p_value, low, high, n, coverage, ci, draws)

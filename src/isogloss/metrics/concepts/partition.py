@@ -13,9 +13,10 @@ from isogloss.arguments import Count, Draws, Seed, checked
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.concepts.mixing import entropy_of, purity_of
 from isogloss.metrics.inputs import Codes, Labels, Vectors, codes, matrix
-from isogloss.metrics.statistics.bootstrap import Interval, Resamples, named_interval
+from isogloss.metrics.statistics.bootstrap import Resamples, named_interval
 from isogloss.metrics.statistics.bootstrap import interval as bootstrap_interval
 from isogloss.results import Estimate
+from isogloss.settings import Interval
 from isogloss.threads import one_blas_thread
 
 

@@ -14,11 +14,12 @@ import numpy.typing as npt
 import polars as pl
 from scipy.special import gammaln
 
-from isogloss.arguments import Count, Draws, Inside, PositiveShare, Seed, Share, checked
+from isogloss.arguments import Count, Draws, Inside, Seed, Share, checked
 from isogloss.concepts import Concepts
 from isogloss.errors import unknown
 from isogloss.metrics.labels.word_facts import By, Units, check_properties, least_carrying, units_of
 from isogloss.metrics.statistics.multiple import false_discovery
+from isogloss.settings import LabelSettings, takes
 
 ALL = "all"
 FAMILY = "^([^:]*):"  # "feats" of "feats:Case"
@@ -95,15 +96,15 @@ class ConceptLabels:
 
 
 @checked
+@takes(LabelSettings)
 def label_concepts(
     concepts: Concepts,
     properties: pl.DataFrame,
     *,
-    threshold: PositiveShare = 0.9,
+    settings: LabelSettings,
     min_types: Count = 5,
     by: By = "types",
     q: Inside = 0.05,
-    n_permutations: Draws = 100,
     draw_seed: Seed = 0,
 ) -> ConceptLabels:
     """Label concepts with what at least `threshold` of their types share, and say which labels chance explains.
@@ -124,8 +125,8 @@ def label_concepts(
         Of one language or of several together.
     properties : polars.DataFrame
         ``row, kind, value`` from `word_properties`, or of your own; rows of other tokens are ignored.
-    threshold : float
-        In (0, 1].
+    settings : LabelSettings, optional
+        All of these at once; what is given beside it differs.
     min_types : int
         Smallest number of types of a concept that can take a label; at least 1.
     by : {"types", "tokens"}
@@ -134,8 +135,6 @@ def label_concepts(
         In (0, 1): the false discovery rate (Benjamini and Hochberg 1995) at which a label is more than chance allows.
         A test is any eligible concept with any value that a random concept of its size could take; tests that take
         no label count with p = 1.
-    n_permutations : int
-        Random concepts for `label_set_scores`: units are dealt to concepts of the same numbers of types.
     draw_seed : int
         Seed of the permutations.
 
@@ -164,6 +163,7 @@ def label_concepts(
     (0, 'NOUN', 1.0, 0.003968253968253968)
     """
     check_properties(properties, reserved=ALL)
+    threshold, n_permutations = settings.threshold, settings.n_permutations
     at_least = least_carrying(np.array([min_types]), threshold)[0]
     units, values = units_of(concepts, properties, int(at_least), by=by)
     n_types = np.bincount(units.concept, minlength=concepts.n_concepts).astype(np.int64)

@@ -12,8 +12,7 @@ import polars as pl
 
 from isogloss.arguments import Dimensions, Share, checked
 from isogloss.errors import InputError, UsageError, unknown
-from isogloss.metrics.concepts.matching import SizeRule
-from isogloss.metrics.concepts.overlap import chance_overlap, overlapping
+from isogloss.metrics.concepts.overlap import chance_overlap
 from isogloss.metrics.labels.enrichment import ALL, Bool, ConceptLabels, groups_of, tally
 from isogloss.metrics.statistics.intervals import wilson
 from isogloss.results import Alignment, Overlap
@@ -118,10 +117,10 @@ def split_alignment(
     InputError
         If the labels, or `chance`, are not of as many concepts as the alignment.
     """
-    limit, strict = _theta(alignment, theta), alignment.rule == "paper-code"
+    limit = _theta(alignment, theta)
     _check_sizes(len(alignment.best), labels, "the source concepts of the alignment")
     known = ~np.isnan(alignment.best)
-    hit = known & SizeRule(strict=strict).passes(alignment.best, limit)
+    hit = known & alignment.rule.reaches(alignment.best, limit)
     return _split(labels, kinds, labels.eligible & known, hit, chance, significant=significant)
 
 
@@ -155,18 +154,18 @@ def split_overlap(
         ``kind, value, n, score, chance, ci_low, ci_high``.  Concepts without a token of the group's languages are left
         out.
     """
-    limit, strict = _theta(overlap, theta), overlap.rule == "paper-code"
+    limit = _theta(overlap, theta)
     _check_sizes(len(overlap.counts), labels, "the concepts of the overlap")
     sizes = overlap.counts.sum(axis=1)
-    chance = chance_overlap(sizes, overlap.counts.sum(axis=0), limit, strict=strict)
-    hit = overlapping(overlap.counts, limit, strict=strict)
+    chance = chance_overlap(sizes, overlap.counts.sum(axis=0), limit, rule=overlap.rule)
+    hit = overlap.overlapping(limit)
     return _split(labels, kinds, labels.eligible & (sizes > 0), hit, chance, significant=significant)
 
 
 def _theta(scored: Alignment | Overlap, theta: float | None) -> float:
     if theta is None:
         return scored.estimates[0].theta
-    if not (0 < theta <= 1 or (theta == 0 and scored.rule == "paper-code")):
+    if not (0 < theta <= 1 or (theta == 0 and scored.rule.strict)):
         raise UsageError(f"theta is a share and must lie in (0, 1]; got {theta}.")
     return theta
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,9 @@ from scipy.stats import norm, t
 
 from isogloss.arguments import Inside, Numbers, Seed, SomeDraws, WholeNumbers, checked
 from isogloss.errors import InputError, UsageError
+from isogloss.settings import Interval
 
 Floats = npt.NDArray[np.float64]
-Interval = Literal["bca", "percentile"]
 
 _BATCH = 500  # resamples that are scored together
 GROUPS = 20  # of sentences left out one after the other: for the acceleration of BCa, and the jackknife
@@ -51,11 +50,11 @@ class Resamples:
         Raises
         ------
         UsageError
-            If there are fewer than two sentences, or `n` is below 1.
+            If there are fewer than two sentences.
         """
         numbers = np.unique(np.asarray(sentences, dtype=np.int64))
-        if len(numbers) < 2 or n < 1:
-            raise UsageError(f"A bootstrap needs two sentences and one resample; got {len(numbers)} and {n}.")
+        if len(numbers) < 2:
+            raise UsageError(f"A bootstrap needs two sentences; got {len(numbers)}.")
         generator = np.random.default_rng(draw_seed)
         m = len(numbers)
         drawn = generator.multinomial(m, np.full(m, 1 / m), size=n)

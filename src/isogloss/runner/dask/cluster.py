@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.config import RunSection, SlurmSection
 from isogloss.errors import IsoglossError
 from isogloss.extraction.passes import threads_of_passes
+from isogloss.settings import RunSection, SlurmSection
 from isogloss.store import make_folder
 
 if TYPE_CHECKING:

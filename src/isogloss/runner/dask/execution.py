@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.config import RunSection
 from isogloss.errors import IsoglossError
 from isogloss.parallel import spreading
 from isogloss.progress import progress, set_quiet
 from isogloss.runner.dask.cluster import GPU, MEMORY, PASSES, PATIENCE, connected
 from isogloss.runner.local import end_with, run_step
 from isogloss.runner.step import Step
+from isogloss.settings import RunSection
 from isogloss.store import Remote, StudyLayout, claim, digest
 
 if TYPE_CHECKING:

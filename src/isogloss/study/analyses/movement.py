@@ -19,7 +19,7 @@ from isogloss.metrics.concepts.fates import (
     movement,
     newly_shared,
 )
-from isogloss.metrics.concepts.overlap import language_counts, overlapping
+from isogloss.metrics.concepts.overlap import language_counts
 from isogloss.metrics.concepts.partition import ami
 
 _RUN: dict[str, Any] = {
@@ -98,11 +98,8 @@ def compare_concepts(
     found = {"flows": moved.flows, "fates": pl.DataFrame(fates)}
     if len(space) < 2:  # nothing is shared within one language
         return found
-    strict = settings.rule == "paper-code"
     theta = settings.theta_overlap[0]
-    shared = [
-        overlapping(language_counts(side, tuple(space)), theta, strict=strict) for side in (before, after)
-    ]
+    shared = [settings.overlapping(language_counts(side, tuple(space)), theta) for side in (before, after)]
     newly = newly_shared(moved.flows, *shared)
     values = _concerns(after, facts)
     chosen = np.zeros(after.n_concepts, dtype=bool)

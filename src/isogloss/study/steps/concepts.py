@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import polars as pl
 
 from isogloss.concepts import Concepts
-from isogloss.config import SelectionRule
 from isogloss.coordinates import Clustering, Space
 from isogloss.corpus import Corpus
 from isogloss.discovery import discover, reads_in_parts
 from isogloss.extraction import open_states
 from isogloss.runner import Facts, Step
+from isogloss.settings import SelectionRule
 from isogloss.store import StudyLayout
 from isogloss.study.estimate import Estimates
 from isogloss.study.steps.states import ExtractStates

@@ -72,8 +72,7 @@ class LabelConcepts(Step):
             labels[space] = label_concepts(
                 concepts[space],
                 properties,
-                threshold=self.settings.threshold,
-                n_permutations=self.settings.n_permutations,
+                settings=self.settings,
                 min_types=max(1, math.ceil(self.metrics.min_types)),
             )
             add("labels", labels[space].table, space=space.name)
@@ -92,7 +91,7 @@ class LabelConcepts(Step):
                 add("splits", split, metric="calign", source=direction.source, target=direction.target)
             counts = language_counts(concepts[pair.space], pair.languages)
             # its own estimates are in the results
-            overlap = Overlap(pair.languages, (), counts, self.metrics.rule)
+            overlap = Overlap(pair.languages, (), counts, self.metrics)
             split = split_overlap(overlap, labels[pair.space], theta=self.metrics.theta_overlap[0])
             add("splits", split, metric="colap", source=pair.source, target=pair.target)
         for name, parts in tables.items():

@@ -178,14 +178,7 @@ class _Sheet(Sheet):
         return step.load(self._layout, self._tokens)
 
     def overlap(self, concepts: Concepts, thetas: Sequence[float]) -> Overlap:
-        settings = self._metrics
-        return colap(
-            concepts,
-            theta_overlap=thetas,
-            rule=settings.rule,
-            resamples=self.resamples,
-            interval=settings.interval,
-        )
+        return colap(concepts, settings=self._metrics, theta_overlap=thetas, resamples=self.resamples)
 
     def note(self, metric: str, of: Pair | Space, estimate: Estimate) -> None:
         """Add an estimate, signed."""

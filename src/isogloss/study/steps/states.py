@@ -97,7 +97,13 @@ class ExtractStates(Step):
     @property
     def options(self) -> dict[str, Any]:
         """What decides the states, as `extract` takes it."""
-        return {"model": self.model.path, "name": self.model.name, **self.model.extraction(self.stack)}
+        return {
+            "model": self.model.path,
+            "name": self.model.name,
+            "settings": self.model.extraction(self.stack),
+            "stack": self.stack,
+            "revision": self.model.revision,
+        }
 
     @property
     def how(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from isogloss.arguments import BatchSize, Decay, Epochs, Evaluations, Length, PartShare, Rate, checked
 from isogloss.errors import InputError, MissingExtraError
 from isogloss.models.loading import Loaded
 from isogloss.models.sources import quiet_transformers
 from isogloss.progress import progress
+from isogloss.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 
@@ -32,48 +31,12 @@ CURVE = {
 }
 
 
-@checked
-@dataclass(frozen=True)
-class Training:
-    """How long and how.
-
-    Attributes
-    ----------
-    epochs : float
-    rate : float
-        Peak rate of AdamW; it rises over `warmup` of the steps and falls in a line to 0.
-    batch_size : int
-        Sentences in a batch.
-    warmup : float
-        Share of the steps.
-    weight_decay : float
-    evaluations : int
-        On the development data, evenly over the run; the best model is kept.
-    patience : int
-        Evaluations without a better score before training ends.
-    max_length : int
-        Subwords of a training sentence; longer ones are cut.
-    precision : {"float32", "bfloat16"}
-        Of the matrix products in training; weights, their updates and evaluation are float32 in any case.
-    """
-
-    epochs: Epochs = 3.0
-    rate: Rate = 5e-5
-    batch_size: BatchSize = 32
-    warmup: PartShare = 0.1
-    weight_decay: Decay = 0.01
-    evaluations: Evaluations = 6
-    patience: Evaluations = 3
-    max_length: Length = 128
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-
 def train_head(
     model: Loaded,
     examples: Sequence[Mapping[str, Any]],
     collate: Callable[[Sequence[Any]], Mapping[str, Any]],
     judge: Callable[[Loaded], Mapping[str, float]],
-    settings: Training,
+    settings: TrainingSettings,
     *,
     folder: Path,
     seed: int = 0,
@@ -92,7 +55,7 @@ def train_head(
     judge : callable
         The model in evaluation mode -> ``{"score": ..., "loss": ...}`` on the development data; higher scores are
         better.
-    settings : Training
+    settings : TrainingSettings
     folder : Path
         For checkpoints.
     seed : int

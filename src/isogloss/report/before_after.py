@@ -121,7 +121,7 @@ def _shared(files: StudyLayout, study: FinishedStudy) -> str:
     if own is None:
         return ""
     own = own.filter((pl.col("compared") == "base") & (pl.col("space").str.count_matches(r"\+") == 1))
-    first = study.results.table.select("n_concepts", "seed").row(0)
+    first = study.results.clustered.select("n_concepts", "seed").row(0)
     own = own.filter((pl.col("n_concepts") == first[0]) & (pl.col("seed") == first[1]))
     if own.is_empty():
         return ""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,12 +15,8 @@ from isogloss.arguments import Draws, Seed, checked
 from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.extraction.passes import sensible_threads
-from isogloss.html import card, grid
 from isogloss.models import (
-    CURVE,
     Loaded,
-    Lora,
-    Training,
     describe,
     facts,
     lines_with_names,
@@ -31,8 +25,10 @@ from isogloss.models import (
     save_head,
     train_head,
 )
-from isogloss.store import digest, locked, make_folder, read_json, read_table, write_json, write_table
+from isogloss.settings import TrainingSettings, Weights, takes
+from isogloss.store import digest, locked, make_folder, write_json, write_table
 from isogloss.tasks.batches import Example
+from isogloss.tasks.finetuned import FineTuned, check_own, is_done, sweep
 from isogloss.tasks.ner import Ner
 from isogloss.tasks.sentiment import Sentiment
 from isogloss.tasks.translation import Translation
@@ -58,97 +54,19 @@ SCORES = {
 }
 
 
-_RESULT = ("task", "labels", "target", "languages", "best_step", "dev_score")  # what task.json holds of it
-
-
 @checked
-@dataclass(frozen=True)
-class FineTuned:
-    """A model trained for a task.
-
-    Attributes
-    ----------
-    folder : Path
-        With ``model/`` (the hub's format), ``curve.parquet`` and ``task.json``.
-    task : str
-        ``"ner"``, ``"sentiment"`` or ``"translation"``.
-    labels : tuple of str
-        Of words or sentences; empty for translation.
-    target : str or None
-        Of translation.
-    languages : tuple of str
-        Those trained on (of translation: the sources).
-    best_step : int
-        The step whose weights were kept.
-    dev_score : float
-        Its score on the development data: entity F1, macro F1 or chrF.
-    key : str
-        Digest of base, data and settings.
-    """
-
-    folder: Path
-    task: str
-    labels: tuple[str, ...]
-    target: str | None
-    languages: tuple[str, ...]
-    best_step: int
-    dev_score: float
-    key: str
-
-    @property
-    def model(self) -> Path:
-        """The model's folder: give it to `isogloss.extract`."""
-        return self.folder / "model"
-
-    @property
-    def curve(self) -> pl.DataFrame:
-        """``step, epoch, loss, rate, dev_loss, dev_score`` of the training."""
-        return read_table(self.folder / "curve.parquet", CURVE)
-
-    @classmethod
-    @checked
-    def open(cls, folder: str | Path) -> FineTuned:
-        """Open a folder that `finetune` has filled.
-
-        Raises
-        ------
-        InputError
-            If it has not.
-        """
-        whole = _told(Path(folder))
-        if whole is None:
-            raise InputError(f"{folder} has no finished fine-tuning: its task.json is missing or damaged.")
-        found = {**whole["result"], "key": whole["key"]}
-        listed = {name: tuple(found[name]) for name in ("labels", "languages")}
-        return cls(folder=Path(folder), **{**found, **listed})
-
-    def _repr_html_(self) -> str:
-        facts = {
-            "task": self.task,
-            "labels": ", ".join(self.labels) or None,
-            "into": self.target,
-            "trained on": ", ".join(self.languages),
-            "best step": self.best_step,
-            "development score": f"{self.dev_score:.3f}",
-        }
-        curve = self.curve.fill_nan(None).drop_nulls("dev_score")
-        columns = ["step", "epoch", "loss", "dev_loss", "dev_score"]
-        return card("FineTuned", facts, grid(columns, curve.select(columns).iter_rows()))
-
-
-@checked
+@takes(TrainingSettings)
 def finetune(
     model: str | Path,
     task: str,
     *,
     train: Corpus,
     out: str | Path,
+    settings: TrainingSettings,
     dev: Corpus | None = None,
     target: str | None = None,
-    settings: Training | None = None,
-    lora: Lora | None = None,
     shuffled: bool = False,
-    weights: Literal["pretrained", "random"] = "pretrained",
+    weights: Weights = "pretrained",
     codes: Mapping[str, str] | None = None,
     revision: str | None = None,
     seed: Seed = 0,
@@ -168,14 +86,12 @@ def finetune(
     train : Corpus
     out : str or Path
         Folder for the model; finished there with the same settings it is only opened.
+    settings : TrainingSettings, optional
+        All of these at once; what is given beside it differs.
     dev : Corpus, optional
         For choosing the best weights; default: a tenth of the training sentences, which are then not trained on.
     target : str, optional
         Language to translate into.
-    settings : Training, optional
-        Length, rate and the like.
-    lora : Lora, optional
-        Train adapters, and merge them.
     shuffled : bool
         A control: labels (target lines) are dealt to any sentence before training, the development data's too.  It
         is trained to the end and keeps its last weights, since no score says which are best.
@@ -211,24 +127,23 @@ def finetune(
     """
     if task not in TASKS:
         raise unknown("task", task, TASKS)
-    settings, folder = settings or Training(), Path(out)
-    kind = TASKS[task].of(train, target=target)
+    folder, kind = Path(out), TASKS[task].of(train, target=target)
     key = digest(
         {
             "version": VERSION,
             "model": [describe(model, revision=revision).fingerprint, weights, dict(codes or {})],
             "task": [task, target, shuffled],
             "text": [train.file_digest, dev.file_digest if dev else None],
-            "settings": [asdict(settings), asdict(lora) if lora else None, seed],
+            "settings": [settings.model_dump(), seed],
         }
     )
-    if _is_done(folder, key):
+    if is_done(folder, key):
         return FineTuned.open(folder)
     make_folder(folder)
     with locked(folder / ".lock"):
-        _check_own(folder, model)
+        check_own(folder, model)
         (folder / f"checkpoints-{key}").mkdir(exist_ok=True)
-        _sweep(folder, key)
+        sweep(folder, key)
         generator = np.random.default_rng(seed)
         if dev is None:
             train, dev = _split(train, generator)
@@ -245,7 +160,7 @@ def finetune(
             revision=revision,
             weights=weights,
             seed=seed,
-            lora=lora,
+            lora=settings.lora,
         )
         limits = [x for x in (loaded.max_length, settings.max_length) if x is not None]
         short = replace(loaded, max_length=min(limits))
@@ -293,7 +208,7 @@ def finetune(
                     "best_step": best["step"][0],
                     "dev_score": best["dev_score"][0],
                 },
-                "training": {**asdict(settings), "lora": asdict(lora) if lora else None, "seed": seed},
+                "training": {**settings.model_dump(), "seed": seed},
                 "shuffled": shuffled,
                 "n_train": len(examples),
                 "n_dev": len(held_out),
@@ -301,7 +216,7 @@ def finetune(
                 "base": {name: value for name, value in facts(loaded).items() if name != "attention"},
             },
         )
-        _sweep(folder, "")
+        sweep(folder, "")
     return FineTuned.open(folder)
 
 
@@ -390,58 +305,6 @@ def _warn_of_cut(
                 kind.loss_of(cut),
                 way_out,
             )
-
-
-def _is_done(folder: Path, key: str) -> bool:
-    told = _told(folder)
-    return told is not None and told["key"] == key and (folder / "model" / "config.json").is_file()
-
-
-def _told(folder: Path) -> dict[str, Any] | None:
-    """Return what ``task.json`` tells, or None where no fine-tuning has written it, or it is damaged."""
-    try:
-        whole: Any = read_json(folder / "task.json")
-    except InputError:
-        return None
-    if not (
-        isinstance(whole, dict)
-        and isinstance(whole.get("key"), str)
-        and isinstance(whole.get("result"), dict)
-    ):
-        return None
-    return whole if set(_RESULT) <= whole["result"].keys() else None
-
-
-def _check_own(folder: Path, model: str | Path) -> None:
-    """Refuse a folder whose ``model`` is not from an earlier fine-tuning there, or is the one to begin from."""
-    own = folder / "model"
-    ours = _told(folder) is not None or _checkpoints(folder)
-    if own.exists() and (not ours or Path(model).resolve() == own.resolve()):
-        what = "the model to begin from" if ours else "not from a fine-tuning there"
-        raise InputError(
-            f"{own} would be replaced by the fine-tuned model, and is {what}. Choose another folder with out, or "
-            "remove it."
-        )
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    """Return the folders of checkpoints: of every key, 16 hex digits, one."""
-    return [
-        path for path in folder.glob("checkpoints-*") if re.fullmatch(r"checkpoints-[0-9a-f]{16}", path.name)
-    ]
-
-
-def _sweep(folder: Path, key: str) -> None:
-    """Remove what other settings or an interrupted run left; keep the checkpoints of the run `key`."""
-    for path in _checkpoints(folder):
-        if path.name != f"checkpoints-{key}":
-            shutil.rmtree(path)
-    names = ["model.partial"]
-    if key:
-        (folder / "task.json").unlink(missing_ok=True)
-        names.append("model")
-    for name in names:
-        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _split(corpus: Corpus, generator: np.random.Generator) -> tuple[Corpus, Corpus]:

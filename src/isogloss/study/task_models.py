@@ -12,7 +12,7 @@ from isogloss.arguments import checked
 from isogloss.config import ModelSection, StudyConfig, TaskSection, read_config
 from isogloss.corpus import Corpus
 from isogloss.errors import UsageError
-from isogloss.models import Lora, Training, describe
+from isogloss.models import describe
 from isogloss.sections import validated
 from isogloss.store import StudyLayout, digest, locked, make_folder, read_table, write_table, write_with_csv
 from isogloss.study.inputs import read_corpus
@@ -30,10 +30,6 @@ COLUMNS: dict[str, Any] = {
     "train_languages": pl.String,
     **SCORES,
 }
-_TRAINING = (
-    *("epochs", "rate", "batch_size", "warmup", "weight_decay"),
-    *("evaluations", "patience", "max_length", "precision"),
-)
 
 
 @dataclass(frozen=True)
@@ -177,8 +173,7 @@ def _run(
         dev=dev,
         target=task.target,
         out=folder,
-        settings=Training(**{name: getattr(task, name) for name in _TRAINING}),
-        lora=None if task.lora is None else Lora(**_lora(task)),
+        settings=task,
         shuffled=job.control == "shuffled",
         weights=base.weights,
         codes=base.language_codes,
@@ -205,8 +200,3 @@ def _run(
     columns = [pl.lit(value).alias(name) for name, value in facts.items()]
     table = read_table(path, SCORES).select(*columns, pl.all())
     return pl.DataFrame(table, schema_overrides=COLUMNS)
-
-
-def _lora(task: TaskSection) -> dict[str, Any]:
-    found = task.lora.model_dump() if task.lora else {}
-    return {**found, "targets": tuple(found["targets"]) if found.get("targets") else None}
