@@ -73,7 +73,7 @@ def _changed(files: StudyLayout, model: str) -> Iterator[str]:
 
 
 def _concerned(files: StudyLayout, model: str) -> Iterator[str]:
-    own = files.table(files.movement("concerns"), (), "movement")
+    own = files.table(files.movement("concerns"), (), "movement/fates")
     if own is None:
         return
     own = own.filter((pl.col("model") == model) & (pl.col("compared") == "base"))
@@ -117,7 +117,7 @@ def _transferred(files: StudyLayout) -> Iterator[str]:
 
 
 def _shared(files: StudyLayout, study: FinishedStudy) -> str:
-    own = files.table(files.movement("shared"), (), "movement")
+    own = files.table(files.movement("shared"), (), "movement/fates")
     if own is None:
         return ""
     own = own.filter((pl.col("compared") == "base") & (pl.col("space").str.count_matches(r"\+") == 1))
