@@ -20,12 +20,15 @@ import torch
 
 import isogloss
 from isogloss import models
+from isogloss.coordinates import Clustering, Pair, Space
+from isogloss.corpus import Corpus
 from isogloss.errors import InputError, IsoglossError
 from isogloss.explore.views import Views
 from isogloss.extraction import engine, extract, open_states, passes
-from isogloss.store import StudyLayout, array_files, arrays, open_array
-from isogloss.store import study as markers
-from isogloss.study import compare, single, study_status
+from isogloss.store import StudyLayout, array_files, arrays, markers, open_array
+from isogloss.study import compare, study_status
+from isogloss.study.steps.concepts import read_concepts, read_tree
+from isogloss.study.steps.words import read_dictionary
 from tiny_models import LINES, corpus_of
 
 HERE = Path(__file__).resolve().parents[1]
@@ -457,35 +460,27 @@ def test_second_process_on_the_same_states_is_refused(tiny_model, tmp_path, monk
 # -- another text in the same folder --------------------------------------------------------------
 
 
-def made_of(texts: dict[str, list[str]], model: Path, out: Path) -> None:
-    corpus = isogloss.Corpus.from_texts(texts)
-    extract(corpus, model, out=out, layers=[1])
-    single.align_words(out, "en", "de", aligner="diagonal", symmetrise="union", links=None, top=10)
-    concepts = {"layer": 1, "model": "", "stack": "", "method": "ward", "n_concepts": [3], "seed": 0}
-    for language in texts:
-        single.discover(out, language, **concepts, min_count=1, max_count=15)
-
-
-def test_concepts_of_one_text_are_not_measured_on_the_words_of_another(tiny_model, tmp_path):
-    first = {"en": ["the old house", "a green tree"], "de": ["das alte Haus", "ein grüner Baum"]}
-    second = {language: lines[::-1] for language, lines in first.items()}
-    asked = {"layer": 1, "model": "", "stack": "", "n_concepts": 3, "theta_align": [0.5]} | {"min_types": 1}
-    made_of(first, tiny_model("bert"), tmp_path)
-    before = single.calign(tmp_path, "en", "de", **asked).estimates[0]
-    extract(isogloss.Corpus.from_texts(second), tiny_model("bert"), out=tmp_path, layers=[1])
-    with pytest.raises(InputError, match=r"en-de\.parquet was made from another text"):
-        single.calign(tmp_path, "en", "de", **asked)
-    single.align_words(tmp_path, "en", "de", aligner="diagonal", symmetrise="union", links=None, top=10)
-    with pytest.raises(InputError, match=r"concepts/.*en\.parquet was made from another text"):
-        single.calign(tmp_path, "en", "de", **asked)
-    with pytest.raises(InputError, match=r"trees/.*en\.parquet was made from another text"):
-        where = {"layer": 1, "model": "", "stack": "", "n_concepts": 3}
-        single.export_tree(tmp_path, "en", tmp_path / "tree.nwk", **where)
-    made_of(second, tiny_model("bert"), tmp_path)
-    made_of(second, tiny_model("bert"), tmp_path / "alone")
-    after = single.calign(tmp_path, "en", "de", **asked).estimates[0]
-    assert after == single.calign(tmp_path / "alone", "en", "de", **asked).estimates[0]
-    assert before.n and after.n
+def test_concepts_of_one_text_are_not_measured_on_the_words_of_another(undisturbed, tmp_path):
+    study, _ = undisturbed
+    root, other = tmp_path / "out", tmp_path / "other" / "study.yaml"
+    shutil.copytree(study.parent / "out", root)
+    header, *lines = (study.parent / "text.tsv").read_text().splitlines()
+    other.parent.mkdir()
+    shutil.copy(study, other)
+    (other.parent / "text.tsv").write_text("\n".join([header, *lines[::-1]]) + "\n")
+    isogloss.run_study(other, out=root, workers=1, until="states")
+    layout, place = StudyLayout(root), (Clustering("starter", "encoder", 4, "ward", 20, 0), Space.of("en"))
+    words = Corpus.open(layout).words
+    for read, name in (
+        (lambda: read_dictionary(layout, Pair("en", "de")), r"dictionary/en-de\.parquet"),
+        (lambda: read_tree(layout, words, *place), r"trees/.*en\.parquet"),
+        (lambda: read_concepts(layout, words, *place), r"concepts/.*en\.parquet"),
+    ):
+        with pytest.raises(InputError, match=f"{name} was made from another text.*isogloss run"):
+            read()
+    isogloss.run_study(other, out=root, workers=1)
+    isogloss.run_study(other, out=tmp_path / "alone", workers=1)
+    assert content(root) == content(tmp_path / "alone")
 
 
 def test_results_of_one_text_are_not_shown_with_another(undisturbed, tmp_path):
@@ -560,10 +555,10 @@ def test_every_damaged_file_of_a_study_is_one_clear_line(undisturbed, tmp_path, 
         study_status(root)
         with pytest.raises(IsoglossError) as caught:
             opened = isogloss.open_study(root)
-            run = opened.runs[0]
-            for space in ("en", "de", "en+de"):
-                opened.concepts(run, 4, space)
-            opened.alignment(run, 4, "en", "de")
+            top, pair = opened.runs[0][-1], Pair("en", "de")
+            for space in (*pair.sides, pair.space):
+                opened.concepts(top, space)
+            opened.alignment(top, pair)
             Views(opened).map(place=0, layer=4, k=20, space="en+de")
             compare(root, "starter", "other")
         assert "\n" not in str(caught.value), name

@@ -38,7 +38,8 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     name="isogloss",
-    help="Where do the languages of a multilingual model share concepts?",
+    help="Where do the languages of a multilingual model share concepts?\n\n"
+    "Begin with: isogloss demo. Your own study: isogloss run STUDY.yaml, then report, explore, export.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

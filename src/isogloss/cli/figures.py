@@ -19,7 +19,7 @@ def plot(
         typer.Argument(metavar="[NAME ...]", help="Figures, e.g. calign or robustness; default: all."),
     ] = None,
     formats: Annotated[
-        list[str] | None, typer.Option("--format", help="svg, pdf or png; repeat for several. [default: pdf]")
+        list[str] | None, typer.Option("--format", help="svg, pdf or png; repeat for several; default: pdf.")
     ] = None,
     width: Annotated[
         str,

@@ -54,7 +54,7 @@ def run(
         str | None,
         typer.Option(
             metavar="STAGE",
-            help="Run this stage and what it needs, e.g. states, concepts; --plan lists them.",
+            help="Only this stage, e.g. states or concepts, and what it needs; --plan lists all stages.",
         ),
     ] = None,
     plan: Annotated[
@@ -67,18 +67,27 @@ def run(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Run a study, or go on with an interrupted one: states, concepts, results, figures, report."""
+    """Run a study, or go on with an interrupted one: states, concepts, results, figures, report.
+
+    A study file names text and models; the smallest is
+
+    corpus: {files: {en: dev.en, de: dev.de}}
+
+    models: [{path: bert-base-multilingual-cased}]
+
+    `isogloss demo` writes one to start from, and docs/study-file.md has every key. What is done is not done again.
+    """
     if plan:
         from isogloss.study import job_script, preview
 
-        stages, script = preview(study, out=out), job_script(study, scheduler=scheduler)
+        stages, script = preview(study, out=out, until=until), job_script(study, scheduler=scheduler)
         facts = {"stages": stages, **({"job_script": script} if script else {})}
         lines = _stage_lines(stages) + (["", *script.splitlines()] if script else [])
         if graph is not None:
             from isogloss.plots import graph_chart, write_chart
             from isogloss.study import planned_graph
 
-            chart = graph_chart(*planned_graph(study, out=out, scheduler=scheduler))
+            chart = graph_chart(*planned_graph(study, out=out, scheduler=scheduler, until=until))
             written = write_chart(chart, graph.with_suffix(""), formats=[graph.suffix.lstrip(".")])
             lines.append(f"Graph: {written[0]}")
         tell(as_json, facts, lines)
@@ -217,18 +226,26 @@ def compare(
 def robustness(
     folder: StudyDir,
     theta: Annotated[
-        list[PositiveShare] | None, typer.Option(help="Repeat; default 0.3, 0.4 ... 0.9.")
+        list[PositiveShare] | None, typer.Option(help="Thresholds; repeat; default: 0.3, 0.4 ... 0.9.")
     ] = None,
     n_concepts: Annotated[
-        list[Several] | None, typer.Option(help="Repeat; default half, same, twice.")
+        list[Several] | None,
+        typer.Option(help="Repeat; default: half of the study's number, it, and twice it."),
     ] = None,
-    top: Annotated[list[Translations] | None, typer.Option(help="Repeat; default 1, 5, 10.")] = None,
-    min_types: Annotated[list[NTypes] | None, typer.Option(help="Repeat; default 3, 5, 8.")] = None,
-    workers: Annotated[Workers | None, typer.Option(help="Processes.")] = None,
+    top: Annotated[
+        list[Translations] | None, typer.Option(help="Translations a word; repeat; default: 1, 5, 10.")
+    ] = None,
+    min_types: Annotated[
+        list[NTypes] | None, typer.Option(help="Types that a concept must have; repeat; default: 3, 5, 8.")
+    ] = None,
+    workers: Annotated[Workers | None, typer.Option(help="Processes; default: the number of cores.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure CALIGN under other settings: does the ordering of layers, pairs and models survive?"""
+    """Measure CALIGN under other settings: does the ordering of layers, pairs and models survive?
+
+    Nothing is clustered again. The section `robustness` of a study file makes the same part of every run.
+    """
     from isogloss.store import StudyLayout
     from isogloss.study import robustness as sweep
 

@@ -51,9 +51,8 @@ def write_tree(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
     Raises
     ------
     UsageError
-        If the file has another ending, a choice is unknown, or more than one layer or space is chosen.
-    InputError
-        If the method of the study grows no trees.
+        If the file has another ending, a choice is unknown, more than one layer or space is chosen, or the method of
+        the study grows no trees.
     """
     study.tree(*one_place(study, choice)).export_tree(out)
     return [out]

@@ -35,7 +35,7 @@ def label_panels(scores: pl.DataFrame) -> alt.FacetChart:
     Parameters
     ----------
     scores : polars.DataFrame
-        Rows of one clustering of one model and stack, from `isogloss.study.label_study`; spaces of one language count.
+        The ``scores`` of `FinishedStudy.labels`, of one clustering of one model; spaces of one language count.
     """
     alone = (pl.col("measure") == "alignment") & ~pl.col("space").str.contains("+", literal=True)
     families = ~pl.col("kind").str.contains(":", literal=True)  # prefix, not prefix:2
@@ -84,7 +84,7 @@ def shared_panels(
     Parameters
     ----------
     splits : polars.DataFrame
-        Rows of one clustering of one model and stack, from `isogloss.study.label_study`.
+        The ``splits`` of `FinishedStudy.labels`, of one clustering of one model.
     thetas : mapping of str to float, optional
         What ``"calign"`` and ``"colap"`` were measured at, for the subtitle.
     """

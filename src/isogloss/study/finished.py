@@ -15,7 +15,8 @@ from isogloss.config import StudyConfig, read_config
 from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
-from isogloss.errors import InputError
+from isogloss.discovery import METHODS
+from isogloss.errors import InputError, UsageError
 from isogloss.html import card, grid
 from isogloss.metrics import colap
 from isogloss.metrics.concepts.overlap import group_theta
@@ -135,9 +136,15 @@ class FinishedStudy:
 
         Raises
         ------
-        InputError
-            If there is no tree, as where the method grows none.
+        UsageError
+            If the method grows no trees.
         """
+        if not METHODS[clustering.method].has_tree:
+            trees = ", ".join(name for name, method in METHODS.items() if method.has_tree)
+            raise UsageError(
+                f"The concepts of this study were found by {clustering.method}, which grows no trees. "
+                f"Run it with another discovery.method ({trees})."
+            )
         whole = read_tree(StudyLayout(self.root), self.tokens, clustering, space)
         return whole.cut(n_concepts=clustering.n_concepts)
 

@@ -19,6 +19,7 @@ from isogloss.store import StudyLayout, digest, locked, make_folder, read_table,
 from isogloss.study.inputs import read_corpus
 from isogloss.tasks import SCORES, TASKS, evaluate, finetune
 
+TRAINING = "fine-tuning"  # the stage of it
 SCORES_STEP = "tasks"  # whose marker the table of all scores has
 VERSION = 1  # of the scores; raise it when a formula changes
 COLUMNS: dict[str, Any] = {
@@ -142,7 +143,7 @@ def tuning_stages(config: StudyConfig, root: Path) -> list[dict[str, Any]]:
     if not jobs:
         return []
     done = sum((study.tuned(job.name) / "task.json").is_file() for job in jobs)
-    return [{"stage": "fine-tuning", "steps": len(jobs), "done": done, "bytes": 0, "seconds": 0.0}]
+    return [{"stage": TRAINING, "steps": len(jobs), "done": done, "bytes": 0, "seconds": 0.0}]
 
 
 def _texts(config: StudyConfig) -> dict[str, tuple[Corpus, Corpus | None, Corpus]]:
