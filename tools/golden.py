@@ -67,10 +67,7 @@ def studies(texts: Path) -> dict[str, dict[str, Any]]:
             "models": [{**starter, "layers": [2, 4], "sentences": ["cls", "mean"]}],
             "pairs": [["en", "de"], ["zh", "en"]],
             "alignment": {"aligner": "model"},
-            "selection": {
-                "calign": {"by": "types", "max_count": 4},
-                "colap": {"by": "pairs", "drop": ["punctuation"]},
-            },
+            "selection": {"calign": {"by": "types", "max_count": 4}, "colap": {"by": "pairs", "drop": ["punctuation"]}},
             "discovery": {"method": "kmeans", "n_concepts": [10, 25]},
             "metrics": {
                 "rule": "paper-code",
@@ -93,9 +90,7 @@ def run(folder: Path) -> None:
         file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         ig.run_study(file, out=folder / name)
     for name in ("trees", "kmeans"):
-        ig.run_study(
-            folder / f"{name}.yaml", out=folder / f"{name}-workers", scheduler="processes", workers=2
-        )
+        ig.run_study(folder / f"{name}.yaml", out=folder / f"{name}-workers", scheduler="processes", workers=2)
     more = folder / "asked"
     more.mkdir(exist_ok=True)
     compare(folder / "trees", "starter", "random").write_parquet(more / "compare.parquet")
@@ -145,11 +140,7 @@ def main() -> int:
         Path(folders[0], "contents.json").write_text(json.dumps(one, indent=0), encoding="utf-8")
         for name in ("trees", "kmeans"):
             local, workers = (
-                {
-                    k: v
-                    for k, v in contents(Path(folders[0], x)).items()
-                    if "robustness" not in k and "labels/" not in k
-                }
+                {k: v for k, v in contents(Path(folders[0], x)).items() if "robustness" not in k and "labels/" not in k}
                 for x in (name, f"{name}-workers")
             )
             print(name, len(local), "tables; only local:", differences(local, workers))

@@ -38,9 +38,7 @@ def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, 
     return status, captured.out, captured.err
 
 
-def test_run_plan_status_report(
-    study_file: StudyFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_plan_status_report(study_file: StudyFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study, out = study_file(), tmp_path / "out"
     status, printed, _ = call(capsys, "run", study, "--out", out, "--plan", "--json")
     stages = {s["stage"]: s for s in json.loads(printed)["stages"]}
@@ -90,11 +88,7 @@ def test_run_until_a_stage_stops_there_and_a_later_run_goes_on(
     assert "results" in missing
     assert not (out / "results.csv").exists()
     assert not (out / "report.html").exists()
-    for words in (
-        ("report", out),
-        ("robustness", out),
-        ("export", out, "concepts", "--out", tmp_path / "x.json"),
-    ):
+    for words in (("report", out), ("robustness", out), ("export", out, "concepts", "--out", tmp_path / "x.json")):
         status, _, err = call(capsys, *words)
         assert status == 1
         assert f"has no results yet. Run it with: isogloss run {out / 'study.yaml'} --out {out}" in err
@@ -228,10 +222,7 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_ctrl_c_leaves_a_folder_that_resumes(
-    study_file: StudyFile,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    study_file: StudyFile, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from isogloss.study.steps import concepts
 
@@ -279,15 +270,11 @@ def broken(name: str, make: StudyFile, tmp: Path) -> Path:
     if name == "too many concepts":
         return make(source, discovery={"n_concepts": 10**6})
     if name == "too many concepts for the selection":
-        return make(
-            source, discovery={"n_concepts": 300}, selection={"calign": {"by": "pairs", "min_count": 5}}
-        )
+        return make(source, discovery={"n_concepts": 300}, selection={"calign": {"by": "pairs", "min_count": 5}})
     if name == "option of another method":
         return make(source, discovery={"method": "ward", "options": {"max_iterations": 5}})
     if name == "misspelt key":
-        study.write_text(
-            study.read_text(encoding="utf-8").replace("n_concepts", "n_concept"), encoding="utf-8"
-        )
+        study.write_text(study.read_text(encoding="utf-8").replace("n_concepts", "n_concept"), encoding="utf-8")
     if name == "wrong value":
         return make(source, discovery={"method": "wart"})
     if name == "not YAML":
@@ -382,12 +369,7 @@ def test_corrupt_parquet_is_named(finished: Path, tmp_path: Path, capsys: pytest
 
 
 def test_wrong_use_is_status_2(tmp_path: Path) -> None:
-    for words in (
-        ["run"],
-        ["frobnicate"],
-        ["export", str(tmp_path), "tree"],
-        ["run", "x.yaml", "--workers", "0"],
-    ):
+    for words in (["run"], ["frobnicate"], ["export", str(tmp_path), "tree"], ["run", "x.yaml", "--workers", "0"]):
         done = subprocess.run(
             [sys.executable, "-m", "isogloss.cli", *words], capture_output=True, text=True, check=False
         )

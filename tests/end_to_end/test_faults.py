@@ -39,9 +39,7 @@ def content(root: Path) -> dict[str, bytes]:
     files = (path for path in root.rglob("*") if path.is_file())
     names = {path.relative_to(root).as_posix(): path for path in files}
     return {
-        name: path.read_bytes()
-        for name, path in names.items()
-        if not name.startswith(".") and name != "manifest.json"
+        name: path.read_bytes() for name, path in names.items() if not name.startswith(".") and name != "manifest.json"
     }
 
 
@@ -118,9 +116,7 @@ def test_large_files_are_read_again_when_they_were_written_since_or_on_demand(tm
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # as a copy keeps it: another machine's word
     assert not study.is_done("step", "key")
     record = study.known("step")
-    record["outputs"]["large"]["written"] = (
-        path.stat().st_ctime_ns
-    )  # as a failing disk would: nothing was written
+    record["outputs"]["large"]["written"] = path.stat().st_ctime_ns  # as a failing disk would: nothing was written
     study.marker("step").write_text(json.dumps(record))
     assert study.is_done("step", "key")
     assert not study.is_done("step", "key", thorough=True)
@@ -145,9 +141,7 @@ def test_disk_that_fills_up_in_the_middle_is_one_line_and_loses_nothing(tiny_mod
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", write)
-        with pytest.raises(
-            InputError, match=r"Cannot write .*: No space left on device\. Free some"
-        ) as caught:
+        with pytest.raises(InputError, match=r"Cannot write .*: No space left on device\. Free some") as caught:
             extract(corpus, bert, out=tmp_path / "out", batch_tokens=64)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="no states"):
@@ -182,15 +176,7 @@ def test_where_files_may_not_be_large_layers_lie_in_several(tiny_model, tmp_path
     for layer in whole.layers:
         one, several = whole.arrays[layer], parts.arrays[layer]
         assert (several.shape, several.dtype, len(several)) == (one.shape, one.dtype, len(one))
-        for wanted in (
-            rows,
-            np.sort(rows),
-            slice(900, 1900, 7),
-            1700,
-            -1,
-            rows[:0],
-            np.arange(len(one)) % 3 == 0,
-        ):
+        for wanted in (rows, np.sort(rows), slice(900, 1900, 7), 1700, -1, rows[:0], np.arange(len(one)) % 3 == 0):
             np.testing.assert_array_equal(several[wanted], one[wanted])
         np.testing.assert_array_equal(np.asarray(several), one)
     np.testing.assert_array_equal(parts.at(2).X, whole.at(2).X)
@@ -240,11 +226,7 @@ DAMAGE = {
     "a layer of zeros": ("layer_01.npy", zeroed, "not what was saved"),
     "a row of zeros": ("layer_02.npy", one_row_zeroed, "not what was saved"),
     "sentences of zeros": ("sentences/mean/layer_00.npy", zeroed, "not what was saved"),
-    "a layer cut short": (
-        "layer_01.npy",
-        lambda path: path.write_bytes(path.read_bytes()[:200]),
-        "not whole",
-    ),
+    "a layer cut short": ("layer_01.npy", lambda path: path.write_bytes(path.read_bytes()[:200]), "not whole"),
     "a layer gone": ("layer_01.npy", Path.unlink, "not whole"),
     "counts of zeros": ("n_subwords.npy", zeroed, ""),
     "a note cut short": ("progress.json", lambda path: path.write_text(path.read_text()[:50]), "be believed"),
@@ -289,13 +271,9 @@ def test_nothing_that_is_saved_is_made_or_counted_twice(tiny_model, tmp_path, ca
     with caplog.at_level("INFO", logger="isogloss"), interrupted_after(100):
         extract(corpus, model, out=tmp_path / "out", batch_tokens=40)
     assert "going on after" in caplog.text and "made again" not in caplog.text
-    whole, out = (
-        StudyLayout(tmp_path / name).record(f"states/{family}/encoder")["info"] for name in ("whole", "out")
-    )
+    whole, out = (StudyLayout(tmp_path / name).record(f"states/{family}/encoder")["info"] for name in ("whole", "out"))
     differ = {"wall_seconds", "peak_memory_mb"}
-    assert {k: v for k, v in out.items() if k not in differ} == {
-        k: v for k, v in whole.items() if k not in differ
-    }
+    assert {k: v for k, v in out.items() if k not in differ} == {k: v for k, v in whole.items() if k not in differ}
 
 
 def test_damage_costs_only_what_was_saved_after_it(tiny_model, tmp_path, monkeypatch):
@@ -370,9 +348,7 @@ def test_states_reach_the_disk_before_the_note_that_counts_them(tiny_model, tmp_
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-        RuntimeError(
-            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
-        ),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
         MemoryError(),
     ],
 )
@@ -426,9 +402,7 @@ def test_overflow_of_float16_stops_with_the_remedy(tiny_model, tmp_path):
     weights["layers.0.mlp.down_proj.weight"] *= 1e5
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     corpus = corpus_of(LINES)
-    with pytest.raises(
-        InputError, match=r"not finite at layer 1 .* in float16\. Use compute float32 or bfloat16"
-    ):
+    with pytest.raises(InputError, match=r"not finite at layer 1 .* in float16\. Use compute float32 or bfloat16"):
         extract(corpus, folder, out=tmp_path / "out", compute="float16", layers=[0, 1])
     with pytest.raises(InputError, match=r"too large for float16\. Use dtype float32"):
         extract(corpus, folder, out=tmp_path / "out", compute="bfloat16", layers=[0, 1])
@@ -487,9 +461,7 @@ def test_results_of_one_text_are_not_shown_with_another(undisturbed, tmp_path):
     study, _ = undisturbed
     isogloss.run_study(study, out=tmp_path, workers=1)
     texts = {"en": ["another text"], "de": ["ein anderer Text"]}
-    extract(
-        isogloss.Corpus.from_texts(texts), isogloss.open_study(tmp_path).config.models[0].path, out=tmp_path
-    )
+    extract(isogloss.Corpus.from_texts(texts), isogloss.open_study(tmp_path).config.models[0].path, out=tmp_path)
     for read in (isogloss.open_study, isogloss.write_report):
         with pytest.raises(InputError, match=r"results\.parquet was made from another text.*isogloss run"):
             read(tmp_path)
@@ -524,12 +496,7 @@ def as_folder(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [
-        Path.unlink,
-        as_folder,
-        lambda path: path.write_bytes(b""),
-        lambda path: path.write_text('[1, "a", null]'),
-    ],
+    [Path.unlink, as_folder, lambda path: path.write_bytes(b""), lambda path: path.write_text('[1, "a", null]')],
     ids=["gone", "folder", "empty", "list"],
 )
 def test_every_damaged_file_of_a_study_is_one_clear_line(undisturbed, tmp_path, damage):

@@ -40,21 +40,14 @@ def test_its_commands_exist() -> None:
 
 def test_every_page_names_commands_and_options_that_there_are() -> None:
     commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
-    pages = (
-        ROOT / "README.md",
-        ROOT / "ARCHITECTURE.md",
-        *(ROOT / "docs").iterdir(),
-        *(ROOT / "examples").iterdir(),
-    )
+    pages = (ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "docs").iterdir(), *(ROOT / "examples").iterdir())
     n = 0
     for page in (page for page in pages if page.suffix in (".md", ".ipynb", ".yaml")):
         text = page.read_text(encoding="utf-8")
         for line in re.findall(r"^(?:    |#   )isogloss (.*)|`isogloss (.+?)`", text, flags=re.MULTILINE):
             name, *words = "".join(line).split("#")[0].split()
             assert name in commands or name.startswith("-"), f"{page.name}: isogloss {name}"
-            known = (
-                {option for p in commands[name].params for option in p.opts} if name in commands else set()
-            )
+            known = {option for p in commands[name].params for option in p.opts} if name in commands else set()
             for option in (word for word in words if word.startswith("--")):
                 assert option in known | {"--no-browser"}, f"{page.name}: isogloss {name} {option}"
             n += 1

@@ -38,9 +38,7 @@ def markers(root: Path) -> dict[str, int]:
     return {name: when for name, when in found.items() if name != "manifest.json"}  # written by every run
 
 
-def test_robustness_of_two_languages_and_two_layers_has_nothing_to_order(
-    study_file: StudyFile, tmp_path: Path
-) -> None:
+def test_robustness_of_two_languages_and_two_layers_has_nothing_to_order(study_file: StudyFile, tmp_path: Path) -> None:
     study = study_file(corpus={"languages": ["en", "de"]}, companions={"measures": []}, labels=None)
     ig.run_study(study, out=tmp_path / "out", workers=1)
     table = robustness(tmp_path / "out", theta_align=[0.5], top=[5], min_types=[2], workers=1)
@@ -87,18 +85,14 @@ def test_results_are_complete(finished: Path) -> None:
 
 def test_every_figure_is_a_chart_by_name(finished: Path) -> None:
     charts = study_charts(open_study(finished))
-    assert {"calign_starter_encoder", "colap_map_starter_encoder", "companions_starter_encoder"} <= set(
-        charts
-    )
+    assert {"calign_starter_encoder", "colap_map_starter_encoder", "companions_starter_encoder"} <= set(charts)
     for chart in charts.values():
         assert chart.to_dict(validate=False)["description"]
 
 
 def test_variants_of_calign_are_rows_with_chance_and_interval(study_file: StudyFile, tmp_path: Path) -> None:
     names = ["covered", "one_to_one", "no_identical", "frequency_matched", "other_sentences"]
-    study = study_file(
-        models=[{**MODEL, "layers": [4]}], metrics={"variants": names, "min_types": 1}, labels=None
-    )
+    study = study_file(models=[{**MODEL, "layers": [4]}], metrics={"variants": names, "min_types": 1}, labels=None)
     table = ig.run_study(study, out=tmp_path / "out", workers=1).table
     for name in names:
         rows = table.filter(pl.col("metric") == f"calign_{name}")
@@ -140,15 +134,11 @@ def test_the_written_study_file_runs_again_and_does_nothing(finished: Path) -> N
     before, csv = markers(finished), (finished / "results.csv").read_bytes()
     ig.run_study(finished / "study.yaml", out=finished, workers=1)
     after = markers(finished)
-    assert {k: v for k, v in after.items() if k != "plan.json"} == {
-        k: v for k, v in before.items() if k != "plan.json"
-    }
+    assert {k: v for k, v in after.items() if k != "plan.json"} == {k: v for k, v in before.items() if k != "plan.json"}
     assert (finished / "results.csv").read_bytes() == csv
 
 
-def test_several_numbers_of_concepts_cost_one_tree(
-    finished: Path, study_file: StudyFile, tmp_path: Path
-) -> None:
+def test_several_numbers_of_concepts_cost_one_tree(finished: Path, study_file: StudyFile, tmp_path: Path) -> None:
     """The tree is grown once; a number asked for later only cuts; each is what a study of its own would find."""
     before = markers(finished)
     file = study_file(discovery={"n_concepts": [60, 20, 30]})
@@ -170,9 +160,7 @@ def test_several_numbers_of_concepts_cost_one_tree(
     assert {run[0].n_concepts for run in open_study(finished).runs} == {20, 30, 60}
 
 
-def test_number_of_workers_and_folder_do_not_matter(
-    finished: Path, study_file: StudyFile, tmp_path: Path
-) -> None:
+def test_number_of_workers_and_folder_do_not_matter(finished: Path, study_file: StudyFile, tmp_path: Path) -> None:
     ig.run_study(study_file(), out=tmp_path / "other", workers=2)
     assert (tmp_path / "other" / "results.csv").read_bytes() == (finished / "results.csv").read_bytes()
 
@@ -234,9 +222,7 @@ def test_a_finished_study_opens(finished: Path) -> None:
 def start(study: Path, out: Path) -> subprocess.Popen[bytes]:
     code = "import sys, isogloss as ig; ig.run_study(sys.argv[1], out=sys.argv[2], workers=2)"
     return subprocess.Popen(
-        [sys.executable, "-c", code, str(study), str(out)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        [sys.executable, "-c", code, str(study), str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 
@@ -272,9 +258,7 @@ def test_killed_twice_it_resumes(study_file: StudyFile, tmp_path: Path) -> None:
 
     resumed = ig.run_study(study, out=out, workers=1)
     after = markers(out)
-    assert all(after[name] == before[name] for name in before if name != "plan.json"), (
-        "finished work was redone"
-    )
+    assert all(after[name] == before[name] for name in before if name != "plan.json"), "finished work was redone"
     whole = ig.run_study(study, out=tmp_path / "whole", workers=1)
     assert (out / "results.csv").read_bytes() == (tmp_path / "whole" / "results.csv").read_bytes()
     assert resumed.table.equals(whole.table)
@@ -291,22 +275,14 @@ def test_models_of_every_family_in_one_study(
     )
     table = ig.run_study(study, out=tmp_path / "all", workers=1).table
     found = set(table.select("model", "stack").unique().rows())
-    one_stack = {
-        "bert": "encoder",
-        "xlmr": "encoder",
-        "llama": "decoder",
-        "qwen": "decoder",
-        "gemma": "decoder",
-    }
+    one_stack = {"bert": "encoder", "xlmr": "encoder", "llama": "decoder", "qwen": "decoder", "gemma": "decoder"}
     assert found == {*one_stack.items(), ("mt5", "encoder"), ("mt5", "decoder")}
     n = table.group_by("model", "stack", "layer").len()["len"]
     assert n.n_unique() == 1, "a layer lacks figures"
 
 
 def test_dropped_sentences_are_counted_and_told(study_file: StudyFile, tmp_path: Path) -> None:
-    study = study_file(
-        corpus={"max_words": 20}, models=[{**MODEL, "layers": [4]}], discovery={"n_concepts": 20}
-    )
+    study = study_file(corpus={"max_words": 20}, models=[{**MODEL, "layers": [4]}], discovery={"n_concepts": 20})
     text = study.parent / "text.tsv"
     lines = text.read_text(encoding="utf-8").splitlines()
     lines[5] = "a sentence\t \tجملة"
@@ -322,9 +298,7 @@ def test_dropped_sentences_are_counted_and_told(study_file: StudyFile, tmp_path:
 
 
 def test_links_by_the_model_under_study_are_called_circular(study_file: StudyFile, tmp_path: Path) -> None:
-    study = study_file(
-        alignment={"aligner": "model", "options": {"layer": 4}}, models=[{**MODEL, "layers": [4]}]
-    )
+    study = study_file(alignment={"aligner": "model", "options": {"layer": 4}}, models=[{**MODEL, "layers": [4]}])
     results = ig.run_study(study, out=tmp_path / "out", workers=1)
     assert results.table["signature"].str.contains("dictionary:model:starter:4").any()
     assert any("circular" in warning for warning in ig.open_study(tmp_path / "out").warnings)
@@ -349,15 +323,11 @@ def test_plan_tells_bytes_and_seconds_of_what_is_not_done(study_file, tmp_path):
     assert all(stage["done"] == stage["steps"] and stage["seconds"] == 0 for stage in after.values())
 
 
-def test_study_that_does_not_fit_on_the_disk_is_refused_before_anything_is_written(
-    study_file, tmp_path, monkeypatch
-):
+def test_study_that_does_not_fit_on_the_disk_is_refused_before_anything_is_written(study_file, tmp_path, monkeypatch):
     study = study_file()
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=60_000_000))
     for begin in (ig.run_study, preview):
-        with pytest.raises(
-            InputError, match=r"needs 0\.1 GB in .*, and 0\.1 GB are free there\. Take fewer layers"
-        ):
+        with pytest.raises(InputError, match=r"needs 0\.1 GB in .*, and 0\.1 GB are free there\. Take fewer layers"):
             begin(study, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -407,9 +377,7 @@ def test_models_are_compared_on_the_same_sentences(study_file: StudyFile, tmp_pa
     # layers; pairs: directions, mean, soft, each also adjusted; colap, entropy, purity, AMI, silhouette; companions;
     # the group
     assert same.height == 2 * (3 * 2 * (2 * 3 + 3) + 3 * 5 + 3 * len(DEFAULT_COMPANIONS) + 1)
-    assert (
-        (same["ci_low"] <= same["difference"] + 1e-9) & (same["difference"] - 1e-9 <= same["ci_high"])
-    ).all()
+    assert ((same["ci_low"] <= same["difference"] + 1e-9) & (same["difference"] - 1e-9 <= same["ci_high"])).all()
     assert (same["difference"] == same["second"] - same["first"]).all()
     assert same["difference"].abs().max() > 0
     assert same["q_value"].is_finite().all()
@@ -480,10 +448,7 @@ def test_lists_in_small_letters_meet_the_words_of_the_corpus(
         ig.run_study(path, out=tmp_path / "listed", workers=1)
         table = ig.Results.read(tmp_path / "listed/results.parquet").table
         mine = table.filter(
-            pl.col("metric") == "calign",
-            pl.col("theta") == 0.5,
-            pl.col("layer") == 4,
-            pl.col("target") == "de",
+            pl.col("metric") == "calign", pl.col("theta") == 0.5, pl.col("layer") == 4, pl.col("target") == "de"
         )
         assert f"dictionary:file-{case}" in mine["signature"][0]
         scores[case] = mine.select("score", "coverage").mean().row(0)

@@ -104,9 +104,7 @@ def test_a_study_looks_before_and_after(study: Path, tmp_path: Path) -> None:
 
     transfer = pl.read_csv(folder.transfer.with_suffix(".csv"))
     assert set(transfer["when"]) == {"before", "after", "change"}
-    assert (
-        set(transfer["n"]) == {2} and transfer["rho"].null_count() == transfer.height
-    )  # two languages say nothing
+    assert set(transfer["n"]) == {2} and transfer["rho"].null_count() == transfer.height  # two languages say nothing
     points = pl.read_parquet(folder.transfer_points).filter(pl.col("measure") == "mexa")
     assert (points["after"] - points["before"] - points["change"]).abs().max() < 1e-12
 
@@ -176,9 +174,7 @@ def test_bad_tasks_are_refused_before_anything_is_written(
     refused("rate: 0.001", "rat: 0.001", UsageError, r"'rat'\. Did you mean 'rate'")
     plain = tmp_path / "plain.txt"
     plain.write_text("a line\nanother\n", encoding="utf-8")
-    sections = json.loads(
-        json.dumps({"kind": "ner", "train": {"files": {"en": str(plain)}}, "test": {"files": texts}})
-    )
+    sections = json.loads(json.dumps({"kind": "ner", "train": {"files": {"en": str(plain)}}, "test": {"files": texts}}))
     study_file(tasks=[sections])
     with pytest.raises(InputError, match="no entity tags"):
         ig.run_study(study, out=out)
@@ -187,16 +183,7 @@ def test_bad_tasks_are_refused_before_anything_is_written(
 
 def test_the_command_line_prints_the_scores(study: Path, tmp_path: Path) -> None:
     without_control(study)
-    command = [
-        sys.executable,
-        "-m",
-        "isogloss.cli",
-        "finetune",
-        str(study),
-        "--out",
-        str(tmp_path / "out"),
-        "--json",
-    ]
+    command = [sys.executable, "-m", "isogloss.cli", "finetune", str(study), "--out", str(tmp_path / "out"), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert {row["model"] for row in found["scores"]} == {"sentiment-s0"}

@@ -112,9 +112,7 @@ Quiet = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")]
 StudyDir = Annotated[Path, typer.Argument(metavar="DIR", help="A study folder.")]
-NConcepts = Annotated[
-    arguments.NConcepts | None, typer.Option(help="Number of concepts, where several are there.")
-]
+NConcepts = Annotated[arguments.NConcepts | None, typer.Option(help="Number of concepts, where several are there.")]
 
 
 def tell(as_json: bool, facts: dict[str, Any], lines: list[str]) -> None:

@@ -16,16 +16,12 @@ def export(
     folder: StudyDir,
     kind: Annotated[str, typer.Argument(metavar="KIND", help="concepts, atlas, dataset, latex or tree.")],
     out: Annotated[
-        Path,
-        typer.Option(help="concepts: a .json or .parquet file; tree: .npy, .nwk or .json; else a folder."),
+        Path, typer.Option(help="concepts: a .json or .parquet file; tree: .npy, .nwk or .json; else a folder.")
     ],
     model: Annotated[str | None, typer.Option(help="Name of the model; default: all.")] = None,
     stack: Annotated[str | None, typer.Option(help="encoder or decoder; default: all.")] = None,
     layer: Annotated[list[Layer] | None, typer.Option(help="Repeat; default: all.")] = None,
-    space: Annotated[
-        list[str] | None,
-        typer.Option(help="en, or en+de; repeat; default: all."),
-    ] = None,
+    space: Annotated[list[str] | None, typer.Option(help="en, or en+de; repeat; default: all.")] = None,
     n_concepts: NConcepts = None,
     seed: Annotated[Seed | None, typer.Option(help="Seed of the method, where several are there.")] = None,
     quiet: Quiet = False,
@@ -39,14 +35,6 @@ def export(
     from isogloss.export import export_study
 
     written = export_study(
-        folder,
-        kind,
-        out=out,
-        model=model,
-        stack=stack,
-        n_concepts=n_concepts,
-        seed=seed,
-        layers=layer,
-        spaces=space,
+        folder, kind, out=out, model=model, stack=stack, n_concepts=n_concepts, seed=seed, layers=layer, spaces=space
     )
     tell(as_json, {"files": written}, [str(path) for path in written])

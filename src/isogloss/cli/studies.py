@@ -39,13 +39,10 @@ def demo(
 @command()
 def run(
     study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")],
-    out: Annotated[
-        Path | None, typer.Option(help="The study folder; default: a folder named after the study.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The study folder; default: a folder named after the study.")] = None,
     workers: Annotated[Workers | None, typer.Option(help="Processes; default: the number of cores.")] = None,
     scheduler: Annotated[
-        str | None,
-        typer.Option(help="local, or on Dask: processes, slurm, or an address such as tls://host:8786."),
+        str | None, typer.Option(help="local, or on Dask: processes, slurm, or an address such as tls://host:8786.")
     ] = None,
     storage: Annotated[
         str | None, typer.Option(help="URL for workers without a common file system: s3://bucket/study.")
@@ -61,8 +58,7 @@ def run(
         bool, typer.Option("--plan", help="Print steps, what is done, sizes, times, job script; do nothing.")
     ] = False,
     graph: Annotated[
-        Path | None,
-        typer.Option(help="With --plan: draw the graph of steps to this file (.svg, .pdf, .png)."),
+        Path | None, typer.Option(help="With --plan: draw the graph of steps to this file (.svg, .pdf, .png).")
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -96,9 +92,7 @@ def run(
         tell(as_json, *_run(study, out=out, until=until, **given))
 
 
-def _run(
-    study: Path, *, out: Path | None, until: str | None = None, **given: Any
-) -> tuple[dict[str, Any], list[str]]:
+def _run(study: Path, *, out: Path | None, until: str | None = None, **given: Any) -> tuple[dict[str, Any], list[str]]:
     from isogloss.config import read_config
     from isogloss.store import StudyLayout
     from isogloss.study import run_study
@@ -130,9 +124,7 @@ def _stage_lines(stages: list[dict[str, Any]]) -> list[str]:
     lines = [f"{'stage':14} {'steps':>6} {'done':>6} {'size':>12} {'about':>12}"]
     for s in stages:
         size = f"{s['bytes'] / 1e6:,.0f} MB" if s["bytes"] else ""
-        lines.append(
-            f"{s['stage']:14} {s['steps']:6d} {s['done']:6d} {size:>12} {_duration(s['seconds']):>12}"
-        )
+        lines.append(f"{s['stage']:14} {s['steps']:6d} {s['done']:6d} {size:>12} {_duration(s['seconds']):>12}")
     if any(s["stage"] == "trees" and s["seconds"] > _LONG for s in stages):
         lines.append("Trees of a sample take less: discovery.options {sample: 50000}, see docs/discovery.md.")
     return [line.rstrip() for line in lines]
@@ -229,8 +221,7 @@ def robustness(
         list[PositiveShare] | None, typer.Option(help="Thresholds; repeat; default: 0.3, 0.4 ... 0.9.")
     ] = None,
     n_concepts: Annotated[
-        list[Several] | None,
-        typer.Option(help="Repeat; default: half of the study's number, it, and twice it."),
+        list[Several] | None, typer.Option(help="Repeat; default: half of the study's number, it, and twice it.")
     ] = None,
     top: Annotated[
         list[Translations] | None, typer.Option(help="Translations a word; repeat; default: 1, 5, 10.")
@@ -268,9 +259,7 @@ def robustness(
 @command()
 def finetune(
     study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file with tasks.")],
-    out: Annotated[
-        Path | None, typer.Option(help="The study folder; default: a folder named after the study.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The study folder; default: a folder named after the study.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

@@ -139,9 +139,7 @@ class Rows:
         if path is None:
             return None
         found = cls(Path(path))
-        whole = (
-            found.shape == array.shape and found.dtype == array.dtype
-        )  # a view of a map has the file's name too
+        whole = found.shape == array.shape and found.dtype == array.dtype  # a view of a map has the file's name too
         if not isinstance(array, Pieces):
             whole = whole and array.flags.c_contiguous and array.mode != "c"  # c: changes stay in memory
         return cls(found.path, numbers) if whole else None
@@ -259,9 +257,7 @@ def open_array(path: Path) -> Any:
         except FileNotFoundError:
             raise InputError(f"There is no file {one}. Run the step that writes it again.") from None
         except (OSError, ValueError, EOFError) as error:
-            raise InputError(
-                f"{one} cannot be read as an array ({error}). Delete it and run again."
-            ) from None
+            raise InputError(f"{one} cannot be read as an array ({error}). Delete it and run again.") from None
     return parts[0] if len(parts) == 1 else Pieces(tuple(parts), path)
 
 

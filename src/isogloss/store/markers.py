@@ -128,14 +128,10 @@ class Markers:
         step = step or self.step_of(path)
         if not self.is_outdated(path, step) or self.record(CORPUS) is None:
             return path.exists() or self.record(step) is not None
-        log.warning(
-            "%s was made from another text and is left out. Make it again with: %s", path, self._again(step)
-        )
+        log.warning("%s was made from another text and is left out. Make it again with: %s", path, self._again(step))
         return False
 
-    def table(
-        self, path: Path, columns: Mapping[str, Any] | Iterable[str], step: str = ""
-    ) -> pl.DataFrame | None:
+    def table(self, path: Path, columns: Mapping[str, Any] | Iterable[str], step: str = "") -> pl.DataFrame | None:
         """Return a table of the study, `checked`, or None where it `is_there` not."""
         return read_table(self.checked(path, step), columns) if self.is_there(path, step) else None
 

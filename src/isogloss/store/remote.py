@@ -53,9 +53,7 @@ class Remote:
         try:
             from fsspec.core import url_to_fs
         except ImportError:
-            raise IsoglossError(
-                "A storage URL needs fsspec. Install it: pip install 'isogloss[dask]'"
-            ) from None
+            raise IsoglossError("A storage URL needs fsspec. Install it: pip install 'isogloss[dask]'") from None
         self.url, self._whole_url = without_secrets(url).rstrip("/"), url
         with self._reached():
             self._files, base = url_to_fs(url, use_listings_cache=False)

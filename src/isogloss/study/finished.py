@@ -94,12 +94,9 @@ class FinishedStudy:
     def runs(self) -> list[tuple[Clustering, ...]]:
         """One clustering at all its layers, of every model, stack, number of concepts and seed with results."""
         names = ("model", "stack", "method", "n_concepts", "seed")
-        table = self.results.clustered.group_by(names, maintain_order=True).agg(
-            pl.col("layer").unique().sort()
-        )
+        table = self.results.clustered.group_by(names, maintain_order=True).agg(pl.col("layer").unique().sort())
         return [
-            tuple(Clustering(layer=layer, **row) for layer in row.pop("layer"))
-            for row in table.iter_rows(named=True)
+            tuple(Clustering(layer=layer, **row) for layer in row.pop("layer")) for row in table.iter_rows(named=True)
         ]
 
     @cached_property
@@ -159,12 +156,7 @@ class FinishedStudy:
         """Return CALIGN source -> target with its pairs and matched words, as asked for without its chance level."""
         source, target = (self.concepts(clustering, side) for side in direction.sides)
         return align_concepts(
-            source,
-            target,
-            self.dictionary(direction),
-            self.config.metrics,
-            n_permutations=n_permutations,
-            words=words,
+            source, target, self.dictionary(direction), self.config.metrics, n_permutations=n_permutations, words=words
         )
 
     def overlap(self, clustering: Clustering, space: Space) -> Overlap:

@@ -121,9 +121,7 @@ class Inputs:
         alignment = config.alignment
         self.link_files = _by_pair(alignment.links, self.pairs, "pair in alignment.links (in corpus order):")
         directions = [direction for pair in self.pairs for direction in pair.directions]
-        self.dictionary_files = _by_pair(
-            alignment.dictionaries, directions, "pair in alignment.dictionaries:"
-        )
+        self.dictionary_files = _by_pair(alignment.dictionaries, directions, "pair in alignment.dictionaries:")
         if config.robustness is not None and not METHODS[config.discovery.method].has_tree:
             trees = ", ".join(name for name, method in METHODS.items() if method.has_tree)
             raise UsageError(

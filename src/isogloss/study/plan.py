@@ -155,9 +155,7 @@ class _Maker:
                 states = self.states[options.pop("model"), options.pop("stack")]
             text = self.corpus.digest
             user_file = UserFile.at(file) if file else None
-            made[pair] = LinkWords(
-                pair, section.aligner, section.symmetrise, options, text, user_file, states
-            )
+            made[pair] = LinkWords(pair, section.aligner, section.symmetrise, options, text, user_file, states)
         return made
 
     @cached_property

@@ -242,9 +242,7 @@ def _version(package: str) -> str:
 
 
 @checked
-def preview(
-    study: str | Path, *, out: str | Path | None = None, until: str | None = None
-) -> list[dict[str, Any]]:
+def preview(study: str | Path, *, out: str | Path | None = None, until: str | None = None) -> list[dict[str, Any]]:
     """Return the stages of a study: steps, steps done, and bytes and seconds of those that are not; nothing is written.
 
     With `until` those that `run_study` would run.
@@ -264,11 +262,7 @@ def preview(
 
 @checked
 def planned_graph(
-    study: str | Path,
-    *,
-    out: str | Path | None = None,
-    scheduler: str | None = None,
-    until: str | None = None,
+    study: str | Path, *, out: str | Path | None = None, scheduler: str | None = None, until: str | None = None
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Return the stages of a study and which reads from which, as `stage_graph` does; on Dask with states in shards.
 
@@ -352,11 +346,7 @@ class Stub(NamedTuple):
 
 
 def _stages(
-    folder: StudyLayout,
-    steps: Iterable[Step | Stub],
-    *,
-    thorough: bool = False,
-    about: Estimates | None = None,
+    folder: StudyLayout, steps: Iterable[Step | Stub], *, thorough: bool = False, about: Estimates | None = None
 ) -> tuple[list[dict[str, Any]], list[str]]:
     stages: dict[str, dict[str, Any]] = {}
     missing = []

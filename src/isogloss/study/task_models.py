@@ -113,9 +113,7 @@ def finetune_study(study: str | Path | StudyConfig, *, out: str | Path | None = 
     """
     config = study if isinstance(study, StudyConfig) else read_config(study)
     if not config.tasks:
-        raise UsageError(
-            "The study has no tasks. Add a section, e.g. tasks: [{kind: ner, train: ..., test: ...}]."
-        )
+        raise UsageError("The study has no tasks. Add a section, e.g. tasks: [{kind: ner, train: ..., test: ...}].")
     root = Path(out or config.name).resolve()
     with_tuned(config, root)
     return fine_tune(config, root)
@@ -127,9 +125,7 @@ def fine_tune(config: StudyConfig, root: Path) -> pl.DataFrame:
     texts = _texts(config)  # all input is read before anything is trained
     make_folder(root)
     with locked(study.lock):
-        table = pl.concat(
-            [_run(study, job, texts[job.task.name], device=config.run.device) for job in jobs_of(config)]
-        )
+        table = pl.concat([_run(study, job, texts[job.task.name], device=config.run.device) for job in jobs_of(config)])
         if not study.is_done(SCORES_STEP, digest(table.to_dicts())):
             write_with_csv(study.task_scores, table)
             outputs = [study.task_scores, study.task_scores_csv]
@@ -161,9 +157,7 @@ def _texts(config: StudyConfig) -> dict[str, tuple[Corpus, Corpus | None, Corpus
     return found
 
 
-def _run(
-    study: StudyLayout, job: Job, texts: tuple[Corpus, Corpus | None, Corpus], *, device: str
-) -> pl.DataFrame:
+def _run(study: StudyLayout, job: Job, texts: tuple[Corpus, Corpus | None, Corpus], *, device: str) -> pl.DataFrame:
     """Train and score one job, as far as that is not done."""
     train, dev, test = texts
     task, base = job.task, job.base

@@ -12,13 +12,7 @@ import polars as pl
 from isogloss.concepts import Concepts
 from isogloss.config import MetricsSection
 from isogloss.corpus import Corpus
-from isogloss.metrics.concepts.fates import (
-    chance_shares,
-    difference_of_groups,
-    label_agreement,
-    movement,
-    newly_shared,
-)
+from isogloss.metrics.concepts.fates import chance_shares, difference_of_groups, label_agreement, movement, newly_shared
 from isogloss.metrics.concepts.overlap import language_counts
 from isogloss.metrics.concepts.partition import ami
 
@@ -108,17 +102,10 @@ def compare_concepts(
     for what, value in values.items():
         mine, others, p = difference_of_groups(value, chosen, draw_seed=settings.draw_seed)
         concerns.append(
-            {
-                "what": what,
-                "n_shared": int(chosen.sum()),
-                "newly_shared": mine,
-                "others": others,
-                "p_value": p,
-            }
+            {"what": what, "n_shared": int(chosen.sum()), "newly_shared": mine, "others": others, "p_value": p}
         )
     found["concerns"] = pl.DataFrame(
-        concerns,
-        schema={k: COLUMNS["concerns"][k] for k in ("what", "n_shared", "newly_shared", "others", "p_value")},
+        concerns, schema={k: COLUMNS["concerns"][k] for k in ("what", "n_shared", "newly_shared", "others", "p_value")}
     )
     concept = newly["concept"].to_numpy()
     nan = np.full(after.n_concepts, np.nan)

@@ -24,14 +24,7 @@ from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.results import Estimate, Overlap
 from isogloss.runner import Facts, Step
 from isogloss.store import StudyLayout
-from isogloss.study.measures import (
-    MATCHED,
-    Origin,
-    align_concepts,
-    align_variant,
-    signature_parts,
-    silhouette_of,
-)
+from isogloss.study.measures import MATCHED, Origin, align_concepts, align_variant, signature_parts, silhouette_of
 from isogloss.study.sheet import Sheet
 from isogloss.study.steps.concepts import FindConcepts
 from isogloss.study.steps.states import ExtractStates
@@ -102,9 +95,7 @@ class MeasurePair(Step):
                     source, target = (alike[language] for language in direction.languages)
                 else:
                     source, target = (concepts[side] for side in direction.sides)
-                estimate = align_variant(
-                    variant, source, target, dictionary, settings=settings, resamples=resamples
-                )
+                estimate = align_variant(variant, source, target, dictionary, settings=settings, resamples=resamples)
                 sheet.note(f"calign_{variant}", direction, estimate)
         there, back = aligned
         for one, other in zip(there.estimates, back.estimates, strict=True):
@@ -121,9 +112,7 @@ class MeasurePair(Step):
         resampled = None
         if sheet.resamples is not None:
             resampled = drawn_counts(together, overlap.languages, sheet.resamples)
-        for name, estimate in mixing_estimates(
-            overlap.counts, drawn=resampled, interval=settings.interval
-        ).items():
+        for name, estimate in mixing_estimates(overlap.counts, drawn=resampled, interval=settings.interval).items():
             sheet.note(name, self.pair, estimate)
         where = {"name": self.clustering.model, "stack": self.clustering.stack}
         layer = self.clustering.layer
@@ -156,9 +145,7 @@ class MeasureGroup(Step):
 class _Sheet(Sheet):
     """The estimates of one clustering, and what their formulas are given."""
 
-    def __init__(
-        self, layout: StudyLayout, clustering: Clustering, metrics: MetricsSection, origin: Origin
-    ) -> None:
+    def __init__(self, layout: StudyLayout, clustering: Clustering, metrics: MetricsSection, origin: Origin) -> None:
         super().__init__({**clustering.facts(), "base_model": origin.base})
         self._layout, self._clustering, self._metrics, self._origin = layout, clustering, metrics, origin
 

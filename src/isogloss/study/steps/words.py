@@ -79,12 +79,7 @@ class LinkWords(Step):
                 states = open_states(layout, name=model, stack=stack, layer=options["layer"], sentences=False)
                 options = {**options, "states": states}
             links = aligners.align_words(
-                corpus,
-                source=source,
-                target=target,
-                aligner=self.aligner,
-                symmetrise=self.symmetrise,
-                **options,
+                corpus, source=source, target=target, aligner=self.aligner, symmetrise=self.symmetrise, **options
             )
         links.write(layout.links(self.aligner, self.pair))
         return {"n_links": links.table.height}
@@ -152,6 +147,4 @@ def _written(dictionary: TranslationDictionary, direction: Pair, layout: StudyLa
 def read_dictionary(layout: StudyLayout, direction: Pair, *, induced_by: str = "") -> TranslationDictionary:
     """Read the dictionary of one direction in a study folder."""
     path = layout.checked(layout.dictionary(direction))
-    return TranslationDictionary.read(
-        path, source=direction.source, target=direction.target, induced_by=induced_by
-    )
+    return TranslationDictionary.read(path, source=direction.source, target=direction.target, induced_by=induced_by)
