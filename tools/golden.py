@@ -133,19 +133,19 @@ def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
 
 def main() -> int:
     """Run or compare, as the command line says; 1 if anything differs."""
-    command, *folders = sys.argv[1:]
+    command, *folders = sys.argv[1], *(Path(folder).resolve() for folder in sys.argv[2:])
     if command == "run":
-        run(Path(folders[0]))
-        one = contents(Path(folders[0]))
-        Path(folders[0], "contents.json").write_text(json.dumps(one, indent=0), encoding="utf-8")
+        run(folders[0])
+        one = contents(folders[0])
+        (folders[0] / "contents.json").write_text(json.dumps(one, indent=0), encoding="utf-8")
         for name in ("trees", "kmeans"):
             local, workers = (
-                {k: v for k, v in contents(Path(folders[0], x)).items() if "robustness" not in k and "labels/" not in k}
+                {k: v for k, v in contents(folders[0] / x).items() if "robustness" not in k and "labels/" not in k}
                 for x in (name, f"{name}-workers")
             )
             print(name, len(local), "tables; only local:", differences(local, workers))
         return 0
-    one, other = (json.loads(Path(folder, "contents.json").read_text()) for folder in folders)
+    one, other = (json.loads((folder / "contents.json").read_text()) for folder in folders)
     lost, new = differences(one, other), differences(other, one)
     print(f"{len(one)} and {len(other)} tables")
     for title, names in (("only in the first:", lost), ("only in the second:", new)):
