@@ -17,31 +17,15 @@ from isogloss.settings import SelectionRule
 from isogloss.study.analyses.orderings import Grid
 from isogloss.study.inputs import Inputs
 from isogloss.study.measures import MATCHED, Origin
-from isogloss.study.steps import (
-    Cluster,
-    CompareWithBases,
-    CorrelateMeasures,
-    CountDictionary,
-    CutTree,
-    Dictionary,
-    ExplainTransfer,
-    ExtractStates,
-    FindConcepts,
-    FollowConcepts,
-    GrowTree,
-    JoinLabels,
-    JoinMovement,
-    JoinResults,
-    JoinRobustness,
-    LabelConcepts,
-    LinkWords,
-    MeasureCompanions,
-    MeasureGroup,
-    MeasurePair,
-    ReadDictionary,
-    SweepSettings,
-    UserFile,
-)
+from isogloss.study.steps.companions import MeasureCompanions
+from isogloss.study.steps.concepts import Cluster, CutTree, FindConcepts, GrowTree
+from isogloss.study.steps.labels import JoinLabels, LabelConcepts
+from isogloss.study.steps.metrics import MeasureGroup, MeasurePair
+from isogloss.study.steps.movement import FollowConcepts, JoinMovement
+from isogloss.study.steps.results import CompareWithBases, CorrelateMeasures, ExplainTransfer, JoinResults
+from isogloss.study.steps.robustness import JoinRobustness, SweepSettings
+from isogloss.study.steps.states import ExtractStates
+from isogloss.study.steps.words import CountDictionary, Dictionary, LinkWords, ReadDictionary, UserFile
 
 
 @dataclass(frozen=True)
