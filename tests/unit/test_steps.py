@@ -15,7 +15,11 @@ from isogloss.starter import model_folder
 from isogloss.store import StudyLayout
 from isogloss.study import Plan, make_plan, run_study
 from isogloss.study.inputs import read_corpus
-from isogloss.study.steps import CutTree, FollowConcepts, LabelConcepts, LinkWords, SweepSettings, UserFile
+from isogloss.study.steps.concepts import CutTree
+from isogloss.study.steps.labels import LabelConcepts
+from isogloss.study.steps.movement import FollowConcepts
+from isogloss.study.steps.robustness import SweepSettings
+from isogloss.study.steps.words import LinkWords, UserFile
 
 ALWAYS = {"plan", "corpus", "manifest"}  # written by every run
 

@@ -136,7 +136,7 @@ def folder_in_one_piece(path: Path) -> Iterator[Path]:
     """
     with temporary_folder(path) as temporary:
         yield temporary
-        for file in sorted(one for one in temporary.rglob("*") if one.is_file()):
+        for file in sorted(file for file in temporary.rglob("*") if file.is_file()):
             target = path / file.relative_to(temporary)
             make_folder(target.parent)
             file.replace(target)
@@ -148,8 +148,8 @@ def sweep(root: Path, below: Iterable[str] = ()) -> None:
     They are looked for where we make them, and nothing else is touched: in a folder itself, and anywhere below some of
     its subfolders.
     """
-    found = [*root.iterdir(), *(path for name in below for path in (root / name).rglob(f".*{_OURS}*.tmp"))]
-    for path in found:
+    paths = [*root.iterdir(), *(path for name in below for path in (root / name).rglob(f".*{_OURS}*.tmp"))]
+    for path in paths:
         if not re.fullmatch(rf"\..+{_OURS}[a-z0-9_]{{8}}\.tmp", path.name):
             continue
         if path.is_dir() and not path.is_symlink():

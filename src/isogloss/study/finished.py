@@ -68,12 +68,12 @@ class FinishedStudy:
     def labels(self) -> dict[str, pl.DataFrame] | None:
         """What concepts are made of (``labels``, ``scores``, ``splits``), or None where they were not labelled."""
         study = StudyLayout(self.root)
-        found = {}
+        tables = {}
         for name in LABEL_TABLES:
             table = study.table(study.labels(name), ("layer", "kind"), "labels/labels")
             if table is not None:
-                found[name] = table
-        return found or None
+                tables[name] = table
+        return tables or None
 
     @cached_property
     def robustness(self) -> pl.DataFrame | None:
@@ -172,14 +172,14 @@ class FinishedStudy:
         return f"FinishedStudy({self.config.name}: {'+'.join(self.languages)}, {runs} runs, {n} estimates)"
 
     def _repr_html_(self) -> str:
-        known = self.manifest
+        manifest = self.manifest
         facts = {
             "named": self.config.name,
             "languages": ", ".join(self.languages),
-            "sentences": known.get("n_sentences"),
-            "words": known.get("n_words"),
+            "sentences": manifest.get("n_sentences"),
+            "words": manifest.get("n_words"),
             "estimates": self.results.table.height,
-            "isogloss": known.get("isogloss"),
+            "isogloss": manifest.get("isogloss"),
         }
         rows = []
         for run in self.runs:

@@ -131,12 +131,12 @@ class Inputs:
 
     def _stacks(self, model: ModelSection) -> list[tuple[str, tuple[int, ...], int]]:
         """Return (stack, layers, width) of every stack of a model that takes part."""
-        known = describe(model.path, revision=model.revision)
-        found = []
-        for stack in model.stacks or known.stacks:
-            layers = known.check_layers(known.check_stack(stack), model.layers)
-            found.append((stack, layers, known.d))
-        return found
+        info = describe(model.path, revision=model.revision)
+        stacks = []
+        for stack in model.stacks or info.stacks:
+            layers = info.check_layers(info.check_stack(stack), model.layers)
+            stacks.append((stack, layers, info.d))
+        return stacks
 
     def _n_concepts(self) -> list[int]:
         """Return the numbers of concepts, rising."""

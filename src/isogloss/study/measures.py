@@ -72,19 +72,8 @@ def align_concepts(
 class Origin:
     """Where an estimate comes from, as its signature says it, beside its clustering and settings.
 
-    Attributes
-    ----------
-    version : str
-        Of isogloss.
-    corpus : str
-        Digest.
-    base : str
-        The model that the estimate's own was fine-tuned from, or nothing.
-    pooling : str
-    dictionary : str
-        What it was induced by.
-    top : int
-    select_calign, select_colap : str
+    The version of isogloss, the digest of the corpus, the model that its own was fine-tuned from (or nothing), pooling,
+    what the dictionary was induced by, how many translations a word has there, and which tokens were selected.
     """
 
     version: str

@@ -152,7 +152,7 @@ def _planned(config: StudyConfig, folder: StudyLayout) -> Plan:
     return make_plan(whole, read_corpus(config.corpus), scores=scores)
 
 
-def with_run(config: StudyConfig, **given: Any) -> StudyConfig:
+def with_run(config: StudyConfig, **changed: Any) -> StudyConfig:
     """Return a study with other settings of its section ``run``, where they are given.
 
     Raises
@@ -162,7 +162,7 @@ def with_run(config: StudyConfig, **given: Any) -> StudyConfig:
     """
     settings = {
         **dict(config.run),  # not as it is written: the storage's password would be gone
-        **{name: value for name, value in given.items() if value is not None},
+        **{name: value for name, value in changed.items() if value is not None},
     }
     return config.model_copy(update={"run": validated(settings, RunSection, of="run")})
 

@@ -144,7 +144,7 @@ def tuning_stages(config: StudyConfig, root: Path) -> list[dict[str, Any]]:
 
 def _texts(config: StudyConfig) -> dict[str, tuple[Corpus, Corpus | None, Corpus]]:
     """Read the training, development and test text of every task, and check that they fit it."""
-    found = {}
+    texts = {}
     for task in config.tasks:
         parallel = task.kind == "translation"
         train, test = (read_corpus(section, parallel=parallel) for section in (task.train, task.test))
@@ -153,8 +153,8 @@ def _texts(config: StudyConfig) -> dict[str, tuple[Corpus, Corpus | None, Corpus
         for corpus in (test, dev):
             if corpus is not None:
                 kind.check(corpus)
-        found[task.name] = (train, dev, test)
-    return found
+        texts[task.name] = (train, dev, test)
+    return texts
 
 
 def _run(study: StudyLayout, job: Job, texts: tuple[Corpus, Corpus | None, Corpus], *, device: str) -> pl.DataFrame:

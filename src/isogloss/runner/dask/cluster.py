@@ -170,8 +170,8 @@ def _gpus() -> int:
 @contextmanager
 def _slurm(section: SlurmSection) -> Iterator[Any]:
     """Yield the cluster of a ``slurm`` section; its certificates lie, for its jobs, where only you can read them."""
-    own = make_folder(Path(section.certificates).expanduser())
-    with tempfile.TemporaryDirectory(prefix=".isogloss-", dir=own) as folder:
+    shared = make_folder(Path(section.certificates).expanduser())
+    with tempfile.TemporaryDirectory(prefix=".isogloss-", dir=shared) as folder:
         security = _in_files(temporary_security(), Path(folder))
         with slurm_cluster(section, security) as cluster:
             yield cluster
@@ -264,11 +264,11 @@ def _check_job(cluster: Any) -> None:
         try:
             command = ["sbatch", "--test-only", file.name]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
-            status, said = done.returncode, done.stderr
+            status, answer = done.returncode, done.stderr
         except OSError as error:
-            status, said = 1, f"sbatch: {error.strerror}"
+            status, answer = 1, f"sbatch: {error.strerror}"
     if status:
-        reason = " ".join(said.split())
+        reason = " ".join(answer.split())
         raise IsoglossError(
             f"SLURM takes no job: {reason}. Look at the job script with --plan, and at the section run: slurm."
         )

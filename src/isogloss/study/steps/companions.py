@@ -103,8 +103,8 @@ class MeasureCompanions(Step):
             numbers = [side.sentences["sentence"].to_numpy() for side in (left, right)]
             common = np.intersect1d(numbers[0], numbers[1])
             X, Y = (
-                side.X[np.searchsorted(own, common)].astype(np.float64)
-                for side, own in zip((left, right), numbers, strict=True)
+                side.X[np.searchsorted(of_side, common)].astype(np.float64)
+                for side, of_side in zip((left, right), numbers, strict=True)
             )
             if len(common) > 1:
                 languages = np.repeat(np.array(self.pair.languages), len(common))

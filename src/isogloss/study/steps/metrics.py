@@ -74,13 +74,9 @@ class MeasurePair(Step):
         sheet = _Sheet(layout, self.clustering, self.metrics, self.origin)
         settings, resamples = self.metrics, sheet.resamples
         concepts = {step.space: sheet.concepts(step) for step in (*self.alone, *self.matched)}
-        alike = (
-            match_frequencies(
-                {space.languages[0]: one for space, one in concepts.items()}, draw_seed=settings.draw_seed
-            )
-            if self.matched
-            else {}
-        )
+        # the frequencies of all languages are matched together
+        alike = {space.languages[0]: of_language for space, of_language in concepts.items()}
+        alike = match_frequencies(alike, draw_seed=settings.draw_seed) if self.matched else {}
         aligned = []
         for direction in self.pair.directions:
             dictionary = read_dictionary(layout, direction, induced_by=self.origin.dictionary)
@@ -98,8 +94,8 @@ class MeasurePair(Step):
                 estimate = align_variant(variant, source, target, dictionary, settings=settings, resamples=resamples)
                 sheet.note(f"calign_{variant}", direction, estimate)
         there, back = aligned
-        for one, other in zip(there.estimates, back.estimates, strict=True):
-            sheet.note(ALIGNMENT, self.pair, mean_alignment(one, other))
+        for estimate_there, estimate_back in zip(there.estimates, back.estimates, strict=True):
+            sheet.note(ALIGNMENT, self.pair, mean_alignment(estimate_there, estimate_back))
         sheet.note(SOFT_ALIGNMENT, self.pair, mean_alignment(there.soft, back.soft))
         self._add_joint(layout, sheet)
         return sheet.write(self.outputs(layout)[0])

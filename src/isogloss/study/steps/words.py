@@ -86,13 +86,8 @@ class LinkWords(Step):
 
     def load(self, layout: StudyLayout) -> WordLinks:
         """Read what it wrote."""
-        return read_links(layout, self.aligner, self.pair)
-
-
-def read_links(layout: StudyLayout, aligner: str, pair: Pair) -> WordLinks:
-    """Read the word links of a pair in a study folder."""
-    path = layout.checked(layout.links(aligner, pair))
-    return WordLinks.read(path, source=pair.source, target=pair.target, aligner=aligner)
+        path, (source, target) = layout.checked(layout.links(self.aligner, self.pair)), self.pair.languages
+        return WordLinks.read(path, source=source, target=target, aligner=self.aligner)
 
 
 @dataclass(frozen=True)
@@ -131,8 +126,8 @@ class ReadDictionary(Step):
 
     def run(self, layout: StudyLayout) -> Facts:
         source, target = self.direction.languages
-        given = TranslationDictionary.read_muse(self.file.path, source=source, target=target)
-        words = given.top(self.top).for_corpus(Corpus.open(layout), case=self.case)
+        whole = TranslationDictionary.read_muse(self.file.path, source=source, target=target)
+        words = whole.top(self.top).for_corpus(Corpus.open(layout), case=self.case)
         return _written(words, self.direction, layout)
 
 
