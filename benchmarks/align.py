@@ -27,8 +27,7 @@ from isogloss.store import read_lines
 
 Triples = Collection[tuple[int, int, int]]
 GOLD = {"ja-en": ["word_align/kftt/ja-en"]} | {
-    f"en-{x}": [f"nc/word_align_xlwa/en-{x}.{part}" for part in ("dev", "test")]
-    for x in ("es", "it", "pt", "nl", "ru")
+    f"en-{x}": [f"nc/word_align_xlwa/en-{x}.{part}" for part in ("dev", "test")] for x in ("es", "it", "pt", "nl", "ru")
 }
 
 
@@ -122,9 +121,7 @@ def measure(data: Path, pair: str, *, extra: bool, compare: bool) -> tuple[float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     data = parser.parse_args().data
     compare = have_peer()
@@ -133,18 +130,12 @@ def main() -> None:
     align_words(toy, source="a", target="c")
     print(f"loading compiled loops: {time.process_time() - began:.2f} s, not counted below")
     heads = [f"{method:>20}" for method in METHODS]
-    print(
-        f"{'gold':6} {'pairs':>6}", *heads, f"{'peer':>8} {'diff':>8} {'CPU-s':>7} {'peer':>7} {'ratio':>6}"
-    )
+    print(f"{'gold':6} {'pairs':>6}", *heads, f"{'peer':>8} {'diff':>8} {'CPU-s':>7} {'peer':>7} {'ratio':>6}")
     lines = [measure(data, pair, extra=extra, compare=compare) for extra in (False, True) for pair in GOLD]
     if compare:
         differences, ours, theirs = zip(*lines, strict=True)
-        print(
-            f"worst difference to the peer (grow-diag-final-and): {max(differences):+.4f} AER; target: +0.02"
-        )
-        print(
-            f"CPU seconds in all: {sum(ours):.1f}, peer {sum(theirs):.1f}, ratio {sum(theirs) / sum(ours):.1f}"
-        )
+        print(f"worst difference to the peer (grow-diag-final-and): {max(differences):+.4f} AER; target: +0.02")
+        print(f"CPU seconds in all: {sum(ours):.1f}, peer {sum(theirs):.1f}, ratio {sum(theirs) / sum(ours):.1f}")
 
 
 if __name__ == "__main__":

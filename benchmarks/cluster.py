@@ -41,10 +41,7 @@ def main() -> None:
     script.write_text(CODE)
     runs = [("local", n) for n in (1, os.cpu_count() or 1)] + [("processes", n) for n in given.workers]
     told, first = {}, {}
-    print(
-        f"{'scheduler':12} {'workers':>7} {'wall s':>8} {'to local 1':>10} {'CPU s of steps':>14}  files",
-        flush=True,
-    )
+    print(f"{'scheduler':12} {'workers':>7} {'wall s':>8} {'to local 1':>10} {'CPU s of steps':>14}  files", flush=True)
     for scheduler, n in runs:
         folder = given.out / f"{scheduler}-{n}"
         shutil.rmtree(folder, ignore_errors=True)

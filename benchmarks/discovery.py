@@ -151,9 +151,7 @@ def bench_ward(given: argparse.Namespace, folder: Path, states: Path) -> None:
     print(f"{speed:.0f} GFLOP/s a core (float32 products, all cores busy); d = {d}")
     before = None
     for n in given.n:
-        ours = measure(
-            what="ward", n=n, states=str(states), out=str(folder / "ward.npy"), device=given.device
-        )
+        ours = measure(what="ward", n=n, states=str(states), out=str(folder / "ward.npy"), device=given.device)
         floor = ours["products"] * 2 * n**2 * d / speed / 1e9
         costs = cost(ours)
         print(
@@ -196,9 +194,7 @@ def bench_kmeans(given: argparse.Namespace, states: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["ward", "kmeans"], nargs="?", default="ward")
     parser.add_argument("--n", type=int, nargs="+", default=[5000, 10000, 20000])
     parser.add_argument("--states", type=Path)

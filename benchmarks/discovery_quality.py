@@ -58,10 +58,7 @@ def centroids(X: np.ndarray, labels: Labels) -> np.ndarray:
 
 def nearest(X: np.ndarray, means: np.ndarray) -> Labels:
     return np.concatenate(
-        [
-            ((means**2).sum(axis=1) - 2 * part @ means.T).argmin(axis=1)
-            for part in np.array_split(X, 1 + len(X) // 4096)
-        ]
+        [((means**2).sum(axis=1) - 2 * part @ means.T).argmin(axis=1) for part in np.array_split(X, 1 + len(X) // 4096)]
     )
 
 
@@ -77,9 +74,7 @@ def concepts_of(layer, labels: Labels) -> ig.Concepts:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
     parser.add_argument("--text", action="append", required=True, metavar="LANG=FILE")
     parser.add_argument("--layer", type=int, nargs="+", required=True)
@@ -99,11 +94,7 @@ def main() -> None:
             layer = joint.at(number)
             X = layer.X.astype(np.float64)
             spread = ((X - X.mean(axis=0)) ** 2).sum()
-            upos = (
-                layer.tokens.select("row")
-                .join(corpus.words, on="row", maintain_order="left")["upos"]
-                .to_numpy()
-            )
+            upos = layer.tokens.select("row").join(corpus.words, on="row", maintain_order="left")["upos"].to_numpy()
             print(f"layer {number}: {len(X)} tokens, {len(languages)} languages, K = {given.k}")
             for name, find in METHODS.items():
                 runs = [find(X, given.k, seed) for seed in range(given.seeds)]
@@ -115,9 +106,7 @@ def main() -> None:
                 speech = np.mean([adjusted_mutual_info_score(upos, labels) for labels in runs])
                 overlap, align, chance = [], [], []
                 for seed, labels in enumerate(runs):
-                    overlap.append(
-                        ig.colap(concepts_of(layer, labels), theta_overlap=0.6 / len(languages)).score
-                    )
+                    overlap.append(ig.colap(concepts_of(layer, labels), theta_overlap=0.6 / len(languages)).score)
                     spaces = {}
                     for x in languages:
                         own = alone.at(number, language=x)

@@ -79,9 +79,7 @@ def main() -> None:
     for (question, turn), found in times.items():
         found.sort()
         tail = found[min(len(found) - 1, round(0.95 * len(found)))]
-        print(
-            f"{question:12} {turn:6} {len(found):3} {statistics.median(found):8.1f} {tail:8.1f} {found[-1]:8.1f}"
-        )
+        print(f"{question:12} {turn:6} {len(found):3} {statistics.median(found):8.1f} {tail:8.1f} {found[-1]:8.1f}")
     explorer.stop()
 
 

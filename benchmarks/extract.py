@@ -123,15 +123,11 @@ def _wait(device: str) -> None:
 
 
 def corpus_of(given: argparse.Namespace) -> ig.Corpus:
-    return ig.Corpus.read(dict(item.split("=", 1) for item in given.text)).restrict(
-        n_sentences=given.sentences
-    )
+    return ig.Corpus.read(dict(item.split("=", 1) for item in given.text)).restrict(n_sentences=given.sentences)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
     parser.add_argument("--text", action="append", required=True, metavar="LANG=FILE")
     parser.add_argument("--layers", action="append", help="a number, or all; repeat")
@@ -160,17 +156,13 @@ def main() -> None:
         print(f"layers {layers}")
         print(f"  bare     {bare['subwords'] / wall:7.0f} subwords/s, {cpu:6.1f} CPU s")
         speed = bare["subwords"] / ours["wall"]
-        print(
-            f"  extract  {speed:7.0f} subwords/s, {ours['cpu']:6.1f} CPU s, {ours['bytes'] / 1e6:7.1f} MB: ",
-            end="",
-        )
+        print(f"  extract  {speed:7.0f} subwords/s, {ours['cpu']:6.1f} CPU s, {ours['bytes'] / 1e6:7.1f} MB: ", end="")
         print(f"{wall / ours['wall']:.0%} of bare by wall time, {cpu / ours['cpu']:.0%} by CPU", flush=True)
         if given.peer:
             peer = run("peer", layers)
             speed = bare["subwords"] / peer["wall"]
             print(
-                f"  peer     {speed:7.0f} subwords/s, {peer['cpu']:6.1f} CPU s, {peer['bytes'] / 1e6:7.1f} MB: ",
-                end="",
+                f"  peer     {speed:7.0f} subwords/s, {peer['cpu']:6.1f} CPU s, {peer['bytes'] / 1e6:7.1f} MB: ", end=""
             )
             print(
                 f"{peer['cpu'] / ours['cpu']:.1f} times our CPU, {peer['wall'] / ours['wall']:.1f} times our time, "

@@ -15,12 +15,7 @@ import polars as pl
 from isogloss.results import Results
 from isogloss.store import StudyLayout
 
-METRICS = (
-    ("calign_soft_mean", "adjusted"),
-    ("calign_mean", "adjusted"),
-    ("colap", "score"),
-    ("mexa", "score"),
-)
+METRICS = (("calign_soft_mean", "adjusted"), ("calign_mean", "adjusted"), ("colap", "score"), ("mexa", "score"))
 MAIN = {"ner": "f1", "sentiment": "macro_f1", "translation": "bleu"}
 
 
@@ -40,9 +35,7 @@ def scores(table: pl.DataFrame) -> None:
         own = table.filter((pl.col("kind") == kind) & (pl.col("metric") == metric))
         if own.height:
             languages = own["language"].unique(maintain_order=True).to_list()
-            print(
-                f"{metric}, 95 % interval\n\n| model | {' | '.join(languages)} |\n|{'---|' * (len(languages) + 1)}"
-            )
+            print(f"{metric}, 95 % interval\n\n| model | {' | '.join(languages)} |\n|{'---|' * (len(languages) + 1)}")
             for (model,), rows in own.group_by("model", maintain_order=True):
                 cells = {
                     r["language"]: f"{r['score']:.3f} ({r['ci_low']:.3f} to {r['ci_high']:.3f})"
@@ -104,9 +97,7 @@ def differences(table: pl.DataFrame) -> None:
                 sure = here.filter(pl.col("q_value") < 0.05)
                 rose = sure.filter(pl.col("difference") > 0).height
                 mean = here["difference"].fill_nan(None).mean()
-                cells.append(
-                    "" if mean is None else f"{mean:+.3f} ({rose}, {sure.height - rose} of {here.height})"
-                )
+                cells.append("" if mean is None else f"{mean:+.3f} ({rose}, {sure.height - rose} of {here.height})")
             print(f"| {model} | {stack} | {' | '.join(cells)} |")
         print()
 
@@ -116,13 +107,9 @@ def fates(table: pl.DataFrame) -> None:
     means = own.group_by("model", "stack", "layer", "fate", maintain_order=True).agg(pl.col("share").mean())
     wide = means.pivot(on="fate", index=["model", "stack", "layer"], values="share", maintain_order=True)
     names = ["kept", "split", "merged", "gone"]
-    print(
-        f"what became of concepts, joint spaces\n\n| model | stack | layer | {' | '.join(names)} |\n|{'---|' * 7}"
-    )
+    print(f"what became of concepts, joint spaces\n\n| model | stack | layer | {' | '.join(names)} |\n|{'---|' * 7}")
     for row in wide.iter_rows(named=True):
-        print(
-            f"| {row['model']} | {row['stack']} | {row['layer']} | {' | '.join(f'{row[x]:.2f}' for x in names)} |"
-        )
+        print(f"| {row['model']} | {row['stack']} | {row['layer']} | {' | '.join(f'{row[x]:.2f}' for x in names)} |")
     print()
 
 
@@ -142,17 +129,13 @@ def concerns(table: pl.DataFrame) -> None:
 
 
 def transfer(table: pl.DataFrame) -> None:
-    own = table.filter(
-        pl.col("measure").is_in(["calign_soft_mean", "colap", "mexa"]) & (pl.col("control") == "")
-    )
+    own = table.filter(pl.col("measure").is_in(["calign_soft_mean", "colap", "mexa"]) & (pl.col("control") == ""))
     print(
         "transfer\n\n| task | stack | measure | when | layer | n | rho | p | error | error of the mean |\n|---|---|---|---|---|---|---|---|---|---|"
     )
     for r in own.sort("task", "stack", "measure", "when", "layer").iter_rows(named=True):
         numbers = " | ".join(f"{r[x]:.2f}" for x in ("rho", "p_value", "error", "error_of_mean"))
-        print(
-            f"| {r['task']} | {r['stack']} | {r['measure']} | {r['when']} | {r['layer']} | {r['n']} | {numbers} |"
-        )
+        print(f"| {r['task']} | {r['stack']} | {r['measure']} | {r['when']} | {r['layer']} | {r['n']} | {numbers} |")
     print()
 
 

@@ -19,9 +19,7 @@ import numpy as np
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", required=True, metavar="LANG=FILE")
     parser.add_argument("--sentences", type=int, default=1_000_000)
     parser.add_argument("--layers", type=int, nargs="+", default=[0])

@@ -36,9 +36,7 @@ def main() -> None:
     for sentence, s, t in table.select("sentence", "source_position", "target_position").iter_rows():
         links[sentence].append((s, t))
     places: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
-    for language, sentence, start, end in corpus.words.select(
-        "language", "sentence", "start", "end"
-    ).iter_rows():
+    for language, sentence, start, end in corpus.words.select("language", "sentence", "start", "end").iter_rows():
         places[language, sentence].append((start, end))
     texts = {key[:2]: key[2] for key in corpus.sentences.select("language", "sentence", "text").iter_rows()}
 
@@ -57,9 +55,7 @@ def main() -> None:
             c, d = min(inside), max(inside)
             if d - c > 2 * n + 1 or any(c <= t <= d and not a <= s < b for s, t in links[i]):
                 continue
-            pairs.append(
-                (texts[source, i][left[a][0] : left[b - 1][1]], texts[target, i][right[c][0] : right[d][1]])
-            )
+            pairs.append((texts[source, i][left[a][0] : left[b - 1][1]], texts[target, i][right[c][0] : right[d][1]]))
     given.out.mkdir(parents=True, exist_ok=True)
     for language, lines in zip(given.languages, zip(*pairs, strict=True), strict=True):
         with gzip.open(given.out / f"train.{language}.txt.gz", "wt", encoding="utf-8") as f:

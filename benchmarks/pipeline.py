@@ -74,10 +74,7 @@ def ours(folder: Path, model: str, texts: dict[str, str], n_concepts: int) -> No
         "name": "bench",
         "corpus": {"files": texts},
         "models": [{"name": "m", "path": model}],
-        "selection": {
-            "calign": {"by": "types", "max_count": None},
-            "colap": {"by": "types", "max_count": None},
-        },
+        "selection": {"calign": {"by": "types", "max_count": None}, "colap": {"by": "types", "max_count": None}},
         "discovery": {"method": "kmeans", "n_concepts": n_concepts},
     }
     (folder / "bench.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
@@ -128,9 +125,7 @@ def _memory(pid: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="a folder in the hub's format")
     parser.add_argument("--text", action="append", required=True, metavar="LANG=FILE", help="twice")
     parser.add_argument("--sentences", type=int, default=200)

@@ -124,17 +124,13 @@ def plant(
     )
 
 
-def _dictionary(
-    n_types: int, coverage: float, n_wrong: int, rng: np.random.Generator
-) -> TranslationDictionary:
+def _dictionary(n_types: int, coverage: float, n_wrong: int, rng: np.random.Generator) -> TranslationDictionary:
     known = np.sort(rng.permutation(n_types)[: round(coverage * n_types)])
     source = np.repeat(known, 1 + n_wrong)
     wrong = rng.integers(0, n_types, (len(known), n_wrong))
     target = np.concatenate([known[:, None], wrong], axis=1).reshape(-1)
     table = pl.DataFrame({"source": source, "target": target}).unique(maintain_order=True)
-    words = [
-        pl.concat_str(pl.lit(x), pl.col(side)).alias(side) for x, side in (("a", "source"), ("b", "target"))
-    ]
+    words = [pl.concat_str(pl.lit(x), pl.col(side)).alias(side) for x, side in (("a", "source"), ("b", "target"))]
     table = table.select(*words, pl.lit(1, dtype=pl.Int64).alias("count"), pl.lit(1.0).alias("probability"))
     return TranslationDictionary("a", "b", table)
 
@@ -178,11 +174,7 @@ def covered(repeats: int, n: int) -> None:
     print("| planted | space | figure | mean score | bca | percentile | width of bca |")
     print("|---|---|---|---|---|---|---|")
     common = {"unevenness": 0.5, "n_sentences": 400, "n_types": 800, "n_concepts": 40}
-    spaces = [
-        (0.5, {"noise": 0.04, "coverage": 0.85}),
-        (0.75, {"noise": 0.02}),
-        (0.25, {"n_wrong": 4, "noise": 0.03}),
-    ]
+    spaces = [(0.5, {"noise": 0.04, "coverage": 0.85}), (0.75, {"noise": 0.02}), (0.25, {"n_wrong": 4, "noise": 0.03})]
     for a, options in spaces:
         found: dict[str, list[tuple[float, ...]]] = {}
         for text in range(repeats):
@@ -198,11 +190,7 @@ def covered(repeats: int, n: int) -> None:
                 words=False,
             )
             shared = colap(p.joint, theta_overlap=0.45, resamples=resamples)
-            named = {
-                "CALIGN 0.8": aligned.estimates[0],
-                "CALIGN 0.6": aligned.estimates[1],
-                "soft": aligned.soft,
-            }
+            named = {"CALIGN 0.8": aligned.estimates[0], "CALIGN 0.6": aligned.estimates[1], "soft": aligned.soft}
             for name, figure in (named | {"COLAP 0.45": shared.estimates[0]}).items():
                 ends = [interval(figure.score, figure.draws, method=m) for m in ("bca", "percentile")]
                 found.setdefault(name, []).append((figure.score, *ends[0], *ends[1]))
@@ -213,15 +201,12 @@ def covered(repeats: int, n: int) -> None:
             said = ", ".join(f"{k} {v}" for k, v in options.items())
             width = (x[:, 2] - x[:, 1]).mean()
             print(
-                f"| {a} | {said} | {name} | {mean:.3f} | {shares[0]:.0%} | {shares[1]:.0%} | {width:.3f} |",
-                flush=True,
+                f"| {a} | {said} | {name} | {mean:.3f} | {shares[0]:.0%} | {shares[1]:.0%} | {width:.3f} |", flush=True
             )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=12)
     parser.add_argument("--texts", type=int, default=200)
     parser.add_argument("--resamples", type=int, default=200)

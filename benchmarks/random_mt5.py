@@ -32,8 +32,7 @@ def main() -> None:
     tokenizer.decoder = decoders.Metaspace()
     lines = (line for path in given.files for line in read_lines(path) if line)
     tokenizer.train_from_iterator(
-        lines,
-        trainers.UnigramTrainer(vocab_size=given.pieces, special_tokens=special, unk_token="<unk>"),
+        lines, trainers.UnigramTrainer(vocab_size=given.pieces, special_tokens=special, unk_token="<unk>")
     )
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     PreTrainedTokenizerFast(

@@ -92,9 +92,7 @@ def judge(states: ig.States, corpus: ig.Corpus, layer: int) -> list[tuple[str, s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="NAME=FOLDER")
     parser.add_argument("--layers", type=int, nargs="+", default=[0, 2, 4, 6])
     parser.add_argument("--out", type=Path)
@@ -108,9 +106,7 @@ def main() -> None:
             states = ig.extract(corpus, folder, layers=given.layers, out=out)
             for layer in given.layers:
                 rows += [(name, layer, *row) for row in judge(states, corpus, layer)]
-    table = pl.DataFrame(
-        rows, schema=["model", "layer", "task", "language", "score", "commonest"], orient="row"
-    )
+    table = pl.DataFrame(rows, schema=["model", "layer", "task", "language", "score", "commonest"], orient="row")
     if given.out:
         table.write_csv(given.out, float_precision=4)
     with pl.Config(tbl_rows=-1, tbl_cols=-1, float_precision=3):

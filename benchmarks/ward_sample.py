@@ -134,16 +134,12 @@ class Bench:
         side = np.random.default_rng(0).permutation(len(X)) % 2
         halves = [np.flatnonzero(side == s) for s in (0, 1)]
         grown = [exact(X[half], ks) for half in halves]
-        placed = [
-            {k: nearest(X, centroids(X[h], g[k])) for k in ks} for h, g in zip(halves, grown, strict=True)
-        ]
+        placed = [{k: nearest(X, centroids(X[h], g[k])) for k in ks} for h, g in zip(halves, grown, strict=True)]
         self.compare("two halves, rows to the nearest centroid", *placed)
         known = survey(X)
         firsts = [np.intersect1d(half, np.flatnonzero(known.first == np.arange(len(X)))) for half in halves]
         grown = [exact(X[first], ks) for first in firsts]
-        at = [
-            np.searchsorted(first, attach(X, first, known, threads=ward.n_threads(None))) for first in firsts
-        ]
+        at = [np.searchsorted(first, attach(X, first, known, threads=ward.n_threads(None))) for first in firsts]
         placed = [{k: g[k][places] for k in ks} for g, places in zip(grown, at, strict=True)]
         self.compare("two halves, rows to the nearest row", *placed)
         runs = [{k: kmeans.fit(X, k, seed=seed) for k in ks} for seed in (0, 1)]
@@ -229,9 +225,7 @@ def child(job: dict) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path)
     parser.add_argument("--layer", type=int)
     parser.add_argument("--k", type=int, nargs="+", default=[100, 300, 600])

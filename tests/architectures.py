@@ -20,28 +20,13 @@ WIDTH, VOCABULARY, LIMIT = 32, 120, 256
 MOST = 4_000_000  # weights of a model that still counts as tiny
 MEMORY = 6 * 2**30  # bytes of addresses; a model that escapes the sizes below must not take the machine
 _SIZES: tuple[tuple[int, str], ...] = (
-    (
-        WIDTH,
-        "hidden_size d_model n_embd dim emb_dim embed_dim n_embed embedding_size word_embed_proj_dim embed_size",
-    ),
-    (
-        WIDTH,
-        "output_dim out_hidden_size projection_dim lm_hidden_size vision_hidden_size decoder_hidden_size",
-    ),
+    (WIDTH, "hidden_size d_model n_embd dim emb_dim embed_dim n_embed embedding_size word_embed_proj_dim embed_size"),
+    (WIDTH, "output_dim out_hidden_size projection_dim lm_hidden_size vision_hidden_size decoder_hidden_size"),
     (2, "num_hidden_layers num_layers n_layer n_layers encoder_layers num_encoder_layers depth num_layer"),
     (3, "decoder_layers num_decoder_layers"),
-    (
-        32,
-        "intermediate_size ffn_dim d_ff hidden_dim encoder_ffn_dim decoder_ffn_dim d_inner n_inner ffn_hidden_size",
-    ),
-    (
-        32,
-        "moe_intermediate_size shared_expert_intermediate_size ff_dim intermediate_size_mlp expert_ffn_hidden_size",
-    ),
-    (
-        4,
-        "num_attention_heads n_head n_heads num_heads encoder_attention_heads decoder_attention_heads num_head",
-    ),
+    (32, "intermediate_size ffn_dim d_ff hidden_dim encoder_ffn_dim decoder_ffn_dim d_inner n_inner ffn_hidden_size"),
+    (32, "moe_intermediate_size shared_expert_intermediate_size ff_dim intermediate_size_mlp expert_ffn_hidden_size"),
+    (4, "num_attention_heads n_head n_heads num_heads encoder_attention_heads decoder_attention_heads num_head"),
     (4, "num_key_value_heads num_kv_heads"),
     (8, "head_dim d_kv global_head_dim qk_rope_head_dim qk_nope_head_dim v_head_dim rotary_dim kv_channels"),
     (16, "q_lora_rank kv_lora_rank"),
@@ -49,10 +34,7 @@ _SIZES: tuple[tuple[int, str], ...] = (
     (2, "num_experts_per_tok moe_k num_experts_per_token top_k_experts"),
     (1, "n_group topk_group"),
     (VOCABULARY, "vocab_size vocab_size_per_layer_input entity_vocab_size src_vocab_size tgt_vocab_size"),
-    (
-        LIMIT,
-        "max_position_embeddings n_positions n_ctx max_seq_len context_length max_sequence_length seq_length",
-    ),
+    (LIMIT, "max_position_embeddings n_positions n_ctx max_seq_len context_length max_sequence_length seq_length"),
     (32, "image_size"),
     (8, "patch_size"),
 )
@@ -84,14 +66,7 @@ OWN: dict[str, dict[str, Any]] = {
     "lilt": {"hidden_size": 48, "num_attention_heads": 4},
     "mllama_text_model": {"num_hidden_layers": 3, "cross_attention_layers": [1]},
     **dict.fromkeys(
-        [
-            "qwen2_vl_text",
-            "qwen2_5_vl_text",
-            "glm4v_text",
-            "glm_ocr_text",
-            "paddleocr_vl_text",
-            "qwen2_5_omni_text",
-        ],
+        ["qwen2_vl_text", "qwen2_5_vl_text", "glm4v_text", "glm_ocr_text", "paddleocr_vl_text", "qwen2_5_omni_text"],
         _ROTARY,
     ),
     "glm4v_moe_text": {"rope_parameters": {**_ROTARY["rope_parameters"], "mrope_section": [1, 1, 0]}},
@@ -154,11 +129,7 @@ def small(kind: str, cls: Any = None, depth: int = 0) -> Any:
     marks = 0
     for name in sorted(names):
         value = _read(usual, name)
-        if (
-            name.endswith(("_token_id", "_token_index"))
-            and isinstance(value, int)
-            and value >= VOCABULARY - 10
-        ):
+        if name.endswith(("_token_id", "_token_index")) and isinstance(value, int) and value >= VOCABULARY - 10:
             marks += 1
             given[name] = VOCABULARY - marks
     rotary = getattr(usual, "rope_parameters", None)
@@ -221,9 +192,7 @@ def loaded(kind: str, whole: Any, stack: str | None = None) -> list[Any]:
     found = []
     for one in info.stacks:
         used, place = loading.part_of(whole, info, one), ("cpu", "float32")
-        found.append(
-            loading.assemble(info, used, stack=one, whole=whole, tokenizer=Tokenizer(), place=place, codes={})
-        )
+        found.append(loading.assemble(info, used, stack=one, whole=whole, tokenizer=Tokenizer(), place=place, codes={}))
     return [one for one in found if stack in (None, one.stack)]
 
 
@@ -259,12 +228,7 @@ def check(model: Any) -> None:
             assert own_states.abs().sum(-1).min() > 0, f"layer {layer} has zeros"
             if layer == model.n_layers:
                 expected = output.last_hidden_state
-            elif type(model.module).__name__ in (
-                "MambaModel",
-                "FalconMambaModel",
-                "Mamba2Model",
-                "RwkvModel",
-            ):
+            elif type(model.module).__name__ in ("MambaModel", "FalconMambaModel", "Mamba2Model", "RwkvModel"):
                 if layer == 0:
                     continue
                 expected = told[layer - 1]  # they collect from block 1 on
@@ -328,9 +292,7 @@ def lists(outcomes: dict[str, dict[str, str]]) -> str:
         for stack, said in found.items():
             if said.startswith("refused: "):
                 reason = said.removeprefix("refused: ").replace(f" of '{kind}'", "").replace(f"'{kind}' ", "")
-                reason = reason.replace(f"(type '{kind}') ", "").replace(
-                    " This kind of model is not supported.", ""
-                )
+                reason = reason.replace(f"(type '{kind}') ", "").replace(" This kind of model is not supported.", "")
                 refused.append(f"| `{kind}` | {stack} | {reason.replace('|', '/')} |")
     return "\n".join(
         [

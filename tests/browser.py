@@ -31,10 +31,7 @@ def browser_page(chromium: Any) -> Iterator[Any]:
     page.set_default_timeout(20_000)
     page.errors_seen = []
     page.on("pageerror", lambda error: page.errors_seen.append(str(error)))
-    page.on(
-        "console",
-        lambda said: page.errors_seen.append(said.text) if said.type in ("error", "warning") else None,
-    )
+    page.on("console", lambda said: page.errors_seen.append(said.text) if said.type in ("error", "warning") else None)
     yield page
     context.close()
     assert page.errors_seen == []

@@ -25,19 +25,14 @@ _OWN = (".steps/", ".lock", "manifest.json", "study.yaml", "figures/", "report.h
 def content(root: Path, *, without: tuple[str, ...] = ()) -> dict[str, bytes]:
     """Return all that a study holds, but what says where and how fast it ran, and figures."""
     names = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
-    return {
-        name: path.read_bytes()
-        for name, path in sorted(names.items())
-        if not name.startswith((*_OWN, *without))
-    }
+    return {name: path.read_bytes() for name, path in sorted(names.items()) if not name.startswith((*_OWN, *without))}
 
 
 def markers(root: Path) -> dict[str, int]:
     """Return the names of all finished steps, and when they ended."""
     folder = root / ".steps"
     return {
-        path.relative_to(folder).with_suffix("").as_posix(): path.stat().st_mtime_ns
-        for path in folder.rglob("*.json")
+        path.relative_to(folder).with_suffix("").as_posix(): path.stat().st_mtime_ns for path in folder.rglob("*.json")
     }
 
 
@@ -171,21 +166,9 @@ def machines_in(folder: Path, *, workers: int = 2, **env: str) -> Iterator[Machi
 
 def start_run(study: Path, out: Path, *words: object) -> subprocess.Popen[str]:
     """Start ``isogloss run`` in a process of its own."""
-    command = [
-        sys.executable,
-        "-c",
-        "from isogloss.cli import main; main()",
-        "run",
-        str(study),
-        "--out",
-        str(out),
-    ]
+    command = [sys.executable, "-c", "from isogloss.cli import main; main()", "run", str(study), "--out", str(out)]
     return subprocess.Popen(
-        [*command, *map(str, words)],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        [*command, *map(str, words)], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 

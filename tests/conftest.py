@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,29 +36,50 @@ def own_log() -> Iterator[None]:
 @pytest.fixture
 def study_file(tmp_path: Path) -> Callable[..., Path]:
     """Write a small study on the built-in corpus and model; keywords replace whole sections or parts of them."""
-    from isogloss.starter import load_corpus, model_folder
 
     def make(folder: Path = tmp_path / "input", **sections: object) -> Path:
-        corpus = load_corpus(["en", "de", "ar"])
-        folder.mkdir(parents=True, exist_ok=True)
-        texts = [corpus.texts(language)[:60] for language in corpus.languages]
-        rows = ["\t".join(corpus.languages), *("\t".join(row) for row in zip(*texts, strict=True))]
-        (folder / "text.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-        study: dict[str, object] = {
-            "name": "small",
-            "corpus": {"files": "text.tsv"},
-            "models": [{"name": "starter", "path": str(model_folder()), "layers": [0, 4]}],
-            "discovery": {"method": "ward", "n_concepts": 30},
-            "metrics": {"min_types": 2, "n_permutations": 20, "theta_align": [0.5, 0.8]},
-        }
-        for name, value in sections.items():
-            old = study.get(name)
-            study[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
-        path = folder / "study.yaml"
-        path.write_text(yaml.safe_dump(study, allow_unicode=True), encoding="utf-8")
-        return path
+        return write_small_study(folder, **sections)
 
     return make
+
+
+def write_small_study(folder: Path, **sections: object) -> Path:
+    from isogloss.starter import load_corpus, model_folder
+
+    corpus = load_corpus(["en", "de", "ar"])
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = [corpus.texts(language)[:60] for language in corpus.languages]
+    rows = ["\t".join(corpus.languages), *("\t".join(row) for row in zip(*texts, strict=True))]
+    (folder / "text.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    study: dict[str, object] = {
+        "name": "small",
+        "corpus": {"files": "text.tsv"},
+        "models": [{"name": "starter", "path": str(model_folder()), "layers": [0, 4]}],
+        "discovery": {"method": "ward", "n_concepts": 30},
+        "metrics": {"min_types": 2, "n_permutations": 20, "theta_align": [0.5, 0.8]},
+    }
+    for name, value in sections.items():
+        old = study.get(name)
+        study[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(study, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study of `study_file` as it comes, run once for all tests: only to be read."""
+    from isogloss import run_study
+
+    root = tmp_path_factory.mktemp("finished")
+    run_study(write_small_study(root / "input"), out=root / "study", workers=1)
+    return root / "study"
+
+
+@pytest.fixture
+def finished(finished_once: Path, tmp_path: Path) -> Path:
+    """A copy of that study to work on."""
+    return Path(shutil.copytree(finished_once, tmp_path / "study"))
 
 
 @pytest.fixture(scope="session")

@@ -23,15 +23,7 @@ import isogloss.study  # noqa: F401
 from isogloss import run_study
 from isogloss.extraction import passes
 
-EVENTS = {
-    "os.rename",
-    "os.remove",
-    "os.mkdir",
-    "os.truncate",
-    "os.rmdir",
-    "os.posix_fallocate",
-    "shutil.rmtree",
-}
+EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.truncate", "os.rmdir", "os.posix_fallocate", "shutil.rmtree"}
 
 
 def die_at(operation: int) -> None:

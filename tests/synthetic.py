@@ -154,10 +154,7 @@ class SyntheticStudy:
                 both = [self.alignment(clustering, direction) for direction in pair.directions]
                 # A made-up chance level: the null of calign is compiled at first use, which takes long.
                 figures = [
-                    [
-                        Estimate(f.theta, f.score, 0.1 * f.score + 0.02, 0.01, 0.01, *_tail(f))
-                        for f in x.estimates
-                    ]
+                    [Estimate(f.theta, f.score, 0.1 * f.score + 0.02, 0.01, 0.01, *_tail(f)) for f in x.estimates]
                     for x in both
                 ]
                 rows += [self._row(clustering, "calign", a, b, of=f) for f in figures[0]]
@@ -166,28 +163,16 @@ class SyntheticStudy:
                     self._row(clustering, "calign_mean", a, b, of=mean_alignment(*f))
                     for f in zip(*figures, strict=True)
                 ]
-                rows += [
-                    self._row(clustering, "colap", a, b, of=f)
-                    for f in self.overlap(clustering, space).estimates
-                ]
+                rows += [self._row(clustering, "colap", a, b, of=f) for f in self.overlap(clustering, space).estimates]
             group = self.overlap(clustering, Space(self.languages)).estimates
-            rows += [
-                self._row(clustering, "colap_group", Space(self.languages).name, "", of=f) for f in group
-            ]
+            rows += [self._row(clustering, "colap_group", Space(self.languages).name, "", of=f) for f in group]
         return Results.from_rows(rows)
 
-    def _row(
-        self, clustering: Clustering, metric: str, source: str, target: str, *, of: Estimate
-    ) -> dict[str, object]:
+    def _row(self, clustering: Clustering, metric: str, source: str, target: str, *, of: Estimate) -> dict[str, object]:
         values = {name: getattr(of, name) for name in RESULT_COLUMNS if hasattr(of, name)}
         values |= clustering.facts() | {"base_model": self.bases[clustering.model]}
         sign = f"isogloss:0.1.0|metric:{metric}|theta:{of.theta:g}|n:10"
-        return values | {
-            "metric": metric,
-            "source": source,
-            "target": target,
-            "signature": sign,
-        }
+        return values | {"metric": metric, "source": source, "target": target, "signature": sign}
 
 
 def label_tables(study: SyntheticStudy) -> dict[str, pl.DataFrame]:
@@ -196,24 +181,10 @@ def label_tables(study: SyntheticStudy) -> dict[str, pl.DataFrame]:
     for clustering in study.clusterings:
         place, layer = clustering.facts(), clustering.layer
         numbers = {"chance": 0.01, "ci_low": 0.0, "ci_high": 0.9}
-        for kind, score in (
-            ("all", 0.5),
-            ("upos", 0.4),
-            ("suffix", 0.1),
-            ("suffix:2", 0.1),
-            ("language", 0.9),
-        ):
+        for kind, score in (("all", 0.5), ("upos", 0.4), ("suffix", 0.1), ("suffix:2", 0.1), ("language", 0.9)):
             for space, more in (("en", 0.0), ("de", 0.2), ("en+de", 0.4)):
-                row = {
-                    "space": space,
-                    "kind": kind,
-                    "measure": "alignment",
-                    "score": score + more - 0.3 * (more > 0.3),
-                }
-                scores += [
-                    place | row | numbers | {"n": 40},
-                    place | row | numbers | {"measure": "coverage", "n": 5},
-                ]
+                row = {"space": space, "kind": kind, "measure": "alignment", "score": score + more - 0.3 * (more > 0.3)}
+                scores += [place | row | numbers | {"n": 40}, place | row | numbers | {"measure": "coverage", "n": 5}]
         for metric, source, target in (("calign", "en", "de"), ("calign", "de", "en"), ("colap", "en", "de")):
             for kind, value, n in (
                 *(("upos", "NOUN", 10 if source == "en" else 30), ("upos", "VERB", 2), ("upos", None, 20)),
@@ -221,14 +192,7 @@ def label_tables(study: SyntheticStudy) -> dict[str, pl.DataFrame]:
                 *(("language", "de", 50), ("language", None, 1)),
             ):
                 score = 0.1 + 0.1 * layer if value == "NOUN" and source == "en" else 0.1
-                row = {
-                    "metric": metric,
-                    "source": source,
-                    "target": target,
-                    "kind": kind,
-                    "value": value,
-                    "n": n,
-                }
+                row = {"metric": metric, "source": source, "target": target, "kind": kind, "value": value, "n": n}
                 splits.append(place | row | numbers | {"score": score})
     return {"labels": pl.DataFrame(), "scores": pl.DataFrame(scores), "splits": pl.DataFrame(splits)}
 

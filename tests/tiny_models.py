@@ -37,9 +37,7 @@ CODES = {  # what these families call the languages
 LIMIT = 40  # subwords in a sequence, special ones included, where a family has a limit
 
 _WORDS = ["the", "old", "house", "river", "green", "water", "city", "das", "alte", "haus", "fluss", "stadt"]
-_LETTERS = list(
-    dict.fromkeys("abcdefghijklmnopqrstuvwxyzäöüß.,!?0123456789我们在老房子里看书القطفيبت古い家บ้านเก่า")
-)
+_LETTERS = list(dict.fromkeys("abcdefghijklmnopqrstuvwxyzäöüß.,!?0123456789我们在老房子里看书القطفيبت古い家บ้านเก่า"))
 
 
 def make(family: str, folder: Path) -> Path:
@@ -84,9 +82,7 @@ def _model(family: str, tokenizer: Any) -> Any:
         positions = {"max_position_embeddings": LIMIT + 10, "pad_token_id": 1, "attention_window": 8}
         return tf.LongformerModel(tf.LongformerConfig(**size, **positions))
     if family == "xlmr":  # two of its positions belong to padding
-        return tf.XLMRobertaModel(
-            tf.XLMRobertaConfig(**size, max_position_embeddings=LIMIT + 2, pad_token_id=1)
-        )
+        return tf.XLMRobertaModel(tf.XLMRobertaConfig(**size, max_position_embeddings=LIMIT + 2, pad_token_id=1))
     if family in ("t5", "mt5"):
         config = {"vocab_size": size["vocab_size"], "d_model": WIDTH, "d_kv": 8, "d_ff": 32, "num_heads": 2}
         config |= {"num_layers": 2, "num_decoder_layers": 3, "pad_token_id": 0, "eos_token_id": 1}
@@ -100,9 +96,7 @@ def _model(family: str, tokenizer: Any) -> Any:
         return tf.ElectraModel(tf.ElectraConfig(**size, **positions, embedding_size=8))
     if family == "deberta":
         relative = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
-        return tf.DebertaV2Model(
-            tf.DebertaV2Config(**size, **positions, **relative, norm_rel_ebd="layer_norm")
-        )
+        return tf.DebertaV2Model(tf.DebertaV2Config(**size, **positions, **relative, norm_rel_ebd="layer_norm"))
     if family == "albert":  # one block, used twice
         return tf.AlbertModel(tf.AlbertConfig(**size, **positions, embedding_size=8))
     if family in CODES:
@@ -116,9 +110,7 @@ def _model(family: str, tokenizer: Any) -> Any:
     if family == "neox":
         return tf.GPTNeoXModel(tf.GPTNeoXConfig(**size, max_position_embeddings=256))
     if family == "bloom":
-        return tf.BloomModel(
-            tf.BloomConfig(vocab_size=size["vocab_size"], hidden_size=WIDTH, n_layer=2, n_head=2)
-        )
+        return tf.BloomModel(tf.BloomConfig(vocab_size=size["vocab_size"], hidden_size=WIDTH, n_layer=2, n_head=2))
     decoder = {**size, "num_key_value_heads": 1, "max_position_embeddings": 256, "head_dim": 8}
     if family == "llama":
         return tf.LlamaModel(tf.LlamaConfig(**decoder))
@@ -132,9 +124,7 @@ def _wordpiece() -> tuple[Any, dict[str, str]]:
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     pieces = [*special, *_WORDS, *_LETTERS, *(f"##{x}" for x in (*_LETTERS, "ing", "ung"))]
-    tokenizer = Tokenizer(
-        models.WordPiece({x: i for i, x in enumerate(dict.fromkeys(pieces))}, unk_token="[UNK]")
-    )
+    tokenizer = Tokenizer(models.WordPiece({x: i for i, x in enumerate(dict.fromkeys(pieces))}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.add_special_tokens(special)
@@ -218,9 +208,7 @@ def _gemma() -> tuple[Any, dict[str, str]]:
     merges = [("t", "h"), ("th", "e"), ("▁", "the"), ("o", "l"), ("ol", "d")]
     pieces = [*special, *(f"<0x{i:02X}>" for i in range(256)), "▁", *_LETTERS, *(a + b for a, b in merges)]
     vocabulary = {x: i for i, x in enumerate(pieces)}
-    tokenizer = Tokenizer(
-        models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True)
-    )
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.add_special_tokens(special)
     tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
@@ -249,13 +237,7 @@ _TOKENIZERS = {
 
 
 LINES = {
-    "en": [
-        "the old house",
-        "a😀b the green river .",
-        "water",
-        "a\u200bb \u200b the dog",
-        "the unknown city, old",
-    ],
+    "en": ["the old house", "a😀b the green river .", "water", "a\u200bb \u200b the dog", "the unknown city, old"],
     "de": ["das alte haus", "der fluss ist grün .", "wasser", "öde stadt", "die unbekannte stadt| in zwölf"],
     "zh": ["我们|在|老|房子|里", "我们|看书", "水 x", "老|房子|里|看书", "里|我们"],
     "ar": ["القط في البيت", "البيت", "في بيت قط", "قط 12", "في|البيت"],

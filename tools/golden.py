@@ -67,10 +67,7 @@ def studies(texts: Path) -> dict[str, dict[str, Any]]:
             "models": [{**starter, "layers": [2, 4], "sentences": ["cls", "mean"]}],
             "pairs": [["en", "de"], ["zh", "en"]],
             "alignment": {"aligner": "model"},
-            "selection": {
-                "calign": {"by": "types", "max_count": 4},
-                "colap": {"by": "pairs", "drop": ["punctuation"]},
-            },
+            "selection": {"calign": {"by": "types", "max_count": 4}, "colap": {"by": "pairs", "drop": ["punctuation"]}},
             "discovery": {"method": "kmeans", "n_concepts": [10, 25]},
             "metrics": {
                 "rule": "paper-code",
@@ -93,9 +90,7 @@ def run(folder: Path) -> None:
         file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         ig.run_study(file, out=folder / name)
     for name in ("trees", "kmeans"):
-        ig.run_study(
-            folder / f"{name}.yaml", out=folder / f"{name}-workers", scheduler="processes", workers=2
-        )
+        ig.run_study(folder / f"{name}.yaml", out=folder / f"{name}-workers", scheduler="processes", workers=2)
     more = folder / "asked"
     more.mkdir(exist_ok=True)
     compare(folder / "trees", "starter", "random").write_parquet(more / "compare.parquet")
@@ -138,27 +133,23 @@ def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
 
 def main() -> int:
     """Run or compare, as the command line says; 1 if anything differs."""
-    command, *folders = sys.argv[1:]
+    command, *folders = sys.argv[1], *(Path(folder).resolve() for folder in sys.argv[2:])
     if command == "run":
-        run(Path(folders[0]))
-        one = contents(Path(folders[0]))
-        Path(folders[0], "contents.json").write_text(json.dumps(one, indent=0), encoding="utf-8")
+        run(folders[0])
+        one = contents(folders[0])
+        (folders[0] / "contents.json").write_text(json.dumps(one, indent=0), encoding="utf-8")
         for name in ("trees", "kmeans"):
             local, workers = (
-                {
-                    k: v
-                    for k, v in contents(Path(folders[0], x)).items()
-                    if "robustness" not in k and "labels/" not in k
-                }
+                {k: v for k, v in contents(folders[0] / x).items() if "robustness" not in k and "labels/" not in k}
                 for x in (name, f"{name}-workers")
             )
             print(name, len(local), "tables; only local:", differences(local, workers))
         return 0
-    one, other = (json.loads(Path(folder, "contents.json").read_text()) for folder in folders)
+    one, other = (json.loads((folder / "contents.json").read_text()) for folder in folders)
     lost, new = differences(one, other), differences(other, one)
     print(f"{len(one)} and {len(other)} tables")
     for title, names in (("only in the first:", lost), ("only in the second:", new)):
-        print(title, len(names), *names[:60], sep="\n  ")
+        print(title, len(names), *names, sep="\n  ")
     return 1 if lost else 0
 
 

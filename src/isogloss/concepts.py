@@ -57,9 +57,7 @@ class Concepts:
 
     def __post_init__(self) -> None:
         if len(self.labels) != self.tokens.height:
-            raise InputError(
-                f"{len(self.labels)} labels for {self.tokens.height} tokens: they must be equal."
-            )
+            raise InputError(f"{len(self.labels)} labels for {self.tokens.height} tokens: they must be equal.")
         if len(self.labels) and (self.labels.min() < -1 or self.labels.max() >= self.n_concepts):
             raise InputError(
                 f"Concept labels must lie in -1 .. {self.n_concepts - 1}; "
@@ -98,12 +96,7 @@ class Concepts:
         return self.tokens.filter(pl.Series(self.labels == concept))
 
     @checked
-    def cut(
-        self,
-        *,
-        n_concepts: int | None = None,
-        height: float | None = None,
-    ) -> Concepts:
+    def cut(self, *, n_concepts: int | None = None, height: float | None = None) -> Concepts:
         """Return the same tokens in another number of concepts, from the tree that was grown once.
 
         Parameters
@@ -141,9 +134,7 @@ class Concepts:
 
     def _tree(self) -> Tree:
         if self.tree is None:
-            raise UsageError(
-                f"Concepts by {self.method or 'this method'} have no tree. Discover them with ward."
-            )
+            raise UsageError(f"Concepts by {self.method or 'this method'} have no tree. Discover them with ward.")
         return self.tree
 
     @checked

@@ -51,17 +51,14 @@ class CorpusSection(Section):
         description="language -> file, or one multi-parallel file"
     )
     format: Annotated[str, OneOf(("auto", *FORMATS))] = Field(
-        default="auto",
-        description="auto: by the file's ending, and by its content where that leaves no doubt",
+        default="auto", description="auto: by the file's ending, and by its content where that leaves no doubt"
     )
     languages: Annotated[list[Text], Distinct(1)] | None = Field(
         default=None, description="which of them, in which order; default: all"
     )
     max_words: Words = Field(default=300, description="words of the longest sentence that is kept")
     n_sentences: Count | None = Field(default=None, description="only the first ones")
-    lines: tuple[Count, Count] | None = Field(
-        default=None, description="first and last line used, counted from 1"
-    )
+    lines: tuple[Count, Count] | None = Field(default=None, description="first and last line used, counted from 1")
     segmented: bool = Field(default=False, description="words are already separated by spaces")
     options: dict[str, Any] = Field(default_factory=dict, description="options of the format's reader")
 
@@ -112,9 +109,7 @@ class AlignmentSection(Section):
         default="grow-diag-final-and", description="how the links of both directions become one set"
     )
     options: dict[str, Any] = Field(default_factory=dict, description="options of the aligner")
-    links: dict[Text, Text] = Field(
-        default_factory=dict, description="en-de -> Pharaoh file; replaces the aligner"
-    )
+    links: dict[Text, Text] = Field(default_factory=dict, description="en-de -> Pharaoh file; replaces the aligner")
     dictionaries: dict[Text, Text] = Field(
         default_factory=dict,
         description="en-de -> MUSE-style file; replaces the counted dictionary. Two columns, or "
@@ -137,9 +132,7 @@ class DictionarySection(Section):
 class SelectionSection(Section):
     """Tokens of monolingual spaces (CALIGN) and of joint spaces (COLAP)."""
 
-    calign: SelectionRule = Field(
-        default=SelectionRule(by="pairs"), description="of every language alone, for CALIGN"
-    )
+    calign: SelectionRule = Field(default=SelectionRule(by="pairs"), description="of every language alone, for CALIGN")
     colap: SelectionRule = Field(
         default=SelectionRule(by="types"), description="of languages clustered together, for COLAP"
     )
@@ -151,9 +144,7 @@ class DiscoverySection(DiscoverySettings):
     method: Annotated[str, OneOf(tuple(METHODS))] = DiscoverySettings.field("method")
 
 
-Variant = Literal[
-    "covered", "one_to_one", "no_identical", "no_cognates", "frequency_matched", "other_sentences"
-]
+Variant = Literal["covered", "one_to_one", "no_identical", "no_cognates", "frequency_matched", "other_sentences"]
 
 
 class MetricsSection(OverlapSettings, AlignmentSettings):
@@ -170,9 +161,7 @@ class MetricsSection(OverlapSettings, AlignmentSettings):
     @model_validator(mode="after")
     def _below_a_half(self) -> MetricsSection:
         if 0.5 in self.theta_overlap and self.strict:
-            raise ValueError(
-                "theta_overlap must be below 0.5: two languages cannot both own more than a half"
-            )
+            raise ValueError("theta_overlap must be below 0.5: two languages cannot both own more than a half")
         return self
 
 
@@ -201,8 +190,7 @@ class RobustnessSection(Section):
         default_factory=lambda: [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], description="thresholds"
     )
     n_concepts: Annotated[list[Several], Distinct(1)] | None = Field(
-        default=None,
-        description="cut from the trees; default: half of the study's first number, it, and twice it",
+        default=None, description="cut from the trees; default: half of the study's first number, it, and twice it"
     )
     top: Annotated[list[Translations], Distinct(1)] = Field(
         default_factory=lambda: [1, 5, 10], description="translations a word; at most `dictionary.top`"
@@ -221,9 +209,7 @@ class _Task(Section):
     )
     base: str = Field(default="", description="name of the model to fine-tune; default: the first")
     train: CorpusSection = Field(description="one or several languages")
-    dev: CorpusSection | None = Field(
-        default=None, description="chooses the best weights; default: a tenth of `train`"
-    )
+    dev: CorpusSection | None = Field(default=None, description="chooses the best weights; default: a tenth of `train`")
     test: CorpusSection = Field(description="languages not in `train` are zero-shot")
     target: Text | None = Field(
         default=None, description="of translation: the language to translate into; all others are sources"
@@ -257,8 +243,7 @@ class StudyConfig(Section):
     corpus: CorpusSection = Field(description="the text")
     models: list[ModelSection] = Field(min_length=1, description="whose states are looked at")
     pairs: Literal["all"] | Annotated[list[tuple[Text, Text]], Distinct(1)] = Field(
-        default="all",
-        description="pairs of languages, such as `[[en, de], [en, ar]]`; each is measured both ways",
+        default="all", description="pairs of languages, such as `[[en, de], [en, ar]]`; each is measured both ways"
     )
     alignment: AlignmentSection = Field(
         default=AlignmentSection(), description="word links between every two languages"
@@ -268,12 +253,8 @@ class StudyConfig(Section):
     )
     selection: SelectionSection = Field(default=SelectionSection(), description="which tokens are clustered")
     discovery: DiscoverySection = Field(default=DiscoverySection(), description="how concepts are found")
-    metrics: MetricsSection = Field(
-        default=MetricsSection(), description="thresholds, chance levels and intervals"
-    )
-    companions: CompanionsSection = Field(
-        default=CompanionsSection(), description="measures without clusters"
-    )
+    metrics: MetricsSection = Field(default=MetricsSection(), description="thresholds, chance levels and intervals")
+    companions: CompanionsSection = Field(default=CompanionsSection(), description="measures without clusters")
     labels: LabelsSection | None = Field(
         default=LabelsSection(), description="what the members of a concept share; null leaves it out"
     )
@@ -294,9 +275,7 @@ class StudyConfig(Section):
             if len(set(pair)) < 2:
                 raise ValueError(f"a pair needs two languages; got {pair[0]} twice")
             if frozenset(pair) in seen:
-                raise ValueError(
-                    f"{' and '.join(pair)} are a pair twice; both directions are measured anyway"
-                )
+                raise ValueError(f"{' and '.join(pair)} are a pair twice; both directions are measured anyway")
             seen.add(frozenset(pair))
         return pairs
 
@@ -357,13 +336,7 @@ def _with_absolute_paths(config: StudyConfig, folder: Path) -> StudyConfig:
         return section.model_copy(update={"files": found})
 
     tasks = [
-        task.model_copy(
-            update={
-                "train": text(task.train),
-                "dev": task.dev and text(task.dev),
-                "test": text(task.test),
-            }
-        )
+        task.model_copy(update={"train": text(task.train), "dev": task.dev and text(task.dev), "test": text(task.test)})
         for task in config.tasks
     ]
     models = [

@@ -31,12 +31,7 @@ LINK_COLUMNS = {
     "source_word": pl.String,
     "target_word": pl.String,
 }
-DICTIONARY_COLUMNS = {
-    "source": pl.String,
-    "target": pl.String,
-    "count": pl.Int64,
-    "probability": pl.Float64,
-}
+DICTIONARY_COLUMNS = {"source": pl.String, "target": pl.String, "count": pl.Int64, "probability": pl.Float64}
 _LINK = re.compile(r"([0-9]{1,9})[-p]([0-9]{1,9})")
 _SHOWN = 8  # rows in a notebook
 _DOTTED = ("az", "tr")  # languages with i as the small letter of İ, and ı of I
@@ -83,9 +78,7 @@ class WordLinks:
         """
         numbers = corpus.sentences.filter(pl.col("language") == source)["sentence"].to_list()
         rows = []
-        for number, left, right in zip(
-            numbers, corpus.word_lists(source), corpus.word_lists(target), strict=True
-        ):
+        for number, left, right in zip(numbers, corpus.word_lists(source), corpus.word_lists(target), strict=True):
             if number not in pairs:
                 raise InputError(
                     f"Links {source}-{target}: none given for sentence {number}, {len(pairs)} given in all. "
@@ -162,10 +155,7 @@ class WordLinks:
         common = self.table.group_by("source_word", "target_word").agg(pl.len())
         order = ["len", "source_word", "target_word"]
         common = common.sort(order, descending=[True, False, False]).head(_SHOWN)
-        rows = [
-            (word(source, self.source), word(target, self.target), n)
-            for source, target, n in common.iter_rows()
-        ]
+        rows = [(word(source, self.source), word(target, self.target), n) for source, target, n in common.iter_rows()]
         facts = {
             f"{self.source}-{self.target}": f"by {self.aligner}",
             "links": f"{self.table.height:,}",
@@ -243,9 +233,7 @@ class TranslationDictionary:
         for n, line in enumerate(read_lines(path), 1):
             if not line.strip():
                 continue
-            fields = [
-                field.strip() for field in (line.rstrip().split("\t") if "\t" in line else line.split())
-            ]
+            fields = [field.strip() for field in (line.rstrip().split("\t") if "\t" in line else line.split())]
             if len(fields) not in (2, 3) or not all(fields):
                 raise InputError(
                     f"{path}, line {n}: expected 'source target' or 'source target weight', got '{line.strip()}'. "

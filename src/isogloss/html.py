@@ -57,9 +57,7 @@ def words(values: Iterable[str], language: str) -> Markup:
 
 def grid(head: Sequence[object], rows: Iterable[Sequence[object]]) -> Markup:
     """Return a table of `text` cells; empty where there are no rows."""
-    body = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL}">{text(cell)}</td>' for cell in row) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(f'<td style="{_CELL}">{text(cell)}</td>' for cell in row) + "</tr>" for row in rows)
     if not body:
         return Markup("")
     top = "".join(f'<th scope="col" style="{_CELL}; {_LINE}">{text(cell)}</th>' for cell in head)

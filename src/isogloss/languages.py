@@ -94,15 +94,11 @@ _ALONE = {"hani": "zh", "hans": "zh", "hant": "zh", "jpan": "ja", "thai": "th"}
 # Regions where a language is written in another script than elsewhere.
 _REGIONAL = {
     **dict.fromkeys((("zh", "TW"), ("zh", "HK"), ("zh", "MO")), "Hant"),
-    **dict.fromkeys(
-        (("pa", "PK"), ("ku", "IQ"), ("ku", "IR"), ("uz", "AF"), ("az", "IR"), ("kk", "CN")), "Arab"
-    ),
+    **dict.fromkeys((("pa", "PK"), ("ku", "IQ"), ("ku", "IR"), ("uz", "AF"), ("az", "IR"), ("kk", "CN")), "Arab"),
     ("mn", "CN"): "Mong",
     ("sr", "ME"): "Latn",
 }
-_RIGHT_TO_LEFT = frozenset(
-    ["Adlm", "Arab", "Armi", "Avst", "Hebr", "Mand", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa"]
-)
+_RIGHT_TO_LEFT = frozenset(["Adlm", "Arab", "Armi", "Avst", "Hebr", "Mand", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa"])
 
 HAN = r"\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 KANA = r"\u3041-\u3096\u309d-\u30ff\u31f0-\u31ff\uff66-\uff9f"
@@ -223,10 +219,7 @@ def page_attributes(labels: Iterable[str]) -> dict[str, dict[str, str]]:
     {'pes_Arab': {'lang': 'fa-Arab', 'dir': 'rtl'}, 'c++': {'dir': 'auto'}}
     """
     read = {label: read_language(label) for label in labels}
-    return {
-        label: ({"lang": found.tag} if found else {}) | {"dir": direction(label)}
-        for label, found in read.items()
-    }
+    return {label: ({"lang": found.tag} if found else {}) | {"dir": direction(label)} for label, found in read.items()}
 
 
 @functools.cache
@@ -234,9 +227,7 @@ def unspaced_pattern(without: tuple[str, ...] = ()) -> re.Pattern[str]:
     """Return a pattern of one character of a script without spaces; the script is the name of its group."""
     kept = {script: chars for script, (_, chars) in UNSPACED.items() if script not in without}
     groups = "|".join(f"(?P<{script}>[{chars}])" for script, chars in kept.items())
-    return re.compile(
-        f"(?=[{''.join(kept.values())}])(?:{groups})"
-    )  # without the first part: 20 times slower
+    return re.compile(f"(?=[{''.join(kept.values())}])(?:{groups})")  # without the first part: 20 times slower
 
 
 def mainly_unspaced(text: str) -> str:

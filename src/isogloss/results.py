@@ -205,9 +205,7 @@ class Alignment(_Scored):
             found = list(ties.get((s, t), {}).items())[:_WORDS]
             pairs = (f"{word(a, self.source)} – {word(b, self.target)}" for a, b in found)
             rows.append((s, t, match, Markup("; ".join(pairs))))
-        facts = {
-            f"{self.source} -> {self.target}": f"{best.height} of {self.estimates[0].n} concepts are aligned"
-        }
+        facts = {f"{self.source} -> {self.target}": f"{best.height} of {self.estimates[0].n} concepts are aligned"}
         head = (f"{self.source} concept", f"{self.target} concept", "match", "words that meet")
         parts = self._estimates_html([("soft", self.soft)]), grid(head, rows)
         rest = best.height - shown.height
@@ -342,18 +340,7 @@ class Results:
             ``most``, ``adjusted`` (the mean), and ``ci_low``, ``ci_high``: the mean score minus and plus the root of
             (the mean half width)^2 + (1.96 seed_sd)^2, for the choice of sentences and of the seed together.
         """
-        keys = [
-            "model",
-            "base_model",
-            "stack",
-            "layer",
-            "metric",
-            "source",
-            "target",
-            "method",
-            "n_concepts",
-            "theta",
-        ]
+        keys = ["model", "base_model", "stack", "layer", "metric", "source", "target", "method", "n_concepts", "theta"]
         # NaN, the theta of measures that have none, groups with itself
         half = {side: (pl.col("score") - pl.col(side)).abs().mean() for side in ("ci_low", "ci_high")}
         found = self.table.group_by(keys, maintain_order=True).agg(
@@ -387,9 +374,7 @@ class Results:
 
     def __repr__(self) -> str:
         t = self.table
-        return (
-            f"Results({t.height} estimates: {t['model'].n_unique()} models, layers {sorted(set(t['layer']))})"
-        )
+        return f"Results({t.height} estimates: {t['model'].n_unique()} models, layers {sorted(set(t['layer']))})"
 
     def _repr_html_(self) -> str:
         t = self.table

@@ -48,11 +48,7 @@ _HYPHENS = r"\-‐‑"  # hyphen-minus, U+2010, U+2011
 _LETTER = r"[^\W\d_]"
 
 # Words that lose their vowel before a vowel and end with an apostrophe: l'|homme, dell'|arte.
-_ELIDED = {
-    "fr": r"(?:[cdjlmnst]|(?:jus|lors|puis|quoi)?qu)",
-    "ca": r"[dlmnst]",
-    "it": rf"{_LETTER}+",
-}
+_ELIDED = {"fr": r"(?:[cdjlmnst]|(?:jus|lors|puis|quoi)?qu)", "ca": r"[dlmnst]", "it": rf"{_LETTER}+"}
 # Finnish and Swedish hang endings on abbreviations with a colon: EU:n, EU:s.
 _EXTRA_JOINERS = {"fi": ":", "sv": ":"}
 

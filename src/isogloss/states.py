@@ -127,9 +127,7 @@ class States:
         return replace(self, rows=rows)
 
     @checked
-    def at(
-        self, layer: int, *, language: str | Sequence[str] | None = None, mapped: bool = False
-    ) -> LayerStates:
+    def at(self, layer: int, *, language: str | Sequence[str] | None = None, mapped: bool = False) -> LayerStates:
         """Return the selected states of one layer, of one language, some, or all of them.
 
         Parameters
@@ -166,9 +164,7 @@ class States:
         return LayerStates(X, self.tokens[rows], self.model, self.stack, layer)
 
     @checked
-    def sentences_at(
-        self, layer: int, *, language: str | None = None, pooling: str = "mean"
-    ) -> SentenceStates:
+    def sentences_at(self, layer: int, *, language: str | None = None, pooling: str = "mean") -> SentenceStates:
         """Return the states of whole sentences at one layer, of one language or of all.
 
         Raises
@@ -285,12 +281,7 @@ def select_rows(
 
 
 def _within(
-    table: pl.DataFrame,
-    key: tuple[str, ...],
-    *,
-    min_count: int,
-    max_count: int | None,
-    drop_above: int | None,
+    table: pl.DataFrame, key: tuple[str, ...], *, min_count: int, max_count: int | None, drop_above: int | None
 ) -> pl.DataFrame:
     """Keep the first `max_count` rows of every key that occurs `min_count` to `drop_above` times."""
     n = pl.len().over(key)
@@ -315,9 +306,7 @@ def with_rows(links: pl.DataFrame, tokens: pl.DataFrame, *, source: str, target:
     return links
 
 
-def _linked_rows(
-    tokens: pl.DataFrame, links: Sequence[WordLinks], *, identical: bool, **bounds: Any
-) -> pl.Series:
+def _linked_rows(tokens: pl.DataFrame, links: Sequence[WordLinks], *, identical: bool, **bounds: Any) -> pl.Series:
     """Return the rows of tokens that some link keeps; with `identical` false, links of equal words do not."""
     found = []
     for one in links:

@@ -22,12 +22,7 @@ Column = npt.NDArray[np.float64]
 
 
 @checked
-def cut(
-    tree: Tree,
-    *,
-    n_clusters: int | None = None,
-    height: float | None = None,
-) -> npt.NDArray[np.int32]:
+def cut(tree: Tree, *, n_clusters: int | None = None, height: float | None = None) -> npt.NDArray[np.int32]:
     """Return the partition of a tree's leaves into a number of clusters, or into all that are joined up to a height.
 
     Parameters

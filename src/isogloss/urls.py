@@ -23,9 +23,7 @@ def without_secrets(url: str) -> str:
 
 def hidden(text: str, url: str = "") -> str:
     """Return a text in which every URL is without secrets, and those of one URL are gone wherever they stand."""
-    text = _URL.sub(
-        lambda found: without_secrets(found[0]), text.replace(url, without_secrets(url)) if url else text
-    )
+    text = _URL.sub(lambda found: without_secrets(found[0]), text.replace(url, without_secrets(url)) if url else text)
     secrets = {part for one in url.split("::") for part in _parted(one)[1]}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")

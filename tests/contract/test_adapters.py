@@ -18,12 +18,7 @@ CASES = {
     # family, head, subwords added to the vocabulary, what LoRA is told
     "some layers": ("llama", "CAUSAL_LM", 0, {"target_modules": QV, "layers_to_transform": [1]}),
     "some layers, no head": ("bert", None, 0, {"target_modules": ["query"], "layers_to_transform": [0]}),
-    "some layers of a classifier": (
-        "bert",
-        "SEQ_CLS",
-        0,
-        {"target_modules": ["query"], "layers_to_transform": [1]},
-    ),
+    "some layers of a classifier": ("bert", "SEQ_CLS", 0, {"target_modules": ["query"], "layers_to_transform": [1]}),
     "some layers, named": (
         *("mt5", "SEQ_2_SEQ_LM", 0),
         {"target_modules": ["q", "v"], "layers_to_transform": [1], "layers_pattern": "block"},
@@ -42,19 +37,9 @@ CASES = {
         *("llama", "CAUSAL_LM", 3),
         {"target_modules": QV, "modules_to_save": ["embed_tokens", "lm_head"]},
     ),
-    "some embeddings trained": (
-        "llama",
-        "CAUSAL_LM",
-        3,
-        {"target_modules": QV, "trainable_token_indices": [5, 6]},
-    ),
+    "some embeddings trained": ("llama", "CAUSAL_LM", 3, {"target_modules": QV, "trainable_token_indices": [5, 6]}),
 }
-HEADS = {
-    "CAUSAL_LM": "ForCausalLM",
-    "SEQ_CLS": "ForSequenceClassification",
-    "SEQ_2_SEQ_LM": "ForSeq2SeqLM",
-    None: "",
-}
+HEADS = {"CAUSAL_LM": "ForCausalLM", "SEQ_CLS": "ForSequenceClassification", "SEQ_2_SEQ_LM": "ForSeq2SeqLM", None: ""}
 
 
 def trained(base: Path, folder: Path, head: str | None, added: int, settings: dict) -> object:

@@ -73,9 +73,7 @@ def test_links_are_a_sorted_table_without_repeats(link) -> None:
 
 
 def test_links_name_the_words_of_the_corpus(link, corpus) -> None:
-    words = {
-        row[:3]: row[3] for row in corpus.words.select("language", "sentence", "position", "word").rows()
-    }
+    words = {row[:3]: row[3] for row in corpus.words.select("language", "sentence", "position", "word").rows()}
     for sentence, i, j, source, target in link().table.rows():
         assert words["en", sentence, i] == source
         assert words["es", sentence, j] == target

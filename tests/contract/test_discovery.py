@@ -115,9 +115,7 @@ def test_nearly_equal_states_give_exactly_k(method, spread):
 )
 def test_a_k_that_cannot_be_is_refused(method, n, distinct, k):
     X = np.arange(n, dtype=np.float32)[:, None] % distinct * np.ones(4, np.float32)
-    with pytest.raises(
-        UsageError, match=rf"n_concepts = {k} .* {n} states \({distinct} distinct\).* 1 to {distinct}"
-    ):
+    with pytest.raises(UsageError, match=rf"n_concepts = {k} .* {n} states \({distinct} distinct\).* 1 to {distinct}"):
         discover(layer(X), n_concepts=k, method=method)
 
 
@@ -159,9 +157,7 @@ def test_half_precision_is_taken_and_left_alone(method, blobs):
     half = blobs.astype(np.float16)
     kept = half.copy()
     found = discover(layer(half), n_concepts=K, method=method)
-    assert (
-        found.labels == discover(layer(half.astype(np.float32)), n_concepts=K, method=method).labels
-    ).all()
+    assert (found.labels == discover(layer(half.astype(np.float32)), n_concepts=K, method=method).labels).all()
     assert (half == kept).all()
     assert np.isfinite(found.centroids).all()
 

@@ -17,9 +17,7 @@ from isogloss.store import StudyLayout
 from tiny_models import CODES, ENCODERS, FAMILIES, LINES, ODD, SEQ2SEQ, WIDTH, corpus_of, naive_owner
 
 STACKS = [(f, s) for f in SEQ2SEQ for s in ("encoder", "decoder")]
-STACKS += [
-    (f, "encoder" if f in (*ENCODERS, *ODD) else "decoder") for f in (*FAMILIES, *ODD) if f not in SEQ2SEQ
-]
+STACKS += [(f, "encoder" if f in (*ENCODERS, *ODD) else "decoder") for f in (*FAMILIES, *ODD) if f not in SEQ2SEQ]
 NORMED = {*SEQ2SEQ, "llama", "qwen", "gemma", "neox", "bloom"}  # a norm after the last block
 PREFIX = "old: "
 
@@ -39,10 +37,7 @@ def plain_states(loaded, corpus, line, mate, prefix):
         if codes:
             loaded.tokenizer.src_lang = codes[languages[line]]
         return loaded.tokenizer(
-            prefix + texts[line],
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
-            return_tensors="pt",
+            prefix + texts[line], return_offsets_mapping=True, return_special_tokens_mask=True, return_tensors="pt"
         )
 
     found = read(line, "" if loaded.conditioned else prefix)
@@ -77,9 +72,7 @@ def test_states_are_those_of_a_plain_forward_pass(tiny_model, tmp_path, family, 
     for line, (language, sentence, _) in enumerate(corpus.sentences.iter_rows()):
         mate = sentence + (5 if language == "en" else 0)  # English reads German, the others read English
         hidden, ids, offsets, special = plain_states(loaded, corpus, line, mate, prefix)
-        here = corpus.words.filter(
-            (corpus.words["language"] == language) & (corpus.words["sentence"] == sentence)
-        )
+        here = corpus.words.filter((corpus.words["language"] == language) & (corpus.words["sentence"] == sentence))
         words = list(zip(here["start"], here["end"], strict=True))
         belongs = [None if i in marks else naive_owner(x, words) for i, x in zip(ids, offsets, strict=True)]
         text = [k for k, (low, high) in enumerate(offsets) if high > low and not special[k]]
@@ -91,10 +84,7 @@ def test_states_are_those_of_a_plain_forward_pass(tiny_model, tmp_path, family, 
                 expected = hidden[layer][own].mean(axis=0) if own else np.zeros(WIDTH)
                 np.testing.assert_allclose(array[row], expected, atol=2e-5)
                 lost += not own
-            for kind, expected in (
-                ("mean", hidden[layer][text].mean(axis=0)),
-                ("last", hidden[layer][text[-1]]),
-            ):
+            for kind, expected in (("mean", hidden[layer][text].mean(axis=0)), ("last", hidden[layer][text[-1]])):
                 np.testing.assert_allclose(states.sentence_arrays[kind][layer][line], expected, atol=2e-5)
     info = StudyLayout(tmp_path).record(f"states/{family}/{stack}")["info"]
     assert info["n_without_state"] == lost / len(states.layers)  # every word has its state, or is reported
@@ -127,8 +117,7 @@ def test_the_last_layer_is_had_before_or_after_the_final_norm(tiny_model, tmp_pa
     corpus = corpus_of({x: LINES[x] for x in ("en", "de")})
     folder = tiny_model(family)
     normed, raw = (
-        run(corpus, folder, tmp_path / kind, stack=stack, pooling="last", last_layer=kind)
-        for kind in ("normed", "raw")
+        run(corpus, folder, tmp_path / kind, stack=stack, pooling="last", last_layer=kind) for kind in ("normed", "raw")
     )
     last = normed.layers[-1]
     for layer in normed.layers[:-1]:
@@ -153,9 +142,7 @@ def test_number_types_differ_by_their_rounding_only(tiny_model, tmp_path, family
         x, y = (np.asarray(states.arrays[layer])[exact.rows] for states in (exact, rough))
         error = np.linalg.norm(x - y) / np.linalg.norm(x)
         assert 0 < error < (0.05 if compute == "bfloat16" else 0.01)
-    info = StudyLayout(tmp_path / "b").record(
-        f"states/{family}/encoder" if family != "qwen" else "states/qwen/decoder"
-    )
+    info = StudyLayout(tmp_path / "b").record(f"states/{family}/encoder" if family != "qwen" else "states/qwen/decoder")
     assert info["info"]["compute"] == compute
 
 
@@ -179,9 +166,7 @@ def test_cls_is_the_first_subword_and_needs_a_tokenizer_that_has_one(tiny_model,
     loaded = models.load(tiny_model("bert"))
     for line, text in enumerate(LINES["en"]):
         hidden = loaded.module(**loaded.tokenizer(text, return_tensors="pt")).last_hidden_state
-        np.testing.assert_allclose(
-            states.sentence_arrays["cls"][2][line], hidden[0, 0].detach().numpy(), atol=1e-5
-        )
+        np.testing.assert_allclose(states.sentence_arrays["cls"][2][line], hidden[0, 0].detach().numpy(), atol=1e-5)
     with pytest.raises(UsageError, match=r"no \[CLS\] subword"):
         run(corpus, tiny_model("llama"), tmp_path / "b", sentences=["cls"])
 
@@ -197,9 +182,7 @@ def test_sentence_transformers_folder(tiny_model, tmp_path):
         shutil.copytree(tiny_model("xlmr"), folder / place)
         (folder / "1_Pooling").mkdir()
         modules = [{"idx": 0, "name": "0", "path": place, "type": "sentence_transformers.models.Transformer"}]
-        modules.append(
-            {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}
-        )
+        modules.append({"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"})
         (folder / "modules.json").write_text(json.dumps(modules))
         states = run(corpus_of(LINES), folder, tmp_path / f"out{place}")
         np.testing.assert_array_equal(states.arrays[2], plain.arrays[2])
@@ -242,9 +225,9 @@ def test_adapter_is_loaded_on_its_base(tiny_model, tmp_path, family, head):
     assert changed == states.tokens.height
     plain = run(corpus, base, tmp_path / "plain", pooling="last", sentences=[])
     assert np.abs(plain.arrays[2][plain.rows] - states.arrays[2][plain.rows]).max() > 0.01
-    info = StudyLayout(tmp_path / "out").record(
-        f"states/adapter/{'encoder' if family == 'bert' else 'decoder'}"
-    )["info"]
+    info = StudyLayout(tmp_path / "out").record(f"states/adapter/{'encoder' if family == 'bert' else 'decoder'}")[
+        "info"
+    ]
     assert info["base"] == str(base)
     # another base, or other numbers in the adapter, are another model
     first = models.describe(tmp_path / "adapter").fingerprint
@@ -259,9 +242,7 @@ def test_adapter_of_another_base_is_refused(tiny_model, tmp_path):
     import transformers as tf
 
     config = peft.LoraConfig(r=2, target_modules=["query"])
-    peft.get_peft_model(tf.AutoModel.from_pretrained(tiny_model("bert")), config).save_pretrained(
-        tmp_path / "a"
-    )
+    peft.get_peft_model(tf.AutoModel.from_pretrained(tiny_model("bert")), config).save_pretrained(tmp_path / "a")
     path = tmp_path / "a/adapter_config.json"
     settings = json.loads(path.read_text())
     path.write_text(json.dumps(settings | {"base_model_name_or_path": str(tiny_model("llama"))}))
@@ -279,9 +260,7 @@ def test_model_that_brings_its_own_code_is_refused(tiny_model, tmp_path):
     config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config", "AutoModel": "mine.Model"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "mine.py").write_text("raise SystemExit('run')\n")
-    with pytest.raises(
-        InputError, match="Python code that comes with it, which isogloss never runs"
-    ) as caught:
+    with pytest.raises(InputError, match="Python code that comes with it, which isogloss never runs") as caught:
         models.describe(folder)
     assert "\n" not in str(caught.value)
 

@@ -25,9 +25,7 @@ from tiny_models import FAMILIES, SEQ2SEQ, make
 
 NOT_FOR_TOKENS = {"mbart", "nllb", "gemma"}  # transformers has no such head for them
 NOT_FOR_SENTENCES = {"nllb"}
-SHORT = TrainingSettings(
-    epochs=24, rate=3e-3, batch_size=8, evaluations=4, patience=9, weight_decay=0.0, max_length=40
-)
+SHORT = TrainingSettings(epochs=24, rate=3e-3, batch_size=8, evaluations=4, patience=9, weight_decay=0.0, max_length=40)
 
 
 @pytest.fixture(scope="session")
@@ -63,9 +61,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Corpus]:
 
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f not in NOT_FOR_TOKENS])
 def test_entities_are_learnt(family, tiny, data, tmp_path) -> None:
-    tuned = finetune(
-        tiny(family), "ner", train=data["en"], out=tmp_path / "ner", settings=SHORT, device="cpu"
-    )
+    tuned = finetune(tiny(family), "ner", train=data["en"], out=tmp_path / "ner", settings=SHORT, device="cpu")
     assert tuned.labels == ("O", "B-LOC", "I-LOC") and tuned.languages == ("en",)
     table = evaluate(tuned, data["both"], n_bootstrap=50, device="cpu")
     assert table["language"].to_list() == ["en", "de"] and table["zero_shot"].to_list() == [False, True]
@@ -84,12 +80,7 @@ def test_entities_are_learnt(family, tiny, data, tmp_path) -> None:
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f not in NOT_FOR_SENTENCES])
 def test_sentiment_is_learnt(family, tiny, data, tmp_path) -> None:
     tuned = finetune(
-        tiny(family),
-        "sentiment",
-        train=data["en"],
-        out=tmp_path / "sentiment",
-        settings=SHORT,
-        device="cpu",
+        tiny(family), "sentiment", train=data["en"], out=tmp_path / "sentiment", settings=SHORT, device="cpu"
     )
     table = evaluate(tuned, data["en"], n_bootstrap=50, device="cpu")
     scores = dict(table.select("metric", "score").iter_rows())
@@ -107,9 +98,7 @@ def test_translation_is_learnt(family, tiny, data, tmp_path) -> None:
         dev=data["both"],
         target="de",
         out=tmp_path / "mt",
-        settings=TrainingSettings(
-            epochs=60, rate=1e-2, batch_size=8, evaluations=2, patience=9, max_length=40
-        ),
+        settings=TrainingSettings(epochs=60, rate=1e-2, batch_size=8, evaluations=2, patience=9, max_length=40),
         device="cpu",
     )
     assert tuned.languages == ("en",) and tuned.target == "de"
@@ -150,7 +139,7 @@ def test_finished_is_opened_and_other_settings_run_again(tiny, data, tmp_path, m
     other = finetune(tiny("bert"), "ner", settings=settings, seed=1, **call)
     assert other.key != first.key and (first.model / "model.safetensors").stat().st_mtime_ns != written
     assert sorted(p.name for p in (tmp_path / "ner").iterdir() if not p.name.startswith(".")) == [
-        *("curve.parquet", "model", "task.json"),
+        *("curve.parquet", "model", "task.json")
     ]
 
 
@@ -185,9 +174,7 @@ def test_a_model_that_no_fine_tuning_has_made_is_not_replaced(tiny, data, tmp_pa
     (tmp_path / "checkpoints-mine").mkdir()
     before = {path.name: path.read_bytes() for path in own.iterdir()}
     for model in (own, tiny("bert")):
-        with pytest.raises(
-            InputError, match=r"model would be replaced .* is not from a fine-tuning there\. Choose"
-        ):
+        with pytest.raises(InputError, match=r"model would be replaced .* is not from a fine-tuning there\. Choose"):
             finetune(model, "sentiment", train=data["en"], out=tmp_path, device="cpu")
     (tmp_path / "checkpoints-0123456789abcdef").mkdir()  # of a fine-tuning
     with pytest.raises(InputError, match=r"is the model to begin from\. Choose another folder"):
@@ -211,9 +198,7 @@ def test_what_does_not_fit_is_refused_before_training(tiny, data, tmp_path) -> N
         finetune(tiny("bert"), "nerr", train=data["en"], out=out)
     with pytest.raises(InputError, match="no entity tags"):
         finetune(tiny("bert"), "ner", train=plain, out=out)
-    other = pl.Series(
-        "ner", ["O", "B-PER", "E-PER", "O"]
-    )  # a corpus made by hand: readers would have made IOB2
+    other = pl.Series("ner", ["O", "B-PER", "E-PER", "O"])  # a corpus made by hand: readers would have made IOB2
     by_hand = replace(plain, words=plain.words.with_columns(other))
     with pytest.raises(InputError, match=r"tag 'E-PER' of 'house' \(en, sentence 0\) is not IOB2"):
         finetune(tiny("bert"), "ner", train=by_hand, out=out)
@@ -234,16 +219,12 @@ def test_the_scheme_of_the_tags_changes_nothing(tiny, data, tmp_path) -> None:
     keys, found = set(), []
     for name, mark in (("iob2", "B-LOC"), ("bioes", "S-LOC"), ("bilou", "U-LOC"), ("suffix", "LOC_B")):
         lines = [
-            json.dumps(
-                {"tokens": words, "ner_tags": [mark if tag == "B-LOC" else tag for tag in tags], "label": "x"}
-            )
+            json.dumps({"tokens": words, "ner_tags": [mark if tag == "B-LOC" else tag for tag in tags], "label": "x"})
             for words, tags in rows.select("word", "ner").iter_rows()
         ]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
         corpus = Corpus.read({"en": tmp_path / f"{name}.jsonl"})
-        tuned = finetune(
-            tiny("bert"), "ner", train=corpus, out=tmp_path / name, settings=settings, device="cpu"
-        )
+        tuned = finetune(tiny("bert"), "ner", train=corpus, out=tmp_path / name, settings=settings, device="cpu")
         keys.add(tuned.key)
         found.append(evaluate(tuned, corpus, n_bootstrap=0, device="cpu")["score"][0])
     assert len(keys) == 1 and len(set(found)) == 1 and tuned.labels == ("O", "B-LOC", "I-LOC")
@@ -272,9 +253,7 @@ def test_sentences_beyond_the_models_window_are_counted(task, family, lost, tiny
     long = [{"tokens": ["the"] * 62, "ner_tags": ["O"] * 62, "label": "a"}] * 2
     for name, rows in (("short", short), ("long", short + long)):
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-        (tmp_path / f"{name}2.jsonl").write_text(
-            "\n".join(map(json.dumps, short + rows[6:])), encoding="utf-8"
-        )
+        (tmp_path / f"{name}2.jsonl").write_text("\n".join(map(json.dumps, short + rows[6:])), encoding="utf-8")
     files = {
         name: Corpus.read({"en": tmp_path / f"{name}.jsonl", "de": tmp_path / f"{name}2.jsonl"})
         for name in ("short", "long")
@@ -285,13 +264,7 @@ def test_sentences_beyond_the_models_window_are_counted(task, family, lost, tiny
     settings = TrainingSettings(epochs=1, batch_size=8, evaluations=1)
     with caplog.at_level(logging.WARNING, logger="isogloss.tasks"):
         tuned = finetune(
-            tiny(family),
-            task,
-            train=files["short"],
-            dev=files["short"],
-            out=tmp_path / "a",
-            settings=settings,
-            **call,
+            tiny(family), task, train=files["short"], dev=files["short"], out=tmp_path / "a", settings=settings, **call
         )
         evaluate(tuned, files["short"], n_bootstrap=0, device="cpu")
         assert not caplog.records
@@ -304,26 +277,16 @@ def test_sentences_beyond_the_models_window_are_counted(task, family, lost, tiny
         caplog.clear()
         settings = settings.model_copy(update={"max_length": 30})
         finetune(
-            tiny(family),
-            task,
-            train=files["long"],
-            dev=files["short"],
-            out=tmp_path / "b",
-            settings=settings,
-            **call,
+            tiny(family), task, train=files["long"], dev=files["short"], out=tmp_path / "b", settings=settings, **call
         )
         message = caplog.records[0].getMessage()
-    assert (
-        f"2 of 14 training and development sentences of en{aside} are longer than the 30 subwords" in message
-    )
+    assert f"2 of 14 training and development sentences of en{aside} are longer than the 30 subwords" in message
     assert message.endswith("Split them, or raise max_length.")
 
 
 def test_labels_never_trained_on_are_named(tiny, data, tmp_path) -> None:
     settings = TrainingSettings(epochs=1, batch_size=8, evaluations=1)
-    tuned = finetune(
-        tiny("bert"), "sentiment", train=data["en"], out=tmp_path / "s", settings=settings, device="cpu"
-    )
+    tuned = finetune(tiny("bert"), "sentiment", train=data["en"], out=tmp_path / "s", settings=settings, device="cpu")
     (tmp_path / "odd.jsonl").write_text('{"text": "the old house", "label": "odd"}\n', encoding="utf-8")
     with pytest.raises(InputError, match="label 'odd' of en is not among those trained on: bad, good"):
         evaluate(tuned, Corpus.read({"en": tmp_path / "odd.jsonl"}))
@@ -342,9 +305,7 @@ def test_random_weights_are_those_of_the_untrained_model(family, kind, tiny) -> 
     whole = getattr(loaded.module, loaded.module.base_model_prefix, loaded.module)
     stack = "decoder" if kind == "translation" else None
     untrained = load(tiny(family), stack=stack, weights="random", device="cpu").module.state_dict()
-    same = [
-        name for name in whole.state_dict() if name.removeprefix("encoder.") in untrained or name in untrained
-    ]
+    same = [name for name in whole.state_dict() if name.removeprefix("encoder.") in untrained or name in untrained]
     assert len(same) > 5
     for name in same:
         other = untrained.get(name, untrained.get(name.removeprefix("encoder.")))

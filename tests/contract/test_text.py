@@ -48,17 +48,14 @@ def test_names_of_special_subwords_are_text(tiny_model, family):
         inside = {i for i, special in zip(found.ids, found.special_tokens_mask, strict=True) if not special}
         assert not inside & set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}, line
         assert "house" not in line or max(end for _, end in found.offsets) == len(line)
-    assert models.lines_with_names(loaded, ["the house", *lines])[0] == len(lines) - (
-        not {"<s>", "</s>"} & set(names)
-    )
+    assert models.lines_with_names(loaded, ["the house", *lines])[0] == len(lines) - (not {"<s>", "</s>"} & set(names))
     plain = ["the old house", "a <b> [1] {x}", "|a|", "snake_Case", "‹"]
     assert models.as_text(loaded, plain) == plain
     # what a user puts in front may name them
     end = next(x for x in names if x != tokenizer.unk_token)
     number = tokenizer.convert_tokens_to_ids(end)
     before, behind = (
-        models.encode(loaded, [end], language=language, prefix=prefix)[0].ids.count(number)
-        for prefix in ("", end)
+        models.encode(loaded, [end], language=language, prefix=prefix)[0].ids.count(number) for prefix in ("", end)
     )
     assert behind == before + 1
 
@@ -85,10 +82,7 @@ def test_a_special_subword_that_is_a_word_or_a_sign_stays_as_it_is(tiny_model, t
 
 def test_states_of_a_line_with_names_are_those_of_its_text_and_it_is_said_once(tiny_model, tmp_path, caplog):
     caplog.set_level(logging.WARNING, "isogloss")
-    lines = {
-        "en": ["the </s> house", "old </s> <pad>", "water"],
-        "de": ["das haus", "alte <s> stadt", "wasser"],
-    }
+    lines = {"en": ["the </s> house", "old </s> <pad>", "water"], "de": ["das haus", "alte <s> stadt", "wasser"]}
     found = extract(corpus_of(lines), tiny_model("roberta"), out=tmp_path / "a", device="cpu")
     said = [x for x in caplog.messages if "special subwords" in x]
     assert said == [

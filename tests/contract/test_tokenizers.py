@@ -34,25 +34,13 @@ TEXT = [
 
 FAIRSEQ = {"unk_id": 0, "bos_id": 1, "eos_id": 2, "pad_id": -1}
 T5 = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}
-BPE = {
-    "model_type": "bpe",
-    "byte_fallback": True,
-    "normalization_rule_name": "identity",
-    "split_digits": True,
-}
+BPE = {"model_type": "bpe", "byte_fallback": True, "normalization_rule_name": "identity", "split_digits": True}
 BPE |= {"remove_extra_whitespaces": False, "vocab_size": 450}
 BERT = {"pad_piece": "[PAD]", "unk_piece": "[UNK]", "bos_piece": "[CLS]", "eos_piece": "[SEP]"}
 SP = "sentencepiece.bpe.model"
 # family: file, how it is trained, config.json, tokenizer_config.json, what stands around a sentence, shift of the ids
 FORMS = {
-    "mt5": (
-        "spiece.model",
-        {**T5, "byte_fallback": True},
-        {"model_type": "mt5"},
-        {"extra_ids": 0},
-        (0, 1),
-        0,
-    ),
+    "mt5": ("spiece.model", {**T5, "byte_fallback": True}, {"model_type": "mt5"}, {"extra_ids": 0}, (0, 1), 0),
     "t5": ("spiece.model", T5, {"model_type": "t5"}, {"extra_ids": 100}, (0, 1), 0),
     "xlmr": (SP, FAIRSEQ, {"model_type": "xlm-roberta"}, {}, (1, 1), 1),
     "mdeberta": (
@@ -71,15 +59,7 @@ FORMS = {
     ),
     "gemma": (
         "tokenizer.model",
-        {
-            "pad_id": 0,
-            "eos_id": 1,
-            "bos_id": 2,
-            "unk_id": 3,
-            "bos_piece": "<bos>",
-            "eos_piece": "<eos>",
-            **BPE,
-        }
+        {"pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3, "bos_piece": "<bos>", "eos_piece": "<eos>", **BPE}
         | {"add_dummy_prefix": False},
         *({"model_type": "gemma"}, {"tokenizer_class": "GemmaTokenizer", "add_bos_token": True}, (1, 0), 0),
     ),
@@ -102,9 +82,7 @@ def train(path: Path, **options: object) -> bytes:
 
 
 def load(folder: Path) -> object:
-    return models.load_tokenizer(
-        ModelInfo(folder.name, ("encoder",), {}, 1, Source(str(folder), "", None, True))
-    )
+    return models.load_tokenizer(ModelInfo(folder.name, ("encoder",), {}, 1, Source(str(folder), "", None, True)))
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +125,7 @@ def test_a_sentencepiece_file_alone_is_read_as_sentencepiece_reads_it(pieces_fol
 
 
 @pytest.mark.parametrize("listed", [False, True])
-def test_nllb_of_a_sentencepiece_file_has_its_codes_where_its_weights_have_them(
-    pieces_folder, tmp_path, listed
-):
+def test_nllb_of_a_sentencepiece_file_has_its_codes_where_its_weights_have_them(pieces_folder, tmp_path, listed):
     """After the pieces, one place on as <pad> goes between; the mask is the last."""
     import transformers as tf
 
@@ -181,19 +157,13 @@ def test_a_saved_tokenizer_keeps_the_normal_forms_of_its_file(pieces_folder, tmp
     shutil.copy(pieces_folder("mbart") / "config.json", tmp_path)
     assert not list(tmp_path.glob("*.model"))
     again = load(tmp_path)
-    assert (
-        again.tokenize("ｏｌｄ ｈａｕｓ")
-        == tokenizer.tokenize("ｏｌｄ ｈａｕｓ")
-        == again.tokenize("old haus")
-    )
+    assert again.tokenize("ｏｌｄ ｈａｕｓ") == tokenizer.tokenize("ｏｌｄ ｈａｕｓ") == again.tokenize("old haus")
 
 
 def test_a_file_that_transformers_reads_wrongly_is_refused(tmp_path):
     train(tmp_path / "sentencepiece.bpe.model", **FAIRSEQ)
     (tmp_path / "config.json").write_text('{"model_type": "xglm"}')
-    with pytest.raises(
-        InputError, match=r"reads \d+ of \d+ words wrongly, e\.g\. .* instead of .*older transformers"
-    ):
+    with pytest.raises(InputError, match=r"reads \d+ of \d+ words wrongly, e\.g\. .* instead of .*older transformers"):
         load(tmp_path)
 
 
@@ -223,9 +193,7 @@ def test_what_transformers_needs_for_sentencepiece_files_is_declared():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     name = re.compile(r"[\w.-]+")
     declared = {name.match(x).group().lower() for x in project["dependencies"]}
-    wanted = [
-        x for x in metadata.requires("transformers") if re.search(r"extra == ['\"]sentencepiece['\"]", x)
-    ]
+    wanted = [x for x in metadata.requires("transformers") if re.search(r"extra == ['\"]sentencepiece['\"]", x)]
     assert wanted
     assert {name.match(x).group().lower() for x in wanted} <= declared
 
@@ -238,15 +206,8 @@ def byt5(tmp_path):
     import transformers as tf
 
     size = {"d_model": WIDTH, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 2, "num_decoder_layers": 2}
-    tf.T5Model(tf.T5Config(vocab_size=384, **size, decoder_start_token_id=0)).save_pretrained(
-        tmp_path / "byt5"
-    )
-    settings = {
-        "tokenizer_class": "ByT5Tokenizer",
-        "extra_ids": 125,
-        "eos_token": "</s>",
-        "pad_token": "<pad>",
-    }
+    tf.T5Model(tf.T5Config(vocab_size=384, **size, decoder_start_token_id=0)).save_pretrained(tmp_path / "byt5")
+    settings = {"tokenizer_class": "ByT5Tokenizer", "extra_ids": 125, "eos_token": "</s>", "pad_token": "<pad>"}
     (tmp_path / "byt5/tokenizer_config.json").write_text(json.dumps(settings))
     return tmp_path / "byt5"
 
@@ -263,9 +224,7 @@ def test_byt5_reads_the_bytes_of_every_word(byt5, tmp_path):
         with torch.no_grad():
             hidden = loaded.module(**found).last_hidden_state[0].numpy()
         for row, word, start, _ in (
-            states.tokens.filter(language=language, sentence=sentence)
-            .select("row", "word", "start", "end")
-            .iter_rows()
+            states.tokens.filter(language=language, sentence=sentence).select("row", "word", "start", "end").iter_rows()
         ):
             first = len(text[:start].encode())
             expected = hidden[first : first + len(word.encode())].mean(axis=0)
@@ -341,9 +300,7 @@ def test_maltese_letter_is_no_space(tmp_path, tiny_model):
 @pytest.mark.parametrize("family", ["bert", "t5"])
 def test_a_prefix_that_leaves_no_room_is_refused(tiny_model, tmp_path, family, prefix):
     corpus = corpus_of({x: LINES[x] for x in ("en", "de")})
-    with pytest.raises(
-        InputError, match=rf"prefix 'old .*\.\.\.' takes all of the {LIMIT} subwords.*shorter prefix"
-    ):
+    with pytest.raises(InputError, match=rf"prefix 'old .*\.\.\.' takes all of the {LIMIT} subwords.*shorter prefix"):
         extract(corpus, tiny_model(family), out=tmp_path, prefix=prefix)
     with pytest.raises(InputError, match="shorter prefix"):  # when a study is planned
         states_key(corpus, tiny_model(family), prefix=prefix)
@@ -357,9 +314,7 @@ def test_subwords_without_an_embedding_are_refused(tmp_path, tiny_model):
     size = model.config.vocab_size
     model.resize_token_embeddings(size - 1)
     model.save_pretrained(folder)
-    with pytest.raises(
-        InputError, match=rf"'##ung' has the number {size - 1}, and there are {size - 1} embeddings"
-    ):
+    with pytest.raises(InputError, match=rf"'##ung' has the number {size - 1}, and there are {size - 1} embeddings"):
         models.load(folder)
 
 
@@ -418,12 +373,7 @@ def _other_model(folder: Path, kind: str, vocab_size: int) -> None:
         model = tf.MptModel(tf.MptConfig(vocab_size=vocab_size, **size))
     else:
         size = {"d_model": WIDTH, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2}
-        size |= {
-            "decoder_attention_heads": 2,
-            "encoder_ffn_dim": 32,
-            "decoder_ffn_dim": 32,
-            "attention_window": 8,
-        }
+        size |= {"decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "attention_window": 8}
         limits = {"max_encoder_position_embeddings": 48, "max_decoder_position_embeddings": 24}
         model = tf.LEDModel(tf.LEDConfig(vocab_size=vocab_size, **size, **limits))
     model.save_pretrained(folder)

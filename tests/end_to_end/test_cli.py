@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import polars as pl
 import pytest
 from scipy.cluster.hierarchy import is_valid_linkage
 
+import isogloss as ig
 from isogloss import cli
 from isogloss.starter import load_corpus, model_folder
 
@@ -35,19 +38,7 @@ def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, 
     return status, captured.out, captured.err
 
 
-@pytest.fixture
-def texts(tmp_path: Path) -> dict[str, Path]:
-    corpus = load_corpus(["en", "de"])
-    files = {}
-    for language in corpus.languages:
-        files[language] = tmp_path / f"dev.{language}"
-        files[language].write_text("\n".join(corpus.texts(language)[:50]) + "\n", encoding="utf-8")
-    return files
-
-
-def test_run_plan_status_report(
-    study_file: StudyFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_plan_status_report(study_file: StudyFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study, out = study_file(), tmp_path / "out"
     status, printed, _ = call(capsys, "run", study, "--out", out, "--plan", "--json")
     stages = {s["stage"]: s for s in json.loads(printed)["stages"]}
@@ -75,94 +66,145 @@ def test_run_plan_status_report(
     assert (tmp_path / "again.html").is_file()
 
 
-def test_step_verbs(texts: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "steps"
-    named = [f"--text={language}={path}" for language, path in texts.items()]
-    assert (
-        call(capsys, "extract", model_folder(), *named, "--layers", "0,3", "--name", "m", "--out", out)[0]
-        == 0
-    )
-    assert call(capsys, "align-words", out, "en", "de")[0] == 0
-    for space in ("en", "de", "en+de"):
-        words = ("discover", out, space, "--layer", 3, "--method", "kmeans", "--n-concepts", 20)
-        assert call(capsys, *words)[0] == 0
-    status, printed, _ = call(
-        capsys, "calign", out, "en", "de", "--layer", 3, "--theta", 0.5, "--min-types", 2, "--json"
-    )
-    figure = json.loads(printed)["estimates"][0]
+def test_run_until_a_stage_stops_there_and_a_later_run_goes_on(
+    study_file: StudyFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, out = study_file(companions={"measures": []}, labels=None), tmp_path / "out"
+    run = ("run", study, "--out", out, "--workers", 1, "--quiet")
+    status, printed, err = call(capsys, *run, "--until", "concept")
+    assert (status, printed) == (2, "")
+    assert "unknown stage of this study 'concept'. Did you mean 'concepts'? Known: " in err
+    assert "dictionaries, " in err and "states, " in err
+    status, printed, _ = call(capsys, *run, "--until", "dictionaries", "--plan", "--json")
+    assert [stage["stage"] for stage in json.loads(printed)["stages"]] == ["word links", "dictionaries"]
+    assert not out.exists()
+
+    status, printed, _ = call(capsys, *run, "--until", "concepts", "--json")
     assert status == 0
-    assert 0 <= figure["score"] <= 1
-    assert 0 < figure["coverage"] <= 1
-    assert figure["chance"] is not None
-    status, printed, _ = call(capsys, "colap", out, "de+en", "--layer", 3)
+    assert json.loads(printed) == {"study": str(out), "until": "concepts"}
+    stages, missing = done_of(out, capsys)
+    assert stages["concepts"] == (14, 14)
+    assert stages["metrics"] == (8, 0)
+    assert "results" in missing
+    assert not (out / "results.csv").exists()
+    assert not (out / "report.html").exists()
+    for words in (("report", out), ("robustness", out), ("export", out, "concepts", "--out", tmp_path / "x.json")):
+        status, _, err = call(capsys, *words)
+        assert status == 1
+        assert f"has no results yet. Run it with: isogloss run {out / 'study.yaml'} --out {out}" in err
+
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("layer_*/*.parquet")}
+    status, printed, _ = call(capsys, *run, "--json")
     assert status == 0
-    assert printed.startswith("COLAP de+en = ")
-    status, printed, _ = call(capsys, "status", out, "--json")
-    stages = {s["stage"]: (s["steps"], s["done"]) for s in json.loads(printed)["stages"]}
-    assert stages == {
-        "states": (1, 1),
-        "links": (1, 1),
-        "dictionary": (2, 2),
-        "concepts": (3, 3),
-        "corpus": (1, 1),
-    }
+    assert json.loads(printed)["n_estimates"] > 0
+    assert done_of(out, capsys)[1] == []
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    status, printed, _ = call(capsys, *run, "--until", "word links")
+    assert status == 0
+    assert printed == f"Done until word links: {out}\n"
+    assert pl.read_csv(out / "results.csv").height > 0, "a run of fewer steps took results away"
+
+
+def done_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, tuple[int, int]], list[str]]:
+    """Return the number of steps of every stage, and of those that are done, and the names of those missing."""
+    status, printed, _ = call(capsys, "status", folder, "--json")
+    assert status == 0
+    facts = json.loads(printed)
+    return {s["stage"]: (s["steps"], s["done"]) for s in facts["stages"]}, facts["missing"]
+
+
+def test_status_of_a_folder_that_functions_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus = load_corpus(["en", "de"]).restrict(n_sentences=10)
+    ig.extract(corpus, model_folder(), layers=[0], out=tmp_path / "out")
+    assert done_of(tmp_path / "out", capsys) == ({"states": (1, 1), "corpus": (1, 1)}, [])
     assert call(capsys, "status", tmp_path / "nothing")[0] == 1
 
 
-def test_labels_and_robustness_of_a_finished_study_enter_its_report(
-    study_file: StudyFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_robustness_and_labels_enter_the_report_by_command_and_by_study_file(
+    finished: Path, study_file: StudyFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    study = study_file(labels=None, companions={"measures": []})
-    assert call(capsys, "run", study, "--out", out, "--workers", 1, "--quiet")[0] == 0
-    assert '"labels":{' not in (out / "report.html").read_text(encoding="utf-8")
-    status, printed, _ = call(capsys, "labels", out, "--threshold", 0.8, "--workers", 1, "--quiet", "--json")
-    facts = json.loads(printed)
-    assert status == 0
-    assert pl.read_csv(facts["labels"])["share"].min() >= 0.8
-    assert "labels_starter_encoder.png" in {Path(path).name for path in facts["figures"]}
     few = ("--theta", 0.4, "--n-concepts", 20, "--top", 5, "--min-types", 2)
-    status, printed, _ = call(capsys, "robustness", out, *few, "--workers", 1, "--quiet", "--json")
+    status, printed, _ = call(capsys, "robustness", finished, *few, "--workers", 1, "--quiet", "--json")
     facts = json.loads(printed)
     assert status == 0
-    assert len(facts["settings"]) == 2 * 2 * 2
+    settings = {(row["theta"], row["n_concepts"], row["top"], row["min_types"]) for row in facts["settings"]}
+    assert settings == set(product((0.4, 0.5), (20, 30), (5, 10), (2.0,)))  # the study's own among them
     assert "robustness.svg" in {Path(path).name for path in facts["figures"]}
+    assert '"robustness":{' in Path(facts["report"]).read_text(encoding="utf-8")
+
+    tables = {path: path.read_bytes() for path in finished.glob("robustness.*")}
+    assert len(tables) == 2
+    for path in (*tables, *(finished / ".steps").glob("robustness*")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    section = {"theta_align": [0.4], "n_concepts": [20], "top": [5], "min_types": [2]}
+    study = study_file(robustness=section, labels={"threshold": 0.8})
+    before = done_when(finished)
+    run = ("run", study, "--out", finished, "--workers", 1, "--quiet", "--json")
+    status, printed, _ = call(capsys, *run)
+    facts = json.loads(printed)
+    assert status == 0
+    assert {path: path.read_bytes() for path in tables} == tables
+    again = {name.split("/")[0] for name, when in done_when(finished).items() if before.get(name) != when}
+    assert again == {"labels", "robustness", "robustness.json", "manifest.json", "plan.json"}
+    assert 0.8 <= pl.read_csv(finished / "labels/labels.csv")["share"].min() < 0.9
+    assert "labels_starter_encoder.png" in {Path(path).name for path in facts["figures"]}
     page = Path(facts["report"]).read_text(encoding="utf-8")
     assert '"labels":{' in page
     assert '"robustness":{' in page
 
+    assert call(capsys, "run", study_file(labels=None), "--out", finished, "--workers", 1, "--quiet")[0] == 0
+    assert "labels/labels" not in ig.open_study(finished).manifest["steps"]
 
-def test_trees_are_cut_and_written(
-    texts: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+
+def done_when(root: Path) -> dict[str, int]:
+    folder = root / ".steps"
+    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+
+
+def test_trees_are_written_for_other_programs(
+    finished_once: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "steps"
-    named = [f"--text={language}={path}" for language, path in texts.items()]
-    assert (
-        call(capsys, "extract", model_folder(), *named, "--layers", "3", "--name", "m", "--out", out)[0] == 0
-    )
-    assert call(capsys, "align-words", out, "en", "de")[0] == 0
-    for space in ("en", "de"):
-        several = ("--n-concepts", 20, "--n-concepts", 40, "--json")
-        status, printed, _ = call(capsys, "discover", out, space, "--layer", 3, *several)
-        assert status == 0
-        assert [facts["n_concepts"] for facts in json.loads(printed)["concepts"]] == [20, 40]
-    measure = ("calign", out, "en", "de", "--layer", 3, "--theta", 0.5, "--min-types", 2)
-    status, _, said = call(capsys, *measure)
-    assert status == 2
-    assert "ward-k20-s0" in said
-    assert "--n-concepts" in said
-    assert call(capsys, *measure, "--n-concepts", 40)[0] == 0
+    tree = ("export", finished_once, "tree", "--layer", 4, "--space")
     for name in ("tree.npy", "tree.nwk", "tree.json"):
-        words = ("tree", out, "en", "--layer", 3, "--n-concepts", 20, "--out", tmp_path / name)
-        assert call(capsys, *words)[0] == 0
+        status, printed, _ = call(capsys, *tree, "en", "--out", tmp_path / name)
+        assert (status, printed) == (0, f"{tmp_path / name}\n")
     matrix = np.load(tmp_path / "tree.npy")
     assert is_valid_linkage(matrix)
-    assert (tmp_path / "tree.nwk").read_text(encoding="utf-8").count("(") == 19
+    assert (tmp_path / "tree.nwk").read_text(encoding="utf-8").count("(") == 29  # above 30 concepts
     assert json.loads((tmp_path / "tree.json").read_text(encoding="utf-8"))["size"] == len(matrix) + 1
-    status, _, said = call(capsys, "tree", out, "en", "--layer", 3, "--out", tmp_path / "tree.xml")
-    assert (status, "'.xml'" in said) == (2, True)
-    status, _, said = call(capsys, "tree", out, "en+de", "--layer", 3, "--out", tmp_path / "tree.npy")
-    assert (status, "isogloss discover" in said) == (2, True)
+    assert call(capsys, "export", finished_once, "tree", "--out", tmp_path / "best.npy")[0] == 0
+    whole = len(np.load(tmp_path / "best.npy"))
+    assert whole > len(matrix)  # all languages together
+    for words, said in (
+        ((*tree, "en", "--out", tmp_path / "tree.xml"), "unknown ending for a tree '.xml'"),
+        ((*tree, "en+fr", "--out", tmp_path / "no.npy"), "unknown space 'en+fr'"),
+        ((*tree, "en", "--layer", 0, "--out", tmp_path / "no.npy"), "one of the layers"),
+        ((*tree, "en", "--n-concepts", 31, "--out", tmp_path / "no.npy"), "unknown n concepts '31'"),
+        (("export", finished_once, "trees", "--out", tmp_path / "no.npy"), "Did you mean 'tree'?"),
+    ):
+        status, _, err = call(capsys, *words)
+        assert status == 2
+        assert said in err
+    assert not list(tmp_path.glob("no.*"))
+
+
+def test_where_the_method_grows_no_trees_commands_on_trees_say_so(
+    study_file: StudyFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kmeans = {"corpus": {"n_sentences": 25}, "discovery": {"method": "kmeans", "n_concepts": 10}}
+    study = study_file(**kmeans, companions={"measures": []}, labels=None, metrics={"n_bootstrap": 0})
+    out = tmp_path / "out"
+    ig.run_study(study, out=out, workers=1)
+    for words in (("robustness", out), ("export", out, "tree", "--out", tmp_path / "tree.nwk")):
+        status, printed, err = call(capsys, *words)
+        assert (status, printed) == (2, "")
+        assert "kmeans" in err and "grows no" in err and "discovery.method (ward)" in err
+    with_section = study_file(**kmeans, robustness={})
+    status, _, err = call(capsys, "run", with_section, "--out", tmp_path / "new")
+    assert status == 2
+    assert "or leave robustness out" in err
+    assert not (tmp_path / "new").exists()
+    assert not (out / "robustness.csv").exists()
 
 
 def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,15 +222,12 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_ctrl_c_leaves_a_folder_that_resumes(
-    study_file: StudyFile,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    study_file: StudyFile, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from isogloss.study import steps
+    from isogloss.study.steps import concepts
 
-    study, out = study_file(), tmp_path / "out"
-    discover = steps.discover
+    study, out = study_file(companions={"measures": []}, labels=None), tmp_path / "out"
+    discover = concepts.discover
     calls = []
 
     def interrupted(*args: object, **options: object) -> object:
@@ -197,7 +236,7 @@ def test_ctrl_c_leaves_a_folder_that_resumes(
             raise KeyboardInterrupt
         return discover(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(steps, "discover", interrupted)
+    monkeypatch.setattr(concepts, "discover", interrupted)
     status, _, err = call(capsys, "run", study, "--out", out, "--workers", 1)
     assert status == 130
     assert "same command" in err
@@ -231,15 +270,11 @@ def broken(name: str, make: StudyFile, tmp: Path) -> Path:
     if name == "too many concepts":
         return make(source, discovery={"n_concepts": 10**6})
     if name == "too many concepts for the selection":
-        return make(
-            source, discovery={"n_concepts": 300}, selection={"calign": {"by": "pairs", "min_count": 5}}
-        )
+        return make(source, discovery={"n_concepts": 300}, selection={"calign": {"by": "pairs", "min_count": 5}})
     if name == "option of another method":
         return make(source, discovery={"method": "ward", "options": {"max_iterations": 5}})
     if name == "misspelt key":
-        study.write_text(
-            study.read_text(encoding="utf-8").replace("n_concepts", "n_concept"), encoding="utf-8"
-        )
+        study.write_text(study.read_text(encoding="utf-8").replace("n_concepts", "n_concept"), encoding="utf-8")
     if name == "wrong value":
         return make(source, discovery={"method": "wart"})
     if name == "not YAML":
@@ -325,25 +360,16 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_corrupt_parquet_is_named(
-    texts: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "steps"
-    named = [f"--text={language}={path}" for language, path in texts.items()]
-    call(capsys, "extract", model_folder(), *named, "--layers", "0", "--out", out)
-    (out / "tokens.parquet").write_bytes(b"PAR1 not really")
-    status, _, err = call(capsys, "align-words", out, "en", "de")
-    assert status == 1
-    assert "tokens.parquet" in err
+def test_corrupt_parquet_is_named(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (finished / "tokens.parquet").write_bytes(b"PAR1 not really")
+    for words in (("report", finished), ("export", finished, "concepts", "--out", tmp_path / "c.json")):
+        status, _, err = call(capsys, *words)
+        assert status == 1
+        assert "tokens.parquet is not as it was written. Make it again with: isogloss run" in err
 
 
 def test_wrong_use_is_status_2(tmp_path: Path) -> None:
-    for words in (
-        ["run"],
-        ["frobnicate"],
-        ["calign", str(tmp_path), "en"],
-        ["run", "x.yaml", "--workers", "0"],
-    ):
+    for words in (["run"], ["frobnicate"], ["export", str(tmp_path), "tree"], ["run", "x.yaml", "--workers", "0"]):
         done = subprocess.run(
             [sys.executable, "-m", "isogloss.cli", *words], capture_output=True, text=True, check=False
         )

@@ -129,9 +129,7 @@ def test_where_all_is_done_no_worker_starts(reference: Reference, monkeypatch: p
 
 
 @pytest.mark.slow
-def test_workers_at_an_address_write_the_same_files(
-    reference: Reference, machines: Machines, tmp_path: Path
-) -> None:
+def test_workers_at_an_address_write_the_same_files(reference: Reference, machines: Machines, tmp_path: Path) -> None:
     study, expected = reference
     run_study(study, out=tmp_path, scheduler=machines.address)
     assert_same(tmp_path, expected)
@@ -234,9 +232,7 @@ def test_inputs_of_steps_are_all_that_they_wait_for(reference: Reference, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["dictionary", "concepts"])
-def test_an_error_of_a_step_is_the_same_line_as_in_a_local_run(
-    machines: Machines, tmp_path: Path, what: str
-) -> None:
+def test_an_error_of_a_step_is_the_same_line_as_in_a_local_run(machines: Machines, tmp_path: Path, what: str) -> None:
     sections: dict[str, dict[str, object]] = {
         "dictionary": {"alignment": {"dictionaries": {"en-de": "words.txt"}}},
         "concepts": {"discovery": {"n_concepts": 1500}},
@@ -276,16 +272,12 @@ def test_settings_that_do_not_fit(reference: Reference, tmp_path: Path) -> None:
 
 def test_a_storage_that_is_not_there(reference: Reference, store: Store, tmp_path: Path) -> None:
     assert store.env
-    with pytest.raises(
-        IsoglossError, match=r"The storage s3://nobody/study cannot be used: .*bucket"
-    ) as caught:
+    with pytest.raises(IsoglossError, match=r"The storage s3://nobody/study cannot be used: .*bucket") as caught:
         run_study(reference[0], out=tmp_path, scheduler="processes", storage="s3://nobody/study")
     assert "\n" not in str(caught.value)
 
 
-def test_without_dask_the_extra_is_named(
-    reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_dask_the_extra_is_named(reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(IsoglossError, match=r"needs Dask.*isogloss\[dask\]"):
         run_study(reference[0], out=tmp_path / "out", scheduler="processes")
@@ -319,9 +311,7 @@ def test_nobody_else_reaches_worker_processes(tmp_path: Path) -> None:
 def test_a_plain_address_of_another_machine_is_refused_unless_asked_for(tmp_path: Path) -> None:
     study = write_study(tmp_path)
     for address in ("tcp://10.1.2.3:8786", "ws://far:1", "ucx://far:1"):
-        with pytest.raises(
-            UsageError, match=rf"{address} would be reached without encryption.*unencrypted: true"
-        ):
+        with pytest.raises(UsageError, match=rf"{address} would be reached without encryption.*unencrypted: true"):
             run_study(study, out=tmp_path / "out", scheduler=address)
     assert not (tmp_path / "out").exists()
     for section in (
@@ -424,11 +414,7 @@ def test_jobs_of_slurm_write_the_same_files(
     import dask
 
     config = read_config(reference[0])
-    section: dict[str, Any] = {
-        "scheduler": "slurm",
-        "workers": 1,
-        "slurm": {"cpus": 1, "memory": "2 GB", "gpus": 0},
-    }
+    section: dict[str, Any] = {"scheduler": "slurm", "workers": 1, "slurm": {"cpus": 1, "memory": "2 GB", "gpus": 0}}
     section["slurm"]["certificates"] = str(tmp_path / "home")
     config = config.model_copy(update={"run": RunSection.model_validate(section)})
     monkeypatch.setattr(cluster, "_RENEWAL", 1.0)
@@ -461,17 +447,13 @@ def test_jobs_of_slurm_write_the_same_files(
 
 
 @pytest.mark.parametrize("refused", [True, False])
-def test_without_slurm_no_study_waits(
-    reference: Reference, slurm: Path, tmp_path: Path, refused: bool
-) -> None:
+def test_without_slurm_no_study_waits(reference: Reference, slurm: Path, tmp_path: Path, refused: bool) -> None:
     pytest.importorskip("dask_jobqueue")
     text = "#!/bin/bash\necho 'sbatch: error: invalid partition: longer' >&2; exit 1\n"
     (slurm / "sbatch").write_text(text if refused else "")
     if not refused:
         (slurm / "sbatch").unlink()
-    with pytest.raises(
-        IsoglossError, match=r"SLURM takes no job: .*(invalid partition: longer|sbatch)"
-    ) as caught:
+    with pytest.raises(IsoglossError, match=r"SLURM takes no job: .*(invalid partition: longer|sbatch)") as caught:
         run_study(reference[0], out=tmp_path / "out", scheduler="slurm", workers=1)
     assert "\n" not in str(caught.value)
 

@@ -99,9 +99,7 @@ def test_a_file_that_goes_while_it_is_needed_is_made_again_in_another_round(
     assert_same(tmp_path, expected)
 
 
-def test_a_worker_that_is_killed_loses_nothing(
-    reference: Reference, machines: Machines, tmp_path: Path
-) -> None:
+def test_a_worker_that_is_killed_loses_nothing(reference: Reference, machines: Machines, tmp_path: Path) -> None:
     study, expected = reference
     run = start_run(study, tmp_path, "--scheduler", machines.address)
     try:
@@ -116,9 +114,7 @@ def test_a_worker_that_is_killed_loses_nothing(
     assert (tmp_path / "report.html").exists()
 
 
-def test_a_scheduler_that_is_killed_and_started_again(
-    reference: Reference, machines: Machines, tmp_path: Path
-) -> None:
+def test_a_scheduler_that_is_killed_and_started_again(reference: Reference, machines: Machines, tmp_path: Path) -> None:
     study, expected = reference
     run = start_run(study, tmp_path, "--scheduler", machines.address)
     try:
@@ -139,9 +135,7 @@ def test_a_scheduler_that_is_killed_and_started_again(
     assert [name for name in kept if after[name] != before[name]] == []
 
 
-def test_a_client_that_is_killed_takes_its_workers_along_and_goes_on(
-    reference: Reference, tmp_path: Path
-) -> None:
+def test_a_client_that_is_killed_takes_its_workers_along_and_goes_on(reference: Reference, tmp_path: Path) -> None:
     study, expected = reference
     run = start_run(study, tmp_path, "--scheduler", "processes", "--workers", 1)
     try:

@@ -49,10 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = {
         "name": "explored <b>study</b>",
         "corpus": {"files": files},
-        "models": [
-            {"name": "starter", **model},
-            {"name": "again", "base": "starter", "weights": "random", **model},
-        ],
+        "models": [{"name": "starter", **model}, {"name": "again", "base": "starter", "weights": "random", **model}],
         "discovery": {"method": "ward", "n_concepts": [30, 50]},
         "metrics": {"min_types": 2, "n_permutations": 20, "theta_align": [0.5], "n_bootstrap": 0},
         "companions": {"measures": []},
@@ -86,9 +83,7 @@ def explorer(folder: Path) -> Iterator[Explorer]:
 
 
 @pytest.mark.parametrize(("source", "target"), [("en", "de"), ("ar", "en")])
-def test_aligned_concepts_are_those_of_calign(
-    study: FinishedStudy, views: Views, source: str, target: str
-) -> None:
+def test_aligned_concepts_are_those_of_calign(study: FinishedStudy, views: Views, source: str, target: str) -> None:
     run = next(r for r in study.runs if r[0].model == "starter" and r[0].n_concepts == 30)
     expected = study.alignment(run[0].at(4), Pair(source, target))
     best = dict(expected.pairs.select("source_concept", "match").rows()[::-1])
@@ -100,8 +95,7 @@ def test_aligned_concepts_are_those_of_calign(
     assert shares == sorted(shares, reverse=True)
     assert found["n_eligible"] == expected.estimates[0].n
     words = expected.words.filter(
-        (pl.col("source_concept") == entries[0]["source"])
-        & (pl.col("target_concept") == entries[0]["target"])
+        (pl.col("source_concept") == entries[0]["source"]) & (pl.col("target_concept") == entries[0]["target"])
     )
     for first, *others in entries[0]["ties"]:
         assert set(others) <= set(words.filter(pl.col("source") == first)["target"])
@@ -145,9 +139,7 @@ def test_a_number_the_study_did_not_measure_gets_its_chance_level_too(views: Vie
     assert (known["measured"], new["measured"]) == ("study", "now")
     for found in (known, new):
         assert [f["metric"] for f in found["estimates"]] == ["calign", "calign", "colap"]
-        assert all(
-            0 <= f["chance"] <= 1 and f["ci_low"] <= f["score"] <= f["ci_high"] for f in found["estimates"]
-        )
+        assert all(0 <= f["chance"] <= 1 and f["ci_low"] <= f["score"] <= f["ci_high"] for f in found["estimates"])
 
 
 def test_words_are_found_in_any_case_and_script(views: Views) -> None:
@@ -161,10 +153,7 @@ def test_words_are_found_in_any_case_and_script(views: Views) -> None:
 
 def test_a_word_has_concepts_sentences_and_translations(study: FinishedStudy, views: Views) -> None:
     found = views.word(**AT, language="en", word="bread")
-    assert (
-        found["count"]
-        == study.tokens.filter((pl.col("language") == "en") & (pl.col("word") == "bread")).height
-    )
+    assert found["count"] == study.tokens.filter((pl.col("language") == "en") & (pl.col("word") == "bread")).height
     assert found["translations"]["de"][0] == "Brot"
     place = next(c for c in found["concepts"] if c["space"] == "en")
     read = views.occurrences(**AT, space="en", concept=place["concept"], language="en", word="bread")
@@ -177,9 +166,7 @@ def test_a_word_has_concepts_sentences_and_translations(study: FinishedStudy, vi
 def test_a_concept_is_followed_through_layers_and_models(views: Views) -> None:
     found = views.follow(**AT, space="en+de", concept=3)
     here = next(c for c in found["layers"] if c["layer"] == 4)["flows"]
-    assert here == [
-        {"concept": 3, "n": found["size"], "of_mine": 1, "of_theirs": 1, "words": here[0]["words"]}
-    ]
+    assert here == [{"concept": 3, "n": found["size"], "of_mine": 1, "of_theirs": 1, "words": here[0]["words"]}]
     assert [c["layer"] for c in found["layers"]] == [0, 4]
     assert [views.places[c["place"]].first.model for c in found["models"]] == ["again"]
     for column in (*found["layers"], *found["models"]):
@@ -359,9 +346,7 @@ def test_the_command_prints_the_address_and_ends_on_ctrl_c(folder: Path) -> None
 
 
 def settled(page: Any) -> None:
-    page.wait_for_selector(
-        'html[data-ready="yes"][data-waiting="0"]'
-    )  # the page's policy forbids to evaluate text
+    page.wait_for_selector('html[data-ready="yes"][data-waiting="0"]')  # the page's policy forbids to evaluate text
 
 
 @pytest.fixture
@@ -496,9 +481,7 @@ def test_the_map_is_coloured_as_asked_and_its_discs_can_be_chosen(page: Any) -> 
 
 
 def test_the_address_brings_back_what_was_chosen(page: Any, explorer: Explorer) -> None:
-    page.goto(
-        explorer.address + "#place=0&layer=0&k=33&pair=de+ar".replace("+", "%2B") + "&space=de&concept=2"
-    )
+    page.goto(explorer.address + "#place=0&layer=0&k=33&pair=de+ar".replace("+", "%2B") + "&space=de&concept=2")
     page.reload()
     settled(page)
     assert page.text_content("#layer-now") == "0"

@@ -20,12 +20,15 @@ import torch
 
 import isogloss
 from isogloss import models
+from isogloss.coordinates import Clustering, Pair, Space
+from isogloss.corpus import Corpus
 from isogloss.errors import InputError, IsoglossError
 from isogloss.explore.views import Views
 from isogloss.extraction import engine, extract, open_states, passes
-from isogloss.store import StudyLayout, array_files, arrays, open_array
-from isogloss.store import study as markers
-from isogloss.study import compare, single, study_status
+from isogloss.store import StudyLayout, array_files, arrays, markers, open_array
+from isogloss.study import compare, study_status
+from isogloss.study.steps.concepts import read_concepts, read_tree
+from isogloss.study.steps.words import read_dictionary
 from tiny_models import LINES, corpus_of
 
 HERE = Path(__file__).resolve().parents[1]
@@ -36,9 +39,7 @@ def content(root: Path) -> dict[str, bytes]:
     files = (path for path in root.rglob("*") if path.is_file())
     names = {path.relative_to(root).as_posix(): path for path in files}
     return {
-        name: path.read_bytes()
-        for name, path in names.items()
-        if not name.startswith(".") and name != "manifest.json"
+        name: path.read_bytes() for name, path in names.items() if not name.startswith(".") and name != "manifest.json"
     }
 
 
@@ -115,9 +116,7 @@ def test_large_files_are_read_again_when_they_were_written_since_or_on_demand(tm
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # as a copy keeps it: another machine's word
     assert not study.is_done("step", "key")
     record = study.known("step")
-    record["outputs"]["large"]["written"] = (
-        path.stat().st_ctime_ns
-    )  # as a failing disk would: nothing was written
+    record["outputs"]["large"]["written"] = path.stat().st_ctime_ns  # as a failing disk would: nothing was written
     study.marker("step").write_text(json.dumps(record))
     assert study.is_done("step", "key")
     assert not study.is_done("step", "key", thorough=True)
@@ -142,9 +141,7 @@ def test_disk_that_fills_up_in_the_middle_is_one_line_and_loses_nothing(tiny_mod
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", write)
-        with pytest.raises(
-            InputError, match=r"Cannot write .*: No space left on device\. Free some"
-        ) as caught:
+        with pytest.raises(InputError, match=r"Cannot write .*: No space left on device\. Free some") as caught:
             extract(corpus, bert, out=tmp_path / "out", batch_tokens=64)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="no states"):
@@ -179,15 +176,7 @@ def test_where_files_may_not_be_large_layers_lie_in_several(tiny_model, tmp_path
     for layer in whole.layers:
         one, several = whole.arrays[layer], parts.arrays[layer]
         assert (several.shape, several.dtype, len(several)) == (one.shape, one.dtype, len(one))
-        for wanted in (
-            rows,
-            np.sort(rows),
-            slice(900, 1900, 7),
-            1700,
-            -1,
-            rows[:0],
-            np.arange(len(one)) % 3 == 0,
-        ):
+        for wanted in (rows, np.sort(rows), slice(900, 1900, 7), 1700, -1, rows[:0], np.arange(len(one)) % 3 == 0):
             np.testing.assert_array_equal(several[wanted], one[wanted])
         np.testing.assert_array_equal(np.asarray(several), one)
     np.testing.assert_array_equal(parts.at(2).X, whole.at(2).X)
@@ -237,11 +226,7 @@ DAMAGE = {
     "a layer of zeros": ("layer_01.npy", zeroed, "not what was saved"),
     "a row of zeros": ("layer_02.npy", one_row_zeroed, "not what was saved"),
     "sentences of zeros": ("sentences/mean/layer_00.npy", zeroed, "not what was saved"),
-    "a layer cut short": (
-        "layer_01.npy",
-        lambda path: path.write_bytes(path.read_bytes()[:200]),
-        "not whole",
-    ),
+    "a layer cut short": ("layer_01.npy", lambda path: path.write_bytes(path.read_bytes()[:200]), "not whole"),
     "a layer gone": ("layer_01.npy", Path.unlink, "not whole"),
     "counts of zeros": ("n_subwords.npy", zeroed, ""),
     "a note cut short": ("progress.json", lambda path: path.write_text(path.read_text()[:50]), "be believed"),
@@ -286,13 +271,9 @@ def test_nothing_that_is_saved_is_made_or_counted_twice(tiny_model, tmp_path, ca
     with caplog.at_level("INFO", logger="isogloss"), interrupted_after(100):
         extract(corpus, model, out=tmp_path / "out", batch_tokens=40)
     assert "going on after" in caplog.text and "made again" not in caplog.text
-    whole, out = (
-        StudyLayout(tmp_path / name).record(f"states/{family}/encoder")["info"] for name in ("whole", "out")
-    )
+    whole, out = (StudyLayout(tmp_path / name).record(f"states/{family}/encoder")["info"] for name in ("whole", "out"))
     differ = {"wall_seconds", "peak_memory_mb"}
-    assert {k: v for k, v in out.items() if k not in differ} == {
-        k: v for k, v in whole.items() if k not in differ
-    }
+    assert {k: v for k, v in out.items() if k not in differ} == {k: v for k, v in whole.items() if k not in differ}
 
 
 def test_damage_costs_only_what_was_saved_after_it(tiny_model, tmp_path, monkeypatch):
@@ -367,9 +348,7 @@ def test_states_reach_the_disk_before_the_note_that_counts_them(tiny_model, tmp_
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-        RuntimeError(
-            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
-        ),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
         MemoryError(),
     ],
 )
@@ -423,9 +402,7 @@ def test_overflow_of_float16_stops_with_the_remedy(tiny_model, tmp_path):
     weights["layers.0.mlp.down_proj.weight"] *= 1e5
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     corpus = corpus_of(LINES)
-    with pytest.raises(
-        InputError, match=r"not finite at layer 1 .* in float16\. Use compute float32 or bfloat16"
-    ):
+    with pytest.raises(InputError, match=r"not finite at layer 1 .* in float16\. Use compute float32 or bfloat16"):
         extract(corpus, folder, out=tmp_path / "out", compute="float16", layers=[0, 1])
     with pytest.raises(InputError, match=r"too large for float16\. Use dtype float32"):
         extract(corpus, folder, out=tmp_path / "out", compute="bfloat16", layers=[0, 1])
@@ -457,44 +434,34 @@ def test_second_process_on_the_same_states_is_refused(tiny_model, tmp_path, monk
 # -- another text in the same folder --------------------------------------------------------------
 
 
-def made_of(texts: dict[str, list[str]], model: Path, out: Path) -> None:
-    corpus = isogloss.Corpus.from_texts(texts)
-    extract(corpus, model, out=out, layers=[1])
-    single.align_words(out, "en", "de", aligner="diagonal", symmetrise="union", links=None, top=10)
-    concepts = {"layer": 1, "model": "", "stack": "", "method": "ward", "n_concepts": [3], "seed": 0}
-    for language in texts:
-        single.discover(out, language, **concepts, min_count=1, max_count=15)
-
-
-def test_concepts_of_one_text_are_not_measured_on_the_words_of_another(tiny_model, tmp_path):
-    first = {"en": ["the old house", "a green tree"], "de": ["das alte Haus", "ein grüner Baum"]}
-    second = {language: lines[::-1] for language, lines in first.items()}
-    asked = {"layer": 1, "model": "", "stack": "", "n_concepts": 3, "theta_align": [0.5]} | {"min_types": 1}
-    made_of(first, tiny_model("bert"), tmp_path)
-    before = single.calign(tmp_path, "en", "de", **asked).estimates[0]
-    extract(isogloss.Corpus.from_texts(second), tiny_model("bert"), out=tmp_path, layers=[1])
-    with pytest.raises(InputError, match=r"en-de\.parquet was made from another text"):
-        single.calign(tmp_path, "en", "de", **asked)
-    single.align_words(tmp_path, "en", "de", aligner="diagonal", symmetrise="union", links=None, top=10)
-    with pytest.raises(InputError, match=r"concepts/.*en\.parquet was made from another text"):
-        single.calign(tmp_path, "en", "de", **asked)
-    with pytest.raises(InputError, match=r"trees/.*en\.parquet was made from another text"):
-        where = {"layer": 1, "model": "", "stack": "", "n_concepts": 3}
-        single.export_tree(tmp_path, "en", tmp_path / "tree.nwk", **where)
-    made_of(second, tiny_model("bert"), tmp_path)
-    made_of(second, tiny_model("bert"), tmp_path / "alone")
-    after = single.calign(tmp_path, "en", "de", **asked).estimates[0]
-    assert after == single.calign(tmp_path / "alone", "en", "de", **asked).estimates[0]
-    assert before.n and after.n
+def test_concepts_of_one_text_are_not_measured_on_the_words_of_another(undisturbed, tmp_path):
+    study, _ = undisturbed
+    root, other = tmp_path / "out", tmp_path / "other" / "study.yaml"
+    shutil.copytree(study.parent / "out", root)
+    header, *lines = (study.parent / "text.tsv").read_text().splitlines()
+    other.parent.mkdir()
+    shutil.copy(study, other)
+    (other.parent / "text.tsv").write_text("\n".join([header, *lines[::-1]]) + "\n")
+    isogloss.run_study(other, out=root, workers=1, until="states")
+    layout, place = StudyLayout(root), (Clustering("starter", "encoder", 4, "ward", 20, 0), Space.of("en"))
+    words = Corpus.open(layout).words
+    for read, name in (
+        (lambda: read_dictionary(layout, Pair("en", "de")), r"dictionary/en-de\.parquet"),
+        (lambda: read_tree(layout, words, *place), r"trees/.*en\.parquet"),
+        (lambda: read_concepts(layout, words, *place), r"concepts/.*en\.parquet"),
+    ):
+        with pytest.raises(InputError, match=f"{name} was made from another text.*isogloss run"):
+            read()
+    isogloss.run_study(other, out=root, workers=1)
+    isogloss.run_study(other, out=tmp_path / "alone", workers=1)
+    assert content(root) == content(tmp_path / "alone")
 
 
 def test_results_of_one_text_are_not_shown_with_another(undisturbed, tmp_path):
     study, _ = undisturbed
     isogloss.run_study(study, out=tmp_path, workers=1)
     texts = {"en": ["another text"], "de": ["ein anderer Text"]}
-    extract(
-        isogloss.Corpus.from_texts(texts), isogloss.open_study(tmp_path).config.models[0].path, out=tmp_path
-    )
+    extract(isogloss.Corpus.from_texts(texts), isogloss.open_study(tmp_path).config.models[0].path, out=tmp_path)
     for read in (isogloss.open_study, isogloss.write_report):
         with pytest.raises(InputError, match=r"results\.parquet was made from another text.*isogloss run"):
             read(tmp_path)
@@ -529,12 +496,7 @@ def as_folder(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [
-        Path.unlink,
-        as_folder,
-        lambda path: path.write_bytes(b""),
-        lambda path: path.write_text('[1, "a", null]'),
-    ],
+    [Path.unlink, as_folder, lambda path: path.write_bytes(b""), lambda path: path.write_text('[1, "a", null]')],
     ids=["gone", "folder", "empty", "list"],
 )
 def test_every_damaged_file_of_a_study_is_one_clear_line(undisturbed, tmp_path, damage):
@@ -560,10 +522,10 @@ def test_every_damaged_file_of_a_study_is_one_clear_line(undisturbed, tmp_path, 
         study_status(root)
         with pytest.raises(IsoglossError) as caught:
             opened = isogloss.open_study(root)
-            run = opened.runs[0]
-            for space in ("en", "de", "en+de"):
-                opened.concepts(run, 4, space)
-            opened.alignment(run, 4, "en", "de")
+            top, pair = opened.runs[0][-1], Pair("en", "de")
+            for space in (*pair.sides, pair.space):
+                opened.concepts(top, space)
+            opened.alignment(top, pair)
             Views(opened).map(place=0, layer=4, k=20, space="en+de")
             compare(root, "starter", "other")
         assert "\n" not in str(caught.value), name

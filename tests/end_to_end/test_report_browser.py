@@ -101,9 +101,7 @@ def test_the_whole_group_can_be_shown(browse: Open) -> None:
     assert {lang for _, lang, _ in words(page)} == {"en", "de", "ar"}
 
 
-def test_the_layer_of_map_and_concepts_is_one_and_moves_by_the_keyboard(
-    browse: Open, study: SyntheticStudy
-) -> None:
+def test_the_layer_of_map_and_concepts_is_one_and_moves_by_the_keyboard(browse: Open, study: SyntheticStudy) -> None:
     page = browse("#layer=2")
     before = page.inner_html("#fig-map .chart"), words(page)
     page.focus("#map-layer")

@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("accelerate")
 
 import isogloss as ig
+from isogloss.coordinates import Clustering
 from isogloss.errors import InputError, UsageError
 from isogloss.report import write_report
 from isogloss.starter import model_folder
@@ -97,15 +98,13 @@ def test_a_study_looks_before_and_after(study: Path, tmp_path: Path) -> None:
     assert set(fates["compared"]) == {"base", "layer_00"}
     concerns = pl.read_csv(folder.movement("concerns").with_suffix(".csv"))
     assert set(concerns["what"]) == {"entities", "sentiment"}
-    path = folder.movement_of("sentiment-s0", "encoder", "ward-k30-s0", 6, "flows")
+    path = folder.movement_at(Clustering("sentiment-s0", "encoder", 6, "ward", 30, 0), "flows")
     flows = pl.read_parquet(path).filter((pl.col("compared") == "base") & (pl.col("space") == "de+en"))
     assert (flows.group_by("before").agg(pl.col("share_before").sum())["share_before"] - 1).abs().max() < 1e-9
 
     transfer = pl.read_csv(folder.transfer.with_suffix(".csv"))
     assert set(transfer["when"]) == {"before", "after", "change"}
-    assert (
-        set(transfer["n"]) == {2} and transfer["rho"].null_count() == transfer.height
-    )  # two languages say nothing
+    assert set(transfer["n"]) == {2} and transfer["rho"].null_count() == transfer.height  # two languages say nothing
     points = pl.read_parquet(folder.transfer_points).filter(pl.col("measure") == "mexa")
     assert (points["after"] - points["before"] - points["change"]).abs().max() < 1e-12
 
@@ -128,7 +127,10 @@ def test_finetune_alone_then_run_goes_on(study: Path, tmp_path: Path) -> None:
         **{"stage": "fine-tuning", "steps": 1, "done": 1, "bytes": 0, "seconds": 0.0}
     }
     assert finetune_study(study, out=tmp_path / "out").equals(table, null_equal=True)
+    assert ig.run_study(study, out=tmp_path / "out", until="fine-tuning").table.is_empty()
     assert weights.stat().st_mtime_ns == written
+    planned = preview(study, out=tmp_path / "out", until="word links")
+    assert [stage["stage"] for stage in planned] == ["fine-tuning", "word links"]
 
 
 def test_killed_in_training_it_goes_on_to_the_same_weights(study: Path, tmp_path: Path) -> None:
@@ -172,9 +174,7 @@ def test_bad_tasks_are_refused_before_anything_is_written(
     refused("rate: 0.001", "rat: 0.001", UsageError, r"'rat'\. Did you mean 'rate'")
     plain = tmp_path / "plain.txt"
     plain.write_text("a line\nanother\n", encoding="utf-8")
-    sections = json.loads(
-        json.dumps({"kind": "ner", "train": {"files": {"en": str(plain)}}, "test": {"files": texts}})
-    )
+    sections = json.loads(json.dumps({"kind": "ner", "train": {"files": {"en": str(plain)}}, "test": {"files": texts}}))
     study_file(tasks=[sections])
     with pytest.raises(InputError, match="no entity tags"):
         ig.run_study(study, out=out)
@@ -183,16 +183,7 @@ def test_bad_tasks_are_refused_before_anything_is_written(
 
 def test_the_command_line_prints_the_scores(study: Path, tmp_path: Path) -> None:
     without_control(study)
-    command = [
-        sys.executable,
-        "-m",
-        "isogloss.cli",
-        "finetune",
-        str(study),
-        "--out",
-        str(tmp_path / "out"),
-        "--json",
-    ]
+    command = [sys.executable, "-m", "isogloss.cli", "finetune", str(study), "--out", str(tmp_path / "out"), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert {row["model"] for row in found["scores"]} == {"sentiment-s0"}

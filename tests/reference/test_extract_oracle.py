@@ -93,9 +93,7 @@ def check_same(found: list[tuple[Any, ...]], zeros: set[tuple[int, str]]) -> int
 def test_bert_states_are_theirs(answers, tmp_path, pooling, theirs):
     entry = answers[f"bert_{theirs}"]
     lines = entry["sentences"]
-    states = extract(
-        corpus_of({"x": lines}), ORACLES / "bert-micro", out=tmp_path, pooling=pooling, dtype="float32"
-    )
+    states = extract(corpus_of({"x": lines}), ORACLES / "bert-micro", out=tmp_path, pooling=pooling, dtype="float32")
     found = both(states, "x", entry, lines)
     assert check_same(found, set(ZEROS)) == 64
     lost = [word for number, word, ours, theirs in found if number == CUT and ours is None and theirs is None]
@@ -117,9 +115,7 @@ def test_mt5_encoder_means_differ_where_theirs_counts_the_space(answers, tmp_pat
     entry = answers["mt5_encoder_average"]
     found = both(mt5_states(entry, tmp_path, pooling="mean"), "en", entry, entry["encoder_sentences"])
     loaded = models.load(ORACLES / "mt5-micro")
-    with_space = {
-        w for _, w, *_ in found if models.encode(loaded, [w])[0].ids[0] in models.space_marks(loaded)
-    }
+    with_space = {w for _, w, *_ in found if models.encode(loaded, [w])[0].ids[0] in models.space_marks(loaded)}
     pairs = [(word, ours, theirs) for _, word, ours, theirs in found if ours is not None]
     equal = [word for word, ours, theirs in pairs if np.allclose(ours, theirs, atol=1e-5)]
     assert equal == [word for word, *_ in pairs if word not in with_space]
@@ -129,24 +125,18 @@ def test_mt5_encoder_means_differ_where_theirs_counts_the_space(answers, tmp_pat
 def test_mt5_decoder_states_are_theirs_one_position_later(answers, tmp_path):
     """Theirs is the state that predicts a subword; ours has read it, as theirs has at the next position."""
     entry = answers["mt5_decoder_last"]
-    found = both(
-        mt5_states(entry, tmp_path, pooling="last", stack="decoder"), "de", entry, entry["decoder_sentences"]
-    )
+    found = both(mt5_states(entry, tmp_path, pooling="last", stack="decoder"), "de", entry, entry["decoder_sentences"])
     loaded = models.load(ORACLES / "mt5-micro", stack="decoder")
     sources = models.encode(loaded, entry["encoder_sentences"])
     targets = models.encode(loaded, entry["decoder_sentences"])
     for number, (source, target) in enumerate(zip(sources, targets, strict=True)):
         ids = [torch.tensor([x]) for x in ([0, *target.ids], source.ids)]
         masks = [torch.ones_like(x) for x in ids]
-        hidden = models.hidden_states(
-            loaded, ids[0], masks[0], torch.clone, source_ids=ids[1], source_mask=masks[1]
-        )
+        hidden = models.hidden_states(loaded, ids[0], masks[0], torch.clone, source_ids=ids[1], source_mask=masks[1])
         by_position = np.stack([layer[0].numpy() for layer in hidden.values()])
         last = {word: k for k, word in enumerate(target.word_ids) if word is not None}
         mine = [x for x in found if x[0] == number]
         assert len(mine) == len(last)
         for (_, word, ours, theirs), k in zip(mine, last.values(), strict=True):
             np.testing.assert_allclose(theirs, by_position[:, k], atol=1e-5, err_msg=word)  # predicts piece k
-            np.testing.assert_allclose(
-                ours, by_position[:, k + 1], atol=1e-5, err_msg=word
-            )  # has read piece k
+            np.testing.assert_allclose(ours, by_position[:, k + 1], atol=1e-5, err_msg=word)  # has read piece k

@@ -111,9 +111,7 @@ def align(case: dict, folder: Path) -> dict:
 def overlap(case: dict, folder: Path) -> dict:
     p = case["params"]
     concepts, ids = read_clusters(
-        lines_file(folder / "c.txt", case["clusters"]),
-        languages=("low", "high"),
-        boundary=p["sentences_threshold"],
+        lines_file(folder / "c.txt", case["clusters"]), languages=("low", "high"), boundary=p["sentences_threshold"]
     )
     theta = float(Decimal(str(p["clusters_threshold"])) / 100)
     found = colap(concepts, theta_overlap=theta, languages=("low", "high"), rule="paper-code")
@@ -174,8 +172,7 @@ def parallel_frequency_filter(case: dict, folder: Path) -> dict[str, list[tuple[
     tokens = corpus.words.with_columns(pl.lit(1, pl.Int16).alias("n_subwords"))
     kept = tokens[select_rows(tokens, links=links, **bounds(case["params"]))]
     return {
-        side: kept.filter(pl.col("language") == side).select("sentence", "position").rows()
-        for side in ("src", "tgt")
+        side: kept.filter(pl.col("language") == side).select("sentence", "position").rows() for side in ("src", "tgt")
     }
 
 
@@ -299,6 +296,4 @@ def test_what_their_crashes_hide(tmp_path):
     assert parallel_frequency_filter(pipe, tmp_path) == {"src": [(0, 1)], "tgt": [(0, 1)]}
     for name in ("agglomerative/single_k_crashes", "agglomerative/two_k_crashes"):
         found = agglomerative(CASES[name], tmp_path)
-        assert [len(one) for one in found.values()] == [
-            int(k) for k in CASES[name]["params"]["cluster"].split(",")
-        ]
+        assert [len(one) for one in found.values()] == [int(k) for k in CASES[name]["params"]["cluster"].split(",")]

@@ -67,9 +67,7 @@ def by_the_book(given, generated, model: Diagonal) -> dict[tuple[int, int], tupl
                     count[word, f[i]] += q / sum(s)
                     total[word] += q / sum(s)
         t = {
-            (word, x): math.exp(
-                digamma(count[word, x] + model.alpha) - digamma(total[word] + model.alpha * len(xs))
-            )
+            (word, x): math.exp(digamma(count[word, x] + model.alpha) - digamma(total[word] + model.alpha * len(xs)))
             for word, xs in cooccur.items()
             for x in xs
         }
@@ -186,9 +184,7 @@ def grown_by_the_book(forward: set, backward: set, method: str) -> set:
     return links
 
 
-directional = st.lists(
-    st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=9), min_size=1, max_size=3
-)
+directional = st.lists(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=9), min_size=1, max_size=3)
 
 
 def rows(sentences: list[set]) -> np.ndarray:
@@ -201,9 +197,7 @@ def test_symmetrise_does_what_it_says(forward, backward, method) -> None:
     n = max(len(forward), len(backward))
     forward, backward = ([*x, *[set()] * (n - len(x))] for x in (forward, backward))
     found = symmetrise(Directions(rows(forward), rows(backward)), method)
-    expected = [
-        (2 * p, i, j) for p in range(n) for i, j in sorted(grown_by_the_book(forward[p], backward[p], method))
-    ]
+    expected = [(2 * p, i, j) for p in range(n) for i, j in sorted(grown_by_the_book(forward[p], backward[p], method))]
     assert [tuple(row) for row in found.tolist()] == expected
 
 

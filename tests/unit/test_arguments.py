@@ -84,8 +84,7 @@ class Made:
         pooled = {"mean": {1: self.X[: sentences.height]}}
         self.states = States(tokens, {1: self.X}, np.arange(n), "m", "encoder", sentences, pooled)
         self.concepts = {
-            language: discover(self.states.at(1, language=language), n_concepts=4)
-            for language in ("en", "de")
+            language: discover(self.states.at(1, language=language), n_concepts=4) for language in ("en", "de")
         }
         self.joint = discover(self.states.at(1), n_concepts=4)
         self.links = isogloss.align_words(self.corpus, source="en", target="de")
@@ -276,9 +275,7 @@ def test_no_wrong_argument_ends_in_a_raw_error(
             continue
         for value in wrong_for(p.default):
             arguments = right | {p.name: value}
-            first = [
-                arguments.pop(q.name) for q in parameters if q.kind is q.POSITIONAL_ONLY or q.name == "self"
-            ]
+            first = [arguments.pop(q.name) for q in parameters if q.kind is q.POSITIONAL_ONLY or q.name == "self"]
             try:
                 function(*first, **arguments)
             except IsoglossError as error:

@@ -16,20 +16,9 @@ from hypothesis import strategies as st
 from benchmarks.planted import plant
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics import calign, colap, one_to_one
-from isogloss.metrics.concepts.matching import (
-    best_matches,
-    incidence,
-    match_counts,
-    weighted_best_matches,
-)
+from isogloss.metrics.concepts.matching import best_matches, incidence, match_counts, weighted_best_matches
 from isogloss.metrics.concepts.overlap import chance_deviation, chance_overlap
-from isogloss.metrics.statistics.bootstrap import (
-    GROUPS,
-    Resamples,
-    interval,
-    paired_difference,
-    share_interval,
-)
+from isogloss.metrics.statistics.bootstrap import GROUPS, Resamples, interval, paired_difference, share_interval
 from isogloss.metrics.statistics.multiple import false_discovery
 from isogloss.parallel import spreading
 from isogloss.settings import AlignmentSettings, OverlapSettings
@@ -95,9 +84,7 @@ def test_intervals_that_are_not_defined():
     assert all(map(math.isnan, interval(0.5, draws)))
     assert all(map(math.isnan, interval(math.nan, np.zeros(30 + GROUPS))))
     assert interval(0.5, np.full(30 + GROUPS, 0.5)) == (0.5, 0.5)
-    with pytest.raises(
-        UsageError, match=r"method must be 'bca' or 'percentile'; got 'bcaa'\. Did you mean 'bca'"
-    ):
+    with pytest.raises(UsageError, match=r"method must be 'bca' or 'percentile'; got 'bcaa'\. Did you mean 'bca'"):
         interval(0.5, draws, method="bcaa")
 
 
@@ -129,9 +116,7 @@ def test_paired_difference_sees_what_unpaired_ones_do_not():
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_q_values_are_those_of_scipy(p):
-    np.testing.assert_allclose(
-        false_discovery([*p, math.nan])[:-1], scipy.stats.false_discovery_control(p), atol=1e-12
-    )
+    np.testing.assert_allclose(false_discovery([*p, math.nan])[:-1], scipy.stats.false_discovery_control(p), atol=1e-12)
     assert math.isnan(false_discovery([*p, math.nan])[-1])
 
 
@@ -212,12 +197,7 @@ def test_no_structure_gives_zero(unevenness, options):
 @pytest.mark.parametrize("unevenness", [0.0, 0.7])
 def test_planted_alignment_is_recovered_and_rises(unevenness):
     small = {"n_concepts": 30, "n_types": 600, "n_sentences": 600, "unevenness": unevenness, "seed": 3}
-    for options, exact in (
-        ({}, True),
-        ({"n_wrong": 3}, True),
-        ({"noise": 0.03}, False),
-        ({"coverage": 0.8}, False),
-    ):
+    for options, exact in (({}, True), ({"n_wrong": 3}, True), ({"noise": 0.03}, False), ({"coverage": 0.8}, False)):
         soft, hard, shared = [], [], []
         for a in (0, 0.2, 0.5, 0.8, 1):
             p = plant(a, **small, **options)
@@ -292,18 +272,14 @@ def test_covered_types_alone_give_the_truth_back():
     assert covered.adjusted == 1
     assert covered.estimates[0].coverage == 1
     none = plant(0, coverage=0.7, n_concepts=30, n_types=900, n_sentences=800, seed=2)
-    found = calign(
-        none.source, none.target, none.dictionary, n_permutations=20, words=False, covered_only=True
-    )
+    found = calign(none.source, none.target, none.dictionary, n_permutations=20, words=False, covered_only=True)
     assert found.adjusted == pytest.approx(0, abs=0.02)
 
 
 def test_label_permutation_is_another_null():
     p = plant(0.5, n_concepts=30, n_types=600, n_sentences=400, seed=3)
     options = {"theta_align": 0.3, "n_permutations": 20, "words": False}
-    targets, labels = (
-        calign(p.source, p.target, p.dictionary, null=x, **options) for x in ("targets", "labels")
-    )
+    targets, labels = (calign(p.source, p.target, p.dictionary, null=x, **options) for x in ("targets", "labels"))
     assert targets.score == labels.score
     assert targets.chance != labels.chance
     with pytest.raises(UsageError, match="null must be 'targets' or 'labels'; got 'label'"):

@@ -34,7 +34,7 @@ def words_for(command: Any, changed: Any, value: str) -> list[str]:
         if isinstance(p, TyperArgument):
             words.append(given if given is not None else "nowhere")
         elif given is not None or p.required:
-            default = "1" if is_number(p) else "en=nowhere" if p.name == "text" else "nowhere"
+            default = "1" if is_number(p) else "nowhere"
             words += [f"{p.opts[0]}={given if given is not None else default}"]
     return words
 
@@ -62,13 +62,12 @@ def test_no_value_of_an_option_ends_in_a_raw_error(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("discover . en --layer 1 --min-count 0", "discover: --min-count must be a whole number from 1"),
-        ("discover . en --layer 1 --seed -1", "discover: --seed must be a whole number from 0"),
-        ("calign . en de --layer 1 --theta nan", r"calign: --theta must be a list of numbers .* got \[nan\]"),
-        ("colap . en+de --layer 1 --theta 0.6", r"colap: --theta must be a list of numbers from 0 to 0\.5"),
+        ("export . tree --out t.nwk --seed -1", "export: --seed must be a whole number from 0"),
+        ("export . tree --out t.nwk --layer -1", "export: --layer must be a list of whole numbers from 0"),
+        ("robustness . --theta nan", r"robustness: --theta must be a list of numbers .* got \[nan\]"),
+        ("robustness . --theta 0", "robustness: --theta must be a list of numbers above 0"),
         ("run x.yaml --workers 0", "run: --workers must be a whole number from 1 to 1,000"),
         ("robustness . --n-concepts 1", "robustness: --n-concepts must be a list of whole numbers from 2"),
-        ("labels . --threshold 0", "labels: --threshold must be a number above 0"),
         ("explore . --port 70000", "explore: --port must be a whole number from 0 to 65,535"),
     ],
 )

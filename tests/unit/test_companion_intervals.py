@@ -109,9 +109,7 @@ def test_a_row_mixes_languages_by_its_neighbours_and_as_a_neighbour():
     assert knn_mixing(X, ["a", "b", "b", "a"], k=1) == pytest.approx(np.array([1, 1, 0, 1]) * 1.5)
     # with two neighbours 0: 1, 2; 1: 0, 2; 2: 1, 0; 3: 2, 1; shares 1, 1/2, 1/2, 1
     brought = np.array([1 / 2 + 1 / 2, 0 + -1 / 2 + 0, 0 - 1 / 2 + 0, 0]) / 2
-    assert knn_mixing(X, ["a", "b", "b", "a"], k=2) == pytest.approx(
-        (np.array([1, 1 / 2, 1 / 2, 1]) + brought) * 1.5
-    )
+    assert knn_mixing(X, ["a", "b", "b", "a"], k=2) == pytest.approx((np.array([1, 1 / 2, 1 / 2, 1]) + brought) * 1.5)
 
 
 @pytest.mark.parametrize("name", COMPANIONS)
@@ -189,9 +187,7 @@ def test_rsa_takes_the_first_thousand_rows_and_leaves_out_groups_of_these(monkey
     X, Y, sentences = text(6, n=60)
     monkeypatch.setitem(COMPANIONS, "rsa", replace(COMPANIONS["rsa"], most=40))
     resamples = Resamples.draw(range(60), 10)
-    assert measured("rsa", X, Y, sentences, resamples) == measured(
-        "rsa", X[:40], Y[:40], sentences[:40], resamples
-    )
+    assert measured("rsa", X, Y, sentences, resamples) == measured("rsa", X[:40], Y[:40], sentences[:40], resamples)
 
 
 # -- how often they hold the truth ----------------------------------------------------------------
@@ -204,9 +200,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(name, monkeypatch):
     figures = []
     for seed in range(60):
         X, Y, sentences = text(seed, n=60 if name == "rsa" else 120, a_sentence=4 if words else 1)
-        figures.append(
-            measured(name, X, Y, sentences, Resamples.draw(np.unique(sentences), 100, draw_seed=seed))
-        )
+        figures.append(measured(name, X, Y, sentences, Resamples.draw(np.unique(sentences), 100, draw_seed=seed)))
     covered, width = held(figures)
     assert covered >= 0.85  # 95 % in expectation; 60 texts and 100 resamples leave some room
     assert 0.75 < width < 1.6
@@ -228,9 +222,7 @@ def joint(seed, n_concepts=30, n_sentences=150):
 
 
 def test_intervals_of_mixing_hold_the_truth_about_as_often_as_they_say():
-    figures = [
-        mixing_estimates(counts, drawn=drawn, n_permutations=0) for counts, drawn in map(joint, range(100))
-    ]
+    figures = [mixing_estimates(counts, drawn=drawn, n_permutations=0) for counts, drawn in map(joint, range(100))]
     for name in ("language_entropy", "purity", "ami"):
         covered, width = held([found[name] for found in figures])
         assert covered >= 0.88

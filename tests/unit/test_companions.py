@@ -49,9 +49,7 @@ def naive_hsic(x, y):
     np.fill_diagonal(L, 0)
     one = np.ones(n)
     return (
-        np.trace(K @ L)
-        + (one @ K @ one) * (one @ L @ one) / ((n - 1) * (n - 2))
-        - 2 / (n - 2) * (one @ K @ L @ one)
+        np.trace(K @ L) + (one @ K @ one) * (one @ L @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ K @ L @ one)
     ) / (n * (n - 3))
 
 
@@ -73,9 +71,7 @@ def test_plain_cka_is_the_definition():
 def test_batches_of_cka_average_before_dividing_and_leave_the_rest_out():
     x, y = related(3, 47)
     parts = [slice(i, i + 10) for i in range(0, 40, 10)]
-    cross, own_x, own_y = (
-        np.mean([naive_hsic(a[p], b[p]) for p in parts]) for a, b in ((x, y), (x, x), (y, y))
-    )
+    cross, own_x, own_y = (np.mean([naive_hsic(a[p], b[p]) for p in parts]) for a, b in ((x, y), (x, x), (y, y)))
     assert linear_cka(x, y, batch_size=10) == pytest.approx(cross / math.sqrt(own_x * own_y), abs=1e-9)
     assert linear_cka(x, y, batch_size=47) == linear_cka(x, y)
 
@@ -162,9 +158,7 @@ def test_rank_deficient_sides_count_only_the_directions_they_have():
 def test_too_few_rows_for_cca_are_refused_and_not_called_alike():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 10, 20))
-    with pytest.raises(
-        InputError, match=r"compares 9 with 9 directions and needs more than 18 rows.* got 10"
-    ):
+    with pytest.raises(InputError, match=r"compares 9 with 9 directions and needs more than 18 rows.* got 10"):
         pwcca(x, y)
     with pytest.raises(InputError, match="lower the variance"):
         svcca(x, y)
@@ -201,9 +195,7 @@ def test_mantel_counts_the_permutations_that_do_as_well():
 def test_mantel_tells_related_from_unrelated():
     x, y = related(9, 40, noise=0.1)
     assert rsa(x, x @ turn(1, 5) * 3, n_permutations=99) == (pytest.approx(1), 0.01)
-    p_values = [
-        rsa(x, np.random.default_rng(s).normal(size=(40, 5)), n_permutations=19).p_value for s in range(40)
-    ]
+    p_values = [rsa(x, np.random.default_rng(s).normal(size=(40, 5)), n_permutations=19).p_value for s in range(40)]
     assert 0.35 < np.mean(p_values) < 0.7
     assert rsa(x, y, n_permutations=20, draw_seed=3) == rsa(x, y, n_permutations=20, draw_seed=3)
 
@@ -335,8 +327,7 @@ def test_mexa_is_the_loop_of_its_definition():
     y = x + 0.7 * np.random.default_rng(0).normal(size=x.shape)
     cos = 1 - np.array([[pdist(np.vstack([a, b]), "cosine")[0] for b in y] for a in x])
     expected = [
-        float(cos[i, i] > max(np.delete(cos[i], i)) and cos[i, i] > max(np.delete(cos[:, i], i)))
-        for i in range(40)
+        float(cos[i, i] > max(np.delete(cos[i], i)) and cos[i, i] > max(np.delete(cos[:, i], i))) for i in range(40)
     ]
     assert 0 < np.mean(expected) < 1
     assert mexa(x, y).tolist() == expected
@@ -349,10 +340,7 @@ def test_a_tie_is_a_miss_in_mexa():
     assert mexa(np.ones((10, 3)), np.ones((10, 3))).sum() == 0
     x[4] = 3 * x[7]  # the same sentence twice
     assert np.flatnonzero(mexa(x, x) == 0).tolist() == [4, 7]
-    assert mexa(np.array([[1.0, 0], [0, 1]]), np.array([[1.0, 0], [2, 1]])).tolist() == [
-        1,
-        0,
-    ]  # best in column alone
+    assert mexa(np.array([[1.0, 0], [0, 1]]), np.array([[1.0, 0], [2, 1]])).tolist() == [1, 0]  # best in column alone
 
 
 # --- ANC ---------------------------------------------------------------------------------------------------------
@@ -412,10 +400,7 @@ def test_dimensions_must_be_the_same_where_they_are_compared(measure):
         measure(x, x[:, :2])
 
 
-@pytest.mark.parametrize(
-    ("measure", "least"),
-    [(linear_cka, 4), (svcca, 3), (pwcca, 3), (rsa, 3), (mexa, 2), (anc, 3)],
-)
+@pytest.mark.parametrize(("measure", "least"), [(linear_cka, 4), (svcca, 3), (pwcca, 3), (rsa, 3), (mexa, 2), (anc, 3)])
 def test_too_few_rows_are_refused(measure, least):
     x = np.random.default_rng(0).normal(size=(least - 1, 2))
     with pytest.raises(InputError, match=f"at least {least} rows"):

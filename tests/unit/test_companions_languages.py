@@ -12,12 +12,7 @@ from scipy.spatial.distance import cdist, pdist
 from scipy.stats import entropy
 from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeClassifier
-from sklearn.metrics import (
-    adjusted_mutual_info_score,
-    balanced_accuracy_score,
-    silhouette_samples,
-    silhouette_score,
-)
+from sklearn.metrics import adjusted_mutual_info_score, balanced_accuracy_score, silhouette_samples, silhouette_score
 from sklearn.preprocessing import StandardScaler
 
 from isogloss.errors import InputError, UsageError
@@ -181,9 +176,7 @@ def test_neighbours_equally_near_share_the_places():
     # rows 0 and 1 have each other, and one place for the three others, of which two are foreign: 1/3
     # row 2 has rows 3 and 4: 1; row 3 has rows 2 and 4: 1/2; row 4 alike.  Expected: 2/4 for en, 3/4 for de
     x = np.array([[1.0, 0], [1, 0], [0, 1], [0, 1], [0, 1]])
-    assert mixed(x, names, k=2) == pytest.approx(
-        (1 / 3 + 1 / 3 + 1 + 1 / 2 + 1 / 2) / (3 * 2 / 4 + 2 * 3 / 4)
-    )
+    assert mixed(x, names, k=2) == pytest.approx((1 / 3 + 1 / 3 + 1 + 1 / 2 + 1 / 2) / (3 * 2 / 4 + 2 * 3 / 4))
 
 
 def test_wrong_numbers_of_neighbours_are_refused():
@@ -232,9 +225,7 @@ def test_isoscore_is_the_papers_algorithm(seed, d):
     value = isoscore(x)
     assert 0 <= value <= 1
     assert value == pytest.approx(isoscore_step_by_step(x), abs=1e-9)
-    assert isoscore(1e100 * x @ np.linalg.qr(rng.normal(size=(d, d)))[0] + 1) == pytest.approx(
-        value, abs=1e-9
-    )
+    assert isoscore(1e100 * x @ np.linalg.qr(rng.normal(size=(d, d)))[0] + 1) == pytest.approx(value, abs=1e-9)
 
 
 def test_isoscore_by_hand():

@@ -66,9 +66,7 @@ def test_a_file_of_another_study_is_refused(tmp_path):
         Concepts.read(path, TOKENS, replace(CLUSTERING, n_concepts=1))
 
 
-TREE = np.array(
-    [[0, 1, 0.0, 2], [5, 6, 1.0, 2], [2, 3, 2.0, 2], [7, 4, 3.0, 3], [9, 8, 4.0, 5], [10, 11, 5.0, 7]]
-)
+TREE = np.array([[0, 1, 0.0, 2], [5, 6, 1.0, 2], [2, 3, 2.0, 2], [7, 4, 3.0, 3], [9, 8, 4.0, 5], [10, 11, 5.0, 7]])
 
 
 def grown() -> Concepts:

@@ -95,9 +95,7 @@ def test_examples_are_valid(path: Path) -> None:
 
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="line 3: name stands in line 1 already"):
-        read_config(
-            write(tmp_path, "name: x\ncorpus: {files: {en: a, de: b}}\nname: y\nmodels: [{path: m}]\n")
-        )
+        read_config(write(tmp_path, "name: x\ncorpus: {files: {en: a, de: b}}\nname: y\nmodels: [{path: m}]\n"))
 
 
 def test_norwegian_has_to_be_quoted_and_is_told_so(tmp_path: Path) -> None:
@@ -166,18 +164,12 @@ def test_every_key_takes_an_extreme_value_or_says_why_not(
             "tasks: [{kind: ner, train: {files: a}, test: {files: b}, epochs: .inf}]",
             "tasks.0.epochs .* 1,000 .* got inf",
         ),
-        (
-            "tasks: [{kind: ner, train: {files: a}, test: {files: b}, epochs: 1e30}]",
-            "tasks.0.epochs .* got 1e\\+30",
-        ),
+        ("tasks: [{kind: ner, train: {files: a}, test: {files: b}, epochs: 1e30}]", "tasks.0.epochs .* got 1e\\+30"),
         (
             "tasks: [{kind: ner, train: {files: a}, test: {files: b}, batch_size: 1000000000000}]",
             "batch_size .* memory",
         ),
-        (
-            "tasks: [{kind: ner, train: {files: a}, test: {files: b}, seeds: [0, 0]}]",
-            "seeds .* no entry twice",
-        ),
+        ("tasks: [{kind: ner, train: {files: a}, test: {files: b}, seeds: [0, 0]}]", "seeds .* no entry twice"),
         ("tasks: [{kind: ner, train: {files: a}, test: {files: b}, patience: 0}]", "patience .* from 1"),
         ("metrics: {n_permutations: 1000000000000}", r"n_permutations .* 1 to 10,000 \(each costs"),
         ("metrics: {n_bootstrap: 1000000000000}", r"n_bootstrap .* 0 to 10,000 \(each costs"),
@@ -208,9 +200,7 @@ def test_a_setting_that_would_fail_later_is_refused_at_reading(tmp_path: Path, l
     "text",
     [
         "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
-        + "".join(
-            f"{c}: &{c} [{', '.join(['*' + b] * 10)}]\n" for b, c in zip("abcdefgh", "bcdefghi", strict=True)
-        ),
+        + "".join(f"{c}: &{c} [{', '.join(['*' + b] * 10)}]\n" for b, c in zip("abcdefgh", "bcdefghi", strict=True)),
         "a: &a [*a]\n",
     ],
     ids=["bomb", "circle"],
@@ -227,9 +217,7 @@ def test_an_alias_is_taken_and_dates_times_and_numbers_are_what_they_look_like(t
     assert (config.tasks[0].rate, config.name, config.run.slurm.walltime) == (1e-4, "2024-13-45", "04:00:00")
 
 
-@pytest.mark.parametrize(
-    "text", ["[" * 100_000, "\0" * 50, "name: " + "9" * 5000], ids=["deep", "zeros", "digits"]
-)
+@pytest.mark.parametrize("text", ["[" * 100_000, "\0" * 50, "name: " + "9" * 5000], ids=["deep", "zeros", "digits"])
 def test_what_is_not_yaml_is_one_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"study\.yaml.*: not YAML \(.+\)") as caught:
         read_config(write(tmp_path, text))

@@ -19,9 +19,7 @@ from isogloss.store import StudyLayout
 from isogloss.study import open_study, run_study
 
 # few letters, so that names come close to each other
-LABELS = st.text("ab-+%/\\. 2BDé语", min_size=1, max_size=5) | st.text(
-    string.printable, min_size=1, max_size=5
-)
+LABELS = st.text("ab-+%/\\. 2BDé语", min_size=1, max_size=5) | st.text(string.printable, min_size=1, max_size=5)
 SPACES = st.lists(LABELS, min_size=1, max_size=4, unique=True).map(lambda labels: Space(tuple(labels)))
 PAIRS = st.builds(Pair, LABELS, LABELS)
 

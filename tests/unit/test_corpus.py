@@ -52,10 +52,7 @@ def assert_sound(corpus):
 
 
 def test_text_is_read_segmented_and_numbered(write):
-    files = {
-        "en": write("a.en", ["A car.", "It's red."]),
-        "de": write("a.de.gz", ["Ein Auto.", "Es ist rot."]),
-    }
+    files = {"en": write("a.en", ["A car.", "It's red."]), "de": write("a.de.gz", ["Ein Auto.", "Es ist rot."])}
     corpus = Corpus.read(files)
     assert_sound(corpus)
     assert corpus.languages == ("en", "de") and corpus.parallel and corpus.n_sentences == 2
@@ -79,9 +76,7 @@ def test_text_is_normalised_before_segmentation(write):
 
 
 def test_segmented_text_keeps_its_words(write):
-    corpus = Corpus.read(
-        {"fr": write("a.words", ["l' eau  10\u00a0000 5␣000 don't!", " x\ty "])}, segmented=True
-    )
+    corpus = Corpus.read({"fr": write("a.words", ["l' eau  10\u00a0000 5␣000 don't!", " x\ty "])}, segmented=True)
     assert corpus.word_lists("fr") == [["l'", "eau", "10\u00a0000", "5␣000", "don't!"], ["x", "y"]]
     assert corpus.texts("fr")[1] == " x\ty "
     assert_sound(corpus)
@@ -126,9 +121,7 @@ def test_one_file_for_two_languages_is_refused(write, tmp_path):
     path = write("a.txt", ["one"])
     (tmp_path / "b.txt").symlink_to(path)
     for other in (path, tmp_path / "b.txt", tmp_path / "." / "a.txt"):
-        with pytest.raises(
-            UsageError, match=r"en and de have one and the same file.*aligned by construction"
-        ):
+        with pytest.raises(UsageError, match=r"en and de have one and the same file.*aligned by construction"):
             Corpus.read({"en": path, "de": other}, parallel=False)
 
 
@@ -328,16 +321,7 @@ def test_treebanks_are_known_by_their_content(write, name, caplog):
 
 
 def test_conll_columns(write):
-    lines = [
-        "-DOCSTART- -X- O O",
-        "",
-        "EU NNP B-NP B-ORG",
-        "rejects VBZ B-VP O",
-        "",
-        "",
-        "# # O O",
-        ". . O O",
-    ]
+    lines = ["-DOCSTART- -X- O O", "", "EU NNP B-NP B-ORG", "rejects VBZ B-VP O", "", "", "# # O O", ". . O O"]
     corpus = Corpus.read({"en": write("a.conll", lines)})
     assert_sound(corpus)
     assert corpus.texts("en") == ["EU rejects", "# ."]
@@ -462,11 +446,7 @@ def test_entity_tags_become_iob2_file_by_file(write):
 
 
 def test_a_sentence_without_tags_is_not_annotated(write, caplog):
-    rows = [
-        {"tokens": ["a"]},
-        {"tokens": ["b", "c"], "ner_tags": ["B-X", "O"]},
-        {"tokens": ["d"], "ner_tags": None},
-    ]
+    rows = [{"tokens": ["a"]}, {"tokens": ["b", "c"], "ner_tags": ["B-X", "O"]}, {"tokens": ["d"], "ner_tags": None}]
     corpus = Corpus.read({"en": write("a.jsonl", map(json.dumps, rows))})
     assert corpus.words["ner"].to_list() == [None, "B-X", "O", None]
     assert "2 of 3 sentences have no 'ner_tags' and count as not annotated, first: line 1" in caplog.text
@@ -488,9 +468,7 @@ def test_jsonl_rows_that_lack_a_language_are_counted_and_named(write, caplog):
     assert corpus.languages == ("en", "de", "fr") and corpus.texts("de") == ["B", "E"]
     assert [(d.language, d.line) for d in corpus.dropped] == [("de", 1), ("en", 3), ("fr", 4)]
     message = caplog.records[0].getMessage()
-    assert (
-        "3 of 5" in message and "1 of en, 1 of de, 2 of fr" in message and f"{path}:1 (de empty)" in message
-    )
+    assert "3 of 5" in message and "1 of en, 1 of de, 2 of fr" in message and f"{path}:1 (de empty)" in message
     rows[1]["note"] = "odd"
     with pytest.raises(InputError, match=r"'note' has a text in only 1 of 5 objects.*\['en', 'de', 'fr'\]"):
         Corpus.read(write("b.jsonl", map(json.dumps, rows)))
@@ -517,11 +495,7 @@ def test_jsonl_multi_parallel(write):
 
 def test_jsonl_tokens_and_tags(write):
     rows = [
-        {
-            "text": "Ana isn’t here.",
-            "tokens": ["Ana", "isn’t", "here", "."],
-            "ner_tags": ["B-PER", "O", "O", "O"],
-        },
+        {"text": "Ana isn’t here.", "tokens": ["Ana", "isn’t", "here", "."], "ner_tags": ["B-PER", "O", "O", "O"]},
         {"text": "something else", "tokens": ["Bonn", "!"], "ner_tags": ["B-LOC", "O"]},
     ]
     plain = [json.dumps({"sentence": "Ana ist weg."}), json.dumps({"sentence": "Bonn!"})]
@@ -546,10 +520,7 @@ def test_jsonl_tokens_and_tags(write):
         ('{"text": 3}', "line 2: 'text' must be a string"),
         ('{"text": "a\\ud83d"}', "line 2: half of a surrogate pair"),
         ('{"text": "a", "label": "\\uDC00"}', "line 2: half of a surrogate pair.*'label'"),
-        (
-            '{"text": "a", "x": ' + "[" * 100_000 + "]" * 100_000 + "}",
-            "line 2: lists or objects lie too deep",
-        ),
+        ('{"text": "a", "x": ' + "[" * 100_000 + "]" * 100_000 + "}", "line 2: lists or objects lie too deep"),
         ('{"text": "a", "x": ' + "9" * 5000 + "}", "line 2: not JSON"),
         ('{"text": "a", "label": NaN}', "line 2: 'label' must be a string, a number, or null; got nan"),
         ('{"text": "a", "label": ["x"]}', "line 2: 'label' must be"),
@@ -579,9 +550,7 @@ def test_malformed_tokens(write, row, message):
 
 
 def test_tsv(write):
-    path = write(
-        "a.tsv", ["id\ten\tde\tlabel", "1\tA car.\tEin Auto.\tgood", "2\tRed.\t\tbad", "3\tOne.\tEins.\t"]
-    )
+    path = write("a.tsv", ["id\ten\tde\tlabel", "1\tA car.\tEin Auto.\tgood", "2\tRed.\t\tbad", "3\tOne.\tEins.\t"])
     corpus = Corpus.read(path)
     assert_sound(corpus)
     assert corpus.languages == ("en", "de") and corpus.texts("de") == ["Ein Auto.", "Eins."]
@@ -611,17 +580,12 @@ def test_tsv(write):
 )
 def test_id_is_indonesian_unless_it_numbers_the_rows(write, caplog, ids, languages):
     rows = [json.dumps({"id": x, "en": "a house", "label": "good"}) for x in ids]
-    for path in (
-        write("a.jsonl", rows),
-        write("a.tsv", ["id\ten\tlabel", *(f"{x}\ta house\tgood" for x in ids)]),
-    ):
+    for path in (write("a.jsonl", rows), write("a.tsv", ["id\ten\tlabel", *(f"{x}\ta house\tgood" for x in ids)])):
         caplog.clear()
         with caplog.at_level(logging.INFO):
             corpus = Corpus.read(path)
         assert corpus.languages == languages and corpus.sentences["label"].to_list()[0] == "good"
-        message = (
-            f"{path}: 'id' looks like row ids and was left out; for Indonesian give languages=['id', 'en']"
-        )
+        message = f"{path}: 'id' looks like row ids and was left out; for Indonesian give languages=['id', 'en']"
         assert (message in caplog.text) == ("id" not in languages)
         doubtful = [record.levelname for record in caplog.records] == ["WARNING"]
         assert doubtful == (ids[0] == "rumah")
@@ -653,13 +617,7 @@ def test_a_table_without_a_header_loses_no_sentence(write, first, cell):
 
 @pytest.mark.parametrize(
     ("header", "warned"),
-    [
-        ("en\tde", False),
-        ("zho_Hans\teng_Latn", False),
-        ("cpp\tcuda", True),
-        ("Go\tGeh", True),
-        ("id\tcpp", True),
-    ],
+    [("en\tde", False), ("zho_Hans\teng_Latn", False), ("cpp\tcuda", True), ("Go\tGeh", True), ("id\tcpp", True)],
 )
 def test_labels_of_a_table_may_be_anything(write, caplog, header, warned):
     corpus = Corpus.read(write("a.tsv", [header, "1\tb"]))
@@ -715,9 +673,7 @@ def test_datasets_from_folders(tmp_path, monkeypatch):
     corpus = Corpus.read(tmp_path / "raw")
     assert corpus.languages == ("en", "fr") and corpus.texts("fr") == ["Un.", "Deux."]
 
-    rows = [
-        {"id": str(i), "translation": {"en": "A car.", "id": x}} for i, x in enumerate(("Mobil", "Merah"))
-    ]
+    rows = [{"id": str(i), "translation": {"en": "A car.", "id": x}} for i, x in enumerate(("Mobil", "Merah"))]
     datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "indonesian"))
     corpus = Corpus.read(tmp_path / "indonesian")
     assert corpus.languages == ("en", "id") and corpus.texts("id") == ["Mobil", "Merah"]

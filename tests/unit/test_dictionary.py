@@ -52,9 +52,7 @@ def test_reversed_exchanges_sides_and_keeps_order(links) -> None:
 
 @pytest.mark.parametrize("place", [(3, 0), (0, 3), (-1, 0)])
 def test_a_link_outside_its_sentence_is_named(corpus, place) -> None:
-    with pytest.raises(
-        InputError, match=rf"sentence 0: link {place[0]}-{place[1]} is outside 3 source and 3 target"
-    ):
+    with pytest.raises(InputError, match=rf"sentence 0: link {place[0]}-{place[1]} is outside 3 source and 3 target"):
         WordLinks.from_pairs({0: [place], 1: [], 2: []}, corpus, source="en", target="de")
 
 
@@ -118,28 +116,18 @@ def test_probabilities_are_shares_of_the_source_word(links) -> None:
 
 def test_ties_are_broken_by_the_word_so_that_the_best_are_always_the_same(links) -> None:
     best = links.dictionary(top=1)
-    assert [row[:2] for row in translations(best)] == [
-        ("a", "ein"),
-        ("car", "Auto"),
-        ("old", "alt"),
-        ("red", "rot"),
-    ]
+    assert [row[:2] for row in translations(best)] == [("a", "ein"), ("car", "Auto"), ("old", "alt"), ("red", "rot")]
 
 
 def test_min_count_leaves_probabilities_as_they_were(links) -> None:
     assert translations(links.dictionary(min_count=2)) == [("car", "Auto", 2, 1.0)]
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")), min_size=1, max_size=30),
-    st.integers(1, 3),
-)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")), min_size=1, max_size=30), st.integers(1, 3))
 def test_top_keeps_the_most_probable(pairs, n) -> None:
     rows = [(s, 0, 0, a, b) for s, (a, b) in enumerate(pairs)]
     table = pl.DataFrame(
-        rows,
-        schema=["sentence", "source_position", "target_position", "source_word", "target_word"],
-        orient="row",
+        rows, schema=["sentence", "source_position", "target_position", "source_word", "target_word"], orient="row"
     )
     whole = WordLinks("s", "t", table).dictionary()
     for word in {a for a, _ in pairs}:
@@ -156,12 +144,7 @@ def test_top_must_be_positive(links) -> None:
 
 def test_file_order_is_kept_when_asked() -> None:
     table = pl.DataFrame(
-        {
-            "source": ["b", "b", "a"],
-            "target": ["z", "y", "x"],
-            "count": [1, 9, 1],
-            "probability": [0.1, 0.9, 1.0],
-        }
+        {"source": ["b", "b", "a"], "target": ["z", "y", "x"], "count": [1, 9, 1], "probability": [0.1, 0.9, 1.0]}
     )
     assert TranslationDictionary("s", "t", table).table["target"].to_list() == ["x", "y", "z"]
     kept = TranslationDictionary("s", "t", table, file_order=True)
@@ -205,11 +188,7 @@ def test_a_third_column_is_a_weight(tmp_path, separator) -> None:
     ]
     path.write_text("".join(separator.join(line) + "\n" for line in lines), encoding="utf-8")
     found = TranslationDictionary.read_muse(path, source="en", target="de")
-    assert translations(found) == [
-        ("car", "Auto", 1, 1.0),
-        ("red", "rot", 1, 0.75),
-        ("red", "rotes", 1, 0.25),
-    ]
+    assert translations(found) == [("car", "Auto", 1, 1.0), ("red", "rot", 1, 0.75), ("red", "rotes", 1, 0.25)]
 
 
 @pytest.mark.parametrize(
@@ -258,9 +237,9 @@ def fitted(pairs, texts, case="folded", languages=("en", "de"), **options) -> li
     table = table.with_columns(pl.lit(1).alias("count"), (1 / pl.len().over("source")).alias("probability"))
     corpus = Corpus.from_texts(dict(zip(languages, ([text] for text in texts), strict=True)), segmented=True)
     found = TranslationDictionary(source, target, table).for_corpus(corpus, case=case)
-    assert found.table.group_by("source").agg(pl.col("probability").sum())[
-        "probability"
-    ].to_list() == pytest.approx([1] * len(found))
+    assert found.table.group_by("source").agg(pl.col("probability").sum())["probability"].to_list() == pytest.approx(
+        [1] * len(found)
+    )
     return found.table.select("source", "target").rows()
 
 

@@ -89,32 +89,23 @@ def test_what_is_not_there_cannot_be_chosen(study: SyntheticStudy, tmp_path: Pat
 # -- concepts ---------------------------------------------------------------------------------------
 
 
-def test_json_has_every_concept_with_its_words_and_counterparts(
-    study: SyntheticStudy, tmp_path: Path
-) -> None:
+def test_json_has_every_concept_with_its_words_and_counterparts(study: SyntheticStudy, tmp_path: Path) -> None:
     path = tmp_path / "concepts.json"
     choice = Choice(model="tiny", layers=(2,), spaces=("en", "en+de"))
     assert write_concepts(study, path, choice) == [path]  # type: ignore[arg-type]
     whole = json.loads(path.read_text(encoding="utf-8"))
     assert whole["schema"] == 1
-    assert [(s["model"], s["layer"], s["space"]) for s in whole["spaces"]] == [
-        ("tiny", 2, "en"),
-        ("tiny", 2, "en+de"),
-    ]
+    assert [(s["model"], s["layer"], s["space"]) for s in whole["spaces"]] == [("tiny", 2, "en"), ("tiny", 2, "en+de")]
     alone, joint = whole["spaces"]
     concepts = study.concepts(study.runs[0][0].at(2), Space.named("en"))
     assert [c["size"] for c in alone["concepts"]] == np.bincount(
         concepts.labels, minlength=concepts.n_concepts
     ).tolist()
-    counted = [
-        (c["concept"], x, *pair) for c in alone["concepts"] for x in c["words"] for pair in c["words"][x]
-    ]
+    counted = [(c["concept"], x, *pair) for c in alone["concepts"] for x in c["words"] for pair in c["words"][x]]
     assert counted == concepts.types().rows()
     assert NASTY[0] in {row[2] for row in counted}
     aligned = study.alignment(study.runs[0][0].at(2), Pair("en", "de")).aligned()
-    there = {
-        (c["concept"], a["concept"]) for c in alone["concepts"] for a in c["aligned"] if a["language"] == "de"
-    }
+    there = {(c["concept"], a["concept"]) for c in alone["concepts"] for a in c["aligned"] if a["language"] == "de"}
     assert there == set(aligned.select("source_concept", "target_concept").iter_rows())
     assert there
     assert {f["metric"] for f in alone["estimates"]} == {"calign"}
@@ -140,9 +131,7 @@ def test_parquet_is_one_long_table(study: SyntheticStudy, tmp_path: Path) -> Non
     write_concepts(study, path, Choice(spaces=("de", "de+ar")))  # type: ignore[arg-type]
     table = pl.read_parquet(path)
     assert table.columns[-6:] == ["layer", "space", "concept", "language", "word", "count"]
-    one = table.filter(
-        (pl.col("model") == "tiny-tuned") & (pl.col("layer") == 1) & (pl.col("space") == "de+ar")
-    )
+    one = table.filter((pl.col("model") == "tiny-tuned") & (pl.col("layer") == 1) & (pl.col("space") == "de+ar"))
     expected = study.concepts(study.runs[1][0].at(1), Space.named("de+ar")).types()
     assert one.select(expected.columns).equals(expected)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["concepts.parquet"]

@@ -41,17 +41,9 @@ def test_layer_zero_is_the_embedding_output(tiny_model, tmp_path):
 @pytest.mark.parametrize(
     ("family", "line", "counts"),
     [
-        (
-            "xlmr",
-            "我们|在|老|房子|里",
-            [1, 1, 1, 2, 1],
-        ),  # a space mark before the sentence belongs to no word
+        ("xlmr", "我们|在|老|房子|里", [1, 1, 1, 2, 1]),  # a space mark before the sentence belongs to no word
         ("bert", "我们|在|老|房子|里", [2, 1, 1, 2, 1]),
-        (
-            "llama",
-            "我们|在 老",
-            [6, 3, 3],
-        ),  # three bytes a character; the space is a subword that overlaps nothing
+        ("llama", "我们|在 老", [6, 3, 3]),  # three bytes a character; the space is a subword that overlaps nothing
         ("qwen", "the old|er", [1, 1, 2]),
         ("qwen", "القط في", [8, 4]),
         ("gemma", "a😀b", [6]),
@@ -88,10 +80,7 @@ def test_batches_do_not_matter(tiny_model, tmp_path, family, stack):
     for layer in one.layers:
         np.testing.assert_allclose(one.arrays[layer], all_at_once.arrays[layer], atol=1e-5)
     alone = run(
-        corpus_of({"en": LINES["en"][:1], "de": LINES["de"][:1]}),
-        tiny_model(family),
-        tmp_path / "3",
-        stack=stack,
+        corpus_of({"en": LINES["en"][:1], "de": LINES["de"][:1]}), tiny_model(family), tmp_path / "3", stack=stack
     )
     for layer in one.layers:
         np.testing.assert_allclose(alone.arrays[layer][:3], one.arrays[layer][:3], atol=1e-5)
@@ -335,9 +324,7 @@ def test_killed_and_run_again_gives_the_same_bytes(tiny_model, tmp_path, forward
     code = KILLED.format(model=str(bert), out=str(out))
     paths = [str(Path(models.__file__).parents[2]), str(Path(__file__).parents[1])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     with pytest.raises(InputError, match="no states"):
         open_states(StudyLayout(out), name="bert", stack="encoder")
@@ -348,9 +335,7 @@ def test_killed_and_run_again_gives_the_same_bytes(tiny_model, tmp_path, forward
 
 
 @pytest.mark.parametrize("where", ["before renaming", "after renaming", "after marking"])
-def test_stopped_at_the_very_end_only_the_end_is_done_again(
-    tiny_model, tmp_path, forward_passes, monkeypatch, where
-):
+def test_stopped_at_the_very_end_only_the_end_is_done_again(tiny_model, tmp_path, forward_passes, monkeypatch, where):
     corpus, bert = corpus_of(LINES), tiny_model("bert")
     extract(corpus, bert, out=tmp_path / "whole")
     target, name = {

@@ -76,9 +76,7 @@ def test_the_draw_depends_on_the_seed_and_not_on_the_order_of_languages_or_token
 
 
 def test_a_language_without_a_type_in_a_bin_empties_it() -> None:
-    found = match_frequencies(
-        {"en": made("en", {"a": 1, "b": 2, "c": 9}), "de": made("de", {"x": 1, "y": 8})}
-    )
+    found = match_frequencies({"en": made("en", {"a": 1, "b": 2, "c": 9}), "de": made("de", {"x": 1, "y": 8})})
     assert words_of(found) == {"en": ["a", "c"], "de": ["x", "y"]}
     nothing = match_frequencies({"en": made("en", {"a": 1}), "de": made("de", {"x": 4})})
     assert words_of(nothing) == {"en": [], "de": []}
@@ -109,9 +107,7 @@ def test_a_pair_that_looked_better_by_frequency_alone_no_longer_does(null: str) 
         before[language] = made(language, counts, concept=concept)
 
     def above_chance(sides: Mapping[str, Concepts], target: str) -> float:
-        pairs = pl.DataFrame(
-            {"source": [f"a{i}" for i in range(n)], "target": [f"{target}{i}" for i in range(n)]}
-        )
+        pairs = pl.DataFrame({"source": [f"a{i}" for i in range(n)], "target": [f"{target}{i}" for i in range(n)]})
         pairs = pairs.with_columns(count=pl.lit(1, pl.Int64), probability=pl.lit(1.0))
         dictionary = TranslationDictionary("a", target, pairs)
         options = {"min_types": 2, "n_permutations": 5, "null": null}

@@ -67,15 +67,10 @@ def corpus(study: SyntheticStudy) -> Corpus:
 def nouns(study: SyntheticStudy, corpus: Corpus) -> dict[str, object]:
     run = study.runs[0]
     links = WordLinks(
-        "en",
-        "ar",
-        pl.DataFrame([(0, 0, 0, NASTY[0], "بيت")], schema=LINK_COLUMNS, orient="row"),
-        aligner="<b>mine</b>",
+        "en", "ar", pl.DataFrame([(0, 0, 0, NASTY[0], "بيت")], schema=LINK_COLUMNS, orient="row"), aligner="<b>mine</b>"
     )
     tokens = corpus.words.with_columns(pl.lit(1, pl.Int16).alias("n_subwords"))
-    states = States(
-        tokens, {0: np.zeros((tokens.height, 3), np.float16)}, tokens["row"].to_numpy(), "<i>m", "encoder"
-    )
+    states = States(tokens, {0: np.zeros((tokens.height, 3), np.float16)}, tokens["row"].to_numpy(), "<i>m", "encoder")
     return {
         "Corpus": corpus,
         "WordLinks": links,
@@ -142,9 +137,7 @@ def test_empty_nouns_are_cards_too(study: SyntheticStudy) -> None:
         TranslationDictionary("en", "de", study.dictionary(Pair("en", "de")).table.head(0)),
         Concepts(tokens, np.empty(0, np.int32), 0),
         Concepts(study.tokens.head(2), np.array([-1, -1], np.int32), 3),
-        States(
-            tokens.with_columns(n_subwords=pl.lit(0, pl.Int16)), {}, np.empty(0, np.int64), "m", "encoder"
-        ),
+        States(tokens.with_columns(n_subwords=pl.lit(0, pl.Int16)), {}, np.empty(0, np.int64), "m", "encoder"),
     ]
     for noun in empty:
         assert Page(noun._repr_html_()).rows() <= 1, noun  # type: ignore[attr-defined]

@@ -32,9 +32,7 @@ def groups(n: int, d: int, k: int, *, seed: int = 0) -> np.ndarray:
 
 def inertia(X: np.ndarray, labels: np.ndarray) -> float:
     X = X.astype(np.float64)
-    return sum(
-        float(((X[labels == c] - X[labels == c].mean(axis=0)) ** 2).sum()) for c in range(labels.max() + 1)
-    )
+    return sum(float(((X[labels == c] - X[labels == c].mean(axis=0)) ** 2).sum()) for c in range(labels.max() + 1))
 
 
 def backwards(function, items):

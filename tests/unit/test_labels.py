@@ -71,14 +71,7 @@ def test_parts_of_speech_are_taken_as_they_are_and_blanks_are_none() -> None:
 
 
 def test_every_feature_is_a_kind_with_feature_and_value() -> None:
-    feats = [
-        "Case=Nom|Number=Sing",
-        "_",
-        None,
-        "Case=Loc|Number[psor]=Sing+_",
-        "Case=Acc,Dat",
-        "Case=Nom+Case=Gen",
-    ]
+    feats = ["Case=Nom|Number=Sing", "_", None, "Case=Loc|Number[psor]=Sing+_", "Case=Acc,Dat", "Case=Nom+Case=Gen"]
     found = word_properties(table([*"abcdef"], feats=feats))
     assert values_of(found, "feats:Case") == {
         0: ["Case=Nom"],
@@ -88,11 +81,7 @@ def test_every_feature_is_a_kind_with_feature_and_value() -> None:
     }
     assert values_of(found, "feats:Number") == {0: ["Number=Sing"]}
     assert values_of(found, "feats:Number[psor]") == {3: ["Number[psor]=Sing"]}
-    assert {k for k in found["kind"] if k.startswith("feats")} == {
-        "feats:Case",
-        "feats:Number",
-        "feats:Number[psor]",
-    }
+    assert {k for k in found["kind"] if k.startswith("feats")} == {"feats:Case", "feats:Number", "feats:Number[psor]"}
 
 
 def test_entity_types_lose_their_prefix_and_o_is_none() -> None:
@@ -110,17 +99,9 @@ def test_entity_types_lose_their_prefix_and_o_is_none() -> None:
 def test_sentiment_is_the_label_of_the_sentence_in_the_same_language() -> None:
     tokens = table([*"abcd"], language=["en", "en", "de", "de"], sentence=[0, 1, 0, 1], position=[0, 0, 0, 0])
     sentences = pl.DataFrame(
-        {
-            "language": ["en", "en", "de", "de"],
-            "sentence": [0, 1, 0, 1],
-            "label": ["good", "bad", None, "good"],
-        }
+        {"language": ["en", "en", "de", "de"], "sentence": [0, 1, 0, 1], "label": ["good", "bad", None, "good"]}
     )
-    assert values_of(word_properties(tokens, sentences), "sentiment") == {
-        0: ["good"],
-        1: ["bad"],
-        3: ["good"],
-    }
+    assert values_of(word_properties(tokens, sentences), "sentiment") == {0: ["good"], 1: ["bad"], 3: ["good"]}
     for without in (None, sentences.drop("label")):
         assert "sentiment" not in set(word_properties(tokens, without)["kind"])
 
@@ -185,10 +166,7 @@ def test_a_vowel_sign_belongs_to_its_letter() -> None:
 
 def test_first_and_last_word_of_every_sentence_in_every_language() -> None:
     tokens = table(
-        [*"abcdef"],
-        language=["en"] * 4 + ["de"] * 2,
-        sentence=[0, 0, 0, 1, 0, 0],
-        position=[0, 1, 2, 0, 0, 1],
+        [*"abcdef"], language=["en"] * 4 + ["de"] * 2, sentence=[0, 0, 0, 1, 0, 0], position=[0, 1, 2, 0, 0, 1]
     )
     assert values_of(word_properties(tokens), "position") == {
         0: ["first"],
@@ -237,9 +215,7 @@ def test_wrong_tables_are_refused() -> None:
 # -- labels -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("n", "threshold", "k"), [(10, 0.9, 9), (9, 0.9, 9), (11, 0.9, 10), (20, 0.55, 11), (5, 1, 5)]
-)
+@pytest.mark.parametrize(("n", "threshold", "k"), [(10, 0.9, 9), (9, 0.9, 9), (11, 0.9, 10), (20, 0.55, 11), (5, 1, 5)])
 def test_least_carrying_is_exact_at_the_threshold(n: int, threshold: float, k: int) -> None:
     assert least_carrying(np.array([n]), threshold).tolist() == [k]
 
@@ -287,9 +263,7 @@ def test_types_and_tokens_give_other_shares() -> None:
     row = by_tokens.table.row(0, named=True)
     assert (row["share"], row["n_carrying"], row["n_types"]) == (0.8, 1, 5)
     assert row["base_rate"] == 19 / 25
-    assert row["p_value"] == pytest.approx(
-        1 - 1 / 42
-    )  # one of 4 noun types or more among 5 of 10: 1 - C(6,5)/C(10,5)
+    assert row["p_value"] == pytest.approx(1 - 1 / 42)  # one of 4 noun types or more among 5 of 10: 1 - C(6,5)/C(10,5)
     # Units are dealt: concept 0 has the 16 tokens and at most 4 others, or five single ones (at least 4 of 3: never)
     assert row["chance"] == pytest.approx(0.5, abs=4 * math.sqrt(0.25 / 2000))
 
@@ -405,9 +379,7 @@ def test_the_tail_is_scipys_and_keeps_small_probabilities() -> None:
     n, carrying = generator.integers(1, 200, m), generator.integers(0, 5001, m)
     least = np.array([generator.integers(0, k + 2) for k in n])
     expected = stats.hypergeom.sf(least - 1, total, carrying, n)
-    np.testing.assert_allclose(
-        hypergeometric_tail(least, n, carrying, total), expected, rtol=1e-8, atol=1e-300
-    )
+    np.testing.assert_allclose(hypergeometric_tail(least, n, carrying, total), expected, rtol=1e-8, atol=1e-300)
     small = hypergeometric_tail(np.array([40]), np.array([40]), np.array([45]), 60000).item()
     exact = math.comb(45, 40) / math.comb(60000, 40)
     assert small == pytest.approx(exact, rel=1e-6) and small < 1e-100
@@ -574,9 +546,7 @@ def test_scores_against_chance() -> None:
     assert row["adjusted"] == pytest.approx((2 / 3 - row["chance"]) / (1 - row["chance"]))
     assert row["p_value"] < 0.03
     coverage = label_set_scores(labels).filter(pl.col("kind") == "feats:Number").row(1, named=True)
-    assert (
-        coverage["score"] == 1.0 and coverage["p_value"] > 0.5
-    )  # nearly every word is singular: chance covers it too
+    assert coverage["score"] == 1.0 and coverage["p_value"] > 0.5  # nearly every word is singular: chance covers it too
     # labels that chance explains do not count as significant
     assert coverage["significant"] == 0.0
     again = label_concepts(concepts, properties, threshold=0.8, n_permutations=300)
@@ -637,9 +607,7 @@ def test_alignment_split_by_label() -> None:
 
 def test_the_paper_codes_rule_is_strict_in_the_split_too() -> None:
     source, target, known, properties = fields()
-    alignment = calign(
-        source, target, known, theta_align=0.8, min_types=4, rule="paper-code", n_permutations=0
-    )
+    alignment = calign(source, target, known, theta_align=0.8, min_types=4, rule="paper-code", n_permutations=0)
     split = split_alignment(alignment, label_concepts(source, properties), kinds=["upos"], significant=False)
     # 4 of 5 words is not more than 0.8; the concept of two nouns counts for them, but is too small for a label
     assert split.select("value", "n", "score").rows() == [("N", 3, 1 / 3), ("V", 2, 1 / 2), (None, 1, 0.0)]
@@ -660,9 +628,7 @@ def test_a_concept_counts_for_each_of_its_labels_of_a_family() -> None:
     case = tags(["Case=Nom"] * 10 + ["Case=Gen"] * 22, kind="feats:Case")
     number = tags(["Number=Sing"] * 5 + ["Number=Plur"] * 27, kind="feats:Number")
     labels = label_concepts(source, pl.concat([case, number]))
-    split = split_alignment(
-        calign(source, target, known, n_permutations=0), labels, kinds=["feats"], significant=False
-    )
+    split = split_alignment(calign(source, target, known, n_permutations=0), labels, kinds=["feats"], significant=False)
     assert split.select("value", "n", "score").rows() == [
         ("Case=Gen", 4, 1 / 4),
         ("Case=Nom", 2, 1.0),
@@ -693,24 +659,15 @@ def test_overlap_split_by_label() -> None:
     assert low["score"].to_list() == [1.0, 1.0, 0.0]
     assert low["chance"][0] == pytest.approx(chance_overlap(np.array([10]), np.array([19, 21]), 0.1).item())
     strict = colap(concepts, theta_overlap=0.3, rule="paper-code")
-    assert split_overlap(strict, labels, kinds=["upos"], significant=False)["score"].to_list() == [
-        0.5,
-        0.0,
-        0.0,
-    ]
+    assert split_overlap(strict, labels, kinds=["upos"], significant=False)["score"].to_list() == [0.5, 0.0, 0.0]
 
 
 def test_concepts_without_the_groups_languages_are_left_out_of_the_split() -> None:
     concepts, properties = joint()
-    french = concepts.tokens.with_columns(
-        language=pl.when(pl.col("row") < 10).then(pl.lit("fr")).otherwise("language")
-    )
+    french = concepts.tokens.with_columns(language=pl.when(pl.col("row") < 10).then(pl.lit("fr")).otherwise("language"))
     concepts = replace(concepts, tokens=french)
     split = split_overlap(
-        colap(concepts, languages=["en", "de"]),
-        label_concepts(concepts, properties),
-        kinds=["upos"],
-        significant=False,
+        colap(concepts, languages=["en", "de"]), label_concepts(concepts, properties), kinds=["upos"], significant=False
     )
     assert split.select("value", "n", "score").rows() == [("N", 1, 0.0), ("V", 1, 1.0), (None, 1, 0.0)]
 
@@ -719,9 +676,7 @@ def test_splits_refuse_other_concepts_thresholds_and_kinds() -> None:
     source, target, known, properties = fields()
     alignment = calign(source, target, known, n_permutations=0)
     labels = label_concepts(source, properties)
-    with pytest.raises(
-        InputError, match="labels are of 4 concepts, but the source concepts of the alignment are 7"
-    ):
+    with pytest.raises(InputError, match="labels are of 4 concepts, but the source concepts of the alignment are 7"):
         split_alignment(alignment, label_concepts(*joint()), kinds=["upos"])
     with pytest.raises(InputError, match="labels are of 7 concepts, but the concepts of the overlap are 4"):
         split_overlap(colap(joint()[0]), labels, kinds=["upos"])
@@ -757,13 +712,8 @@ def test_gold_tags_of_pud_label_concepts_made_of_them(shared: Path) -> None:
     assert scores["upos", "coverage"]["score"] > 0.7
     assert {"ADJ", "NOUN", "PROPN", "PUNCT", "VERB"} <= set(labels.of("upos")["value"])
     # what goes with a part of speech comes along, and what does not stays away
-    rows = {
-        (r["concept"], r["kind"]): r["value"]
-        for r in labels.table.filter("significant").iter_rows(named=True)
-    }
-    assert all(
-        rows.get((c, "casing")) == "punctuation" for (c, k), v in rows.items() if (k, v) == ("upos", "PUNCT")
-    )
+    rows = {(r["concept"], r["kind"]): r["value"] for r in labels.table.filter("significant").iter_rows(named=True)}
+    assert all(rows.get((c, "casing")) == "punctuation" for (c, k), v in rows.items() if (k, v) == ("upos", "PUNCT"))
     proper = [c for (c, k), v in rows.items() if (k, v) == ("upos", "PROPN")]
     assert proper and any(rows.get((c, "feats:Number")) == "Number=Sing" for c in proper)
     assert scores["prefix", "alignment"]["score"] < 0.05

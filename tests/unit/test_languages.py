@@ -99,17 +99,7 @@ class Tokenizer:
         return dict.fromkeys(self.codes)
 
 
-NLLB = [
-    "arb_Arab",
-    "deu_Latn",
-    "jpn_Jpan",
-    "kas_Arab",
-    "kas_Deva",
-    "nob_Latn",
-    "sat_Beng",
-    "srp_Cyrl",
-    "tyv_Cyrl",
-]
+NLLB = ["arb_Arab", "deu_Latn", "jpn_Jpan", "kas_Arab", "kas_Deva", "nob_Latn", "sat_Beng", "srp_Cyrl", "tyv_Cyrl"]
 NLLB += ["yue_Hant", "zho_Hans", "zho_Hant", "zsm_Latn"]
 MBART = ["ar_AR", "de_DE", "ja_XX", "pt_XX", "zh_CN"]
 
@@ -139,12 +129,7 @@ def test_labels_find_the_code_of_a_translation_model(known, labels, code):
 
 @pytest.mark.parametrize(
     ("known", "label", "near"),
-    [
-        (MBART, "zh-Hant", "zh_CN"),
-        (MBART, "zh_TW", "zh_CN"),
-        (NLLB, "sr-Latn", "srp_Cyrl"),
-        (NLLB, "c++", "arb_Arab"),
-    ],
+    [(MBART, "zh-Hant", "zh_CN"), (MBART, "zh_TW", "zh_CN"), (NLLB, "sr-Latn", "srp_Cyrl"), (NLLB, "c++", "arb_Arab")],
 )
 def test_a_label_without_a_code_is_told_the_nearest(known, label, near):
     with pytest.raises(UsageError, match=re.escape(f"language_codes: {{{label}: {near}}}")):

@@ -124,9 +124,7 @@ def test_matched_words_are_the_matches(source, target):
     pairs = {(f"s{i}", f"t{j}") for i in range(9) for j in (i, (i + 1) % 9)}
     found = calign(s, t, dictionary(pairs), theta_align=0.01, min_types=1, min_size_ratio=0, n_permutations=0)
     counted = found.words.group_by("source_concept", "target_concept").agg(pl.col("source").n_unique())
-    assert set(counted.rows()) == set(
-        found.pairs.select("source_concept", "target_concept", "n_matched").rows()
-    )
+    assert set(counted.rows()) == set(found.pairs.select("source_concept", "target_concept", "n_matched").rows())
     assert set(found.words.select("source", "target").rows()) <= pairs
 
 
@@ -291,9 +289,7 @@ def test_chance_is_the_expected_score_of_random_structure():
     adjusted = []
     for seed in range(30):
         s, t, d = random_structure(seed)
-        found = calign(
-            s, t, d, theta_align=0.5, min_types=3, min_size_ratio=0.3, n_permutations=60, words=False
-        )
+        found = calign(s, t, d, theta_align=0.5, min_types=3, min_size_ratio=0.3, n_permutations=60, words=False)
         assert 0.2 < found.chance < 0.8
         adjusted.append(found.adjusted)
     error = np.std(adjusted, ddof=1) / math.sqrt(len(adjusted))
@@ -321,18 +317,12 @@ def test_chance_is_a_function_of_the_seed():
 def joint(counts: list[list[int]], names=("en", "de", "fr", "es", "ar")) -> Concepts:
     """Concepts with the given tokens of every language."""
     rows = [(names[i], c) for c, row in enumerate(counts) for i, n in enumerate(row) for _ in range(n)]
-    return concepts(
-        ["w"] * len(rows), [c for _, c in rows], language=[language for language, _ in rows], k=len(counts)
-    )
+    return concepts(["w"] * len(rows), [c for _, c in rows], language=[language for language, _ in rows], k=len(counts))
 
 
 def test_colap_by_hand():
     found = colap(joint([[3, 7], [2, 8], [5, 5], [4, 0], [0, 0]]), theta_overlap=[0.3, 0.5, 0.2])
-    assert [f.score for f in found.estimates] == [
-        0.5,
-        0.25,
-        0.75,
-    ]  # 3 of 10 is a tie; the empty one does not count
+    assert [f.score for f in found.estimates] == [0.5, 0.25, 0.75]  # 3 of 10 is a tie; the empty one does not count
     assert found.estimates[0].n == 4
     assert found.table()["evenness"].to_list()[:4] == pytest.approx([0.6, 0.4, 1.0, 0.0])
     assert found.table()["n_tokens"].to_list() == [10, 10, 10, 4, 0]
@@ -393,11 +383,7 @@ def test_colap_refuses_one_language_and_a_third_of_three():
     assert colap(joint([[1, 1, 1]]), theta_overlap=1 / 3).score == 1
 
 
-@given(
-    totals=st.lists(st.integers(1, 7), min_size=2, max_size=4),
-    data=st.data(),
-    strict=st.booleans(),
-)
+@given(totals=st.lists(st.integers(1, 7), min_size=2, max_size=4), data=st.data(), strict=st.booleans())
 @settings(max_examples=80, deadline=None)
 def test_colap_chance_is_exact(totals, data, strict):
     """Against the sum over all ways to draw a concept of n tokens."""
@@ -414,8 +400,7 @@ def test_colap_chance_is_exact(totals, data, strict):
 
 
 @pytest.mark.parametrize(
-    ("totals", "theta"),
-    [((400, 300), 0.3), ((150, 700), 0.2), ((200, 300, 250), 0.2), ((90, 110, 100, 120, 80), 0.1)],
+    ("totals", "theta"), [((400, 300), 0.3), ((150, 700), 0.2), ((200, 300, 250), 0.2), ((90, 110, 100, 120, 80), 0.1)]
 )
 def test_colap_chance_agrees_with_dealing_out_tokens(totals, theta):
     generator = np.random.default_rng(11)

@@ -7,13 +7,7 @@ import polars as pl
 import pytest
 
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.concepts.fates import (
-    chance_shares,
-    difference_of_groups,
-    label_agreement,
-    movement,
-    newly_shared,
-)
+from isogloss.metrics.concepts.fates import chance_shares, difference_of_groups, label_agreement, movement, newly_shared
 
 
 def test_the_same_concepts_under_other_numbers_are_kept() -> None:
@@ -43,16 +37,7 @@ def test_planted_splits_mergers_births_and_deaths() -> None:
     fates = dict(found.before.select("concept", "fate").iter_rows())
     assert fates == {0: "kept", 1: "split", 2: "merged", 3: "merged", 4: "gone", 5: "gone", 6: "gone"}
     origins = dict(found.after.select("concept", "origin").iter_rows())
-    assert origins == {
-        0: "kept",
-        1: "split",
-        2: "split",
-        3: "merged",
-        5: "split",
-        10: "born",
-        11: "born",
-        12: "born",
-    }
+    assert origins == {0: "kept", 1: "split", 2: "split", 3: "merged", 5: "split", 10: "born", 11: "born", 12: "born"}
     shares = found.shares()
     assert sum(shares[x] for x in ("kept", "split", "merged", "gone")) == pytest.approx(1)
     assert sum(shares[x] for x in ("from kept", "from merged", "from split", "born")) == pytest.approx(1)
@@ -117,9 +102,7 @@ def test_a_difference_of_groups_and_none() -> None:
 def test_false_alarms_come_at_the_nominal_rate() -> None:
     generator = np.random.default_rng(6)
     p = [
-        difference_of_groups(generator.normal(size=30), np.arange(30) < 10, n_permutations=200, draw_seed=i)[
-            2
-        ]
+        difference_of_groups(generator.normal(size=30), np.arange(30) < 10, n_permutations=200, draw_seed=i)[2]
         for i in range(300)
     ]
     assert 0.02 <= np.mean(np.array(p) <= 0.05) <= 0.09

@@ -109,10 +109,7 @@ def test_labels_of_languages_lead_nowhere(tmp_path):
         ("sftp://me@host:22/study", "sftp://me@host:22/study"),
         ("sftp://me:p@ss@host/study", "sftp://host/study"),
         ("sftp://host:22/me@home", "sftp://host:22/me@home"),
-        (
-            "abfs://container@account.dfs.core.windows.net/x?sig=1",
-            "abfs://container@account.dfs.core.windows.net/x",
-        ),
+        ("abfs://container@account.dfs.core.windows.net/x?sig=1", "abfs://container@account.dfs.core.windows.net/x"),
         ("simplecache::s3://k:secret@bucket/x", "simplecache::s3://bucket/x"),
         ("file:///data/why?/a:b@c", "file:///data/why?/a:b@c"),
         ("/data/why?", "/data/why?"),
@@ -145,9 +142,7 @@ def test_addresses_of_this_machine(address):
     assert is_loopback(address)
 
 
-@pytest.mark.parametrize(
-    "address", ["tcp://10.0.0.1:1", "tcp://127.0.0.1.example.org:1", "tcp://0.0.0.0:1", "x"]
-)
+@pytest.mark.parametrize("address", ["tcp://10.0.0.1:1", "tcp://127.0.0.1.example.org:1", "tcp://0.0.0.0:1", "x"])
 def test_addresses_beyond_this_machine(address):
     assert not is_loopback(address)
 

@@ -138,9 +138,7 @@ def test_either_one_language_or_two_with_their_boundary(tmp_path, given):
         read_clusters(file(tmp_path, EN), **given)
 
 
-@pytest.mark.parametrize(
-    "boundary", ["10.5", "10", 10.5, 1.0, True, [1], (1,), math.nan, b"1", np.float64(1), {}, ""]
-)
+@pytest.mark.parametrize("boundary", ["10.5", "10", 10.5, 1.0, True, [1], (1,), math.nan, b"1", np.float64(1), {}, ""])
 def test_a_boundary_is_a_whole_number(tmp_path, boundary):
     with pytest.raises(UsageError, match=r"boundary must be a whole number.*; got"):
         read_clusters(file(tmp_path, BOTH), languages=("en", "de"), boundary=boundary)
@@ -158,9 +156,7 @@ def test_a_boundary_beyond_any_sentence(tmp_path):
         assert set(concepts.tokens["language"]) == {language}
 
 
-@pytest.mark.parametrize(
-    "languages", ["ende", ("en",), ("en", "de", "fr"), ("en", 1), ("en", "en"), 3, {"en", "de"}]
-)
+@pytest.mark.parametrize("languages", ["ende", ("en",), ("en", "de", "fr"), ("en", 1), ("en", "en"), 3, {"en", "de"}])
 def test_languages_are_two_names(tmp_path, languages):
     with pytest.raises(UsageError, match=r"languages (must be 2 values|are two different names)"):
         read_clusters(file(tmp_path, BOTH), languages=languages, boundary=1)

@@ -218,33 +218,22 @@ def test_two_languages_and_none_measured_keep_the_order_of_the_study() -> None:
 
 
 def test_a_pair_without_a_number_is_as_far_as_the_farthest() -> None:
-    found = scores(
-        {(s, t): (0.9 if "c" in s + t else 0.2,) for s, t in permutations("abc", 2) if s + t != "ab"}
-    )
+    found = scores({(s, t): (0.9 if "c" in s + t else 0.2,) for s, t in permutations("abc", 2) if s + t != "ab"})
     assert language_order(found) == ["a", "c", "b"]
 
 
 # -- words and accessors ----------------------------------------------------------------------------
 
 
-def test_descriptions_say_what_is_drawn_and_where_it_peaks_against_chance(
-    many: Results, few: Results
-) -> None:
+def test_descriptions_say_what_is_drawn_and_where_it_peaks_against_chance(many: Results, few: Results) -> None:
     table = many.only(metric="calign_mean", theta=0.8, model="tiny")
     peak = (
-        table.group_by("layer")
-        .agg(pl.col("score", "chance", "adjusted").mean())
-        .sort("adjusted")
-        .row(-1, named=True)
+        table.group_by("layer").agg(pl.col("score", "chance", "adjusted").mean()).sort("adjusted").row(-1, named=True)
     )
     text = layer_curves(many, metric="calign_mean", model="tiny").to_dict(validate=False)["description"]
     assert "10 pairs over layers 0 to 2" in text
     assert f"at layer {peak['layer']} ({peak['score']:.2f}, chance {peak['chance']:.2f})" in text
-    top = (
-        few.only(metric="calign", theta=0.8, layer=2)
-        .sort("adjusted", maintain_order=True)
-        .row(-1, named=True)
-    )
+    top = few.only(metric="calign", theta=0.8, layer=2).sort("adjusted", maintain_order=True).row(-1, named=True)
     text = language_map(few, layer=2).to_dict(validate=False)["description"]
     assert "6 directions at layer 2" in text
     assert f"({top['adjusted']:.2f})" in text
@@ -283,16 +272,7 @@ def test_runs_that_differ_only_in_seed_stay_apart(few: Results) -> None:
 
 def test_the_interval_of_a_mean_is_the_mean_of_the_bounds() -> None:
     pairs = [
-        {
-            "layer": 0,
-            "n": 10,
-            "score": s,
-            "chance": 0.1,
-            "adjusted": 0.0,
-            "ci_low": a,
-            "ci_high": b,
-            "coverage": 1.0,
-        }
+        {"layer": 0, "n": 10, "score": s, "chance": 0.1, "adjusted": 0.0, "ci_low": a, "ci_high": b, "coverage": 1.0}
         for s, a, b in ((0.2, 0.1, 0.4), (0.4, 0.3, 0.6))
     ]
     [mean] = average(pairs)
@@ -319,9 +299,7 @@ def test_labels_never_touch_and_keep_their_order() -> None:
     assert placed["f"] < placed["a"] < placed["b"] < placed["c"] < placed["d"] < placed["e"]
 
 
-def test_files_are_whole_pngs_and_svgs_with_the_names_of_model_and_stack(
-    few: Results, tmp_path: Path
-) -> None:
+def test_files_are_whole_pngs_and_svgs_with_the_names_of_model_and_stack(few: Results, tmp_path: Path) -> None:
     hub = Results(few.table.with_columns(pl.lit("org/Model X").alias("model")))
     written = save_charts(results_charts(hub), tmp_path / "figures")
     names = {path.name for path in written}
@@ -409,9 +387,7 @@ def test_kinds_of_labels_are_panels_with_languages_their_mean_and_chance(labelle
     assert mean["chance"] == pytest.approx(0.01)
 
 
-def test_labels_of_enough_concepts_are_panels_with_both_measures_pooled_over_pairs(
-    labelled: SyntheticStudy,
-) -> None:
+def test_labels_of_enough_concepts_are_panels_with_both_measures_pooled_over_pairs(labelled: SyntheticStudy) -> None:
     chart = shared_panels(labelled.labels["splits"], thetas={"calign": 0.5, "colap": 0.3})
     assert chart is not None
     spec = chart.to_dict()
@@ -475,18 +451,7 @@ def test_the_command_draws_what_is_named_of_every_run_in_the_formats_asked_for(
     labelled: SyntheticStudy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     out = tmp_path / "paper"
-    words = (
-        "calign",
-        "robustness",
-        "--format",
-        "svg",
-        "--format",
-        "pdf",
-        "--width",
-        "page",
-        "--out",
-        str(out),
-    )
+    words = ("calign", "robustness", "--format", "svg", "--format", "pdf", "--width", "page", "--out", str(out))
     done = command(labelled, monkeypatch, *words)
     assert done.exit_code == 0, done.output
     names = {f"{name}.{kind}" for name in ("calign_one_encoder", "robustness") for kind in ("svg", "pdf")}

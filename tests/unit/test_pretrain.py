@@ -99,9 +99,7 @@ def test_without_pairs_nothing_is_learnt_from_the_translation(text_folder, train
     alone = run.pretrain(recipe, out=tmp_path)
     assert alone.curve["loss_pairs"].null_count() == 6
     masked = pl.read_csv(tmp_path / "masked.csv").filter(pl.col("model") == "model", pl.col("beside") == "de")
-    with_pairs = pl.read_csv(trained.folder / "masked.csv").filter(
-        pl.col("model") == "model", pl.col("beside") == "de"
-    )
+    with_pairs = pl.read_csv(trained.folder / "masked.csv").filter(pl.col("model") == "model", pl.col("beside") == "de")
     assert masked["accuracy"][0] < with_pairs["accuracy"][0] - 0.2
 
 
@@ -120,9 +118,7 @@ def test_pretrain_removes_no_model_that_is_not_its_own(text_folder, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["losses", "export"])
-def test_pretrain_killed_and_run_again_ends_with_the_same_weights(
-    text_folder, trained, tmp_path, monkeypatch, place
-):
+def test_pretrain_killed_and_run_again_ends_with_the_same_weights(text_folder, trained, tmp_path, monkeypatch, place):
     true, calls = getattr(training, place), []
 
     def dies(*args, **options):
@@ -151,18 +147,13 @@ def test_pretrain_killed_and_run_again_ends_with_the_same_weights(
         assert expected.keys() == found.keys()
         for key in expected:
             assert torch.equal(expected[key], found[key]), (name, key)
-    assert [
-        session["from_step"] for session in json.loads((tmp_path / "run.json").read_text())["sessions"]
-    ] == [0, 100]
+    assert [session["from_step"] for session in json.loads((tmp_path / "run.json").read_text())["sessions"]] == [0, 100]
 
 
 def test_pretrain_takes_the_tokenizer_of_another_run(text_folder, trained, tmp_path):
     file = trained.folder / "tokenizer.json"
     recipe = _recipe(
-        text_folder,
-        ("{n_pieces: 200}", f"{{file: '{file}'}}"),
-        ("steps: 600", "steps: 1"),
-        ("[0, 100]", "[]"),
+        text_folder, ("{n_pieces: 200}", f"{{file: '{file}'}}"), ("steps: 600", "steps: 1"), ("[0, 100]", "[]")
     )
     done = run.pretrain(recipe, out=tmp_path)
     assert (tmp_path / "tokenizer.json").read_text() == file.read_text()
@@ -197,9 +188,7 @@ def test_pretrain_refuses_to_go_on_with_another_study(text_folder, trained, old,
 
 
 def test_pretrain_warns_of_held_out_lines_that_are_trained_on(text_folder, tmp_path, caplog):
-    recipe = _recipe(
-        text_folder, ("[361, 400]", "[360, 369]"), ("steps: 600", "steps: 1"), ("[0, 100]", "[]")
-    )
+    recipe = _recipe(text_folder, ("[361, 400]", "[360, 369]"), ("steps: 600", "steps: 1"), ("[0, 100]", "[]"))
     with caplog.at_level("WARNING"):
         run.pretrain(recipe, out=tmp_path)
     assert "of 10 held-out lines in en are trained on too" in caplog.text
@@ -214,13 +203,7 @@ def test_text_leaves_out_lines_that_are_empty_in_a_language(tmp_path, caplog):
     assert "2 lines are empty in a language" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{}", "special pieces"),
-        ("{nothing", "not a tokenizer file"),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), [("{}", "special pieces"), ("{nothing", "not a tokenizer file")])
 def test_pretrain_refuses_a_foreign_tokenizer(text_folder, trained, tmp_path, text, message):
     file = tmp_path / "foreign.json"
     if text == "{}":
@@ -234,12 +217,7 @@ def test_pretrain_refuses_a_foreign_tokenizer(text_folder, trained, tmp_path, te
 @pytest.mark.parametrize(
     ("old", "new", "error", "message"),
     [
-        (
-            "warmup: 2",
-            "warm_up: 2",
-            UsageError,
-            "line 10: unknown key in training 'warm_up'. Did you mean 'warmup'",
-        ),
+        ("warmup: 2", "warm_up: 2", UsageError, "line 10: unknown key in training 'warm_up'. Did you mean 'warmup'"),
         ("warmup: 2", "warmup: 0", UsageError, "line 10: training.warmup"),
         ("width: 32", "width: 31", UsageError, "line 9: model: width must be even"),
         ("[0, 100]", "[600]", UsageError, "line 10: training: steps to keep lie in 0..599"),
@@ -251,12 +229,7 @@ def test_pretrain_refuses_a_foreign_tokenizer(text_folder, trained, tmp_path, te
         ),
         ("lines: [1, 360]", "starter: true", UsageError, "line 3: text.0: a text is either 'files'"),
         ("lines: [361, 400]", "lines: [361, 401]", InputError, "lines 361 to 401 were asked for"),
-        (
-            "de: numbers.de}\n    lines",
-            "de: short.de}\n    lines",
-            InputError,
-            "400 in .*numbers.en, 1 in .*short.de",
-        ),
+        ("de: numbers.de}\n    lines", "de: short.de}\n    lines", InputError, "400 in .*numbers.en, 1 in .*short.de"),
     ],
 )
 def test_recipe_names_what_is_wrong(text_folder, tmp_path, old, new, error, message):
@@ -307,9 +280,7 @@ def test_mask_hides_whole_words_never_special_pieces_and_one_line_more_than_the_
 def test_mask_of_single_lines_and_what_masked_pieces_become():
     rng = np.random.default_rng(3)
     continues = np.zeros(100, dtype=bool)
-    lines = [
-        [np.concatenate([[examples.CLS], rng.integers(5, 100, size=50), [examples.SEP]])] for _ in range(400)
-    ]
+    lines = [[np.concatenate([[examples.CLS], rng.integers(5, 100, size=50), [examples.SEP]])] for _ in range(400)]
     batch = examples.pad(lines)
     changed, labels = examples.mask(batch, rng, continues, masked=0.25, masked_pair=(0.9, 0.9))
     hidden = labels != examples.IGNORED
@@ -366,10 +337,7 @@ def test_losses_are_those_of_transformers_and_bfloat16_is_near(trained):
 
     model = AutoModelForMaskedLM.from_pretrained(trained.model).float().eval()
     rng = np.random.default_rng(0)
-    lines = [
-        [np.concatenate([[2], rng.integers(5, 40, size=n), [3]]) for _ in range(k)]
-        for n, k in ((6, 1), (4, 2))
-    ]
+    lines = [[np.concatenate([[2], rng.integers(5, 40, size=n), [3]]) for _ in range(k)] for n, k in ((6, 1), (4, 2))]
     batch, labels = examples.mask(
         examples.pad(lines), rng, np.zeros(200, dtype=bool), masked=0.5, masked_pair=(0.5, 0.5)
     )
@@ -414,15 +382,11 @@ def test_distributional_vectors_put_pieces_of_like_contexts_together():
 def test_example_recipes_are_valid(path: Path) -> None:
     recipe = read_recipe(path)
     assert recipe.training.keep
-    assert {language for text in recipe.text for language in text.files or {}} == set(
-        starter.load_corpus().languages
-    )
+    assert {language for text in recipe.text for language in text.files or {}} == set(starter.load_corpus().languages)
 
 
 def test_the_control_differs_in_its_pairs_alone() -> None:
-    ours, control = (
-        read_recipe(ROOT / "examples" / f"pretrain-{name}.yaml") for name in ("starter", "mlm-only")
-    )
+    ours, control = (read_recipe(ROOT / "examples" / f"pretrain-{name}.yaml") for name in ("starter", "mlm-only"))
     assert (ours.text, ours.held_out, ours.model) == (control.text, control.held_out, control.model)
     same = {"pairs": 0, "keep": []}
     assert ours.training.model_copy(update=same) == control.training.model_copy(update=same)
@@ -446,9 +410,7 @@ def test_model_finds_translations_it_has_not_seen():
 
 
 def test_training_charts_draw_every_model_and_skip_losses_that_were_not_met(tmp_path: Path) -> None:
-    curve = pl.DataFrame(
-        {"step": [100, 200], "seconds": [1.0, 2.0], "loss": [3.0, 2.5], "loss_pairs": [None, 2.0]}
-    )
+    curve = pl.DataFrame({"step": [100, 200], "seconds": [1.0, 2.0], "loss": [3.0, 2.5], "loss_pairs": [None, 2.0]})
     [data] = loss_curve(curve).to_dict()["datasets"].values()
     assert [(row["step"], row["kind"], row["value"]) for row in data] == [
         (100, "single lines", 3.0),
@@ -495,9 +457,7 @@ def test_pretrain_makes_models_a_study_can_read(tmp_path: Path, capsys: pytest.C
     )
     corpus = starter.load_corpus(["en", "de"])
     for language in corpus.languages:
-        (tmp_path / f"a.{language}").write_text(
-            "\n".join(corpus.texts(language)[:30]) + "\n", encoding="utf-8"
-        )
+        (tmp_path / f"a.{language}").write_text("\n".join(corpus.texts(language)[:30]) + "\n", encoding="utf-8")
     study = tmp_path / "study.yaml"
     ig.run_study(study, out=tmp_path / "study", workers=1)
     assert set(pl.read_csv(tmp_path / "study" / "results.csv")["model"]) == {"before", "after"}

@@ -76,9 +76,7 @@ def test_a_folder_that_is_brought_is_whole_and_a_damaged_file_in_it_is_brought_a
 def test_sizes_alone_are_no_stamp():
     assert _stamp({"size": 3, "name": "x", "type": "file", "created": 5}) == ""
     assert _stamp({"size": 3, "ETag": "a"}) != _stamp({"size": 3, "ETag": "b"})
-    assert _stamp({"size": 3, "LastModified": 1, "atime": 1}) == _stamp(
-        {"size": 3, "LastModified": 1, "atime": 2}
-    )
+    assert _stamp({"size": 3, "LastModified": 1, "atime": 1}) == _stamp({"size": 3, "LastModified": 1, "atime": 2})
 
 
 @pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/../../../x", "a\\x", "a\0"])
@@ -125,9 +123,7 @@ def test_the_first_study_claims_a_storage_and_another_is_refused(tmp_path):
     remote = Remote(f"file://{tmp_path / 'storage'}")
     first, second = study_at(tmp_path / "first", "one text"), study_at(tmp_path / "second", "other text")
     claim(remote, first, name="first", key="a")
-    with pytest.raises(
-        InputError, match=r"holds the study 'first'.*--storage file://.*-2\. To go on with that"
-    ):
+    with pytest.raises(InputError, match=r"holds the study 'first'.*--storage file://.*-2\. To go on with that"):
         claim(remote, second, name="second", key="b")
     claim(remote, first, name="first", key="other settings")  # it may change
     with pytest.raises(InputError, match="holds the study 'first'"):

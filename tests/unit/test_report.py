@@ -87,11 +87,7 @@ def test_html_is_well_formed(source: str, page: Page) -> None:
 
 
 def test_nothing_is_loaded_from_outside(source: str, page: Page) -> None:
-    loading = [
-        (tag, name, value)
-        for tag, name, value in page.attributes
-        if name in ("src", "href", "srcset", "data")
-    ]
+    loading = [(tag, name, value) for tag, name, value in page.attributes if name in ("src", "href", "srcset", "data")]
     assert {tag for tag, _, _ in loading} == {"a"}
     assert {value for _, _, value in loading} >= {"results.csv", "results.parquet", "#warnings"}
     assert not any("//" in (value or "") for _, _, value in loading)
@@ -221,9 +217,7 @@ def test_the_page_has_one_map_a_metric_and_words_for_every_layer(data: dict[str,
             assert len(set(shown["layer"])) == 1, "the other layers are in the table of results"
 
 
-def test_every_figure_of_the_page_has_a_place_and_a_text_alternative(
-    page: Page, data: dict[str, Any]
-) -> None:
+def test_every_figure_of_the_page_has_a_place_and_a_text_alternative(page: Page, data: dict[str, Any]) -> None:
     places = {value for tag, name, value in page.attributes if tag == "figure" and name == "id"}
     names = set(data["charts"]["study"]).union(*data["charts"]["runs"])
     assert {f"fig-{name}" for name in names if not name.endswith("_map")} <= places
@@ -253,9 +247,7 @@ def test_no_results_is_a_clear_error(study: SyntheticStudy, tmp_path: Path) -> N
 # -- the answer in words ----------------------------------------------------------------------------
 
 
-def results(
-    *layers: tuple[float, float], low: float = 0.05, metric: str = "calign_mean", pairs: int = 2
-) -> Results:
+def results(*layers: tuple[float, float], low: float = 0.05, metric: str = "calign_mean", pairs: int = 2) -> Results:
     """Return figures of `pairs` pairs, (score, chance) a layer; the second pair is 0.02 lower."""
     rows = []
     for layer, (score, chance) in enumerate(layers):
@@ -320,9 +312,7 @@ def test_no_measurable_layer_is_said() -> None:
     assert "No layer has enough concepts" in alignment_answer(nothing)
 
 
-def test_the_paragraph_for_a_paper_says_what_was_done_and_cites_it(
-    study: SyntheticStudy, source: str
-) -> None:
+def test_the_paragraph_for_a_paper_says_what_was_done_and_cites_it(study: SyntheticStudy, source: str) -> None:
     text = methods_paragraph(study)
     body, sources = text.split("\n\nSources:\n")
     assert "theta_align = 0.8" in body
@@ -358,13 +348,7 @@ def test_labels_and_robustness_have_charts_where_their_tables_are(
 def test_companion_measures_have_a_chart_of_their_own(study: SyntheticStudy) -> None:
     rows = [
         {"model": clustering.model, "stack": clustering.stack, "layer": clustering.layer, "source": "en"}
-        | {
-            "target": target,
-            "metric": measure,
-            "score": clustering.layer / 10,
-            "chance": 0.1,
-            "signature": "n:9",
-        }
+        | {"target": target, "metric": measure, "score": clustering.layer / 10, "chance": 0.1, "signature": "n:9"}
         for clustering in study.runs[0]
         for target in ("de", "es")
         for measure in ("mexa", "cka")

@@ -42,9 +42,7 @@ def test_scale_and_rotation_do_not_matter(seed, csls):
     x, y = rng.normal(size=(2, 12, 5))
     turn = np.linalg.qr(rng.normal(size=(5, 5)))[0]
     scale = rng.uniform(0.1, 10, size=(12, 1))
-    np.testing.assert_allclose(
-        retrieval(x, y, csls=csls), retrieval(x @ turn * scale, y @ turn * 3, csls=csls)
-    )
+    np.testing.assert_allclose(retrieval(x, y, csls=csls), retrieval(x @ turn * scale, y @ turn * 3, csls=csls))
 
 
 def test_what_cannot_be_compared_is_refused():

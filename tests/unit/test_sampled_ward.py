@@ -211,10 +211,7 @@ def test_a_memory_mapped_file_is_never_copied_whole(tmp_path):
 
 @pytest.mark.parametrize("sample", [0, -5, 2.5, "5e4", True, [100]])
 def test_a_sample_that_is_no_number_of_rows_is_refused(sample):
-    for refuse in (
-        lambda: linkage(np.eye(4), sample=sample),
-        lambda: check_options("ward", {"sample": sample}),
-    ):
+    for refuse in (lambda: linkage(np.eye(4), sample=sample), lambda: check_options("ward", {"sample": sample})):
         with pytest.raises(UsageError, match="sample must be a whole number from 1"):
             refuse()
 
@@ -246,9 +243,7 @@ def test_discover_draws_by_its_seed_and_cuts_one_tree(tmp_path):
     assert (found.tree == linkage(X, sample=200, seed=4)).all()
     assert not (found.tree == discover(layer(X), n_concepts=10, sample=200).tree).all()
     for c in range(10):
-        np.testing.assert_allclose(
-            found.centroids[c], X[which == which[found.labels == c][0]].mean(axis=0), rtol=1e-4
-        )
+        np.testing.assert_allclose(found.centroids[c], X[which == which[found.labels == c][0]].mean(axis=0), rtol=1e-4)
     assert found.cut(n_concepts=200).n_concepts == 200
     with pytest.raises(UsageError, match=r"from 1 to 200.*larger sample"):
         found.cut(n_concepts=201)

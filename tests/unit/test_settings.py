@@ -68,9 +68,7 @@ def test_the_study_file_has_the_same_defaults(section: type[Section], group: typ
 
 @checked
 @takes(AlignmentSettings)
-def take(
-    first: int, *, settings: AlignmentSettings, last: bool = False
-) -> tuple[int, AlignmentSettings, bool]:
+def take(first: int, *, settings: AlignmentSettings, last: bool = False) -> tuple[int, AlignmentSettings, bool]:
     """Give back."""
     return first, settings, last
 
@@ -105,10 +103,7 @@ def test_a_wrong_value_names_the_function(given, said: str) -> None:
 def test_a_group_checks_what_it_is_made_of() -> None:
     for make, said in (
         (lambda: LoraSettings(rank=0), r"LoraSettings: rank must be a whole number from 1 .*; got 0"),
-        (
-            lambda: TrainingSettings(epoch=1),
-            "unknown setting of TrainingSettings 'epoch'. Did you mean 'epochs'",
-        ),
+        (lambda: TrainingSettings(epoch=1), "unknown setting of TrainingSettings 'epoch'. Did you mean 'epochs'"),
         (lambda: OverlapSettings(theta_overlap=0), "OverlapSettings: theta_overlap must be above 0"),
         (lambda: StudyConfig(models=[]), "StudyConfig.corpus: Field required"),
     ):

@@ -48,9 +48,7 @@ def corpus(*languages: str, times: int = 4) -> Corpus:
     )
 
 
-def sharded(
-    texts: Corpus, model: Path, out: Path, *, backwards: bool = False, **settings: Any
-) -> StudyLayout:
+def sharded(texts: Corpus, model: Path, out: Path, *, backwards: bool = False, **settings: Any) -> StudyLayout:
     """Extract in shards, as the workers of a study do, and join them."""
     study = StudyLayout(out)
     write_corpus(texts, study)
@@ -175,7 +173,5 @@ def test_shards_refuse_what_extract_refuses(tiny_model: TinyModel, tmp_path: Pat
     with pytest.raises(UsageError, match=r"no \[CLS\] subword"):
         extract_shard(texts, tiny_model("llama"), sentences=["cls"], layers=[1], **given)
     with pytest.raises(InputError, match=r"shard-.* is not done"):
-        finish_states(
-            texts, tiny_model("bert"), study=study, name="one", shards=["states/one/shard-0"], joined=[]
-        )
+        finish_states(texts, tiny_model("bert"), study=study, name="one", shards=["states/one/shard-0"], joined=[])
     assert not list((tmp_path / "states").rglob("*.npy"))

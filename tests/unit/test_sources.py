@@ -57,11 +57,7 @@ def test_adapter_whose_base_is_an_adapter(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
         folder.mkdir()
-    for base, which in (
-        (".", "this adapter itself"),
-        (str(one), "this adapter itself"),
-        ("../two", "another"),
-    ):
+    for base, which in ((".", "this adapter itself"), (str(one), "this adapter itself"), ("../two", "another")):
         (one / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
         (two / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "../one"}))
         no(one, f"as its base, which is {which}.*Name the model that it was trained on")

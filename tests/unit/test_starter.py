@@ -62,9 +62,7 @@ def test_corpus_words_are_where_they_say_and_nothing_is_left_of_the_markup(corpu
 
 
 def test_corpus_entities_agree_between_languages_and_tags_are_iob2(corpus):
-    kinds = (
-        corpus.words.filter(pl.col("ner").str.starts_with("B-")).group_by("sentence", "ner", "language").len()
-    )
+    kinds = corpus.words.filter(pl.col("ner").str.starts_with("B-")).group_by("sentence", "ner", "language").len()
     wide = kinds.pivot(on="language", index=["sentence", "ner"], values="len").fill_null(0)
     for language in LANGUAGES[1:]:
         assert wide[language].to_list() == wide["en"].to_list()
@@ -261,17 +259,7 @@ def test_model_reads_chinese_character_by_character():
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(starter.model_folder())
-    assert tokenizer.tokenize("我们在北京，2016年。") == [
-        "我",
-        "们",
-        "在",
-        "北",
-        "京",
-        "，",
-        "2016",
-        "年",
-        "。",
-    ]
+    assert tokenizer.tokenize("我们在北京，2016年。") == ["我", "们", "在", "北", "京", "，", "2016", "年", "。"]
 
 
 def test_model_knows_every_character_of_the_corpus(corpus):

@@ -29,10 +29,7 @@ def tokens(corpus) -> pl.DataFrame:
 def links(corpus) -> WordLinks:
     """Word i is linked with word i."""
     return WordLinks.from_pairs(
-        {0: [(i, i) for i in range(6)], 1: [(i, i) for i in range(6)], 2: [(1, 1)]},
-        corpus,
-        source="en",
-        target="de",
+        {0: [(i, i) for i in range(6)], 1: [(i, i) for i in range(6)], 2: [(1, 1)]}, corpus, source="en", target="de"
     )
 
 
@@ -50,10 +47,7 @@ def test_without_bounds_everything_takes_part(tokens):
 def test_types_are_counted_in_their_language(tokens):
     assert words(tokens, select_rows(tokens, min_count=2)) == ["the", "the", "the", "the", "taxi", "taxi"]
     assert words(tokens, select_rows(tokens, min_count=3)) == ["the"] * 4
-    assert words(tokens, select_rows(tokens, min_count=2, max_count=1)) == [
-        "the",
-        "taxi",
-    ]  # twice, one of them
+    assert words(tokens, select_rows(tokens, min_count=2, max_count=1)) == ["the", "taxi"]  # twice, one of them
     assert words(tokens, select_rows(tokens, min_count=3), "de") == ["die"] * 3
 
 
@@ -102,9 +96,7 @@ def test_both_ends_of_a_link_need_a_state(tokens, links):
 def test_drops(tokens, links):
     plain = select_rows(tokens, drop=["punctuation"])
     assert set(words(tokens, np.arange(14))) - set(words(tokens, plain)) == {".", ","}
-    assert set(words(tokens, np.arange(14))) - set(words(tokens, select_rows(tokens, drop=["digits"]))) == {
-        "2"
-    }
+    assert set(words(tokens, np.arange(14))) - set(words(tokens, select_rows(tokens, drop=["digits"]))) == {"2"}
     shared = select_rows(tokens, drop=["identical"])
     assert set(words(tokens, np.arange(14))) - set(words(tokens, shared)) == {".", ",", "2", "taxi"}
     linked = select_rows(tokens, links=links, drop=["identical"])
@@ -143,9 +135,7 @@ def test_impossible_selections_are_refused(tokens, given, message):
 
 @pytest.fixture
 def states(tokens) -> States:
-    arrays = {
-        layer: np.arange(tokens.height * 2, dtype=np.float32).reshape(-1, 2) + layer for layer in (0, 6)
-    }
+    arrays = {layer: np.arange(tokens.height * 2, dtype=np.float32).reshape(-1, 2) + layer for layer in (0, 6)}
     return States(tokens, arrays, np.arange(tokens.height), "model", "encoder")
 
 
@@ -178,8 +168,6 @@ def test_values_that_are_not_finite_are_named(states):
     found = states.at(0)
     bad = LayerStates(found.X.copy(), found.tokens, "model", "encoder", 0)
     bad.X[4, 1] = np.inf
-    with pytest.raises(
-        InputError, match=r"1 states of model/encoder layer 0 .* row 4 \('dog', en, sentence 0\)"
-    ):
+    with pytest.raises(InputError, match=r"1 states of model/encoder layer 0 .* row 4 \('dog', en, sentence 0\)"):
         check_finite(bad)
     assert check_finite(found) is None

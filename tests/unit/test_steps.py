@@ -15,7 +15,11 @@ from isogloss.starter import model_folder
 from isogloss.store import StudyLayout
 from isogloss.study import Plan, make_plan, run_study
 from isogloss.study.inputs import read_corpus
-from isogloss.study.steps import CutTree, FollowConcepts, LabelConcepts, LinkWords, SweepSettings, UserFile
+from isogloss.study.steps.concepts import CutTree
+from isogloss.study.steps.labels import LabelConcepts
+from isogloss.study.steps.movement import FollowConcepts
+from isogloss.study.steps.robustness import SweepSettings
+from isogloss.study.steps.words import LinkWords, UserFile
 
 ALWAYS = {"plan", "corpus", "manifest"}  # written by every run
 
@@ -58,9 +62,7 @@ def test_until_a_stage_runs_it_and_what_it_needs_and_the_rest_runs_later(study, 
 
 
 def test_a_stage_that_is_unknown_is_told_with_the_stages(study, tmp_path):
-    with pytest.raises(
-        UsageError, match=r"stage of this study 'tree'.*Did you mean 'trees'.*Known: .*concepts"
-    ):
+    with pytest.raises(UsageError, match=r"stage of this study 'tree'.*Did you mean 'trees'.*Known: .*concepts"):
         run_study(study, out=tmp_path / "out", until="tree")
     assert not (tmp_path / "out").exists()
 
@@ -119,9 +121,7 @@ def test_a_tree_is_the_same_however_many_concepts_are_cut_from_it(study):
         if step.stage in ("trees", "concepts"):
             assert keys[step.name] == step.key
     here, there, other = (
-        LinkWords(
-            Pair("en", "de"), "diagonal", "grow-diag-final-and", {}, "text", UserFile(path, content)
-        ).key
+        LinkWords(Pair("en", "de"), "diagonal", "grow-diag-final-and", {}, "text", UserFile(path, content)).key
         for path, content in (("here", "a"), ("there", "a"), ("here", "b"))
     )
     assert here == there != other

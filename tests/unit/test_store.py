@@ -95,23 +95,7 @@ def test_json_and_tables_come_back(tmp_path):
 
 def test_words_in_csv_are_no_formulas_and_come_back(tmp_path):
     # Numbers stay as they are; the mark is an apostrophe, which words may have themselves.
-    words = [
-        "=1+1",
-        "+49",
-        "-0.5",
-        "@x",
-        "\ta",
-        "\rb",
-        "'tis",
-        "'=x",
-        "''-",
-        "a=b",
-        "",
-        "हिन्दी",
-        "-",
-        'a"b,c',
-        None,
-    ]
+    words = ["=1+1", "+49", "-0.5", "@x", "\ta", "\rb", "'tis", "'=x", "''-", "a=b", "", "हिन्दी", "-", 'a"b,c', None]
     table = pl.DataFrame({"word": words, "score": [-0.5] * len(words)})
     write_csv(tmp_path / "t.csv", table)
     text = (tmp_path / "t.csv").read_text()
@@ -226,9 +210,7 @@ def test_the_folder_is_laid_out_as_documented(tmp_path):
         f"labels/{at}/splits.parquet": study.labels_at(clustering, "splits"),
         f"movement/{at}/flows.parquet": study.movement_at(clustering, "flows"),
         f"robustness/{at}/en-de.parquet": study.robustness_at(clustering, pair),
-        "companions/google--mt5-base/encoder/layer_06/en-de.parquet": study.companions_at(
-            model, "encoder", 6, pair
-        ),
+        "companions/google--mt5-base/encoder/layer_06/en-de.parquet": study.companions_at(model, "encoder", 6, pair),
         "results.parquet": study.results,
         "results.csv": study.results_csv,
         "report.html": study.report,
@@ -237,9 +219,7 @@ def test_the_folder_is_laid_out_as_documented(tmp_path):
         assert path.relative_to(tmp_path).as_posix() == name
 
 
-@pytest.mark.parametrize(
-    ("name", "folder"), [(".", "-"), ("..", "--"), ("...", "---"), ("", "-"), (" / ", "-")]
-)
+@pytest.mark.parametrize(("name", "folder"), [(".", "-"), ("..", "--"), ("...", "---"), ("", "-"), (" / ", "-")])
 def test_a_folder_name_never_leads_upwards(name, folder):
     assert folder_name(name) == folder
 
@@ -288,10 +268,7 @@ NO_MARKERS = [
     *("", "{half", "[]", "{}", "null", "3", '"x"', "[" * 100_000, "\x00" * 50),
     *(json.dumps({name: value for name, value in MARKER.items() if name != lacking}) for lacking in MARKER),
     *(json.dumps(MARKER | {name: [1]}) for name in MARKER),
-    *(
-        json.dumps(MARKER | {"outputs": {"tokens.parquet": x}})
-        for x in (1, [], {}, {"bytes": "1", "written": 1})
-    ),
+    *(json.dumps(MARKER | {"outputs": {"tokens.parquet": x}}) for x in (1, [], {}, {"bytes": "1", "written": 1})),
     json.dumps(MARKER | {"version": 2}),
 ]
 
@@ -332,9 +309,7 @@ def test_what_another_text_has_made_is_not_read(done):
     assert study.checked(path) == path
     of_text(study, "second")
     assert study.is_outdated(path)
-    with pytest.raises(
-        InputError, match=r"en-de\.parquet was made from another text than tokens\.parquet holds now"
-    ):
+    with pytest.raises(InputError, match=r"en-de\.parquet was made from another text than tokens\.parquet holds now"):
         study.checked(path)
     of_text(study, "first")
     assert study.checked(path) == path
@@ -388,10 +363,7 @@ def test_only_temporaries_of_ours_are_swept_and_only_where_they_are_made(tmp_pat
     for name in kept:
         write_text(tmp_path / name, "not of isogloss")
     left = []
-    for path in (
-        study.results,
-        study.concepts(Clustering("m", "encoder", 0, "ward", 2, 0), Space.of("x")),
-    ):
+    for path in (study.results, study.concepts(Clustering("m", "encoder", 0, "ward", 2, 0), Space.of("x"))):
         path.parent.mkdir(parents=True, exist_ok=True)
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt), atomic(path):
             patch.setattr(Path, "unlink", lambda *args, **options: None)  # killed: nothing tidies up

@@ -138,9 +138,7 @@ def test_gold_against_gold_cannot_hide_entities() -> None:
     (iob2,) = convert(tags)
     assert iob2 is not None
     assert len(entities(iob2)) == 2 and score_entities([iob2], [iob2], n_bootstrap=0)[0].score == 1
-    assert score_entities([iob2], [["B-PER", "I-PER", "O", "O"]], n_bootstrap=0)[0].score == pytest.approx(
-        2 / 3
-    )
+    assert score_entities([iob2], [["B-PER", "I-PER", "O", "O"]], n_bootstrap=0)[0].score == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("tags", [["B.PER", "I.PER", "O"], ["B/PER", "O"], ["PER.B", "O"]])

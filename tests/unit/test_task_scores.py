@@ -7,13 +7,7 @@ import pytest
 
 from isogloss.corpus import Corpus
 from isogloss.errors import InputError
-from isogloss.metrics.task_scores import (
-    bleu_tokenizer,
-    entities,
-    score_classes,
-    score_entities,
-    score_translations,
-)
+from isogloss.metrics.task_scores import bleu_tokenizer, entities, score_classes, score_entities, score_translations
 from isogloss.tasks.ner import Ner
 
 

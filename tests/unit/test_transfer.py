@@ -15,9 +15,7 @@ def test_it_is_spearmans_correlation_with_its_exact_p_value() -> None:
     x, y = generator.normal(size=(2, 6))
     found = association(x, y)
     assert found.rho == pytest.approx(spearmanr(x, y).statistic)
-    exact = permutation_test(
-        (x,), lambda a: spearmanr(a, y).statistic, permutation_type="pairings", n_resamples=np.inf
-    )
+    exact = permutation_test((x,), lambda a: spearmanr(a, y).statistic, permutation_type="pairings", n_resamples=np.inf)
     assert found.p_value == pytest.approx(exact.pvalue)
     assert found.ci_low < found.rho < found.ci_high
 

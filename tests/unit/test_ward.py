@@ -28,10 +28,7 @@ def generic(seed: int, n: int, d: int, kind: str) -> np.ndarray:
     if kind == "anisotropic":
         X = X * np.logspace(1.5, -1.5, d) + 7
     elif kind == "groups":
-        X = (
-            X / 3
-            + 10 * generator.normal(size=(max(2, n // 20), d))[generator.integers(max(2, n // 20), size=n)]
-        )
+        X = X / 3 + 10 * generator.normal(size=(max(2, n // 20), d))[generator.integers(max(2, n // 20), size=n)]
     elif kind == "near copies":
         X = X[generator.integers(max(2, n // 40), size=n)] + generator.normal(size=(n, d)) * 1e-3
     elif kind == "constant columns":
@@ -115,11 +112,7 @@ def is_ward(tree: np.ndarray, X: np.ndarray) -> bool:
 
 @slow
 @given(
-    seed=st.integers(0, 2**32),
-    n=st.integers(2, 22),
-    d=st.integers(1, 4),
-    levels=st.integers(1, 4),
-    twice=st.booleans(),
+    seed=st.integers(0, 2**32), n=st.integers(2, 22), d=st.integers(1, 4), levels=st.integers(1, 4), twice=st.booleans()
 )
 def test_ties_give_a_valid_ward_tree(seed, n, d, levels, twice):
     X = np.random.default_rng(seed).integers(levels + 1, size=(n, d)).astype(np.float32)
@@ -201,9 +194,7 @@ def test_a_value_that_is_not_finite_is_refused_with_its_row(value, row):
         linkage(X)
 
 
-@pytest.mark.parametrize(
-    "wrong", [np.zeros(4), np.zeros((0, 3)), np.zeros((3, 0)), np.zeros((2, 2), complex), [["a"]]]
-)
+@pytest.mark.parametrize("wrong", [np.zeros(4), np.zeros((0, 3)), np.zeros((3, 0)), np.zeros((2, 2), complex), [["a"]]])
 def test_what_is_no_table_of_numbers_is_refused(wrong):
     with pytest.raises(UsageError, match=r"table of real numbers .* got shape"):
         linkage(wrong)

@@ -50,25 +50,15 @@ def retrieval_curves(table: pl.DataFrame) -> alt.FacetChart:
     `table` as `tools.pretrain.judge.sentence_retrieval` has it, with a column ``model``.
     """
     models = table["model"].unique(maintain_order=True).to_list()
-    means = table.group_by("model", "layer", maintain_order=True).agg(
-        pl.col("cosine", "csls", "chance").mean()
-    )
+    means = table.group_by("model", "layer", maintain_order=True).agg(pl.col("cosine", "csls", "chance").mean())
     long = means.unpivot(
-        ["cosine", "csls"],
-        index=["model", "layer", "chance"],
-        variable_name="nearest by",
-        value_name="precision",
+        ["cosine", "csls"], index=["model", "layer", "chance"], variable_name="nearest by", value_name="precision"
     ).with_columns(pl.col("nearest by").replace("csls", "CSLS"))
     base = alt.Chart().encode(alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0)))
     line = base.encode(
         alt.Y("precision:Q", title="share found", scale=alt.Scale(domainMin=0), axis=alt.Axis(format="%")),
         alt.Color("model:N", sort=models, scale=alt.Scale(domain=models, range=list(PALETTE)), title=None),
-        tooltip=[
-            "model:N",
-            "layer:O",
-            alt.Tooltip("precision:Q", format=".1%"),
-            alt.Tooltip("chance:Q", format=".1%"),
-        ],
+        tooltip=["model:N", "layer:O", alt.Tooltip("precision:Q", format=".1%"), alt.Tooltip("chance:Q", format=".1%")],
     )
     layers = [
         line.mark_line(strokeWidth=2),

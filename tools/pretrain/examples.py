@@ -32,9 +32,7 @@ Floats64 = npt.NDArray[np.float64]
 # -- the tokenizer ----------------------------------------------------------------------------------
 
 
-def train_tokenizer(
-    sets: Sequence[Texts], repeats: Sequence[int], *, n_pieces: int, n_characters: int
-) -> Any:
+def train_tokenizer(sets: Sequence[Texts], repeats: Sequence[int], *, n_pieces: int, n_characters: int) -> Any:
     """Return a cased WordPiece tokenizer (NFC, BERT's pre-tokeniser) of about `n_pieces` pieces.
 
     Chinese characters are words of their own, as in BERT; characters rarer than the `n_characters` most
@@ -107,11 +105,7 @@ class Data:
     def counts(self, vocab: int) -> Ints:
         """Return how often each piece occurs, every line taken once."""
         return sum(
-            (
-                np.bincount(np.concatenate(lines), minlength=vocab)
-                for texts in self.lines
-                for lines in texts.values()
-            ),
+            (np.bincount(np.concatenate(lines), minlength=vocab) for texts in self.lines for lines in texts.values()),
             start=np.zeros(vocab, dtype=np.int64),
         )
 
@@ -126,9 +120,7 @@ def encode(tokenizer: Any, sets: Sequence[Texts], repeats: Sequence[int], *, pos
             found = [np.array(e.ids, dtype=np.int64) for e in tokenizer.encode_batch(list(sentences))]
             n_cropped += sum(len(ids) > positions for ids in found)
             # keep the closing [SEP] of a cropped line
-            coded[language] = [
-                ids if len(ids) <= positions else np.append(ids[: positions - 1], SEP) for ids in found
-            ]
+            coded[language] = [ids if len(ids) <= positions else np.append(ids[: positions - 1], SEP) for ids in found]
         lines.append(coded)
         numbers = np.arange(len(next(iter(texts.values()))))
         drawn.append(np.tile(np.stack([np.full_like(numbers, s), numbers], axis=1), (repeat, 1)))
@@ -228,12 +220,7 @@ def words_hidden(ids: Ints, continues: Bools, rng: np.random.Generator, share: f
 
 
 def mask(
-    batch: Batch,
-    rng: np.random.Generator,
-    continues: Bools,
-    *,
-    masked: float,
-    masked_pair: tuple[float, float],
+    batch: Batch, rng: np.random.Generator, continues: Bools, *, masked: float, masked_pair: tuple[float, float]
 ) -> tuple[Batch, Ints]:
     """Mask whole words: 80 % [MASK], 10 % another piece, 10 % left as they are.
 

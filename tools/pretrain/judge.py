@@ -85,9 +85,7 @@ def sentence_retrieval(model: str | Path, texts: Mapping[str, Sequence[str]]) ->
         1 / lines.
     """
     tokenizer, network = _load(str(model))
-    pooled = {
-        language: _pooled(network, _pieces(tokenizer, lines, network)) for language, lines in texts.items()
-    }
+    pooled = {language: _pooled(network, _pieces(tokenizer, lines, network)) for language, lines in texts.items()}
     rows = []
     for source, target in itertools.permutations(texts, 2):
         for layer, (x, y) in enumerate(zip(pooled[source], pooled[target], strict=True)):
@@ -132,13 +130,7 @@ def masked_accuracy(model: str | Path, texts: Mapping[str, Sequence[str]], *, se
         for other in (None, *(name for name in coded if name != language)):
             guessed = _guess(network, lines, hidden, coded[other] if other else None)
             rows.append((language, other, len(true), float((guessed == true).mean()), float(chance)))
-    schema = {
-        "language": pl.String,
-        "beside": pl.String,
-        "n": pl.Int64,
-        "accuracy": pl.Float64,
-        "chance": pl.Float64,
-    }
+    schema = {"language": pl.String, "beside": pl.String, "n": pl.Int64, "accuracy": pl.Float64, "chance": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 

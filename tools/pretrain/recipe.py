@@ -37,9 +37,7 @@ class TextSection(Section):
         default=None, description="language -> file of plain text"
     )
     starter: bool = Field(default=False, description="the built-in corpus, instead of files")
-    lines: tuple[Count, Count] | None = Field(
-        default=None, description="first and last line used, counted from 1"
-    )
+    lines: tuple[Count, Count] | None = Field(default=None, description="first and last line used, counted from 1")
     repeat: Annotated[int, Within(1, 1_000, why="a share of the batches")] = Field(
         default=1, description="how often it is drawn in relation to the others"
     )
@@ -81,9 +79,7 @@ class TextSection(Section):
             raise InputError(f"lines {first} to {last} were asked for; {name} has {n_lines}.")
         kept = [i for i in range(first - 1, last) if all(lines[i].strip() for lines in texts.values())]
         if len(kept) < last - first + 1:
-            log.warning(
-                "%s: %d lines are empty in a language and left out of all", name, last - first + 1 - len(kept)
-            )
+            log.warning("%s: %d lines are empty in a language and left out of all", name, last - first + 1 - len(kept))
         if not kept:
             raise InputError(f"{name}: every line from {first} to {last} is empty in some language.")
         return {language: [lines[i] for i in kept] for language, lines in texts.items()}
@@ -92,9 +88,7 @@ class TextSection(Section):
 class TokenizerSection(Section):
     """WordPiece, cased, NFC; Chinese characters stand alone, as in BERT."""
 
-    file: Text | None = Field(
-        default=None, description="tokenizer.json of another run; trained when not given"
-    )
+    file: Text | None = Field(default=None, description="tokenizer.json of another run; trained when not given")
     n_pieces: Annotated[int, Within(10, 1_000_000, why="a row of the embeddings each")] = 12_000
     n_characters: Annotated[int, Within(1, 1_000_000, why="Unicode has hardly more")] = Field(
         default=3_000, description="the most frequent ones; others are unknown"
@@ -138,8 +132,7 @@ class TrainingSection(Section):
     rate: Rate = Field(default=1.5e-3, description="peak rate of AdamW")
     warmup: Steps = 100
     start: Literal["distributional", "random"] = Field(
-        default="distributional",
-        description="first embeddings: from the contexts of the pieces, or random numbers",
+        default="distributional", description="first embeddings: from the contexts of the pieces, or random numbers"
     )
     seed: Seed = 1
     keep: Annotated[list[Index], Distinct()] = Field(
@@ -160,13 +153,10 @@ class RunSection(Section):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto",
-        description="of the matrix products; auto: bfloat16 where the machine multiplies it fast",
+        default="auto", description="of the matrix products; auto: bfloat16 where the machine multiplies it fast"
     )
     threads: Workers | None = Field(default=None, description="default: all cores")
-    save_minutes: Annotated[
-        float, Within(0, 10_000, why="a week; what is not saved is lost with the machine")
-    ] = 2
+    save_minutes: Annotated[float, Within(0, 10_000, why="a week; what is not saved is lost with the machine")] = 2
 
 
 class Recipe(Section):
@@ -185,9 +175,7 @@ class Recipe(Section):
         if self.held_out and self.held_out.files and len(self.held_out.files) < 2:
             raise ValueError("held_out needs at least two languages")
         if self.training.batch_pieces < 2 * self.model.n_positions:
-            raise ValueError(
-                f"batch_pieces must hold one pair, 2 * n_positions = {2 * self.model.n_positions}"
-            )
+            raise ValueError(f"batch_pieces must hold one pair, 2 * n_positions = {2 * self.model.n_positions}")
         return self
 
 
@@ -208,9 +196,7 @@ def read_recipe(path: str | Path) -> Recipe:
         return str((folder / Path(name).expanduser()).resolve())
 
     def resolved(text: TextSection) -> TextSection:
-        return text.model_copy(
-            update={"files": text.files and {k: resolve(v) for k, v in text.files.items()}}
-        )
+        return text.model_copy(update={"files": text.files and {k: resolve(v) for k, v in text.files.items()}})
 
     tokenizer = recipe.tokenizer
     return recipe.model_copy(

@@ -189,8 +189,6 @@ def _facts(run: Run, data: Data) -> dict[str, object]:
         "steps": run.step,
         "parameters": sum(p.numel() for p in run.model.parameters()),
         "lines_a_language": [len(next(iter(texts.values()))) for texts in data.lines],
-        "pieces": [
-            {language: sum(map(len, lines)) for language, lines in texts.items()} for texts in data.lines
-        ],
+        "pieces": [{language: sum(map(len, lines)) for language, lines in texts.items()} for texts in data.lines],
         "recipe": recipe,
     }

@@ -23,18 +23,7 @@ from isogloss import store
 from isogloss.errors import InputError, IsoglossError, UsageError
 from isogloss.models import quiet_transformers
 from isogloss.progress import progress
-from tools.pretrain.examples import (
-    IGNORED,
-    PAD,
-    SPECIAL,
-    Batch,
-    Data,
-    Ints,
-    batches,
-    distributional_vectors,
-    mask,
-    pad,
-)
+from tools.pretrain.examples import IGNORED, PAD, SPECIAL, Batch, Data, Ints, batches, distributional_vectors, mask, pad
 from tools.pretrain.recipe import Recipe, RunSection
 
 log = logging.getLogger(__name__)
@@ -68,9 +57,7 @@ def new_model(recipe: Recipe, vocab: int) -> Any:
         torch.manual_seed(recipe.training.seed)
         model = BertForMaskedLM(config)
     # Sinusoids at the usual scale, so that late positions, rarely seen in training, are not noise.
-    place = torch.arange(shape.n_positions)[:, None] / 10_000 ** (
-        torch.arange(0, shape.width, 2) / shape.width
-    )
+    place = torch.arange(shape.n_positions)[:, None] / 10_000 ** (torch.arange(0, shape.width, 2) / shape.width)
     waves = torch.stack([place.sin(), place.cos()], dim=2).reshape(shape.n_positions, shape.width)
     with torch.no_grad():
         model.bert.embeddings.position_embeddings.weight.copy_(waves * config.initializer_range * 2**0.5)
@@ -239,12 +226,7 @@ def train(run: Run, data: Data, continues: npt.NDArray[np.bool_], *, keep: Calla
     # loss and count of single lines, of pairs; read once a point, so that a GPU need not wait
     sums = torch.zeros(4, dtype=torch.float64, device=run.device)
     drawn = batches(
-        data,
-        run.pool,
-        run.index,
-        size=training.batch_pieces,
-        pairs=training.pairs,
-        seed=[_DRAWING, training.seed],
+        data, run.pool, run.index, size=training.batch_pieces, pairs=training.pairs, seed=[_DRAWING, training.seed]
     )
     with progress("pretraining", n_steps) as advance:
         advance(run.step)
@@ -266,9 +248,7 @@ def train(run: Run, data: Data, continues: npt.NDArray[np.bool_], *, keep: Calla
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             run.optimizer.step()
             known = loss.detach().double()
-            sums += torch.stack(
-                [(known * ~in_pair).sum(), (~in_pair).sum(), (known * in_pair).sum(), in_pair.sum()]
-            )
+            sums += torch.stack([(known * ~in_pair).sum(), (~in_pair).sum(), (known * in_pair).sum(), in_pair.sum()])
             run.step, run.pool, run.index = run.step + 1, pool, index + 1
             now = time.monotonic()
             run.seconds, last = run.seconds + now - last, now
@@ -307,9 +287,7 @@ def export(model: Any, tokenizer: Any, folder: Path) -> None:
 
     halved = copy.deepcopy(model).cpu().half()
     if not all(torch.isfinite(weight).all() for weight in halved.parameters()):
-        raise IsoglossError(
-            f"The weights of {folder} do not fit float16. Lower training.rate and begin anew."
-        )
+        raise IsoglossError(f"The weights of {folder} do not fit float16. Lower training.rate and begin anew.")
     partial = folder.with_name(folder.name + ".partial")
     store.remove_folder(partial)
     store.make_folder(partial)

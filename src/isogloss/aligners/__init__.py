@@ -23,16 +23,7 @@ from isogloss.corpus import Corpus
 from isogloss.dictionary import LINK_COLUMNS, WordLinks
 from isogloss.errors import InputError, UsageError, unknown
 
-__all__ = [
-    "ALIGNERS",
-    "METHODS",
-    "Aligner",
-    "AlignerInfo",
-    "Bitext",
-    "Directions",
-    "align_words",
-    "make_aligner",
-]
+__all__ = ["ALIGNERS", "METHODS", "Aligner", "AlignerInfo", "Bitext", "Directions", "align_words", "make_aligner"]
 
 
 @dataclass(frozen=True)
@@ -138,9 +129,7 @@ def _check(links: Links, bitext: Bitext, name: str) -> None:
     """Refuse links to places where there is no word: an aligner's mistake."""
     pair, i, j = links.T
     fits = (pair >= 0) & (pair < len(bitext)) & (i >= 0) & (j >= 0)
-    lengths = [
-        np.array([len(words) for words in side]) for side in (bitext.source_words, bitext.target_words)
-    ]
+    lengths = [np.array([len(words) for words in side]) for side in (bitext.source_words, bitext.target_words)]
     fits[fits] = (i[fits] < lengths[0][pair[fits]]) & (j[fits] < lengths[1][pair[fits]])
     if not fits.all():
         raise InputError(
@@ -207,10 +196,7 @@ def _table(links: Links, bitext: Bitext) -> pl.DataFrame:
     """Return links sorted by pair and positions as the table of `WordLinks`."""
     pair, i, j = links.T
     columns = {"sentence": bitext.sentences[pair], "source_position": i, "target_position": j}
-    for name, words, position in (
-        ("source_word", bitext.source_words, i),
-        ("target_word", bitext.target_words, j),
-    ):
+    for name, words, position in (("source_word", bitext.source_words, i), ("target_word", bitext.target_words, j)):
         starts = np.cumsum([0, *map(len, words)])
         flat = pl.Series(name, list(chain.from_iterable(words)), dtype=pl.String)
         columns[name] = flat.gather(starts[pair] + position)

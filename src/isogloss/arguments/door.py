@@ -60,12 +60,7 @@ class _Door:
         self._in_order: list[_Argument] = []
 
     def check(
-        self,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        *,
-        called: str = "",
-        spelt: Callable[[str], str] = str,
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], *, called: str = "", spelt: Callable[[str], str] = str
     ) -> None:
         if not self._arguments:
             self._learn()

@@ -17,9 +17,7 @@ Index = Annotated[int, Within(0, 2**31 - 1)]
 NConcepts = Annotated[int, Within(1, 2**31 - 1)]
 Layer = Annotated[int, Within(0, 10_000, why="0 is the embedding output")]
 Share = Annotated[float, Within(0, 1)]
-Half = Annotated[
-    float, Within(0, 0.5, why="beyond a half no two languages can both own so much of a concept")
-]
+Half = Annotated[float, Within(0, 0.5, why="beyond a half no two languages can both own so much of a concept")]
 PositiveShare = Annotated[float, Within(0, 1, above=True)]
 PartShare = Annotated[float, Within(0, 1, below=True)]
 Inside = Annotated[float, Within(0, 1, above=True, below=True)]

@@ -75,9 +75,7 @@ class Within(Rule):
 
     def __str__(self) -> str:
         low = f" above {self.low:,} and" if self.above else f" from {self.low:,}"
-        high = (
-            f" below {self.high:,}" if self.below else f" {'at most' if self.above else 'to'} {self.high:,}"
-        )
+        high = f" below {self.high:,}" if self.below else f" {'at most' if self.above else 'to'} {self.high:,}"
         return low + high + (f" ({self.why})" if self.why else "")
 
 
@@ -109,9 +107,7 @@ class OrOne(Rule):
 
         alone = want_of(self.entry)
         assert alone is not None
-        return Want(
-            f"{alone.text} or {want.text}", lambda value: alone.fits(value) or want.fits(value), want.names
-        )
+        return Want(f"{alone.text} or {want.text}", lambda value: alone.fits(value) or want.fits(value), want.names)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema

@@ -38,7 +38,8 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     name="isogloss",
-    help="Where do the languages of a multilingual model share concepts?",
+    help="Where do the languages of a multilingual model share concepts?\n\n"
+    "Begin with: isogloss demo. Your own study: isogloss run STUDY.yaml, then report, explore, export.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -111,9 +112,7 @@ Quiet = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")]
 StudyDir = Annotated[Path, typer.Argument(metavar="DIR", help="A study folder.")]
-NConcepts = Annotated[
-    arguments.NConcepts | None, typer.Option(help="Number of concepts, where several are there.")
-]
+NConcepts = Annotated[arguments.NConcepts | None, typer.Option(help="Number of concepts, where several are there.")]
 
 
 def tell(as_json: bool, facts: dict[str, Any], lines: list[str]) -> None:

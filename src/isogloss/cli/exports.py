@@ -14,10 +14,9 @@ from isogloss.cli.common import Json, NConcepts, Quiet, StudyDir, command, tell
 @command()
 def export(
     folder: StudyDir,
-    kind: Annotated[str, typer.Argument(help="concepts, atlas, dataset, latex or tree.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="concepts, atlas, dataset, latex or tree.")],
     out: Annotated[
-        Path,
-        typer.Option(help="concepts: a .json or .parquet file; tree: .npy, .nwk or .json; else a folder."),
+        Path, typer.Option(help="concepts: a .json or .parquet file; tree: .npy, .nwk or .json; else a folder.")
     ],
     model: Annotated[str | None, typer.Option(help="Name of the model; default: all.")] = None,
     stack: Annotated[str | None, typer.Option(help="encoder or decoder; default: all.")] = None,
@@ -28,18 +27,14 @@ def export(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Write a study for other programs: JSON or Parquet, embedding-atlas, a Hugging Face dataset, LaTeX, trees."""
+    """Write a study for other programs: JSON or Parquet, embedding-atlas, a Hugging Face dataset, LaTeX, trees.
+
+    What is not chosen is taken whole.
+    An atlas or a tree is of one place: if not chosen, the first model, its best aligned layer, all languages.
+    """
     from isogloss.export import export_study
 
     written = export_study(
-        folder,
-        kind,
-        out=out,
-        model=model,
-        stack=stack,
-        n_concepts=n_concepts,
-        seed=seed,
-        layers=layer,
-        spaces=space,
+        folder, kind, out=out, model=model, stack=stack, n_concepts=n_concepts, seed=seed, layers=layer, spaces=space
     )
     tell(as_json, {"files": written}, [str(path) for path in written])

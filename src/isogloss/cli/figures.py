@@ -15,25 +15,17 @@ from isogloss.progress import progress
 def plot(
     folder: StudyDir,
     names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAME ...]", help="Figures, e.g. calign or robustness; default: all."),
+        list[str] | None, typer.Argument(metavar="[NAME ...]", help="Figures, e.g. calign or robustness; default: all.")
     ] = None,
     formats: Annotated[
-        list[str] | None, typer.Option("--format", help="svg, pdf or png; repeat for several. [default: pdf]")
+        list[str] | None, typer.Option("--format", help="svg, pdf or png; repeat for several; default: pdf.")
     ] = None,
     width: Annotated[
-        str,
-        typer.Option(help="Of the whole figure: column (84 mm), page (174 mm), or millimetres as in 120mm."),
+        str, typer.Option(help="Of the whole figure: column (84 mm), page (174 mm), or millimetres as in 120mm.")
     ] = "column",
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the files; default: figures/WIDTH of the study.")
-    ] = None,
-    title: Annotated[
-        bool, typer.Option("--title", help="Keep titles; without, as papers have captions.")
-    ] = False,
-    listed: Annotated[
-        bool, typer.Option("--list", help="List the names of all figures; draw nothing.")
-    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files; default: figures/WIDTH of the study.")] = None,
+    title: Annotated[bool, typer.Option("--title", help="Keep titles; without, as papers have captions.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the names of all figures; draw nothing.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -55,9 +47,7 @@ def plot(
     written = []
     with progress("Figures", len(charts)) as advance:
         for name, chart in charts.items():
-            found = save_charts(
-                {name: chart}, place, formats=formats or ["pdf"], width=millimetres, title=title
-            )
+            found = save_charts({name: chart}, place, formats=formats or ["pdf"], width=millimetres, title=title)
             written += found
             advance(1)
     tell(as_json, {"figures": written}, [*map(str, written)])

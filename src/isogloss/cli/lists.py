@@ -63,8 +63,7 @@ _LISTS: dict[str, Callable[[], dict[str, str]]] = {
 
 @command("list")
 def list_names(
-    kind: Annotated[str, typer.Argument(help="models, aligners, methods, metrics or datasets.")],
-    as_json: Json = False,
+    kind: Annotated[str, typer.Argument(help="models, aligners, methods, metrics or datasets.")], as_json: Json = False
 ) -> None:
     """List what can be named in a study."""
     if kind not in _LISTS:

@@ -39,13 +39,10 @@ def demo(
 @command()
 def run(
     study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")],
-    out: Annotated[
-        Path | None, typer.Option(help="The study folder; default: a folder named after the study.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The study folder; default: a folder named after the study.")] = None,
     workers: Annotated[Workers | None, typer.Option(help="Processes; default: the number of cores.")] = None,
     scheduler: Annotated[
-        str | None,
-        typer.Option(help="local, or on Dask: processes, slurm, or an address such as tls://host:8786."),
+        str | None, typer.Option(help="local, or on Dask: processes, slurm, or an address such as tls://host:8786.")
     ] = None,
     storage: Annotated[
         str | None, typer.Option(help="URL for workers without a common file system: s3://bucket/study.")
@@ -54,31 +51,39 @@ def run(
         str | None,
         typer.Option(
             metavar="STAGE",
-            help="Run this stage and what it needs, e.g. states, concepts; --plan lists them.",
+            help="Only this stage, e.g. states or concepts, and what it needs; --plan lists all stages.",
         ),
     ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Print steps, what is done, sizes, times, job script; do nothing.")
     ] = False,
     graph: Annotated[
-        Path | None,
-        typer.Option(help="With --plan: draw the graph of steps to this file (.svg, .pdf, .png)."),
+        Path | None, typer.Option(help="With --plan: draw the graph of steps to this file (.svg, .pdf, .png).")
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Run a study, or go on with an interrupted one: states, concepts, results, figures, report."""
+    """Run a study, or go on with an interrupted one: states, concepts, results, figures, report.
+
+    A study file names text and models; the smallest is
+
+    corpus: {files: {en: dev.en, de: dev.de}}
+
+    models: [{path: bert-base-multilingual-cased}]
+
+    `isogloss demo` writes one to start from, and docs/study-file.md has every key. What is done is not done again.
+    """
     if plan:
         from isogloss.study import job_script, preview
 
-        stages, script = preview(study, out=out), job_script(study, scheduler=scheduler)
+        stages, script = preview(study, out=out, until=until), job_script(study, scheduler=scheduler)
         facts = {"stages": stages, **({"job_script": script} if script else {})}
         lines = _stage_lines(stages) + (["", *script.splitlines()] if script else [])
         if graph is not None:
             from isogloss.plots import graph_chart, write_chart
             from isogloss.study import planned_graph
 
-            chart = graph_chart(*planned_graph(study, out=out, scheduler=scheduler))
+            chart = graph_chart(*planned_graph(study, out=out, scheduler=scheduler, until=until))
             written = write_chart(chart, graph.with_suffix(""), formats=[graph.suffix.lstrip(".")])
             lines.append(f"Graph: {written[0]}")
         tell(as_json, facts, lines)
@@ -87,9 +92,7 @@ def run(
         tell(as_json, *_run(study, out=out, until=until, **given))
 
 
-def _run(
-    study: Path, *, out: Path | None, until: str | None = None, **given: Any
-) -> tuple[dict[str, Any], list[str]]:
+def _run(study: Path, *, out: Path | None, until: str | None = None, **given: Any) -> tuple[dict[str, Any], list[str]]:
     from isogloss.config import read_config
     from isogloss.store import StudyLayout
     from isogloss.study import run_study
@@ -121,9 +124,7 @@ def _stage_lines(stages: list[dict[str, Any]]) -> list[str]:
     lines = [f"{'stage':14} {'steps':>6} {'done':>6} {'size':>12} {'about':>12}"]
     for s in stages:
         size = f"{s['bytes'] / 1e6:,.0f} MB" if s["bytes"] else ""
-        lines.append(
-            f"{s['stage']:14} {s['steps']:6d} {s['done']:6d} {size:>12} {_duration(s['seconds']):>12}"
-        )
+        lines.append(f"{s['stage']:14} {s['steps']:6d} {s['done']:6d} {size:>12} {_duration(s['seconds']):>12}")
     if any(s["stage"] == "trees" and s["seconds"] > _LONG for s in stages):
         lines.append("Trees of a sample take less: discovery.options {sample: 50000}, see docs/discovery.md.")
     return [line.rstrip() for line in lines]
@@ -217,18 +218,25 @@ def compare(
 def robustness(
     folder: StudyDir,
     theta: Annotated[
-        list[PositiveShare] | None, typer.Option(help="Repeat; default 0.3, 0.4 ... 0.9.")
+        list[PositiveShare] | None, typer.Option(help="Thresholds; repeat; default: 0.3, 0.4 ... 0.9.")
     ] = None,
     n_concepts: Annotated[
-        list[Several] | None, typer.Option(help="Repeat; default half, same, twice.")
+        list[Several] | None, typer.Option(help="Repeat; default: half of the study's number, it, and twice it.")
     ] = None,
-    top: Annotated[list[Translations] | None, typer.Option(help="Repeat; default 1, 5, 10.")] = None,
-    min_types: Annotated[list[NTypes] | None, typer.Option(help="Repeat; default 3, 5, 8.")] = None,
-    workers: Annotated[Workers | None, typer.Option(help="Processes.")] = None,
+    top: Annotated[
+        list[Translations] | None, typer.Option(help="Translations a word; repeat; default: 1, 5, 10.")
+    ] = None,
+    min_types: Annotated[
+        list[NTypes] | None, typer.Option(help="Types that a concept must have; repeat; default: 3, 5, 8.")
+    ] = None,
+    workers: Annotated[Workers | None, typer.Option(help="Processes; default: the number of cores.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure CALIGN under other settings: does the ordering of layers, pairs and models survive?"""
+    """Measure CALIGN under other settings: does the ordering of layers, pairs and models survive?
+
+    Nothing is clustered again. The section `robustness` of a study file makes the same part of every run.
+    """
     from isogloss.store import StudyLayout
     from isogloss.study import robustness as sweep
 
@@ -251,9 +259,7 @@ def robustness(
 @command()
 def finetune(
     study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file with tasks.")],
-    out: Annotated[
-        Path | None, typer.Option(help="The study folder; default: a folder named after the study.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The study folder; default: a folder named after the study.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

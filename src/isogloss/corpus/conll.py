@@ -19,16 +19,11 @@ log = logging.getLogger(__name__)
 _COMMENT = re.compile(r"#(\s|\S+\s+=\s|(begin|end) document)")
 _KEY = re.compile(r"# [^\t]*(\S=\S| = )[^\t]*")  # "# id 52 domain=en" may have as many columns as a word
 _LABEL = re.compile("([A-Za-z-]+):.")  # "en:Rick", as PAN-X comes
-_ADVICE = (
-    "Say which column has the tags, e.g. columns={'word': 0, 'ner': 3}, or read without: columns={'word': 0}."
-)
+_ADVICE = "Say which column has the tags, e.g. columns={'word': 0, 'ner': 3}, or read without: columns={'word': 0}."
 
 
 def read_conll(
-    files: Mapping[str, str],
-    *,
-    columns: Mapping[str, int] | None = None,
-    comment: str | None = None,
+    files: Mapping[str, str], *, columns: Mapping[str, int] | None = None, comment: str | None = None
 ) -> dict[str, Raw]:
     """Read one word a line with its tags; a blank line ends a sentence.
 
@@ -56,17 +51,13 @@ def read_conll(
     """
     chosen = {"word": 0, "ner": -1} if columns is None else dict(columns)
     if "word" not in chosen or not all(isinstance(i, int) for i in chosen.values()):
-        raise UsageError(
-            f"columns must give a number for 'word', e.g. {{'word': 0, 'ner': -1}}; got {chosen}."
-        )
+        raise UsageError(f"columns must give a number for 'word', e.g. {{'word': 0, 'ner': -1}}; got {chosen}.")
     for name in chosen:
         if name != "word" and (name in WORD_COLUMNS or name == "n_subwords"):
             raise UsageError(
                 f"columns: the token table has a column '{name}' of its own. Choose another name, e.g. 'my_{name}'."
             )
-    return {
-        language: _conll(path, chosen, comment, guessed=columns is None) for language, path in files.items()
-    }
+    return {language: _conll(path, chosen, comment, guessed=columns is None) for language, path in files.items()}
 
 
 def _conll(path: str, columns: Mapping[str, int], comment: str | None, *, guessed: bool) -> Raw:
@@ -114,9 +105,7 @@ def _words_of(path: str, comment: str | None) -> list[Block]:
         if not between
     ]
     if comment is not None:
-        found = [
-            [(n, line) for n, line in block if not (comment and line.startswith(comment))] for block in found
-        ]
+        found = [[(n, line) for n, line in block if not (comment and line.startswith(comment))] for block in found]
     else:
         first = next((line for block in found for _, line in block if not line.startswith("#")), None)
         width = None if first is None else len(_cells(first))
@@ -174,9 +163,7 @@ def _chosen(cells: Sequence[str], columns: Mapping[str, int], where: str, *, gue
 
 def _refuse_numbers(path: str, sentences: Sequence[Block]) -> None:
     """Refuse files whose first column counts the words: CoNLL-U, CoNLL-2009, GermEval."""
-    if sentences and all(
-        _cells(line)[0] == str(k) for block in sentences for k, (_, line) in enumerate(block, 1)
-    ):
+    if sentences and all(_cells(line)[0] == str(k) for block in sentences for k, (_, line) in enumerate(block, 1)):
         raise InputError(
             f"{path}, line {sentences[0][0][0]}: the first column counts 1, 2, 3, so it is not the words. Say which "
             "columns are wanted, e.g. columns={'word': 1, 'ner': 2}; for a treebank in CoNLL-U say format='conllu'."

@@ -96,9 +96,7 @@ def _named(line: str, where: str) -> list[str]:
     return columns
 
 
-def _tokens(
-    block: Block, columns: list[str], path: str
-) -> tuple[list[str], list[bool], dict[str, list[str]]]:
+def _tokens(block: Block, columns: list[str], path: str) -> tuple[list[str], list[bool], dict[str, list[str]]]:
     """Return the surface words of one sentence: forms, glued to the next, their UPOS and features."""
     words: list[str] = []
     glued: list[bool] = []
@@ -113,9 +111,7 @@ def _tokens(
         if kind == ".":
             continue
         if first != last + 1 or (kind == "-" and (int(match[3]) < first or first <= until)):
-            raise InputError(
-                f"{path}, line {n}: ID {match[0]} does not follow ID {last}; IDs run 1, 2, 3, ..."
-            )
+            raise InputError(f"{path}, line {n}: ID {match[0]} does not follow ID {last}; IDs run 1, 2, 3, ...")
         if kind == "-" or first > until:
             if not cell["FORM"].strip():
                 raise InputError(f"{path}, line {n}: the word is empty; write _ where there is no form.")

@@ -13,9 +13,7 @@ _HEAD = 65_536  # bytes looked at
 _FEWEST = 3  # lines of words and tags, before they are taken for columns
 
 # How files begin that hold text, but not one sentence a line.
-_MARKUP = re.compile(
-    r"(?i)<\?xml|<!doctype|<html|<tmx|<xliff|<(src|ref|tst)set\b|<mteval|%PDF-|PK\x03\x04|\{\\rtf"
-)
+_MARKUP = re.compile(r"(?i)<\?xml|<!doctype|<html|<tmx|<xliff|<(src|ref|tst)set\b|<mteval|%PDF-|PK\x03\x04|\{\\rtf")
 _FIRST_ID = re.compile(r"1(-[0-9]+)?|0\.1")
 _TAG = re.compile(r"O|[BIESLUMW][-_]\S+")
 

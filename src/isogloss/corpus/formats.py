@@ -119,10 +119,7 @@ def read_jsonl(
     if isinstance(files, str):
         records = list(_objects(files))
         return from_parallel(records, range(1, len(records) + 1), files, languages=languages)
-    return {
-        language: from_records(_objects(path), path, text_field=text_field)
-        for language, path in files.items()
-    }
+    return {language: from_records(_objects(path), path, text_field=text_field) for language, path in files.items()}
 
 
 def _refuse_sentences(header: Sequence[str], path: str) -> None:
@@ -187,17 +184,12 @@ def _check_encodable(value: Mapping[str, Any], where: str) -> None:
             json.dumps({name: one}, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise InputError(
-                f"{where}: half of a surrogate pair is no character, in the field {name!a}. Write both halves, or "
-                "none."
+                f"{where}: half of a surrogate pair is no character, in the field {name!a}. Write both halves, or none."
             ) from None
 
 
 def from_parallel(
-    records: Sequence[Mapping[str, Any]],
-    lines: Sequence[int],
-    path: str,
-    *,
-    languages: Sequence[str] | None = None,
+    records: Sequence[Mapping[str, Any]], lines: Sequence[int], path: str, *, languages: Sequence[str] | None = None
 ) -> dict[str, Raw]:
     """Make one `Raw` a language from multi-parallel objects."""
     if not records:
@@ -279,9 +271,7 @@ def _entity_tags(
         where = f"{path}, line {n}"
         tags = None if record.get("ner_tags") is None else _strings(record, "ner_tags", where)
         if tags is not None and len(tags) != len(words):
-            raise InputError(
-                f"{where}: {len(words)} tokens but {len(tags)} ner_tags. Give one tag per token."
-            )
+            raise InputError(f"{where}: {len(words)} tokens but {len(tags)} ner_tags. Give one tag per token.")
         given.append(tags)
     lacking = [n for n, tags in enumerate(given, 1) if tags is None]
     if lacking:
@@ -293,9 +283,7 @@ def _entity_tags(
             lacking[0],
         )
     iob2 = to_iob2(given, lambda i, _: f"{path}, line {i + 1}", advice=_ADVICE)
-    return [
-        [None] * len(words) if tags is None else list(tags) for tags, words in zip(iob2, spans, strict=True)
-    ]
+    return [[None] * len(words) if tags is None else list(tags) for tags, words in zip(iob2, spans, strict=True)]
 
 
 def _strings(record: Mapping[str, Any], name: str, where: str) -> list[str]:
@@ -321,9 +309,7 @@ def _texts(records: Sequence[Mapping[str, Any]], name: str, path: str, lines: Se
     return texts
 
 
-def _labels(
-    records: Sequence[Mapping[str, Any]], path: str, lines: Sequence[int]
-) -> dict[str, list[str | None]]:
+def _labels(records: Sequence[Mapping[str, Any]], path: str, lines: Sequence[int]) -> dict[str, list[str | None]]:
     if not any("label" in record for record in records):
         return {}
     labels: list[str | None] = []
@@ -331,8 +317,6 @@ def _labels(
         value = record.get("label")
         odd = isinstance(value, float) and not math.isfinite(value)
         if odd or not (value is None or isinstance(value, str | int | float)):
-            raise InputError(
-                f"{path}, line {n}: 'label' must be a string, a number, or null; got {repr(value)[:60]}."
-            )
+            raise InputError(f"{path}, line {n}: 'label' must be a string, a number, or null; got {repr(value)[:60]}.")
         labels.append(None if value is None else str(value))
     return {"label": labels}

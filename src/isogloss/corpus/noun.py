@@ -70,9 +70,7 @@ class Corpus:
         for table, columns in ((self.sentences, SENTENCE_COLUMNS), (self.words, WORD_COLUMNS)):
             for name, dtype in columns.items():
                 if name not in table.columns or table.schema[name] != dtype:
-                    raise UsageError(
-                        f"Corpus: column '{name}' must exist and be {dtype}; got {dict(table.schema)}."
-                    )
+                    raise UsageError(f"Corpus: column '{name}' must exist and be {dtype}; got {dict(table.schema)}.")
         for language in self.languages:
             if not language.isprintable() or not language or language != language.strip():
                 raise UsageError(
@@ -118,18 +116,14 @@ class Corpus:
     @cached_property
     def digest(self) -> str:
         """16 hex digits that pin the text and its words, but no further columns."""
-        return digest(
-            [table_digest(self.sentences, SENTENCE_COLUMNS), table_digest(self.words, WORD_COLUMNS)]
-        )
+        return digest([table_digest(self.sentences, SENTENCE_COLUMNS), table_digest(self.words, WORD_COLUMNS)])
 
     @cached_property
     def file_digest(self) -> str:
         """16 hex digits that pin both tables with all their columns."""
         tables = ((self.sentences, SENTENCE_COLUMNS), (self.words, WORD_COLUMNS))
         further = [(table, [name for name in table.columns if name not in known]) for table, known in tables]
-        return digest(
-            [self.digest, [[names, table_digest(table, names)] for table, names in further if names]]
-        )
+        return digest([self.digest, [[names, table_digest(table, names)] for table, names in further if names]])
 
     @property
     def n_sentences(self) -> int:
@@ -146,11 +140,7 @@ class Corpus:
     def word_lists(self, language: str) -> list[list[str]]:
         """Return the words of every sentence of one language, by sentence number."""
         self._check(language)
-        found = (
-            self.words.filter(pl.col("language") == language)
-            .group_by("sentence", maintain_order=True)
-            .agg("word")
-        )
+        found = self.words.filter(pl.col("language") == language).group_by("sentence", maintain_order=True).agg("word")
         lists = dict(zip(found["sentence"].to_list(), found["word"].to_list(), strict=True))
         numbers = self.sentences.filter(pl.col("language") == language)["sentence"]
         return [lists.get(i, []) for i in numbers.to_list()]

@@ -38,11 +38,7 @@ class Format:
 
 FORMATS = {
     "text": Format(
-        read_text,
-        (".txt",),
-        one_file=False,
-        file_per_language=True,
-        what="one sentence a line, a file per language",
+        read_text, (".txt",), one_file=False, file_per_language=True, what="one sentence a line, a file per language"
     ),
     "conllu": Format(
         read_conllu,
@@ -73,28 +69,11 @@ FORMATS = {
         what="one multi-parallel sentence a row, a header of languages",
     ),
     "datasets": Format(
-        read_datasets,
-        (),
-        one_file=True,
-        file_per_language=True,
-        what="a Hugging Face data set, by name or folder",
+        read_datasets, (), one_file=True, file_per_language=True, what="a Hugging Face data set, by name or folder"
     ),
 }
 _TABLES = (".json", ".csv", ".parquet", ".arrow", ".xlsx")
-_DOCUMENTS = (
-    ".xml",
-    ".tmx",
-    ".sgm",
-    ".sgml",
-    ".xlf",
-    ".xliff",
-    ".html",
-    ".htm",
-    ".pdf",
-    ".docx",
-    ".epub",
-    ".zip",
-)
+_DOCUMENTS = (".xml", ".tmx", ".sgm", ".sgml", ".xlf", ".xliff", ".html", ".htm", ".pdf", ".docx", ".epub", ".zip")
 _NOT_TEXT = (*_TABLES, *_DOCUMENTS)
 _BY_CONTENT = ("text", "tsv", "conll")  # formats whose endings are also given to others
 
@@ -181,11 +160,7 @@ def read(
 
 @checked
 def from_texts(
-    texts: Mapping[str, Sequence[str]],
-    *,
-    segmented: bool = False,
-    max_words: Words = 300,
-    parallel: bool = True,
+    texts: Mapping[str, Sequence[str]], *, segmented: bool = False, max_words: Words = 300, parallel: bool = True
 ) -> Corpus:
     """Make a corpus from sentences in memory; checks and drops as `read` does.
 
@@ -226,9 +201,7 @@ def _format(paths: dict[str, str] | str) -> str:
     kinds = {path: _guess(path) for path in ([paths] if isinstance(paths, str) else paths.values())}
     if len(set(kinds.values())) > 1:
         listed = ", ".join(f"{path} ({kind})" for path, kind in kinds.items())
-        raise UsageError(
-            f"All files of a corpus must have the same format; got {listed}. Name it with format=."
-        )
+        raise UsageError(f"All files of a corpus must have the same format; got {listed}. Name it with format=.")
     return next(iter(kinds.values()), "text")
 
 
@@ -275,9 +248,7 @@ def _check_call(paths: dict[str, str] | str, kind: str, options: Mapping[str, An
     if not paths:
         raise UsageError("No files were given. Give a mapping, e.g. {'en': 'dev.en', 'de': 'dev.de'}.")
     if isinstance(paths, str) and not known.one_file:
-        hint = (
-            "" if Path(paths).exists() else " For a data set of the Hugging Face hub say format='datasets'."
-        )
+        hint = "" if Path(paths).exists() else " For a data set of the Hugging Face hub say format='datasets'."
         raise UsageError(
             f"Format '{kind}' has one file a language; got '{paths}' alone. "
             f"Say which language it is, e.g. {{'en': '{paths}'}}.{hint}"

@@ -103,10 +103,7 @@ def _word_table(raw: Raw, split: Segmenter, max_words: int) -> tuple[pl.DataFram
 
 
 def _columns(
-    numbers: range,
-    counts: npt.NDArray[np.int64],
-    spans: list[Span],
-    extra: Mapping[str, list[str | None]],
+    numbers: range, counts: npt.NDArray[np.int64], spans: list[Span], extra: Mapping[str, list[str | None]]
 ) -> pl.DataFrame:
     """Build one chunk of the word table, column by column."""
     words, starts, ends = zip(*spans, strict=True) if spans else ((), (), ())

@@ -61,9 +61,7 @@ def spans(marks: Iterable[Mark]) -> list[tuple[str, int, int]]:
     return found
 
 
-def to_iob2(
-    sentences: Sequence[Sequence[str] | None], where: Where, *, advice: str
-) -> list[list[str] | None]:
+def to_iob2(sentences: Sequence[Sequence[str] | None], where: Where, *, advice: str) -> list[list[str] | None]:
     """Return the tags of a file in IOB2, whatever scheme they are in.
 
     Parameters

@@ -128,9 +128,7 @@ def _surveyed(data: Any, shard_rows: int, threads: int | None) -> _Table:
     centre = middle(data)
     most = 0.0
     for shard, (largest, bad) in zip(
-        _shards(data, shard_rows),
-        spread(partial(_extent, centre), _shards(data, shard_rows)),
-        strict=True,
+        _shards(data, shard_rows), spread(partial(_extent, centre), _shards(data, shard_rows)), strict=True
     ):
         if bad >= 0:
             row = shard.begin + bad
@@ -271,12 +269,7 @@ def _moved(table: _Table, centres: Floats) -> tuple[Floats, float]:
 
 
 def _statistics(
-    centres: Floats,
-    bits: int,
-    known: Scale,
-    threads: int | None,
-    shard: _Shard,
-    weights: Longs | None = None,
+    centres: Floats, bits: int, known: Scale, threads: int | None, shard: _Shard, weights: Longs | None = None
 ) -> _Statistics:
     """Return sums and counts of the rows of a shard by nearest centre."""
     sums, counts = np.zeros(centres.shape, np.int64), np.zeros(len(centres), np.int64)

@@ -102,9 +102,7 @@ def assign(centres: Floats, known: Centres, labels: Labels, apart: Floats, block
 
 
 @compiled
-def _nearest(
-    rows: Singles, scores: Singles, limits: Singles, centres: Floats, labels: Labels, apart: Floats
-) -> None:
+def _nearest(rows: Singles, scores: Singles, limits: Singles, centres: Floats, labels: Labels, apart: Floats) -> None:
     """Take the nearest centre by float64 distance, the first of equal ones, of those within the limit."""
     for r in range(len(rows)):
         best = -1

@@ -119,13 +119,9 @@ class Lookup:
                     continue
                 counts = table[name].drop_nulls().value_counts(sort=True)
                 values = counts[name].to_list()[:MAX_VALUES]
-                if len(values) < 2 or int(counts["count"][:MAX_VALUES].sum()) < _COVERED * int(
-                    counts["count"].sum()
-                ):
+                if len(values) < 2 or int(counts["count"][:MAX_VALUES].sum()) < _COVERED * int(counts["count"].sum()):
                     continue
-                codes = table[name].replace_strict(
-                    values, list(range(len(values))), default=-1, return_dtype=pl.Int16
-                )
+                codes = table[name].replace_strict(values, list(range(len(values))), default=-1, return_dtype=pl.Int16)
                 found[name] = (values, codes.fill_null(-1).to_numpy()[rows])
         return found
 
@@ -169,9 +165,7 @@ class Lookup:
         else:
             rows = labels(place.ks[0])["row"].to_numpy()
         if len(rows) and (rows.min() < 0 or rows.max() >= self.tokens.height):
-            raise InputError(
-                f"The concepts of {name} at layer {layer} name token rows outside the token table."
-            )
+            raise InputError(f"The concepts of {name} at layer {layer} name token rows outside the token table.")
 
         def stored(k: int) -> Any:
             if k not in place.ks:
@@ -179,11 +173,7 @@ class Lookup:
             return labels(k)["concept"].to_numpy().astype(np.int32)
 
         return Space(
-            rows.astype(np.int64),
-            self.lexicon,
-            tree=tree,
-            stored=stored,
-            states=lambda: self._layer(place, layer),
+            rows.astype(np.int64), self.lexicon, tree=tree, stored=stored, states=lambda: self._layer(place, layer)
         )
 
     def _layer(self, place: Clusterings, layer: int) -> Any:

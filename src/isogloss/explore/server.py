@@ -164,9 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         _, token, *rest = [*address.path.split("/", 2), ""]
         if not secrets.compare_digest(token.encode("utf-8", "replace"), self.token.encode()):
-            self._send(
-                HTTPStatus.NOT_FOUND, "There is nothing here. Open the address that isogloss explore printed."
-            )
+            self._send(HTTPStatus.NOT_FOUND, "There is nothing here. Open the address that isogloss explore printed.")
             return
         name = rest[0]
         if name.startswith("api/"):
@@ -186,9 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(HTTPStatus.BAD_REQUEST, {"error": str(error)})
         except Exception:
             log.exception("the question %s failed", name)
-            self._json(
-                HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "This could not be answered; see the terminal."}
-            )
+            self._json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "This could not be answered; see the terminal."})
         else:
             self._json(HTTPStatus.OK, answer)
 

@@ -243,8 +243,7 @@ class Space:
     def _sums(self, labels: Ints, k: int) -> npt.NDArray[np.float64]:
         states = self._states()
         chosen = sp.csr_array(
-            (np.ones(len(labels), np.float32), (np.maximum(labels, 0), np.arange(len(labels)))),
-            shape=(k, len(labels)),
+            (np.ones(len(labels), np.float32), (np.maximum(labels, 0), np.arange(len(labels)))), shape=(k, len(labels))
         )
         chosen.data[labels[chosen.indices] < 0] = 0  # tokens of no concept
         return np.asarray(chosen @ np.asarray(states[self.rows], np.float32), np.float64)
@@ -374,12 +373,7 @@ def flows(rows: Longs, other: Space, k: int, n: int) -> list[dict[str, Any]]:
     best = np.argsort(-counts, kind="stable")[:n]
     sizes = cut_there.sizes
     return [
-        {
-            "concept": int(c),
-            "n": int(counts[c]),
-            "of_mine": counts[c] / len(rows),
-            "of_theirs": counts[c] / sizes[c],
-        }
+        {"concept": int(c), "n": int(counts[c]), "of_mine": counts[c] / len(rows), "of_theirs": counts[c] / sizes[c]}
         for c in best
         if counts[c]
     ]

@@ -105,9 +105,7 @@ class Views(WordViews):
             rank = {int(x): j for j, x in enumerate(theirs)}
             ties, reached = [], set()
             for x in mine:
-                meant = [
-                    y for y in links.indices[links.indptr[x] : links.indptr[x + 1]].tolist() if y in rank
-                ]
+                meant = [y for y in links.indices[links.indptr[x] : links.indptr[x + 1]].tolist() if y in rank]
                 if meant:
                     reached.update(meant)
                     ties.append((int(x), sorted(meant, key=rank.__getitem__)))
@@ -131,9 +129,7 @@ class Views(WordViews):
         cut, names = self.cut(place, layer, space, k), Space.named(space).languages
         counts = cut.by_language[:, [self.languages.index(x) for x in names]]
         sizes, least = counts.sum(axis=1), counts.min(axis=1)
-        even = np.array(
-            [(wilson(int(a), int(n))[0] if n else 0.0) for a, n in zip(least, sizes, strict=True)]
-        )
+        even = np.array([(wilson(int(a), int(n))[0] if n else 0.0) for a, n in zip(least, sizes, strict=True)])
         order = np.lexsort((np.arange(cut.k), -even))
         passed = self.rule.overlapping(counts, self._theta(names))
         entries = [
@@ -185,9 +181,7 @@ class Views(WordViews):
         values, codes = self.columns[column]
         own, n = codes[cut.rows], len(values)
         kept = (own >= 0) & (cut.labels >= 0)
-        counts = np.bincount(cut.labels[kept].astype(np.int64) * n + own[kept], minlength=cut.k * n).reshape(
-            -1, n
-        )
+        counts = np.bincount(cut.labels[kept].astype(np.int64) * n + own[kept], minlength=cut.k * n).reshape(-1, n)
         best = counts.argmax(axis=1)
         return np.where(counts[np.arange(cut.k), best] * 2 > cut.sizes, best, -1).tolist()  # type: ignore[no-any-return]
 
@@ -204,9 +198,7 @@ class Views(WordViews):
             "n_types": int(cut.n_types[concept]),
             "counts": {x: int(cut.by_language[concept, self.languages.index(x)]) for x in names},
             "words": self._words(cut, concept, most=60),
-            "neighbours": [
-                {"concept": c, "cosine": round(v, 4), "words": self._short(cut, c)} for c, v in near
-            ],
+            "neighbours": [{"concept": c, "cosine": round(v, 4), "words": self._short(cut, c)} for c, v in near],
             "counterparts": self._counterparts(place, layer, k, space, concept) if len(names) == 1 else [],
             "values": {name: self._shares(own, name) for name in self.columns},
             "labels": self._labels(self.place(place), layer, k, space, concept),
@@ -279,16 +271,7 @@ class Views(WordViews):
         return {"size": len(rows), "layers": layers, "models": related}
 
     def trace(
-        self,
-        *,
-        place: int,
-        layer: int,
-        k: int,
-        space: str,
-        concept: int,
-        to_place: int,
-        to_layer: int,
-        to_k: int,
+        self, *, place: int, layer: int, k: int, space: str, concept: int, to_place: int, to_layer: int, to_k: int
     ) -> Json:
         """Return the concept of another layer, model or number of concepts that most tokens of this one are in."""
         rows = self.concept_rows(place, layer, space, k, concept)
@@ -311,9 +294,7 @@ class Views(WordViews):
         wanted = place.at(0, k).facts() | {"metric": metric, "theta": theta}
         del wanted["layer"]
         of_pair = there if MEASURES[metric].directed else there | back
-        rows = self.study.results.table.filter(
-            of_pair, *(pl.col(name) == value for name, value in wanted.items())
-        )
+        rows = self.study.results.table.filter(of_pair, *(pl.col(name) == value for name, value in wanted.items()))
         return rows.sort("layer")
 
     def score(self, *, place: int, layer: int, k: int, source: str, target: str) -> Json:

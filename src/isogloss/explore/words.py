@@ -132,22 +132,12 @@ class WordViews(Lookup):
             counts = np.bincount(labels[labels >= 0], minlength=cut.k)
             for c in np.argsort(-counts, kind="stable")[:3].tolist():
                 if counts[c]:
-                    found.append(
-                        {"space": name, "concept": c, "n": int(counts[c]), "words": self._short(cut, c)}
-                    )
+                    found.append({"space": name, "concept": c, "n": int(counts[c]), "words": self._short(cut, c)})
         translations: dict[str, list[str]] = {}
         for other in self.languages:
             if (language, other) in self.pairs or (other, language) in self.pairs:
                 links = self.translations(language, other)
                 meant = links.indices[links.indptr[kind] : links.indptr[kind + 1]].tolist()
-                translations[other] = [
-                    self._word(t) for t in sorted(meant, key=lambda t: -self.lexicon.counts[t])
-                ]
+                translations[other] = [self._word(t) for t in sorted(meant, key=lambda t: -self.lexicon.counts[t])]
         n = int(self.lexicon.counts[kind])
-        return {
-            "word": word,
-            "language": language,
-            "count": n,
-            "concepts": found,
-            "translations": translations,
-        }
+        return {"word": word, "language": language, "count": n, "concepts": found, "translations": translations}

@@ -172,13 +172,9 @@ def points_table(
         wide = found.pivot("kind", index="concept", values="value", aggregate_function="first")
         facts.append(wide.rename({x: f"label_{x.replace(':', '_')}" for x in wide.columns if x != "concept"}))
     for of_concepts in facts:
-        table = table.join(
-            of_concepts.cast({"concept": pl.Int32}), on="concept", how="left", maintain_order="left"
-        )
+        table = table.join(of_concepts.cast({"concept": pl.Int32}), on="concept", how="left", maintain_order="left")
     more = [name for name in given.columns if name not in _OWN]
-    places = given.select(
-        pl.col("sentence").alias("sentence_number"), "position", pl.col("row").alias("token")
-    )
+    places = given.select(pl.col("sentence").alias("sentence_number"), "position", pl.col("row").alias("token"))
     table = pl.concat([table, given.select(more), places], how="horizontal")
     there = table.filter(pl.col("concept") >= 0)
     middles = there.group_by("concept", maintain_order=True).agg(

@@ -93,9 +93,7 @@ def run_facts(study: FinishedStudy, clustering: Clustering) -> dict[str, Any]:
     return {name: facts[name] for name in RUN_COLUMNS}
 
 
-def with_place(
-    study: FinishedStudy, table: pl.DataFrame, clustering: Clustering, space: Space
-) -> pl.DataFrame:
+def with_place(study: FinishedStudy, table: pl.DataFrame, clustering: Clustering, space: Space) -> pl.DataFrame:
     """Return a table with the columns that name its run, layer and space in front."""
     facts = {**run_facts(study, clustering), "layer": clustering.layer, "space": space.name}
     kinds = {"n_concepts": pl.Int32, "seed": pl.Int64, "layer": pl.Int32}

@@ -51,9 +51,8 @@ def write_tree(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
     Raises
     ------
     UsageError
-        If the file has another ending, a choice is unknown, or more than one layer or space is chosen.
-    InputError
-        If the method of the study grows no trees.
+        If the file has another ending, a choice is unknown, more than one layer or space is chosen, or the method of
+        the study grows no trees.
     """
     study.tree(*one_place(study, choice)).export_tree(out)
     return [out]
@@ -110,9 +109,7 @@ def space_of(study: FinishedStudy, clustering: Clustering, space: Space) -> dict
     return {**facts, "estimates": _estimates(study, clustering, space), "concepts": entries}
 
 
-def _add_counterparts(
-    study: FinishedStudy, clustering: Clustering, source: str, entries: list[dict[str, Any]]
-) -> None:
+def _add_counterparts(study: FinishedStudy, clustering: Clustering, source: str, entries: list[dict[str, Any]]) -> None:
     """Add the concepts of other languages that each concept is aligned to, best match first."""
     for entry in entries:
         entry["aligned"] = []
@@ -123,9 +120,7 @@ def _add_counterparts(
             entries[s]["aligned"].append({"language": target, "concept": t, "match": _number(match)})
 
 
-def _add_shares(
-    study: FinishedStudy, clustering: Clustering, space: Space, entries: list[dict[str, Any]]
-) -> float:
+def _add_shares(study: FinishedStudy, clustering: Clustering, space: Space, entries: list[dict[str, Any]]) -> float:
     """Add the share of every language, and whether the concept overlaps; return the threshold of that."""
     overlap = study.overlap(clustering, space)
     theta = overlap.estimates[0].theta
@@ -136,9 +131,7 @@ def _add_shares(
     return theta
 
 
-def _labels(
-    study: FinishedStudy, clustering: Clustering, space: Space
-) -> Iterator[tuple[int, dict[str, object]]]:
+def _labels(study: FinishedStudy, clustering: Clustering, space: Space) -> Iterator[tuple[int, dict[str, object]]]:
     """Yield the labels of concepts of one space, of every kind, where the study has labels."""
     table = labels_of(study, clustering, space)
     if table is not None:

@@ -144,8 +144,7 @@ def tables(study: FinishedStudy, choice: Choice) -> list[TexTable]:
     pairs = choice.spaces_of(study)
     found: list[TexTable] = []
     labels = {
-        tuple(row[name] for name in RUN): row["label"]
-        for row in run_labels(study.results.table).iter_rows(named=True)
+        tuple(row[name] for name in RUN): row["label"] for row in run_labels(study.results.table).iter_rows(named=True)
     }
     for run in runs:
         values = {name: getattr(run[0], name) for name in RUN}
@@ -239,9 +238,7 @@ def _tasks(study: FinishedStudy, scores: pl.DataFrame, models: Sequence[str]) ->
     kept = scores.filter(pl.col("metric").is_in(MAIN_SCORES))
     chosen = kept.filter(pl.col("model").is_in(list(models)))
     kept = chosen if chosen.height else kept  # the scores of a study that was only fine-tuned, or of a base
-    rows = tuple(
-        (*_task(r), *_scores({**r, "chance": r["baseline"]}), str(r["n"])) for r in kept.iter_rows(named=True)
-    )
+    rows = tuple((*_task(r), *_scores({**r, "chance": r["baseline"]}), str(r["n"])) for r in kept.iter_rows(named=True))
     caption = (
         "Scores of fine-tuned models by language. Chance: the score without looking at the text (for sentiment, the "
         "most frequent label). Intervals: 95\\%. $n$: sentences."

@@ -253,12 +253,7 @@ def _run(
     folder = study.states(name, settings.stack)
     budget = batch_tokens or BATCH_TOKENS["cpu" if model.device == "cpu" else "cuda"]
     writers_of = partial(
-        state_writers,
-        partial_folder(folder),
-        settings,
-        n_tokens=corpus.words.height,
-        n_lines=len(lines),
-        d=model.d,
+        state_writers, partial_folder(folder), settings, n_tokens=corpus.words.height, n_lines=len(lines), d=model.d
     )
     made, state, pieces = open_work(folder, writers_of, Progress(key, model.compute, budget, budget))
     with closing(made) as writers:
@@ -308,15 +303,12 @@ def facts_of(
     }
 
 
-def _losses(
-    corpus: Corpus, max_length: int | None, state: Progress, n_subwords: np.ndarray[Any, Any]
-) -> list[str]:
+def _losses(corpus: Corpus, max_length: int | None, state: Progress, n_subwords: np.ndarray[Any, Any]) -> list[str]:
     """Say what of the text the model does not get to see: cut sentences, lost words, unknown subwords."""
     said = []
     if state.n_truncated:
         said.append(
-            f"{state.n_truncated} of {corpus.sentences.height} sentences are cut at the limit of "
-            f"{max_length} subwords"
+            f"{state.n_truncated} of {corpus.sentences.height} sentences are cut at the limit of {max_length} subwords"
         )
     lost = np.flatnonzero(n_subwords == 0)
     if len(lost):

@@ -68,9 +68,7 @@ class _Behind:
             self._jobs.popleft().result()
 
 
-def run_passes(
-    lines: Lines, model: models.Loaded, settings: StackSettings, files: Files, state: Progress
-) -> None:
+def run_passes(lines: Lines, model: models.Loaded, settings: StackSettings, files: Files, state: Progress) -> None:
     """Run all batches but those that are saved, as `files` say; `state` is brought up to date on the way."""
     windows = [range(i, min(i + WINDOW, len(lines))) for i in range(0, len(lines), WINDOW)]
     began = time.monotonic() - state.seconds
@@ -116,9 +114,7 @@ def order_of(window: Subwords, model: models.Loaded) -> Ints:
     return window.order(equal_lengths=model.reading.equal_lengths)
 
 
-def find_saved(
-    lines: Lines, windows: Sequence[range], model: models.Loaded, files: Files, state: Progress
-) -> None:
+def find_saved(lines: Lines, windows: Sequence[range], model: models.Loaded, files: Files, state: Progress) -> None:
     """Set `state` to the end of the last piece that is saved and whole; later ones are forgotten.
 
     Numbers of subwords are not proved but written again: the lines are tokenised anyway, to know which a piece is of.
@@ -263,9 +259,7 @@ def _halve(state: Progress, batch: Ints, costs: Ints, model: models.Loaded, erro
         ) from error
     size = len(batch) * int(costs[batch[0]])
     state.batch_tokens = max(1, min(state.batch_tokens, size) // 2)
-    note = (
-        f"out of memory with batches of {size} subwords on {model.device}: went on with {state.batch_tokens}"
-    )
+    note = f"out of memory with batches of {size} subwords on {model.device}: went on with {state.batch_tokens}"
     log.warning("%s", note)
     state.notes.append(note)
     if model.device != "cpu":

@@ -125,9 +125,7 @@ class Files:
         """Return the digest of the states of some lines as they lie in the files; `bounds` are those of `Lines`."""
         lines = np.sort(lines)
         rows = rows_of(lines, bounds)
-        jobs = [(one, rows) for one in self.words.values()] + [
-            (one, lines) for one in self.sentences.values()
-        ]
+        jobs = [(one, rows) for one in self.words.values()] + [(one, lines) for one in self.sentences.values()]
         with ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as pool:
             return digest(list(pool.map(lambda job: job[0].digest(job[1]), jobs)))
 

@@ -42,9 +42,7 @@ def key_of(corpus: Corpus, info: models.ModelInfo, settings: StackSettings) -> s
     return digest([VERSION, corpus.digest, info.fingerprint, settings.model_dump()])
 
 
-def _condition(
-    corpus: Corpus, info: models.ModelInfo, stack: str, given: Mapping[str, str] | None
-) -> dict[str, str]:
+def _condition(corpus: Corpus, info: models.ModelInfo, stack: str, given: Mapping[str, str] | None) -> dict[str, str]:
     if not (stack == "decoder" and len(info.stacks) == 2):
         if given:
             raise UsageError(

@@ -117,9 +117,7 @@ def extract_shard(
         chosen.weights,
     )
     if "cls" in chosen.sentences and loaded.tokenizer.cls_token_id is None:
-        raise UsageError(
-            f"The tokenizer of '{loaded.name}' has no [CLS] subword. Use sentences mean or last."
-        )
+        raise UsageError(f"The tokenizer of '{loaded.name}' has no [CLS] subword. Use sentences mean or last.")
     lines = lines_of(corpus, chosen.condition, chosen.prefix)
     begin = shard.window * WINDOW
     with sensible_threads(loaded.device):
@@ -134,9 +132,7 @@ def extract_shard(
         of_words, of_text = counts_of(window, lines)
         with (
             folder_in_one_piece(study.shard(name, chosen.stack, shard.name)) as folder,
-            closing(
-                state_writers(folder, chosen, n_tokens=len(rows), n_lines=len(numbers), d=loaded.d)
-            ) as writers,
+            closing(state_writers(folder, chosen, n_tokens=len(rows), n_lines=len(numbers), d=loaded.d)) as writers,
         ):
             places = (row_numbers_file(folder), rows), (row_numbers_file(sentence_folder(folder)), numbers)
             for path, found in places:
@@ -145,8 +141,7 @@ def extract_shard(
             writers["n_subwords"].write(np.arange(len(rows)), of_words[rows - lines.bounds[begin]])
             writers["n_text"].write(np.arange(len(numbers)), of_text[numbers - begin])
             placed = {
-                what: _Placed(writer, numbers if isinstance(what, tuple) else rows)
-                for what, writer in writers.items()
+                what: _Placed(writer, numbers if isinstance(what, tuple) else rows) for what, writer in writers.items()
             }
             files = files_of(placed, chosen, Path())
             for batch, kept, pooled in passes_of(window, order[:stop], loaded, chosen, state):

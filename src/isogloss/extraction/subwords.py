@@ -105,9 +105,7 @@ class Subwords:
         return useful[np.lexsort(keys)]
 
 
-def next_batch(
-    order: Ints, begin: int, costs: Ints, batch_tokens: int, *, shapes: Ints | None = None
-) -> Ints:
+def next_batch(order: Ints, begin: int, costs: Ints, batch_tokens: int, *, shapes: Ints | None = None) -> Ints:
     """Return the lines from `begin` on, longest first, whose padded size stays within the budget; at least one.
 
     With `shapes`, only lines of the same shape.  It depends on nothing before it: from the end of any batch on, the
@@ -146,16 +144,10 @@ def lines_of(corpus: Corpus, condition: Mapping[str, str], prefix: str = "") -> 
     """
     key = ["language", "sentence"]
     lines = corpus.sentences.select(key).with_row_index("line")
-    runs = (
-        corpus.words.group_by(key, maintain_order=True)
-        .len()
-        .join(lines, on=key, how="left", maintain_order="left")
-    )
+    runs = corpus.words.group_by(key, maintain_order=True).len().join(lines, on=key, how="left", maintain_order="left")
     if runs["line"].null_count():
         lost = runs.filter(pl.col("line").is_null()).row(0, named=True)
-        raise InputError(
-            f"Corpus: '{lost['language']}' has words but no text for sentence {lost['sentence']}."
-        )
+        raise InputError(f"Corpus: '{lost['language']}' has words but no text for sentence {lost['sentence']}.")
     starts = pl.any_horizontal(pl.col(name) != pl.col(name).shift() for name in key).sum()
     scattered = corpus.words.select(starts).item() + 1 != runs.height
     if scattered or not runs["line"].is_sorted():
@@ -193,9 +185,7 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
     owner[np.isin(ids, models.space_marks(model))] = -1
     cut = [i for i, x in enumerate(found) if x.overflowing]
     for i in cut:
-        lost = base[i] + max(
-            _first_start(found[i].overflowing[0]) - (0 if conditioned else len(lines.prefix)), 0
-        )
+        lost = base[i] + max(_first_start(found[i].overflowing[0]) - (0 if conditioned else len(lines.prefix)), 0)
         _forget_cut_words(owner[bounds[i] : bounds[i + 1]], ends[order], lost)
     rows = np.where(owner >= 0, np.append(order, -1)[owner] + first, -1)
     source_ids, source_bounds = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
@@ -204,9 +194,7 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
         read = _encode(model, mates["text"].to_list(), mates["language"].to_list(), lines.prefix)
         source_ids = np.array([i for x in read for i in x.ids], dtype=np.int64)
         source_bounds = np.cumsum([0, *(len(x.ids) for x in read)], dtype=np.int64)
-    return Subwords(
-        window.start, ids, rows, filled & ~special, bounds, source_ids, source_bounds, cut=tuple(cut)
-    )
+    return Subwords(window.start, ids, rows, filled & ~special, bounds, source_ids, source_bounds, cut=tuple(cut))
 
 
 def check_prefix(model: models.Loaded, prefix: str) -> None:

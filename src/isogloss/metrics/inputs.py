@@ -48,9 +48,7 @@ def codes(values: Labels, *, what: str, name: str, n: int | None = None) -> Code
     try:
         return np.unique(array, return_inverse=True)[1].astype(np.int64)
     except TypeError as error:
-        raise InputError(
-            f"{what} was given {name} of mixed kinds (None among them?); name every row."
-        ) from error
+        raise InputError(f"{what} was given {name} of mixed kinds (None among them?); name every row.") from error
 
 
 def same_rows(what: str, **columns: npt.ArrayLike) -> None:

@@ -70,9 +70,7 @@ _companion = partial(
     ),
 )
 _of_sentences = partial(_companion, takes="sentences", chance="pairs shuffled")
-_retrieval = partial(
-    _companion, takes="sentences", chance="a row taken at random (1 / n)", level=lambda n: 1 / n
-)
+_retrieval = partial(_companion, takes="sentences", chance="a row taken at random (1 / n)", level=lambda n: 1 / n)
 _of_space = partial(_companion, takes="space", chance="")
 _probe = partial(
     _of_space,
@@ -94,9 +92,7 @@ def _csls(X: Vectors, Y: Vectors) -> Floats:
 
 
 _ALL: tuple[Measure, ...] = (
-    _of_direction(
-        "calign", "CALIGN by direction", "share of source concepts aligned to a target concept", calign
-    ),
+    _of_direction("calign", "CALIGN by direction", "share of source concepts aligned to a target concept", calign),
     _of_direction(
         "calign_mean",
         "CALIGN",
@@ -119,21 +115,12 @@ _ALL: tuple[Measure, ...] = (
         directed=False,
         headline=True,
     ),
+    _of_direction("calign_covered", "CALIGN of covered words", "CALIGN of words that the dictionary knows", calign),
+    _of_direction("calign_one_to_one", "CALIGN, one to one", "CALIGN with every target concept used once", one_to_one),
     _of_direction(
-        "calign_covered", "CALIGN of covered words", "CALIGN of words that the dictionary knows", calign
+        "calign_no_identical", "CALIGN without identical words", "CALIGN without translations spelt the same", calign
     ),
-    _of_direction(
-        "calign_one_to_one", "CALIGN, one to one", "CALIGN with every target concept used once", one_to_one
-    ),
-    _of_direction(
-        "calign_no_identical",
-        "CALIGN without identical words",
-        "CALIGN without translations spelt the same",
-        calign,
-    ),
-    _of_direction(
-        "calign_no_cognates", "CALIGN without cognates", "CALIGN without translations spelt alike", calign
-    ),
+    _of_direction("calign_no_cognates", "CALIGN without cognates", "CALIGN without translations spelt alike", calign),
     _of_direction(
         "calign_frequency_matched",
         "CALIGN at like frequencies",
@@ -146,13 +133,7 @@ _ALL: tuple[Measure, ...] = (
         "CALIGN of source concepts in one half of the sentences and target concepts in the other",
         calign,
     ),
-    _overlap(
-        "colap",
-        "COLAP",
-        "share of joint concepts of which both languages own enough",
-        colap,
-        headline=True,
-    ),
+    _overlap("colap", "COLAP", "share of joint concepts of which both languages own enough", colap, headline=True),
     _overlap(
         "colap_group",
         "COLAP of the whole group",
@@ -165,9 +146,7 @@ _ALL: tuple[Measure, ...] = (
         "how evenly languages mix in joint concepts, without a threshold",
         language_entropy,
     ),
-    _of_joint_concepts(
-        "purity", "Purity", "share of tokens of the main language of their joint concept", purity
-    ),
+    _of_joint_concepts("purity", "Purity", "share of tokens of the main language of their joint concept", purity),
     _of_joint_concepts(
         "ami",
         "AMI of concepts and languages",
@@ -185,10 +164,7 @@ _ALL: tuple[Measure, ...] = (
         null="shuffled",
     ),
     _retrieval(
-        "retrieval",
-        "Retrieval, cosine",
-        "P@1 of the translation among all sentences, by the cosine",
-        retrieval,
+        "retrieval", "Retrieval, cosine", "P@1 of the translation among all sentences, by the cosine", retrieval
     ),
     _retrieval("retrieval_csls", "Retrieval, CSLS", "P@1 of the translation by CSLS, 10 neighbours", _csls),
     _retrieval(
@@ -225,15 +201,9 @@ _ALL: tuple[Measure, ...] = (
         most=1000,
     ),
     _retrieval(
-        "word_retrieval",
-        "Word retrieval, cosine",
-        "P@1 of linked words, by the cosine",
-        retrieval,
-        takes="words",
+        "word_retrieval", "Word retrieval, cosine", "P@1 of linked words, by the cosine", retrieval, takes="words"
     ),
-    _retrieval(
-        "word_retrieval_csls", "Word retrieval, CSLS", "P@1 of linked words, by CSLS", _csls, takes="words"
-    ),
+    _retrieval("word_retrieval_csls", "Word retrieval, CSLS", "P@1 of linked words, by CSLS", _csls, takes="words"),
     _retrieval(
         "procrustes",
         "Word retrieval, rotated",
@@ -274,9 +244,7 @@ _ALL: tuple[Measure, ...] = (
         range=(-1, 1),
         draws=lambda X, _languages, _sentences, *, weights: mean_cosine_draws(X, weights),
     ),
-    _of_space(
-        "isoscore", "IsoScore", "evenness of the variance", lambda X, _languages, _sentences: isoscore(X)
-    ),
+    _of_space("isoscore", "IsoScore", "evenness of the variance", lambda X, _languages, _sentences: isoscore(X)),
 )
 MEASURES: dict[str, Measure] = {measure.name: measure for measure in _ALL}
 COMPANIONS: dict[str, Companion] = {m.name: m for m in _ALL if isinstance(m, Companion)}

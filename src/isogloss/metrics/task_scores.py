@@ -74,11 +74,7 @@ def entities(tags: Sequence[str]) -> list[Span]:
 
 @checked
 def score_entities(
-    gold: Sequence[Sequence[str]],
-    predicted: Sequence[Sequence[str]],
-    *,
-    n_bootstrap: Draws = 1000,
-    draw_seed: Seed = 0,
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], *, n_bootstrap: Draws = 1000, draw_seed: Seed = 0
 ) -> list[TaskScore]:
     """Return micro-averaged F1 of entities, ``2 tp / (predicted + gold)``: type and both ends must be right.
 
@@ -223,13 +219,7 @@ def _macro_f1(gold: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_]) -> Ca
 
 
 def _scored(
-    metric: str,
-    function: Callable[[Floats], Floats],
-    n: int,
-    *,
-    baseline: float,
-    n_bootstrap: int,
-    draw_seed: int,
+    metric: str, function: Callable[[Floats], Floats], n: int, *, baseline: float, n_bootstrap: int, draw_seed: int
 ) -> TaskScore:
     score = float(function(np.ones((1, n)))[0])
     low = high = math.nan

@@ -7,14 +7,7 @@ no language-model head is ever computed.  Importing this room imports neither to
 from isogloss.models.cost import operations_per_second, work_per_subword
 from isogloss.models.forward import hidden_states
 from isogloss.models.heads import load_head, save_head
-from isogloss.models.loading import (
-    Loaded,
-    ModelInfo,
-    describe,
-    facts,
-    load,
-    outline,
-)
+from isogloss.models.loading import Loaded, ModelInfo, describe, facts, load, outline
 from isogloss.models.memory import is_out_of_memory
 from isogloss.models.sources import load_part, quiet_transformers
 from isogloss.models.text import as_text, lines_with_names

@@ -38,9 +38,7 @@ def merge_adapter(module: Any, folder: Path) -> Any:
         kept = [x for x in getattr(config, "modules_to_save", None) or () if x not in _HEADS]
         config = replace(config, task_type=None, modules_to_save=kept or None, inference_mode=True)
         weights = {
-            name: value
-            for name, value in saved.items()
-            if not any(f".{part}." in name for part in (*_HEADS, *_TWICE))
+            name: value for name, value in saved.items() if not any(f".{part}." in name for part in (*_HEADS, *_TWICE))
         }
         _resize(module, weights)
         place = module.base_model_prefix

@@ -31,9 +31,7 @@ def work_per_subword(info: ModelInfo, stack: str, layers: Sequence[int]) -> floa
         if stack == "decoder":
             parts.append((whole.get_decoder(), max(layers)))
     weights = 0
-    for (module, last), name in zip(
-        parts, ("encoder", "decoder") if len(parts) == 2 else (stack,), strict=True
-    ):
+    for (module, last), name in zip(parts, ("encoder", "decoder") if len(parts) == 2 else (stack,), strict=True):
         lists = block_lists(module, info.n_layers[name])
         used = list(lists[0])[:last] if lists else [module] * last  # ALBERT: one block, again and again
         weights += sum(p.numel() for block in used for p in block.parameters())

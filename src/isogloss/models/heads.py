@@ -103,36 +103,22 @@ def load_head(
                 "weights",
                 name,
                 lambda: loader.from_pretrained(
-                    info.source.path,
-                    dtype=torch.float32,
-                    output_loading_info=True,
-                    **settings,
-                    **info.source.options,
+                    info.source.path, dtype=torch.float32, output_loading_info=True, **settings, **info.source.options
                 ),
             )
             inner = f"{module.base_model_prefix}."
-            check_complete(
-                name, [x for x in report["missing_keys"] if x.startswith(inner)], encoder_only=False
-            )
+            check_complete(name, [x for x in report["missing_keys"] if x.startswith(inner)], encoder_only=False)
         whole = getattr(module, module.base_model_prefix, module)
         if weights == "random":  # the same numbers that stand for the untrained model elsewhere
             untrained = load(name, stack=info.stacks[-1], device="cpu", revision=revision, weights="random")
             whole.load_state_dict(untrained.module.state_dict(), strict=False)
         if lora is not None:
             module = _with_lora(module, lora, kind)
-    found = language_codes(
-        tokenizer, [*languages, *([target] if target else [])], codes or {}, name=str(name)
-    )
+    found = language_codes(tokenizer, [*languages, *([target] if target else [])], codes or {}, name=str(name))
     if target and found:
         tokenizer.tgt_lang = found[target]
     loaded = assemble(
-        info,
-        module,
-        stack=info.stacks[0],
-        whole=whole,
-        tokenizer=tokenizer,
-        place=(place, number),
-        codes=found,
+        info, module, stack=info.stacks[0], whole=whole, tokenizer=tokenizer, place=(place, number), codes=found
     )
     own = module.config.get_text_config()
     own.use_cache = kind == "translation"
@@ -159,11 +145,7 @@ def _with_lora(module: Any, lora: LoraSettings, kind: str) -> Any:
         from peft import LoraConfig, TaskType, get_peft_model
     except ImportError:
         raise MissingExtraError("peft", "lora", "Training with LoRA") from None
-    types = {
-        "tokens": TaskType.TOKEN_CLS,
-        "sentences": TaskType.SEQ_CLS,
-        "translation": TaskType.SEQ_2_SEQ_LM,
-    }
+    types = {"tokens": TaskType.TOKEN_CLS, "sentences": TaskType.SEQ_CLS, "translation": TaskType.SEQ_2_SEQ_LM}
     settings = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # any number will do
@@ -174,6 +156,4 @@ def _with_lora(module: Any, lora: LoraSettings, kind: str) -> Any:
     try:
         return get_peft_model(module, settings)
     except ValueError as error:
-        raise UsageError(
-            f"LoRA does not fit this model: {str(error).splitlines()[0]} Name its targets."
-        ) from None
+        raise UsageError(f"LoRA does not fit this model: {str(error).splitlines()[0]} Name its targets.") from None

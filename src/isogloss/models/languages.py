@@ -12,9 +12,7 @@ from isogloss.languages import read_language
 CODE = re.compile(r"[a-z]{2,3}_[A-Z][A-Za-z]{1,3}")  # en_XX, eng_Latn
 
 
-def language_codes(
-    tokenizer: Any, languages: Sequence[str], given: Mapping[str, str], *, name: str
-) -> dict[str, str]:
+def language_codes(tokenizer: Any, languages: Sequence[str], given: Mapping[str, str], *, name: str) -> dict[str, str]:
     """Return the code that a tokenizer puts beside the sentences of every language; {} where it puts none.
 
     Without a given code a label stands for itself (``eng_Latn``), or for the one code of its language: in the script it
@@ -39,9 +37,7 @@ def language_codes(
             continue
         codes = [language] if language in known else _codes_of(language, known)
         if len(codes) != 1:
-            near = (
-                codes or [code for code in known if _same_language(code, language)] or known or ["eng_Latn"]
-            )
+            near = codes or [code for code in known if _same_language(code, language)] or known or ["eng_Latn"]
             raise UsageError(
                 f"'{name}' reads a language code beside every sentence, and none is known for '{language}'. "
                 f"Give one, e.g. language_codes: {{{language}: {near[0]}}}."

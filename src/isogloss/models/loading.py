@@ -186,8 +186,7 @@ def shape_of(config: Any, name: object) -> tuple[tuple[str, ...], dict[str, int]
         d = int(config.get_text_config().hidden_size)
     except (AttributeError, ValueError):
         raise InputError(
-            f"The model '{name}' (type '{config.model_type}') is not a text model with layers. "
-            "Give another one."
+            f"The model '{name}' (type '{config.model_type}') is not a text model with layers. Give another one."
         ) from None
     return stacks, n_layers, d
 
@@ -254,9 +253,7 @@ def load(
         with torch.random.fork_rng():
             torch.manual_seed(0)
             module = load_part(
-                "weights",
-                name,
-                lambda: whole_model.from_config(_config(source, name), trust_remote_code=False),
+                "weights", name, lambda: whole_model.from_config(_config(source, name), trust_remote_code=False)
             ).to(getattr(torch, number))
     else:
         module, report = load_part(
@@ -426,11 +423,7 @@ def model_class(config: Any) -> Any:
 
     mapping = AutoModelForTextEncoding._model_mapping
     alone = not config.is_encoder_decoder and type(config) in mapping
-    return (
-        AutoModelForTextEncoding
-        if alone and mapping[type(config)].__name__.endswith("EncoderModel")
-        else AutoModel
-    )
+    return AutoModelForTextEncoding if alone and mapping[type(config)].__name__.endswith("EncoderModel") else AutoModel
 
 
 def _answer_by_name(module: Any) -> None:
@@ -471,7 +464,5 @@ def _device(device: str) -> str:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).split("\n", 1)[0]
-        raise UsageError(
-            f"The device '{device}' cannot be used ({reason}). Give auto, cpu or cuda."
-        ) from None
+        raise UsageError(f"The device '{device}' cannot be used ({reason}). Give auto, cpu or cuda.") from None
     return device

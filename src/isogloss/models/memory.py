@@ -14,9 +14,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     text = str(error).lower()
     short = "can't allocate memory" in text or "not enough memory" in text or "out of memory" in text
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and short
-    )
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (isinstance(error, RuntimeError) and short)
 
 
 @contextlib.contextmanager

@@ -50,10 +50,7 @@ def as_in_file(tokenizer: Any, make: Callable[..., Any], file: Path, *, name: st
     options: dict[str, Any] = {}
     spec = proto.trainer_spec
     own = {piece.piece for piece in proto.pieces}
-    for kind, piece in (
-        ("unk_token", spec.unk_piece),
-        ("pad_token", spec.pad_piece if spec.pad_id >= 0 else ""),
-    ):
+    for kind, piece in (("unk_token", spec.unk_piece), ("pad_token", spec.pad_piece if spec.pad_id >= 0 else "")):
         if piece in own and getattr(tokenizer, kind) not in own:
             options[kind] = piece
     if hasattr(tokenizer, "src_lang") and tokenizer.src_lang not in tokenizer.get_vocab():

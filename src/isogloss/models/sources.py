@@ -153,9 +153,7 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = str(error).split("\n", 1)[0]
-        raise InputError(
-            f"{path} cannot be read as JSON ({reason}). Give a whole copy of the model."
-        ) from None
+        raise InputError(f"{path} cannot be read as JSON ({reason}). Give a whole copy of the model.") from None
 
 
 def _check_folder(folder: Path) -> None:
@@ -225,15 +223,11 @@ def hub_source(name: str, revision: str | None) -> Source:
         commit = HfApi().model_info(name, revision=revision, timeout=10).sha
         return Source(name, f"commit-{commit}", commit, offline=False)
     except HFValidationError:
-        raise InputError(
-            f"There is no model folder '{name}', and it cannot be a hub id. {way_out}."
-        ) from None
+        raise InputError(f"There is no model folder '{name}', and it cannot be a hub id. {way_out}.") from None
     except RevisionNotFoundError:
         raise InputError(f"The hub's model '{name}' has no revision '{revision}'.") from None
     except RepositoryNotFoundError:
-        raise InputError(
-            f"There is no model '{name}': neither a folder nor known to the hub. {way_out}."
-        ) from None
+        raise InputError(f"There is no model '{name}': neither a folder nor known to the hub. {way_out}.") from None
     except Exception as error:  # the kind of a network error depends on the HTTP library in use
         reason = str(error).split("\n", 1)[0] or type(error).__name__
         log.info("the hub cannot be reached (%s); looking for %s in its local cache", reason, name)
@@ -249,9 +243,7 @@ def hub_source(name: str, revision: str | None) -> Source:
 
 def check_complete(name: object, missing: Sequence[str], *, encoder_only: bool) -> None:
     """Refuse a model whose states would come from weights that transformers had to make up."""
-    lost = [
-        x for x in sorted(missing) if "pooler" not in x and not (encoder_only and x.startswith("decoder."))
-    ]
+    lost = [x for x in sorted(missing) if "pooler" not in x and not (encoder_only and x.startswith("decoder."))]
     if lost:
         raise InputError(
             f"The weights of '{name}' lack {len(lost)} tensors that the model needs, e.g. '{lost[0]}'. "

@@ -55,9 +55,7 @@ class Names:
     def find(self, text: str) -> dict[int, str]:
         """Return the place of every name in a text, rising, and the name as it is written there."""
         forms = [text] if self.normal is None else [text, text.translate(self.normal)]
-        found = {
-            m.start(): text[m.start(1) : m.end(1)] for form in forms for m in self.pattern.finditer(form)
-        }
+        found = {m.start(): text[m.start(1) : m.end(1)] for form in forms for m in self.pattern.finditer(form)}
         return dict(sorted(found.items()))
 
     def hidden(self, text: str) -> str:

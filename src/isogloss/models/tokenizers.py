@@ -57,9 +57,7 @@ def load_tokenizer(info: ModelInfo) -> Any:
 
     def make(**options: Any) -> Any:
         return load_part(
-            "tokenizer",
-            info.name,
-            lambda: AutoTokenizer.from_pretrained(source.tokenizer, **source.options, **options),
+            "tokenizer", info.name, lambda: AutoTokenizer.from_pretrained(source.tokenizer, **source.options, **options)
         )
 
     tokenizer = make()
@@ -85,18 +83,12 @@ def _as_in_files(tokenizer: Any, make: Any, source: Source, *, name: str) -> Any
     whole = model_file(source, "tokenizer.json", place=source.tokenizer)
     if whole is not None:
         steps = json.loads(whole.read_text(encoding="utf-8")).get("normalizer") or {}
-        tables = [
-            x["precompiled_charsmap"]
-            for x in steps.get("normalizers", [steps])
-            if x.get("precompiled_charsmap")
-        ]
+        tables = [x["precompiled_charsmap"] for x in steps.get("normalizers", [steps]) if x.get("precompiled_charsmap")]
         if tables:
             normal_forms(tokenizer, base64.b64decode(tables[0]))
         return tokenizer
     named = Path(str(getattr(tokenizer, "vocab_file", ""))).name
-    beside = (
-        model_file(source, x, place=source.tokenizer) for x in (named, *_PIECES) if x.endswith(".model")
-    )
+    beside = (model_file(source, x, place=source.tokenizer) for x in (named, *_PIECES) if x.endswith(".model"))
     pieces = next((x for x in beside if x is not None), None)
     if pieces is None:
         return tokenizer
@@ -108,9 +100,7 @@ def _as_in_files(tokenizer: Any, make: Any, source: Source, *, name: str) -> Any
     return as_in_file(tokenizer, make, pieces, name=name)
 
 
-def encode(
-    model: Loaded, texts: Sequence[str], *, language: str | None = None, prefix: str = ""
-) -> list[Any]:
+def encode(model: Loaded, texts: Sequence[str], *, language: str | None = None, prefix: str = "") -> list[Any]:
     """Tokenise whole sentences of one language, special subwords included, cut at the model's limit.
 
     A sentence is text, whatever it holds: see `isogloss.models.text`.  Only the prefix may name special subwords.

@@ -211,8 +211,7 @@ def _hooked(model: Loaded, batches: Sequence[Mapping[str, Any]], truths: Sequenc
             width = _text(model, batch).shape[1]
             # Mamba-like models collect what comes out of blocks alone, without the embeddings
             if seen is None or not any(
-                all(_same(seen[x + skipped], truth[x], model) for x in range(model.n_layers))
-                for skipped in (0, 1)
+                all(_same(seen[x + skipped], truth[x], model) for x in range(model.n_layers)) for skipped in (0, 1)
             ):
                 break
             cut = cut or any(state.shape[1] > width for state in seen.values())
@@ -255,9 +254,7 @@ def _watch(model: Loaded, blocks: Sequence[Any], inputs: Mapping[str, Any]) -> d
         return lambda _, positional, named: seen[layer].append(_copy(state_in(positional, named)))
 
     hooks = [block.register_forward_pre_hook(before(i), with_kwargs=True) for i, block in enumerate(blocks)]
-    hooks.append(
-        blocks[-1].register_forward_hook(lambda *call: seen[len(blocks)].append(_copy(state_out(call[-1]))))
-    )
+    hooks.append(blocks[-1].register_forward_hook(lambda *call: seen[len(blocks)].append(_copy(state_out(call[-1])))))
     with _removed_afterwards(hooks):
         model.module(**inputs)
     states = [calls[0] for calls in seen.values() if len(calls) == 1]

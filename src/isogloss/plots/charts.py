@@ -15,19 +15,7 @@ import altair as alt
 from isogloss.arguments import Count, Share, checked
 from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES
 from isogloss.plots.rows import NUMBERS, Row, average, figure_rows, highest, languages
-from isogloss.plots.theme import (
-    BLUE,
-    LABEL_SIZE,
-    MEAN,
-    ORANGE,
-    PALETTE,
-    Chart,
-    against,
-    count,
-    finish,
-    numbers,
-    span,
-)
+from isogloss.plots.theme import BLUE, LABEL_SIZE, MEAN, ORANGE, PALETTE, Chart, against, count, finish, numbers, span
 from isogloss.results import Results
 
 MAX_COLOURED = 4  # pairs that still get a colour, a band and a chance line each in one panel
@@ -152,9 +140,7 @@ def _curve_layers(data: Sequence[Row], metric: str, *, top: float, coloured: boo
     layers += [
         main.mark_line(style="chance").encode(y("chance"), color=colour),
         main.mark_line(strokeWidth=2.2).encode(y("score"), color=colour),
-        main.mark_circle(size=34, opacity=1).encode(
-            y("score"), color=colour, tooltip=tooltip(of_mean=not coloured)
-        ),
+        main.mark_circle(size=34, opacity=1).encode(y("score"), color=colour, tooltip=tooltip(of_mean=not coloured)),
         *_names(base, y("at"), colour),
     ]
     return alt.LayerChart(layer=layers)
@@ -223,11 +209,7 @@ def _language_words(rows: Sequence[Row], metric: str, n_languages: int) -> str:
     text = f"{MEASURES[metric].title} of {lines} over {span(row['layer'] for row in rows)}, "
     text += f"a panel for each of {n_languages} languages"
     peak = highest(rows, metric)
-    return (
-        f"{text}; highest for {peak['pair']} at layer {peak['layer']} {against(peak)}."
-        if peak
-        else f"{text}."
-    )
+    return f"{text}; highest for {peak['pair']} at layer {peak['layer']} {against(peak)}." if peak else f"{text}."
 
 
 # -- parts ------------------------------------------------------------------------------------------
@@ -289,14 +271,10 @@ def _names(base: alt.Chart, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
     return [dots, named.mark_text(align="left", dx=13).encode(text="text:N")]
 
 
-def _ends(
-    lines: Mapping[str, Sequence[Row]], chance: Sequence[Row], *, top: float, height: float
-) -> list[Row]:
+def _ends(lines: Mapping[str, Sequence[Row]], chance: Sequence[Row], *, top: float, height: float) -> list[Row]:
     """Return one row a line for its name at its right end, and one for the word chance."""
     ends: dict[str, tuple[int, float]] = {}
-    for name, field, rows in [(name, "score", rows) for name, rows in lines.items()] + [
-        ("chance", "chance", chance)
-    ]:
+    for name, field, rows in [(name, "score", rows) for name, rows in lines.items()] + [("chance", "chance", chance)]:
         drawn = [row for row in rows if row[field] is not None]
         last = [row[field] for row in drawn if row["layer"] == drawn[-1]["layer"]]
         if last:

@@ -37,9 +37,7 @@ def companion_panels(results: Results) -> alt.FacetChart:
     parts.append(results.companions.select(named, "layer", pair, "score", "chance"))
     table = pl.concat(parts).with_columns(pl.col("score", "chance").fill_nan(None).round(4))
     table = table.drop_nulls("score").with_columns(kind=pl.lit("pair"))
-    means = table.group_by("measure", "layer", maintain_order=True).agg(
-        pl.col("score", "chance").mean().round(4)
-    )
+    means = table.group_by("measure", "layer", maintain_order=True).agg(pl.col("score", "chance").mean().round(4))
     means = means.with_columns(pair=pl.lit(MEAN), kind=pl.lit("mean"))
     base = alt.Chart().encode(
         alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0)),
@@ -47,9 +45,7 @@ def companion_panels(results: Results) -> alt.FacetChart:
     )
     main = base.transform_filter("datum.kind == 'mean'")
     layers = [
-        base.transform_filter("datum.kind == 'pair'")
-        .mark_line(strokeWidth=0.7, opacity=0.35)
-        .encode(detail="pair:N"),
+        base.transform_filter("datum.kind == 'pair'").mark_line(strokeWidth=0.7, opacity=0.35).encode(detail="pair:N"),
         main.mark_line(strokeWidth=2.2, color=BLUE),
         main.mark_circle(size=26, opacity=1, color=BLUE).encode(
             tooltip=["measure:N", "pair:N", "layer:O", *numbers("score", "chance")]

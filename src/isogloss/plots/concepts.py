@@ -47,9 +47,7 @@ def concept_map(points: Rows = (), *, width: int = 520, height: int = 420) -> al
     names = base.mark_text(dy=-16, fontWeight="bold").encode(
         size=alt.value(11), text=alt.condition("datum.chosen", "words:N", alt.value(""))
     )
-    chart = alt.LayerChart(
-        layer=[discs.add_params(alt.selection_interval(name="view", bind="scales")), names]
-    )
+    chart = alt.LayerChart(layer=[discs.add_params(alt.selection_interval(name="view", bind="scales")), names])
     data = alt.InlineData(values=[dict(row) for row in points], name="points")
     return chart.properties(data=data, width=width, height=height, config=chart_config())
 
@@ -66,15 +64,10 @@ def depth_curves(rows: Rows = (), *, width: int = 300, height: int = 110) -> alt
     """
     scale = alt.Scale(domain=[MEASURES[name].title for name in (ALIGNMENT, OVERLAP)], range=[BLUE, ORANGE])
     colour = alt.Color(
-        "measure:N",
-        scale=scale,
-        legend=alt.Legend(title=None, orient="top", padding=0, offset=2, symbolOpacity=1),
+        "measure:N", scale=scale, legend=alt.Legend(title=None, orient="top", padding=0, offset=2, symbolOpacity=1)
     )
     numbers = [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("score", "chance", "ci_low", "ci_high")]
-    base = alt.Chart().encode(
-        alt.X("layer:O", axis=alt.Axis(labelAngle=0, title="layer")),
-        colour,
-    )
+    base = alt.Chart().encode(alt.X("layer:O", axis=alt.Axis(labelAngle=0, title="layer")), colour)
 
     def y(field: str) -> alt.Y:
         return alt.Y(f"{field}:Q", title=None, axis=alt.Axis(tickCount=4))

@@ -89,9 +89,7 @@ def save_charts(
     charts: Mapping[str, Any], folder: str | Path, *, formats: Sequence[str] = ("png", "svg"), **look: Any
 ) -> list[Path]:
     """Write charts as ``NAME.png`` and so on into a folder; see `write_chart`."""
-    made = (
-        write_chart(chart, Path(folder) / name, formats=formats, **look) for name, chart in charts.items()
-    )
+    made = (write_chart(chart, Path(folder) / name, formats=formats, **look) for name, chart in charts.items())
     return [path for paths in made for path in paths]
 
 

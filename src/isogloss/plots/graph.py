@@ -29,15 +29,7 @@ def graph_chart(stages: Sequence[Mapping[str, Any]], links: Sequence[tuple[str, 
         mates = [other["stage"] for other in stages if other["depth"] == stage["depth"]]
         place[stage["stage"]] = (stage["depth"], mates.index(stage["stage"]) - (len(mates) - 1) / 2)
     boxes = [
-        {
-            "kind": "stage",
-            "x": x - _WIDE,
-            "x2": x + _WIDE,
-            "y": y - _HIGH,
-            "y2": y + _HIGH,
-            "middle": x,
-            "line": y,
-        }
+        {"kind": "stage", "x": x - _WIDE, "x2": x + _WIDE, "y": y - _HIGH, "y2": y + _HIGH, "middle": x, "line": y}
         | {"stage": one["stage"], "steps": one["steps"], "label": count(one["steps"], "step")}
         for one in stages
         for x, y in [place[one["stage"]]]
@@ -60,18 +52,14 @@ def graph_chart(stages: Sequence[Mapping[str, Any]], links: Sequence[tuple[str, 
     words = box.encode(alt.X("middle:Q", scale=across), alt.Y("line:Q", scale=down))
     layers = [
         alt.Chart().transform_filter("datum.kind == 'link'").mark_rule(opacity=0.4).encode(**ends),
-        box.mark_rect(cornerRadius=4, opacity=0.16, color=BLUE).encode(
-            **ends, tooltip=["stage:N", "steps:Q"]
-        ),
+        box.mark_rect(cornerRadius=4, opacity=0.16, color=BLUE).encode(**ends, tooltip=["stage:N", "steps:Q"]),
         words.mark_text(dy=-7, fontWeight="bold").encode(alt.Text("stage:N")),
         words.mark_text(dy=8).encode(alt.Text("label:N")),
     ]
     total = sum(one["steps"] for one in stages)
     widest = max(stages, key=lambda one: one["steps"])
     chart: alt.LayerChart = finish(
-        alt.LayerChart(layer=layers).properties(
-            width=_ACROSS * (max(depths) + 1), height=_DOWN * max(2, tallest)
-        ),
+        alt.LayerChart(layer=layers).properties(width=_ACROSS * (max(depths) + 1), height=_DOWN * max(2, tallest)),
         [*lines, *boxes],
         title="Steps of the study",
         note="a line: the right stage reads what the left one writes; steps of a stage run side by side",

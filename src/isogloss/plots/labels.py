@@ -35,7 +35,7 @@ def label_panels(scores: pl.DataFrame) -> alt.FacetChart:
     Parameters
     ----------
     scores : polars.DataFrame
-        Rows of one clustering of one model and stack, from `isogloss.study.label_study`; spaces of one language count.
+        The ``scores`` of `FinishedStudy.labels`, of one clustering of one model; spaces of one language count.
     """
     alone = (pl.col("measure") == "alignment") & ~pl.col("space").str.contains("+", literal=True)
     families = ~pl.col("kind").str.contains(":", literal=True)  # prefix, not prefix:2
@@ -53,9 +53,7 @@ def label_panels(scores: pl.DataFrame) -> alt.FacetChart:
         main.mark_area(opacity=0.14, color=BLUE).encode(_y("ci_low"), y2="ci_high:Q"),
         spaces.encode(_y("score"), detail="space:N"),
         main.mark_line(strokeWidth=2.2, color=BLUE).encode(_y("score")),
-        main.mark_circle(size=26, opacity=1, color=BLUE).encode(
-            _y("score"), tooltip=_tooltip("panel", "label")
-        ),
+        main.mark_circle(size=26, opacity=1, color=BLUE).encode(_y("score"), tooltip=_tooltip("panel", "label")),
         main.mark_line(style="chance", color=BLUE).encode(_y("chance")),
     ]
     best = means.sort("score", descending=True, maintain_order=True).row(0, named=True)
@@ -73,9 +71,7 @@ def label_panels(scores: pl.DataFrame) -> alt.FacetChart:
     )
 
 
-def shared_panels(
-    splits: pl.DataFrame, *, thetas: Mapping[str, float] | None = None
-) -> alt.FacetChart | None:
+def shared_panels(splits: pl.DataFrame, *, thetas: Mapping[str, float] | None = None) -> alt.FacetChart | None:
     """Draw CALIGN and COLAP of the concepts with a label over the layers, a panel a label; None where there is none.
 
     The labels most concepts take are shown, 12 at most; pairs and directions are pooled.  Beside their chance levels
@@ -84,7 +80,7 @@ def shared_panels(
     Parameters
     ----------
     splits : polars.DataFrame
-        Rows of one clustering of one model and stack, from `isogloss.study.label_study`.
+        The ``splits`` of `FinishedStudy.labels`, of one clustering of one model.
     thetas : mapping of str to float, optional
         What ``"calign"`` and ``"colap"`` were measured at, for the subtitle.
     """
@@ -123,10 +119,7 @@ def shared_panels(
     note = f"{''.join(at)}all pairs together; thin: all concepts; dashed: chance ({random})"
     tops = pooled.sort("score", descending=True, nulls_last=True, maintain_order=True)
     tops = tops.unique("metric", keep="first", maintain_order=True).sort("metric")
-    told = [
-        f"{r['metric']} for {r['panel']} at layer {r['layer']} {against(r)}"
-        for r in tops.iter_rows(named=True)
-    ]
+    told = [f"{r['metric']} for {r['panel']} at layer {r['layer']} {against(r)}" for r in tops.iter_rows(named=True)]
     return _panels(
         layers,
         pooled.with_columns(pl.col(*_NUMBERS, "all").round(4)).to_dicts(),
@@ -169,9 +162,7 @@ def _tooltip(field: str, title: str) -> list[alt.Tooltip]:
     return [*head, *numbers(*_NUMBERS), alt.Tooltip("n:Q", title="concepts")]
 
 
-def _panels(
-    layers: list[alt.Chart], data: list[dict[str, object]], order: list[str], **words: Any
-) -> alt.FacetChart:
+def _panels(layers: list[alt.Chart], data: list[dict[str, object]], order: list[str], **words: Any) -> alt.FacetChart:
     chart = alt.LayerChart(layer=layers).properties(width=_WIDTH, height=_HEIGHT)
     panels = alt.Facet("panel:N", title=None, sort=order)
     done: alt.FacetChart = finish(chart, data, **words, panels=panels, across=_COLUMNS, free=("y",))

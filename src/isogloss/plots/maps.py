@@ -49,9 +49,7 @@ def pair_heatmap(
     )
     chart = _cells(base, metric, top=_top(rows, metric), across=n_layers)
     chart = chart.properties(width=width, height=(20 if len(pairs) <= 20 else 16) * len(pairs))
-    words = (
-        f"{MEASURES[metric].read_as} of {count(len(pairs), 'pair')} at {span(row['layer'] for row in rows)}"
-    )
+    words = f"{MEASURES[metric].read_as} of {count(len(pairs), 'pair')} at {span(row['layer'] for row in rows)}"
     finished: Chart = finish(
         chart,
         rows,
@@ -203,8 +201,7 @@ def _cells(base: alt.Chart, metric: str, *, top: float, across: int) -> alt.Laye
     shades = [f"rgba({red}, {green}, {blue}, {alpha})" for alpha in (0.06, 0.72)]
     colour = alt.Color(f"{field}:Q", scale=alt.Scale(domain=[0, top], range=shades, clamp=True), legend=None)
     text = base.mark_text(style="cell").encode(
-        text="cell:N",
-        opacity=alt.condition(f"width < {_NARROW * across}", alt.value(0), alt.value(1)),
+        text="cell:N", opacity=alt.condition(f"width < {_NARROW * across}", alt.value(0), alt.value(1))
     )
     rects = base.mark_rect(cornerRadius=2).encode(colour)
     # Written by Vega, since the report gives the map the rows of another layer without Python.

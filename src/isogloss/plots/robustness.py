@@ -31,12 +31,7 @@ def robustness_map(table: pl.DataFrame) -> alt.FacetChart | None:
     base = alt.Chart().encode(
         alt.X("theta:O", title="theta", axis=alt.Axis(labelAngle=0), scale=GAPS),
         alt.Y("n_concepts:O", title="K", sort="descending", scale=GAPS),
-        tooltip=[
-            "theta:O",
-            "n_concepts:O",
-            alt.Tooltip("rho:Q", format=".2f"),
-            alt.Tooltip("least:Q", format=".2f"),
-        ],
+        tooltip=["theta:O", "n_concepts:O", alt.Tooltip("rho:Q", format=".2f"), alt.Tooltip("least:Q", format=".2f")],
     )
     # Towards both ends from nearly transparent: the middle is the paper's own, and ink can be read on all of it.
     shades = ["rgba(207, 106, 43, 0.72)", "rgba(128, 134, 140, 0.06)", "rgba(59, 125, 196, 0.72)"]

@@ -36,11 +36,7 @@ def run_labels(table: pl.DataFrame) -> pl.DataFrame:
     counts = runs.group_by("model", "stack").agg(pl.col(name).n_unique() for name in RUN[2:])
     marks = {"method": "", "n_concepts": "K ", "seed": "seed "}
     parts = [pl.col("model"), pl.col("stack")]
-    parts += [
-        pl.lit(mark) + pl.col(name).cast(pl.String)
-        for name, mark in marks.items()
-        if (counts[name] > 1).any()
-    ]
+    parts += [pl.lit(mark) + pl.col(name).cast(pl.String) for name, mark in marks.items() if (counts[name] > 1).any()]
     return runs.with_columns(pl.concat_str(parts, separator=" · ").alias("label"))
 
 
@@ -72,9 +68,7 @@ def figure_rows(
                 raise unknown(name, value, set(table[name].to_list()))
             table = table.filter(pl.col(name) == value)
     if table.is_empty():
-        raise UsageError(
-            f"There is no {metric} figure of model {model}, stack {stack}. Leave one of them out."
-        )
+        raise UsageError(f"There is no {metric} figure of model {model}, stack {stack}. Leave one of them out.")
     theta = main_theta(table, metric) if theta is None else theta
     if theta not in table["theta"].to_list():
         raise unknown("theta", f"{theta:g}", {f"{x:g}" for x in table["theta"]})

@@ -28,10 +28,7 @@ from isogloss.store import StudyLayout, folder_name, read_table
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
 
-_CURVE = {
-    "step": pl.Int64,
-    **dict.fromkeys(("epoch", "loss", "dev_loss", "dev_score"), pl.Float64),
-}  # of training
+_CURVE = {"step": pl.Int64, **dict.fromkeys(("epoch", "loss", "dev_loss", "dev_score"), pl.Float64)}  # of training
 _CURVES = {DIRECTED: ALIGNMENT, OVERLAP: OVERLAP}
 
 
@@ -75,9 +72,7 @@ def side_by_side(results: Results, *, thetas: Mapping[str, float] | None = None)
         return {}
     there = set(results.table["metric"].to_list())
     return {
-        f"{name}_runs": layer_curves(
-            results, metric=metric, theta=dict(thetas or {}).get(name), width=280, height=180
-        )
+        f"{name}_runs": layer_curves(results, metric=metric, theta=dict(thetas or {}).get(name), width=280, height=180)
         for name, metric in _CURVES.items()
         if metric in there
     }
@@ -126,8 +121,7 @@ def tuning_charts(root: str | Path, *, thetas: Mapping[str, float]) -> dict[str,
         found["tasks"] = score_chart(scores)
         names = scores["model"].unique(maintain_order=True).to_list()
         curves = [
-            read_table(study.tuned(name) / "curve.parquet", _CURVE).with_columns(model=pl.lit(name))
-            for name in names
+            read_table(study.tuned(name) / "curve.parquet", _CURVE).with_columns(model=pl.lit(name)) for name in names
         ]
         found["training"] = curve_chart(pl.concat(curves))
     differences = study.table(study.differences, ()) if thetas else None
@@ -184,9 +178,7 @@ def chosen_charts(study: FinishedStudy, names: Sequence[str]) -> dict[str, Chart
         own = {full: there[full] for full in (name, *(name + end for end in ends)) if full in there}
         if not own:
             # the short names come first to mind, and are nearer to what was mistyped
-            short = {
-                next((full.removesuffix(end) for end in ends if full.endswith(end)), full) for full in there
-            }
+            short = {next((full.removesuffix(end) for end in ends if full.endswith(end)), full) for full in there}
             raise unknown("figure", name, short)
         found |= own
     return found if names else there
@@ -202,9 +194,7 @@ def save_task_figures(root: str | Path) -> list[Path]:
     """Write the figures of `tuning_charts` that need no results: scores by language, and training curves."""
     charts = tuning_charts(root, thetas={})
     shown = ("tasks", "training")
-    return save_charts(
-        {n: chart for n, chart in charts.items() if n in shown}, StudyLayout(Path(root)).figures
-    )
+    return save_charts({n: chart for n, chart in charts.items() if n in shown}, StudyLayout(Path(root)).figures)
 
 
 def main_thetas(study: FinishedStudy) -> dict[str, float]:

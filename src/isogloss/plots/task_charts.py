@@ -14,13 +14,7 @@ from isogloss.metrics.registry import MEASURES, SOFT_ALIGNMENT, headlines
 from isogloss.plots.theme import BLUE, GREY, MEAN, ORANGE, PALETTE, count, finish, numbers, shown, span
 
 _WIDTH, _HEIGHT = 170, 110
-_SCORES = {
-    "f1": "entity F1",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "bleu": "BLEU",
-    "chrf": "chrF",
-}
+_SCORES = {"f1": "entity F1", "accuracy": "accuracy", "macro_f1": "macro F1", "bleu": "BLEU", "chrf": "chrF"}
 MAIN_SCORES = ("f1", "macro_f1", "bleu")  # one a task
 
 
@@ -33,15 +27,8 @@ def score_chart(scores: pl.DataFrame) -> alt.FacetChart:
         ``tasks.parquet`` of a study.
     """
     table = scores.filter(pl.col("metric").is_in(MAIN_SCORES)).with_columns(
-        pl.concat_str(
-            pl.col("task"),
-            pl.col("metric").replace(_SCORES),
-            separator=": ",
-        ).alias("panel"),
-        pl.when(pl.col("control") == "")
-        .then(pl.lit("trained"))
-        .otherwise(pl.lit("shuffled labels"))
-        .alias("labels"),
+        pl.concat_str(pl.col("task"), pl.col("metric").replace(_SCORES), separator=": ").alias("panel"),
+        pl.when(pl.col("control") == "").then(pl.lit("trained")).otherwise(pl.lit("shuffled labels")).alias("labels"),
         pl.col("score", "ci_low", "ci_high").fill_nan(None),
     )
     there = scores["language"].unique(maintain_order=True).to_list()
@@ -51,15 +38,9 @@ def score_chart(scores: pl.DataFrame) -> alt.FacetChart:
             "labels:N",
             scale=alt.Scale(domain=["trained", "shuffled labels"], range=[BLUE, ORANGE]),
             legend=alt.Legend(title=None, orient="top"),
-        ),
+        )
     )
-    tips = [
-        "model:N",
-        "language:N",
-        "train_languages:N",
-        *numbers("score", "ci_low", "ci_high", "baseline"),
-        "n:Q",
-    ]
+    tips = ["model:N", "language:N", "train_languages:N", *numbers("score", "ci_low", "ci_high", "baseline"), "n:Q"]
     layers = [
         plain.mark_tick(color=GREY, thickness=2, size=14).encode(alt.X("baseline:Q")),
         base.mark_rule(strokeWidth=2, opacity=0.45).encode(alt.X("ci_low:Q", title=None), x2="ci_high:Q"),
@@ -116,17 +97,13 @@ def curve_chart(curves: pl.DataFrame) -> alt.FacetChart:
     layers = [
         loss.encode(alt.Y("loss:Q", title="training loss (line)")),
         dev.mark_line(color=ORANGE, point=alt.OverlayMarkDef(color=ORANGE, size=25)).encode(
-            alt.Y(
-                "dev_score:Q",
-                title="development score (dots)",
-                scale=alt.Scale(domain=[0, 1]),
-            ),
+            alt.Y("dev_score:Q", title="development score (dots)", scale=alt.Scale(domain=[0, 1])),
             tooltip=["model:N", "step:Q", *numbers("dev_score", "dev_loss")],
         ),
     ]
-    chart = alt.LayerChart(
-        layer=layers, resolve=alt.Resolve(scale=alt.ScaleResolveMap(y="independent"))
-    ).properties(width=_WIDTH, height=_HEIGHT)
+    chart = alt.LayerChart(layer=layers, resolve=alt.Resolve(scale=alt.ScaleResolveMap(y="independent"))).properties(
+        width=_WIDTH, height=_HEIGHT
+    )
     ends = table.drop_nulls("dev_score").group_by("model", maintain_order=True).agg(pl.col("dev_score").max())
     best = ", ".join(f"{name} {shown(score)}" for name, score in ends.iter_rows())
     return _panels(
@@ -164,11 +141,7 @@ def difference_chart(differences: pl.DataFrame, *, thetas: Mapping[str, float]) 
     table = table.filter((pl.col("n_concepts") == first[0]) & (pl.col("seed") == first[1]))
     table = table.with_columns(
         pl.concat_str("source", "target", separator="–").alias("pair"),
-        pl.concat_str(
-            pl.col("model"),
-            pl.col("metric").replace(titles),
-            separator=": ",
-        ).alias("panel"),
+        pl.concat_str(pl.col("model"), pl.col("metric").replace(titles), separator=": ").alias("panel"),
         pl.col("difference", "ci_low", "ci_high").fill_nan(None),
         (pl.col("q_value") < 0.05).alias("sure"),
     ).drop_nulls("difference")
@@ -184,9 +157,7 @@ def difference_chart(differences: pl.DataFrame, *, thetas: Mapping[str, float]) 
     means = means.with_columns(x=pl.col("layer").cast(pl.Float64), pair=pl.lit(MEAN), kind=pl.lit("mean"))
     ends = [layers_there[0] - gap / 2, layers_there[-1] + gap / 2]
     axis = alt.Axis(values=layers_there, grid=False, format="d")
-    base = alt.Chart().encode(
-        alt.X("x:Q", title="layer", axis=axis, scale=alt.Scale(domain=ends, nice=False))
-    )
+    base = alt.Chart().encode(alt.X("x:Q", title="layer", axis=axis, scale=alt.Scale(domain=ends, nice=False)))
     pairs = base.transform_filter("datum.kind == 'pair'")
     tips = ["pair:N", "layer:O", *numbers("difference", "ci_low", "ci_high", "q_value")]
     layers = [
@@ -235,9 +206,7 @@ def fate_chart(fates: pl.DataFrame) -> alt.FacetChart:
     """
     own = fates.filter((pl.col("compared") == "base") & pl.col("fate").is_in(list(FATES)))
     own = own.filter(pl.col("space").str.contains("+", literal=True))
-    table = own.group_by("model", "layer", "fate", maintain_order=True).agg(
-        pl.col("share", "chance", "ami").mean()
-    )
+    table = own.group_by("model", "layer", "fate", maintain_order=True).agg(pl.col("share", "chance", "ami").mean())
     rank = pl.col("fate").replace_strict({name: i for i, name in enumerate(FATES)}, return_dtype=pl.Int64)
     table = table.with_columns(rank.alias("rank"), panel=pl.col("model"))
     bars = (
@@ -257,8 +226,7 @@ def fate_chart(fates: pl.DataFrame) -> alt.FacetChart:
     )
     means = table.group_by("panel", "fate", maintain_order=True).agg(pl.col("share").mean())
     told = [
-        f"in {panel} "
-        + ", ".join(f"{fate} {share:.0%}" for fate, share in own.select("fate", "share").iter_rows())
+        f"in {panel} " + ", ".join(f"{fate} {share:.0%}" for fate, share in own.select("fate", "share").iter_rows())
         for (panel,), own in means.group_by("panel", maintain_order=True)
     ]
     return _panels(
@@ -302,12 +270,7 @@ def transfer_chart(points: pl.DataFrame, *, measure: str = SOFT_ALIGNMENT) -> al
         pl.concat_str(pl.col("task"), pl.lit(", "), stack, pl.lit("layer "), pl.col("layer")).alias("panel")
     )
     base = alt.Chart().encode(
-        alt.X(
-            "value:Q",
-            title=MEASURES[measure].read_as,
-            scale=alt.Scale(zero=False),
-            axis=alt.Axis(tickCount=4),
-        ),
+        alt.X("value:Q", title=MEASURES[measure].read_as, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4)),
         alt.Y("score:Q", title="zero-shot score", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4)),
     )
     when = alt.Color(
@@ -317,12 +280,8 @@ def transfer_chart(points: pl.DataFrame, *, measure: str = SOFT_ALIGNMENT) -> al
     )
     layers = [
         base.mark_line(strokeWidth=0.8, opacity=0.4).encode(detail="language:N"),
-        base.mark_circle(size=36, opacity=1).encode(
-            when, tooltip=["language:N", "when:N", *numbers("value", "score")]
-        ),
-        base.transform_filter("datum.when == 'after'")
-        .mark_text(dy=-9, style="cell")
-        .encode(text="language:N"),
+        base.mark_circle(size=36, opacity=1).encode(when, tooltip=["language:N", "when:N", *numbers("value", "score")]),
+        base.transform_filter("datum.when == 'after'").mark_text(dy=-9, style="cell").encode(text="language:N"),
     ]
     n = own["language"].n_unique()
     low, high = min(table["score"]), max(table["score"])

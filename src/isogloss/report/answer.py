@@ -42,9 +42,7 @@ def alignment_answer(results: Results, *, theta: float | None = None) -> str:
         if last is not first:
             text += f" It is the first layer; by layer {last['layer']} the share is {percent(last['score'])}."
     else:
-        text += (
-            f" At layer {first['layer']} it is {percent(first['score'])} (chance {percent(first['chance'])})"
-        )
+        text += f" At layer {first['layer']} it is {percent(first['score'])} (chance {percent(first['chance'])})"
         text += "." if _apart(first, peak) else ", but the intervals of the two layers overlap."
     return text + _extremes([row for row in rows if row["layer"] == peak["layer"]])
 

@@ -84,9 +84,7 @@ def _concerned(files: StudyLayout, model: str) -> Iterator[str]:
         means = deepest.filter(pl.col("what") == what).fill_nan(None).drop_nulls(["newly_shared", "others"])
         if means.height:
             n, layer = int(means["n_shared"].sum()), means["layer"][0]
-            one, two = (
-                float(np.average(means[x], weights=means["n_shared"])) for x in ("newly_shared", "others")
-            )
+            one, two = (float(np.average(means[x], weights=means["n_shared"])) for x in ("newly_shared", "others"))
             parts.append(f"{name} {percent(one)} (in the other concepts {percent(two)})")
     if parts:
         yield f"At layer {layer}, {n} concepts became shared by two languages: {', '.join(parts)}."
@@ -131,16 +129,7 @@ def _shared(files: StudyLayout, study: FinishedStudy) -> str:
         for r in mine.sort("n", descending=True).head(_SHOWN).iter_rows(named=True):
             numbers = (percent(r["was_shared"]), _share(r["entities"]), _share(r["sentiment"]))
             rows.append((r["model"], r["layer"], r["space"], r["n"], *numbers, r["words"]))
-    head = (
-        "model",
-        "layer",
-        "space",
-        "words",
-        "shared before",
-        "in entities",
-        "sentiment agrees",
-        "the most frequent",
-    )
+    head = ("model", "layer", "space", "words", "shared before", "in entities", "sentiment agrees", "the most frequent")
     return (
         f"<details><summary>Concepts that became multilingual: the {_SHOWN} largest of every model at its deepest layer"
         f"</summary>{table(head, rows)}</details>"

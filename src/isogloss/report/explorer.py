@@ -135,9 +135,7 @@ def words_of(concepts: Concepts) -> Types:
     """Return concept -> language -> words, most frequent first."""
     found: Types = defaultdict(lambda: defaultdict(list))
     columns = ("concept", "language", "word")
-    for concept, group in itertools.groupby(
-        concepts.types().select(columns).iter_rows(), key=lambda row: row[0]
-    ):
+    for concept, group in itertools.groupby(concepts.types().select(columns).iter_rows(), key=lambda row: row[0]):
         for _, language, word in group:
             found[concept][language].append(word)
     return found

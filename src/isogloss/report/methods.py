@@ -16,15 +16,9 @@ if TYPE_CHECKING:
 
 GLOSSARY = (
     ("concept", "A cluster of words in context whose states lie close together at one layer."),
-    (
-        "CALIGN",
-        "The share of one language's concepts that translate, word by word, into one concept of another.",
-    ),
+    ("CALIGN", "The share of one language's concepts that translate, word by word, into one concept of another."),
     ("COLAP", "The share of concepts of languages clustered together in which every language has its part."),
-    (
-        "chance",
-        "What a score would be if words were translated at random; for COLAP, if languages were mixed.",
-    ),
+    ("chance", "What a score would be if words were translated at random; for COLAP, if languages were mixed."),
     ("adjusted", "(score − chance) / (1 − chance): 0 at chance level, 1 at the maximum."),
 )
 
@@ -125,9 +119,7 @@ def material(study: FinishedStudy) -> str:
     if "n_words" in known:
         dropped = ", ".join(f"{n:,} {reason}" for reason, n in known.get("dropped_sentences", {}).items())
         note = f"; left out in all languages: {dropped}" if dropped else ""
-        parts.append(
-            f"{known['n_sentences']:,} sentences per language, {known['n_words']:,} words in all{note}."
-        )
+        parts.append(f"{known['n_sentences']:,} sentences per language, {known['n_words']:,} words in all{note}.")
     versions = {"isogloss": known.get("isogloss"), "python": known.get("python"), **known.get("packages", {})}
     parts.append(", ".join(f"{name} {version}" for name, version in versions.items() if version) + ".")
     return "".join(f"<p>{text(part)}</p>" for part in parts if part != ".")

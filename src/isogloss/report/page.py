@@ -54,10 +54,7 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         raise InputError(f"The study in {study.root} has no figures. Run it again with: isogloss run")
     explorer = Explorer(study)
     labels = run_labels(study.results.table)
-    runs = [
-        Results(study.results.only(**{name: run[name] for name in RUN}))
-        for run in labels.iter_rows(named=True)
-    ]
+    runs = [Results(study.results.only(**{name: run[name] for name in RUN})) for run in labels.iter_rows(named=True)]
     data = {
         "runs": [
             {"label": label, **{name: getattr(run[0], name) for name in RUN}}

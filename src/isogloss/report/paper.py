@@ -37,20 +37,14 @@ _SOURCES = {
 }
 
 
-_SCORED = {
-    "ner": "strict entity F1",
-    "sentiment": "accuracy and macro F1",
-    "translation": "BLEU and chrF (sacreBLEU)",
-}
+_SCORED = {"ner": "strict entity F1", "sentiment": "accuracy and macro F1", "translation": "BLEU and chrF (sacreBLEU)"}
 
 
 def methods_paragraph(study: FinishedStudy) -> str:
     """Return a paragraph on how the figures of a study were made, and the list of its sources, as plain text."""
     config, known = study.config, study.manifest
     metrics, rules = config.metrics, config.selection
-    models = ", ".join(
-        f"{m.name} ({'random weights' if m.weights == 'random' else m.path})" for m in config.models
-    )
+    models = ", ".join(f"{m.name} ({'random weights' if m.weights == 'random' else m.path})" for m in config.models)
     first = config.models[0]
     layers = sorted({clustering.layer for clustering in study.clusterings})
     numbers = " and ".join(str(k) for k in sorted({run[0].n_concepts for run in study.runs}))
@@ -91,9 +85,7 @@ def methods_paragraph(study: FinishedStudy) -> str:
             "at the score, with concepts held (Efron 1987)."
         )
         sources.append("bca")
-    said.append(
-        "q-values control the false-discovery rate over layers and pairs (Benjamini and Hochberg 1995)."
-    )
+    said.append("q-values control the false-discovery rate over layers and pairs (Benjamini and Hochberg 1995).")
     sources.append("fdr")
     measures = config.companions.measures
     if measures:
@@ -115,9 +107,7 @@ def methods_paragraph(study: FinishedStudy) -> str:
 def _trained(task: TaskSection, *, base: str) -> str:
     """Return the sentence on one task."""
     files = task.train.files
-    languages = (
-        list(files) if isinstance(files, dict) else task.train.languages or ["all languages of its file"]
-    )
+    languages = list(files) if isinstance(files, dict) else task.train.languages or ["all languages of its file"]
     seeds = f"{len(task.seeds)} seeds" if len(task.seeds) > 1 else "one seed"
     control = ", and again on shuffled labels as a control" if task.controls else ""
     how = f"with LoRA of rank {task.lora.rank}, " if task.lora else ""

@@ -62,9 +62,7 @@ def execute(layout: StudyLayout, steps: Sequence[Step], *, workers: int | None =
     return ran
 
 
-def _run_side_by_side(
-    root: Path, steps: Sequence[Step], workers: int, advance: Callable[[float], None]
-) -> None:
+def _run_side_by_side(root: Path, steps: Sequence[Step], workers: int, advance: Callable[[float], None]) -> None:
     if workers == 1:
         for step in steps:
             run_step(root, step)

@@ -5,15 +5,7 @@ description; a function takes a group by `takes`, and a section of the study fil
 """
 
 from isogloss.settings.concepts import DiscoverySettings, Drop, Selection, SelectionRule
-from isogloss.settings.extraction import (
-    Compute,
-    ExtractionSettings,
-    LastLayer,
-    Pooling,
-    Sentences,
-    Storage,
-    Weights,
-)
+from isogloss.settings.extraction import Compute, ExtractionSettings, LastLayer, Pooling, Sentences, Storage, Weights
 from isogloss.settings.keywords import takes
 from isogloss.settings.measures import AlignmentSettings, Interval, LabelSettings, OverlapSettings
 from isogloss.settings.running import RunSection, SlurmSection

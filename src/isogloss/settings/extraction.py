@@ -21,8 +21,7 @@ class ExtractionSettings(Section):
     """How states are made of sentences."""
 
     layers: Literal["all"] | Annotated[tuple[Layer, ...], Distinct(1)] = Field(
-        default="all",
-        description="0 is the embedding output, l the output of block l, up to the model's last",
+        default="all", description="0 is the embedding output, l the output of block l, up to the model's last"
     )
     pooling: Pooling = Field(
         default="mean", description="how the states of a word's subwords become one; computed in float32"

@@ -61,9 +61,7 @@ def _declare(outer: Any, function: Callable[..., Any], form: type[Section]) -> N
     place = re.search(r"^( *)settings : ", text, re.MULTILINE)
     if place is not None:
         entries = [_entry(form, field) for field in fields]
-        outer.__doc__ = (
-            text[: place.start()] + textwrap.indent("".join(entries), place[1]) + text[place.start() :]
-        )
+        outer.__doc__ = text[: place.start()] + textwrap.indent("".join(entries), place[1]) + text[place.start() :]
 
 
 def _default(field: Any) -> Any:

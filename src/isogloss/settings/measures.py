@@ -79,9 +79,7 @@ class AlignmentSettings(_Comparison):
         """Which source concepts count at all: those with enough types; under ``strict`` all that have a type."""
         return np.asarray((sizes > 0) & (self.strict | (sizes >= self.min_types)))
 
-    def admissible(
-        self, source: npt.NDArray[np.int32], target: npt.NDArray[np.int32]
-    ) -> npt.NDArray[np.bool_]:
+    def admissible(self, source: npt.NDArray[np.int32], target: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
         """Which pairs of sizes may be aligned (elementwise, broadcasting).
 
         Both have at least `min_types` types and min(|s|, |t|) / max(|s|, |t|) >= `min_size_ratio` (Mousi et al. 2024,
@@ -124,12 +122,9 @@ class OverlapSettings(_Comparison):
 class LabelSettings(Section):
     """When the members of a concept share a label."""
 
-    threshold: PositiveShare = Field(
-        default=0.9, description="share of a concept's types that must carry a label"
-    )
+    threshold: PositiveShare = Field(default=0.9, description="share of a concept's types that must carry a label")
     n_permutations: Draws = Field(
-        default=100,
-        description="random concepts for the chance levels: units are dealt to concepts of the same sizes",
+        default=100, description="random concepts for the chance levels: units are dealt to concepts of the same sizes"
     )
 
 

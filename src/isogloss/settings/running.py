@@ -86,13 +86,9 @@ class RunSection(Section):
     @model_validator(mode="after")
     def _apart(self) -> RunSection:
         if self.storage and self.scheduler == "local":
-            raise ValueError(
-                "storage is for workers of Dask: name a scheduler, e.g. processes, or leave it out"
-            )
+            raise ValueError("storage is for workers of Dask: name a scheduler, e.g. processes, or leave it out")
         address = self.scheduler
-        if "://" in address and not (
-            self.unencrypted or address.startswith(ENCRYPTED) or is_loopback(address)
-        ):
+        if "://" in address and not (self.unencrypted or address.startswith(ENCRYPTED) or is_loopback(address)):
             raise ValueError(
                 f"the scheduler at {address} would be reached without encryption, and whoever reaches it can run code "
                 "as you. Give it certificates and write tls://host:8786 (docs/cluster.md), or, in a network that you "

@@ -100,16 +100,12 @@ def parse(lines: Iterable[str], languages: Sequence[str] | None = None, *, name:
         elif (found := _LINE.fullmatch(line)) and header:
             blocks[-1].append(_sentence(header, found[1], found[2], place))
         elif line.strip():
-            raise InputError(
-                f"{place}: neither '# ID<tab>LABEL<tab>TOPIC' nor 'LANGUAGE: text': {line[:60]!r}."
-            )
+            raise InputError(f"{place}: neither '# ID<tab>LABEL<tab>TOPIC' nor 'LANGUAGE: text': {line[:60]!r}.")
     if not blocks:
         raise InputError(f"{name} has no sentences.")
     known = tuple(sentence.language for sentence in blocks[0])
     if not known or len(set(known)) < len(known):
-        raise InputError(
-            f"{name}: the first block must have one line a language; got {', '.join(known) or 'none'}."
-        )
+        raise InputError(f"{name}: the first block must have one line a language; got {', '.join(known) or 'none'}.")
     for block in blocks:
         if tuple(sentence.language for sentence in block) != known:
             raise InputError(
@@ -200,9 +196,7 @@ def _corpus(blocks: Sequence[dict[str, _Sentence]], languages: tuple[str, ...]) 
             },
             orient="row",
         ),
-        table.with_columns(pl.int_range(table.height, dtype=pl.Int64).alias("row")).select(
-            "row", *table.columns
-        ),
+        table.with_columns(pl.int_range(table.height, dtype=pl.Int64).alias("row")).select("row", *table.columns),
         languages,
     )
 

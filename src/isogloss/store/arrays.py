@@ -68,13 +68,13 @@ class Pieces:
         """Read rows: a number, a slice, numbers, or a mask; the result is in memory."""
         wanted = _numbers(rows, len(self))
         flat = np.atleast_1d(wanted)
-        found = np.empty((len(flat), *self.shape[1:]), dtype=self.dtype)
+        values = np.empty((len(flat), *self.shape[1:]), dtype=self.dtype)
         begin = 0
         for part in self.parts:
             here = np.flatnonzero((flat >= begin) & (flat < begin + len(part)))
-            found[here] = part[flat[here] - begin]
+            values[here] = part[flat[here] - begin]
             begin += len(part)
-        return found if wanted.ndim else found[0]
+        return values if wanted.ndim else values[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,13 +138,13 @@ class Rows:
         path = array.path if isinstance(array, Pieces) else getattr(array, "filename", None)
         if path is None:
             return None
-        found = cls(Path(path))
+        whole_file = cls(Path(path))
         whole = (
-            found.shape == array.shape and found.dtype == array.dtype
+            whole_file.shape == array.shape and whole_file.dtype == array.dtype
         )  # a view of a map has the file's name too
         if not isinstance(array, Pieces):
             whole = whole and array.flags.c_contiguous and array.mode != "c"  # c: changes stay in memory
-        return cls(found.path, numbers) if whole else None
+        return cls(whole_file.path, numbers) if whole else None
 
 
 class RowWriter:
@@ -174,15 +174,15 @@ class RowWriter:
         self._dtype = np.dtype(dtype)
         self._files: list[tuple[int, int, int]] = []  # first row, descriptor, where its rows begin
         if resume:
-            found = open_array(path)
-            if found.shape != shape or found.dtype != self._dtype:
-                raise InputError(f"{path} holds {found.dtype} {found.shape}, not {dtype} {shape}. Delete it.")
+            there = open_array(path)
+            if there.shape != shape or there.dtype != self._dtype:
+                raise InputError(f"{path} holds {there.dtype} {there.shape}, not {dtype} {shape}. Delete it.")
         else:
             self._make(shape)
         begin = 0
-        for one in array_files(path):
-            part = np.load(one, mmap_mode="r")
-            self._files.append((begin, os.open(one, os.O_RDWR), int(part.offset)))
+        for file in array_files(path):
+            part = np.load(file, mmap_mode="r")
+            self._files.append((begin, os.open(file, os.O_RDWR), int(part.offset)))
             begin += len(part)
 
     def _make(self, shape: tuple[int, ...]) -> None:
@@ -253,15 +253,13 @@ def array_files(path: Path) -> list[Path]:
 def open_array(path: Path) -> Any:
     """Map an existing array: a ``numpy.ndarray``, or `Pieces`; a missing or damaged file is an ``InputError``."""
     parts = []
-    for one in array_files(path):
+    for file in array_files(path):
         try:
-            parts.append(np.load(one, mmap_mode="r"))
+            parts.append(np.load(file, mmap_mode="r"))
         except FileNotFoundError:
-            raise InputError(f"There is no file {one}. Run the step that writes it again.") from None
+            raise InputError(f"There is no file {file}. Run the step that writes it again.") from None
         except (OSError, ValueError, EOFError) as error:
-            raise InputError(
-                f"{one} cannot be read as an array ({error}). Delete it and run again."
-            ) from None
+            raise InputError(f"{file} cannot be read as an array ({error}). Delete it and run again.") from None
     return parts[0] if len(parts) == 1 else Pieces(tuple(parts), path)
 
 

@@ -41,43 +41,43 @@ def claim(remote: Remote, study: StudyLayout, *, name: str, key: str) -> None:
         If the storage holds another study.
     """
     noted = _noted(study)
-    known = noted.get(remote.url)
-    own = known or secrets.token_hex(8)
+    noted_id = noted.get(remote.url)
+    study_id = noted_id or secrets.token_hex(8)
     content = json.dumps({"name": name, "key": key})
     for _ in range(_TRIES):
         there = _claims(remote)
-        if known in there:
-            remote.write(_file(own), content)
+        if noted_id in there:
+            remote.write(_file(study_id), content)
             return
         if len(there) == 1:
-            other, said = next(iter(there.items()))
-            if said.get("key") != key:
-                raise _refusal(remote, said.get("name"))
+            other, claimed = next(iter(there.items()))
+            if claimed.get("key") != key:
+                raise _refusal(remote, claimed.get("name"))
             write_json(study.claims, {**noted, remote.url: other})
             return
         if not there:
             held = remote.record(CORPUS)  # of a run before there were claims
             if held is not None and held["key"] != study.known(CORPUS)["key"]:
                 raise _refusal(remote, None)
-            remote.write(_file(own), content)
-            if set(_claims(remote)) == {own}:
-                write_json(study.claims, {**noted, remote.url: own})
+            remote.write(_file(study_id), content)
+            if set(_claims(remote)) == {study_id}:
+                write_json(study.claims, {**noted, remote.url: study_id})
                 return
-            remote.remove(_file(own))
+            remote.remove(_file(study_id))
         time.sleep(random.uniform(0.1, 1.0) * _PATIENCE)
     raise _refusal(remote, None)
 
 
 def _claims(remote: Remote) -> dict[str, dict[str, Any]]:
-    found = {}
+    claims = {}
     for name in remote.names(_FOLDER):
         if re.fullmatch(r"[0-9a-f]{16}[.]json", name):
             try:
-                said = json.loads(remote.text(f"{_FOLDER}/{name}") or "{}")
+                content = json.loads(remote.text(f"{_FOLDER}/{name}") or "{}")
             except (ValueError, RecursionError):
-                said = {}
-            found[name.removesuffix(".json")] = said if isinstance(said, dict) else {}
-    return found
+                content = {}
+            claims[name.removesuffix(".json")] = content if isinstance(content, dict) else {}
+    return claims
 
 
 def _noted(study: StudyLayout) -> dict[str, str]:
@@ -85,11 +85,11 @@ def _noted(study: StudyLayout) -> dict[str, str]:
         noted = json.loads(study.claims.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {str(url): str(own) for url, own in noted.items()} if isinstance(noted, dict) else {}
+    return {str(url): str(study_id) for url, study_id in noted.items()} if isinstance(noted, dict) else {}
 
 
-def _file(own: str) -> str:
-    return f"{_FOLDER}/{own}.json"
+def _file(study_id: str) -> str:
+    return f"{_FOLDER}/{study_id}.json"
 
 
 def _refusal(remote: Remote, name: object) -> InputError:

@@ -27,9 +27,7 @@ _SLICE = 200_000  # rows of a table handled at a time
 _FORMULA = r"=+\-@\t\r"  # a cell that begins so is computed by spreadsheets
 _ROW_GROUP = 1_000_000  # rows of a Parquet file that are read together
 _HELD: set[tuple[Path, int]] = set()  # locks, and the threads of this process that hold them
-_OURS = (
-    ".isogloss-"  # in the name of every temporary file, between that of the file and eight random characters
-)
+_OURS = ".isogloss-"  # in the name of every temporary file, between that of the file and eight random characters
 
 
 def digest(value: object) -> str:
@@ -50,9 +48,7 @@ def file_digest(path: Path) -> str:
 def table_digest(table: pl.DataFrame, columns: Iterable[str]) -> str:
     """Return a 16-hex-digit digest of some columns of a table: their names and values."""
     h = hashlib.blake2b(digest_size=8)
-    for part in table.select(list(columns)).iter_slices(
-        _SLICE
-    ):  # as text a table takes many times its memory
+    for part in table.select(list(columns)).iter_slices(_SLICE):  # as text a table takes many times its memory
         h.update(part.write_ndjson().encode())
     return h.hexdigest()
 
@@ -93,9 +89,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise cannot_write(path, error) from None
     except pl.exceptions.PolarsError as error:
-        found = re.search(
-            r"os error (\d+)", str(error)
-        )  # polars writes by itself, and has no other kind for it
+        found = re.search(r"os error (\d+)", str(error))  # polars writes by itself, and has no other kind for it
         if found is None:
             raise
         raise cannot_write(path, OSError(int(found[1]), os.strerror(int(found[1])))) from None
@@ -142,7 +136,7 @@ def folder_in_one_piece(path: Path) -> Iterator[Path]:
     """
     with temporary_folder(path) as temporary:
         yield temporary
-        for file in sorted(one for one in temporary.rglob("*") if one.is_file()):
+        for file in sorted(file for file in temporary.rglob("*") if file.is_file()):
             target = path / file.relative_to(temporary)
             make_folder(target.parent)
             file.replace(target)
@@ -154,8 +148,8 @@ def sweep(root: Path, below: Iterable[str] = ()) -> None:
     They are looked for where we make them, and nothing else is touched: in a folder itself, and anywhere below some of
     its subfolders.
     """
-    found = [*root.iterdir(), *(path for name in below for path in (root / name).rglob(f".*{_OURS}*.tmp"))]
-    for path in found:
+    paths = [*root.iterdir(), *(path for name in below for path in (root / name).rglob(f".*{_OURS}*.tmp"))]
+    for path in paths:
         if not re.fullmatch(rf"\..+{_OURS}[a-z0-9_]{{8}}\.tmp", path.name):
             continue
         if path.is_dir() and not path.is_symlink():
@@ -204,14 +198,10 @@ def read_table(path: str | Path, columns: Mapping[str, Any] | Iterable[str]) -> 
     except FileNotFoundError:
         raise InputError(f"There is no file {path}.") from None
     except Exception as error:  # polars raises many kinds on damaged bytes
-        raise InputError(
-            f"{path} cannot be read as Parquet ({_first_line(error)}). Delete it and run again."
-        ) from None
+        raise InputError(f"{path} cannot be read as Parquet ({_first_line(error)}). Delete it and run again.") from None
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        raise InputError(
-            f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.columns)}."
-        )
+        raise InputError(f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.columns)}.")
     if not isinstance(columns, Mapping):
         return table
     kinds: dict[Any, Any] = dict(columns)

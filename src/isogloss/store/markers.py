@@ -54,8 +54,8 @@ class Markers:
     def find_steps(self, below: str = "") -> list[str]:
         """Return the names of all steps that have a marker, or of those below a name."""
         folder = self.root / ".steps"
-        found = (path.relative_to(folder).with_suffix("") for path in (folder / below).rglob("*.json"))
-        return sorted(name.as_posix() for name in found if name.as_posix() != self.plan.stem)
+        names = (path.relative_to(folder).with_suffix("") for path in (folder / below).rglob("*.json"))
+        return sorted(name.as_posix() for name in names if name.as_posix() != self.plan.stem)
 
     def is_done(self, step: str, key: str, *, thorough: bool = False) -> bool:
         """True if the step was finished with this key and its outputs are still what they were.
@@ -128,14 +128,10 @@ class Markers:
         step = step or self.step_of(path)
         if not self.is_outdated(path, step) or self.record(CORPUS) is None:
             return path.exists() or self.record(step) is not None
-        log.warning(
-            "%s was made from another text and is left out. Make it again with: %s", path, self._again(step)
-        )
+        log.warning("%s was made from another text and is left out. Make it again with: %s", path, self._again(step))
         return False
 
-    def table(
-        self, path: Path, columns: Mapping[str, Any] | Iterable[str], step: str = ""
-    ) -> pl.DataFrame | None:
+    def table(self, path: Path, columns: Mapping[str, Any] | Iterable[str], step: str = "") -> pl.DataFrame | None:
         """Return a table of the study, `checked`, or None where it `is_there` not."""
         return read_table(self.checked(path, step), columns) if self.is_there(path, step) else None
 
@@ -151,8 +147,8 @@ class Markers:
             return "is missing or has changed"
         # The time of the last change of the file itself (not of its content, which a copy keeps): it says that nothing
         # was written since it was digested in this very place.
-        known = entry["bytes"] > _HASHED_UP_TO and path.stat().st_ctime_ns == entry.get("written")
-        if (thorough or not known) and file_digest(path) != entry["digest"]:
+        unchanged = entry["bytes"] > _HASHED_UP_TO and path.stat().st_ctime_ns == entry.get("written")
+        if (thorough or not unchanged) and file_digest(path) != entry["digest"]:
             return "is damaged"
         return ""
 
@@ -185,15 +181,15 @@ class Markers:
         """Return the marker of a step, or None when there is none; of what is none of ours a warning tells."""
         path = self.marker(step)
         try:
-            found = read_marker(path.read_text(encoding="utf-8"))
+            marker = read_marker(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             log.warning("%s is not a marker (%s); its step %s counts as not done", path, error, step)
             return None
-        if found is None:
+        if marker is None:
             log.warning("%s is not a marker of this version; its step %s counts as not done", path, step)
-        return found
+        return marker
 
     def known(self, step: str) -> dict[str, Any]:
         """Return the marker of a step that must be done.
@@ -237,7 +233,7 @@ def read_marker(text: str) -> dict[str, Any] | None:
     whole = (
         _has(record, {"version": int, "key": str, "text": str, "outputs": dict, "info": dict})
         and record["version"] == MARKER_VERSION
-        and all(is_name(name) and _has(one, entry) for name, one in record["outputs"].items())
+        and all(is_name(name) and _has(output, entry) for name, output in record["outputs"].items())
     )
     return record if whole else None
 

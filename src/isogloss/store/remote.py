@@ -53,9 +53,7 @@ class Remote:
         try:
             from fsspec.core import url_to_fs
         except ImportError:
-            raise IsoglossError(
-                "A storage URL needs fsspec. Install it: pip install 'isogloss[dask]'"
-            ) from None
+            raise IsoglossError("A storage URL needs fsspec. Install it: pip install 'isogloss[dask]'") from None
         self.url, self._whole_url = without_secrets(url).rstrip("/"), url
         with self._reached():
             self._files, base = url_to_fs(url, use_listings_cache=False)
@@ -133,15 +131,15 @@ class Remote:
         if record is None:
             raise InputError(f"The step {step} is not done in {self.url}. Run the study again.")
         study = Markers(root)
-        known = study.record(step)
-        if known is not None and known["key"] != record["key"]:  # of an earlier run
-            for name in known["outputs"]:
+        before = study.record(step)
+        if before is not None and before["key"] != record["key"]:  # of an earlier run
+            for name in before["outputs"]:
                 inside(root, name).unlink(missing_ok=True)
         for name, entry in record["outputs"].items():
             path = inside(root, name)
             if only is not None and name not in only:
                 continue
-            here = known["outputs"].get(name, {}) if known else {}
+            here = before["outputs"].get(name, {}) if before else {}
             if study.fault(name, entry | {"written": here.get("written")}):
                 self.get(study, path)
                 if study.fault(name, entry):
@@ -192,10 +190,10 @@ class Remote:
         """Return the names of the files of a folder, without it."""
         try:
             with self._reached(missing=FileNotFoundError):
-                found = self._files.ls(f"{self._base}/{folder}", detail=False)
+                paths = self._files.ls(f"{self._base}/{folder}", detail=False)
         except FileNotFoundError:
             return []
-        return sorted(str(name).rstrip("/").rpartition("/")[2] for name in found)
+        return sorted(str(name).rstrip("/").rpartition("/")[2] for name in paths)
 
     def text(self, name: str) -> str | None:
         """Return a file as text, or None where there is none; what is no UTF-8 is left out."""
@@ -214,8 +212,8 @@ class Remote:
 
     def _make_folder(self, place: str) -> None:
         """Make the folder of a file, where there are folders; an object store would make a bucket instead."""
-        known = self._files.protocol
-        if not _WITH_FOLDERS.isdisjoint([known] if isinstance(known, str) else known):
+        protocols = self._files.protocol
+        if not _WITH_FOLDERS.isdisjoint([protocols] if isinstance(protocols, str) else protocols):
             self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
 
     def _facts(self, name: str) -> dict[str, Any] | None:
@@ -253,5 +251,5 @@ def _stamp(facts: Mapping[str, Any]) -> str:
     named = {name: name.lower().replace("_", "") for name in sorted(facts)}
     if not any(word in name for name in named.values() for word in _VERSIONS):
         return ""
-    told = [key for key, name in named.items() if any(word in name for word in (*_VERSIONS, *_MORE))]
-    return json.dumps({key: str(facts[key]) for key in told})
+    telling = [key for key, name in named.items() if any(word in name for word in (*_VERSIONS, *_MORE))]
+    return json.dumps({key: str(facts[key]) for key in telling})

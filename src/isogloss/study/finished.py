@@ -15,7 +15,8 @@ from isogloss.config import StudyConfig, read_config
 from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
-from isogloss.errors import InputError
+from isogloss.discovery import METHODS
+from isogloss.errors import InputError, UsageError
 from isogloss.html import card, grid
 from isogloss.metrics import colap
 from isogloss.metrics.concepts.overlap import group_theta
@@ -67,12 +68,12 @@ class FinishedStudy:
     def labels(self) -> dict[str, pl.DataFrame] | None:
         """What concepts are made of (``labels``, ``scores``, ``splits``), or None where they were not labelled."""
         study = StudyLayout(self.root)
-        found = {}
+        tables = {}
         for name in LABEL_TABLES:
             table = study.table(study.labels(name), ("layer", "kind"), "labels/labels")
             if table is not None:
-                found[name] = table
-        return found or None
+                tables[name] = table
+        return tables or None
 
     @cached_property
     def robustness(self) -> pl.DataFrame | None:
@@ -93,12 +94,9 @@ class FinishedStudy:
     def runs(self) -> list[tuple[Clustering, ...]]:
         """One clustering at all its layers, of every model, stack, number of concepts and seed with results."""
         names = ("model", "stack", "method", "n_concepts", "seed")
-        table = self.results.clustered.group_by(names, maintain_order=True).agg(
-            pl.col("layer").unique().sort()
-        )
+        table = self.results.clustered.group_by(names, maintain_order=True).agg(pl.col("layer").unique().sort())
         return [
-            tuple(Clustering(layer=layer, **row) for layer in row.pop("layer"))
-            for row in table.iter_rows(named=True)
+            tuple(Clustering(layer=layer, **row) for layer in row.pop("layer")) for row in table.iter_rows(named=True)
         ]
 
     @cached_property
@@ -135,9 +133,15 @@ class FinishedStudy:
 
         Raises
         ------
-        InputError
-            If there is no tree, as where the method grows none.
+        UsageError
+            If the method grows no trees.
         """
+        if not METHODS[clustering.method].has_tree:
+            trees = ", ".join(name for name, method in METHODS.items() if method.has_tree)
+            raise UsageError(
+                f"The concepts of this study were found by {clustering.method}, which grows no trees. "
+                f"Run it with another discovery.method ({trees})."
+            )
         whole = read_tree(StudyLayout(self.root), self.tokens, clustering, space)
         return whole.cut(n_concepts=clustering.n_concepts)
 
@@ -152,12 +156,7 @@ class FinishedStudy:
         """Return CALIGN source -> target with its pairs and matched words, as asked for without its chance level."""
         source, target = (self.concepts(clustering, side) for side in direction.sides)
         return align_concepts(
-            source,
-            target,
-            self.dictionary(direction),
-            self.config.metrics,
-            n_permutations=n_permutations,
-            words=words,
+            source, target, self.dictionary(direction), self.config.metrics, n_permutations=n_permutations, words=words
         )
 
     def overlap(self, clustering: Clustering, space: Space) -> Overlap:
@@ -173,14 +172,14 @@ class FinishedStudy:
         return f"FinishedStudy({self.config.name}: {'+'.join(self.languages)}, {runs} runs, {n} estimates)"
 
     def _repr_html_(self) -> str:
-        known = self.manifest
+        manifest = self.manifest
         facts = {
             "named": self.config.name,
             "languages": ", ".join(self.languages),
-            "sentences": known.get("n_sentences"),
-            "words": known.get("n_words"),
+            "sentences": manifest.get("n_sentences"),
+            "words": manifest.get("n_words"),
             "estimates": self.results.table.height,
-            "isogloss": known.get("isogloss"),
+            "isogloss": manifest.get("isogloss"),
         }
         rows = []
         for run in self.runs:

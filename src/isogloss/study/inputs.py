@@ -121,9 +121,7 @@ class Inputs:
         alignment = config.alignment
         self.link_files = _by_pair(alignment.links, self.pairs, "pair in alignment.links (in corpus order):")
         directions = [direction for pair in self.pairs for direction in pair.directions]
-        self.dictionary_files = _by_pair(
-            alignment.dictionaries, directions, "pair in alignment.dictionaries:"
-        )
+        self.dictionary_files = _by_pair(alignment.dictionaries, directions, "pair in alignment.dictionaries:")
         if config.robustness is not None and not METHODS[config.discovery.method].has_tree:
             trees = ", ".join(name for name, method in METHODS.items() if method.has_tree)
             raise UsageError(
@@ -133,12 +131,12 @@ class Inputs:
 
     def _stacks(self, model: ModelSection) -> list[tuple[str, tuple[int, ...], int]]:
         """Return (stack, layers, width) of every stack of a model that takes part."""
-        known = describe(model.path, revision=model.revision)
-        found = []
-        for stack in model.stacks or known.stacks:
-            layers = known.check_layers(known.check_stack(stack), model.layers)
-            found.append((stack, layers, known.d))
-        return found
+        info = describe(model.path, revision=model.revision)
+        stacks = []
+        for stack in model.stacks or info.stacks:
+            layers = info.check_layers(info.check_stack(stack), model.layers)
+            stacks.append((stack, layers, info.d))
+        return stacks
 
     def _n_concepts(self) -> list[int]:
         """Return the numbers of concepts, rising."""

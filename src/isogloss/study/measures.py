@@ -35,14 +35,7 @@ def align_variant(
     """Return one further form of CALIGN at the first theta."""
     theta = settings.theta_align[0]
     if name == "one_to_one":
-        return one_to_one(
-            source,
-            target,
-            dictionary,
-            settings=settings,
-            theta_align=theta,
-            resamples=resamples,
-        )
+        return one_to_one(source, target, dictionary, settings=settings, theta_align=theta, resamples=resamples)
     if name == "other_sentences":
         source, target = other_sentences(source, target, draw_seed=settings.draw_seed)
     if name in ("no_identical", "no_cognates"):
@@ -53,10 +46,7 @@ def align_variant(
 
 
 def silhouette_of(
-    concepts: Concepts,
-    states: npt.NDArray[np.floating],
-    settings: MetricsSection,
-    resamples: Resamples | None,
+    concepts: Concepts, states: npt.NDArray[np.floating], settings: MetricsSection, resamples: Resamples | None
 ) -> Estimate:
     """Return the silhouette of a sample of the states of a space; `states` has a row for every token of the study."""
     rows = sample_of(concepts.labels, draw_seed=settings.draw_seed)
@@ -72,39 +62,18 @@ def silhouette_of(
 
 
 def align_concepts(
-    source: Concepts,
-    target: Concepts,
-    dictionary: TranslationDictionary,
-    settings: MetricsSection,
-    **options: Any,
+    source: Concepts, target: Concepts, dictionary: TranslationDictionary, settings: MetricsSection, **options: Any
 ) -> Alignment:
     """Return `calign` with the settings of a study."""
-    return calign(
-        source,
-        target,
-        dictionary,
-        settings=settings,
-        **{"words": False, **options},
-    )
+    return calign(source, target, dictionary, settings=settings, **{"words": False, **options})
 
 
 @dataclass(frozen=True)
 class Origin:
     """Where an estimate comes from, as its signature says it, beside its clustering and settings.
 
-    Attributes
-    ----------
-    version : str
-        Of isogloss.
-    corpus : str
-        Digest.
-    base : str
-        The model that the estimate's own was fine-tuned from, or nothing.
-    pooling : str
-    dictionary : str
-        What it was induced by.
-    top : int
-    select_calign, select_colap : str
+    The version of isogloss, the digest of the corpus, the model that its own was fine-tuned from (or nothing), pooling,
+    what the dictionary was induced by, how many translations a word has there, and which tokens were selected.
     """
 
     version: str

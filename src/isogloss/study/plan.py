@@ -17,31 +17,15 @@ from isogloss.settings import SelectionRule
 from isogloss.study.analyses.orderings import Grid
 from isogloss.study.inputs import Inputs
 from isogloss.study.measures import MATCHED, Origin
-from isogloss.study.steps import (
-    Cluster,
-    CompareWithBases,
-    CorrelateMeasures,
-    CountDictionary,
-    CutTree,
-    Dictionary,
-    ExplainTransfer,
-    ExtractStates,
-    FindConcepts,
-    FollowConcepts,
-    GrowTree,
-    JoinLabels,
-    JoinMovement,
-    JoinResults,
-    JoinRobustness,
-    LabelConcepts,
-    LinkWords,
-    MeasureCompanions,
-    MeasureGroup,
-    MeasurePair,
-    ReadDictionary,
-    SweepSettings,
-    UserFile,
-)
+from isogloss.study.steps.companions import MeasureCompanions
+from isogloss.study.steps.concepts import Cluster, CutTree, FindConcepts, GrowTree
+from isogloss.study.steps.labels import JoinLabels, LabelConcepts
+from isogloss.study.steps.metrics import MeasureGroup, MeasurePair
+from isogloss.study.steps.movement import FollowConcepts, JoinMovement
+from isogloss.study.steps.results import CompareWithBases, CorrelateMeasures, ExplainTransfer, JoinResults
+from isogloss.study.steps.robustness import JoinRobustness, SweepSettings
+from isogloss.study.steps.states import ExtractStates
+from isogloss.study.steps.words import CountDictionary, Dictionary, LinkWords, ReadDictionary, UserFile
 
 
 @dataclass(frozen=True)
@@ -76,8 +60,8 @@ def make_plan(config: StudyConfig, corpus: Corpus, *, scores: str = "") -> Plan:
     UsageError
         If pairs, link files or dictionaries name a language that the corpus lacks, or a model lacks a stack or layer.
     """
-    given = Inputs(config, corpus)
-    return Plan(config, corpus, tuple(_Maker(given, scores).steps()), tuple(given.warnings))
+    inputs = Inputs(config, corpus)
+    return Plan(config, corpus, tuple(_Maker(inputs, scores).steps()), tuple(inputs.warnings))
 
 
 class _Maker:
@@ -143,10 +127,10 @@ class _Maker:
         """Of every pair; of one whose dictionaries are both given only if selection counts pairs."""
         section, rules = self.config.alignment, self.config.selection
         counted = "pairs" in (rules.calign.by, rules.colap.by)
-        made = {}
+        links = {}
         for pair in self.pairs:
-            given = all(self.given.dictionary_files.get(x) for x in pair.directions)
-            if given and not counted:
+            has_both = all(self.given.dictionary_files.get(x) for x in pair.directions)
+            if has_both and not counted:
                 continue
             file = self.given.link_files.get(pair)
             options = {} if file else dict(self.given.aligner_options)
@@ -155,25 +139,23 @@ class _Maker:
                 states = self.states[options.pop("model"), options.pop("stack")]
             text = self.corpus.digest
             user_file = UserFile.at(file) if file else None
-            made[pair] = LinkWords(
-                pair, section.aligner, section.symmetrise, options, text, user_file, states
-            )
-        return made
+            links[pair] = LinkWords(pair, section.aligner, section.symmetrise, options, text, user_file, states)
+        return links
 
     @cached_property
     def dictionaries(self) -> dict[Pair, Dictionary]:
         """Of every direction."""
         section, case = self.config.dictionary, self.config.alignment.case
-        made: dict[Pair, Dictionary] = {}
+        dictionaries: dict[Pair, Dictionary] = {}
         for pair in self.pairs:
             for direction in pair.directions:
                 file = self.given.dictionary_files.get(direction)
-                made[direction] = (
+                dictionaries[direction] = (
                     ReadDictionary(direction, UserFile.at(file), case, section.top, self.corpus.digest)
                     if file
                     else CountDictionary(direction, self.links[pair], section.top, section.min_count)
                 )
-        return made
+        return dictionaries
 
     # -- concepts ---------------------------------------------------------------------------------
 
@@ -190,13 +172,13 @@ class _Maker:
     @cached_property
     def concepts(self) -> dict[Clustering, dict[Space, FindConcepts]]:
         """Of every clustering the concepts of all spaces."""
-        made: dict[Clustering, dict[Space, FindConcepts]] = {}
+        by_clustering: dict[Clustering, dict[Space, FindConcepts]] = {}
         for states, seed in product(self.states.values(), self.config.discovery.seeds):
             for layer in states.layers:
                 for space, rule in self.spaces:
                     for step in self._concepts(states, layer, space, rule, seed):
-                        made.setdefault(step.clustering, {})[space] = step
-        return made
+                        by_clustering.setdefault(step.clustering, {})[space] = step
+        return by_clustering
 
     def _concepts(
         self, states: ExtractStates, layer: int, space: Space, rule: SelectionRule, seed: int

@@ -35,9 +35,10 @@ from isogloss.store import (
     write_json,
 )
 from isogloss.study.estimate import Estimates, check_space
+from isogloss.study.finished import open_study
 from isogloss.study.inputs import read_corpus
 from isogloss.study.plan import Plan, make_plan
-from isogloss.study.task_models import SCORES_STEP, fine_tune, tuning_stages, with_tuned
+from isogloss.study.task_models import SCORES_STEP, TRAINING, fine_tune, tuning_stages, with_tuned
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,8 @@ def run_study(
     storage : str, optional
         URL through which workers exchange files where they share no file system; default: ``run.storage``.
     until : str, optional
-        A stage, e.g. ``"states"`` or ``"concepts"``: it and what it needs are run, and nothing else.
+        A stage, e.g. ``"states"`` or ``"concepts"``: it and what it needs are run, and nothing else.  The tasks of a
+        study are trained first.
 
     Returns
     -------
@@ -93,20 +95,20 @@ def run_study(
         need_dask()
     folder = StudyLayout(Path(out or config.name).resolve())
     plan = _planned(config, folder)  # every check of the input, before anything is written
-    steps = _until(plan, until)
+    steps = _until(plan, until, config)
     check_space(steps, folder)
     if config.tasks:
         fine_tune(config, folder.root)
         scores = file_digest(folder.task_scores)
         plan = make_plan(with_tuned(config, folder.root), plan.corpus, scores=scores)
-        steps = _until(plan, until)
+        steps = _until(plan, until, config)
     make_folder(folder.root)
     with locked(folder.lock):
         folder.sweep()
         config.write(folder.config)
         write_corpus(plan.corpus, folder)
         write_json(folder.plan, [[s.name, s.key, s.stage, s.size] for s in plan.steps])
-        if config.run.scheduler == "local":
+        if config.run.scheduler == "local" or not steps:
             ran = execute(folder, steps, workers=config.run.workers)
         else:
             ran = execute_on_workers(folder, _job(plan, steps, folder), config.run)
@@ -121,12 +123,13 @@ def run_study(
     return Results.read(folder.results) if there else Results.from_rows([])
 
 
-def _until(plan: Plan, stage: str | None) -> list[Step]:
-    """Return the steps of a stage and what they wait for; all without one."""
+def _until(plan: Plan, stage: str | None, config: StudyConfig) -> list[Step]:
+    """Return the steps of a stage and what they wait for; all without one, none for the training of tasks."""
     if stage is None:
         return list(plan.steps)
-    if stage not in plan.stages:
-        raise unknown("stage of this study", stage, plan.stages)
+    stages = [*([TRAINING] if config.tasks else []), *plan.stages]
+    if stage not in stages:
+        raise unknown("stage of this study", stage, stages)
     return upstream(plan.steps, stage)
 
 
@@ -149,7 +152,7 @@ def _planned(config: StudyConfig, folder: StudyLayout) -> Plan:
     return make_plan(whole, read_corpus(config.corpus), scores=scores)
 
 
-def with_run(config: StudyConfig, **given: Any) -> StudyConfig:
+def with_run(config: StudyConfig, **changed: Any) -> StudyConfig:
     """Return a study with other settings of its section ``run``, where they are given.
 
     Raises
@@ -159,7 +162,7 @@ def with_run(config: StudyConfig, **given: Any) -> StudyConfig:
     """
     settings = {
         **dict(config.run),  # not as it is written: the storage's password would be gone
-        **{name: value for name, value in given.items() if value is not None},
+        **{name: value for name, value in changed.items() if value is not None},
     }
     return config.model_copy(update={"run": validated(settings, RunSection, of="run")})
 
@@ -174,7 +177,7 @@ def robustness(root: str | Path, *, workers: Workers | None = None, **settings: 
     Parameters
     ----------
     root : str or Path
-        A study folder; what it lacks is run first.
+        A finished study folder.
     workers : int, optional
         As of `run_study`.
     **settings
@@ -189,15 +192,13 @@ def robustness(root: str | Path, *, workers: Workers | None = None, **settings: 
     Raises
     ------
     InputError
-        If the folder has no study.
+        If the folder has no finished study.
     UsageError
         If a setting cannot be, or the method grows no trees.
     """
-    folder = StudyLayout(Path(root).resolve())
-    if not folder.config.is_file():
-        raise InputError(f"{root} is not a study folder: it has no {folder.config.name}.")
     section = validated(settings, RobustnessSection, of="robustness")
-    config = read_config(folder.config).model_copy(update={"robustness": section})
+    config = open_study(root).config.model_copy(update={"robustness": section})
+    folder = StudyLayout(Path(root).resolve())
     run_study(config, out=folder.root, workers=workers, until="robustness")
     return read_csv(folder.checked(folder.robustness_csv))
 
@@ -241,8 +242,10 @@ def _version(package: str) -> str:
 
 
 @checked
-def preview(study: str | Path, *, out: str | Path | None = None) -> list[dict[str, Any]]:
+def preview(study: str | Path, *, out: str | Path | None = None, until: str | None = None) -> list[dict[str, Any]]:
     """Return the stages of a study: steps, steps done, and bytes and seconds of those that are not; nothing is written.
+
+    With `until` those that `run_study` would run.
 
     Raises
     ------
@@ -252,13 +255,14 @@ def preview(study: str | Path, *, out: str | Path | None = None) -> list[dict[st
     config = read_config(study)
     folder = StudyLayout(Path(out or config.name).resolve())
     plan = _planned(config, folder)
-    check_space(plan.steps, folder)
-    return tuning_stages(config, folder.root) + _stages(folder, plan.steps, about=Estimates(plan.corpus))[0]
+    steps = _until(plan, until, config)
+    check_space(steps, folder)
+    return tuning_stages(config, folder.root) + _stages(folder, steps, about=Estimates(plan.corpus))[0]
 
 
 @checked
 def planned_graph(
-    study: str | Path, *, out: str | Path | None = None, scheduler: str | None = None
+    study: str | Path, *, out: str | Path | None = None, scheduler: str | None = None, until: str | None = None
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Return the stages of a study and which reads from which, as `stage_graph` does; on Dask with states in shards.
 
@@ -268,10 +272,10 @@ def planned_graph(
         As `run_study`.
     """
     config = with_run(read_config(study), scheduler=scheduler)
-    plan = _planned(config, StudyLayout(Path(out or config.name).resolve()))
+    steps = _until(_planned(config, StudyLayout(Path(out or config.name).resolve())), until, config)
     if config.run.scheduler == "local":
-        return stage_graph(plan.steps)
-    return stage_graph([part for step in plan.steps for part in step.parts() or (step,)])
+        return stage_graph(steps)
+    return stage_graph([part for step in steps for part in step.parts() or (step,)])
 
 
 @checked
@@ -342,11 +346,7 @@ class Stub(NamedTuple):
 
 
 def _stages(
-    folder: StudyLayout,
-    steps: Iterable[Step | Stub],
-    *,
-    thorough: bool = False,
-    about: Estimates | None = None,
+    folder: StudyLayout, steps: Iterable[Step | Stub], *, thorough: bool = False, about: Estimates | None = None
 ) -> tuple[list[dict[str, Any]], list[str]]:
     stages: dict[str, dict[str, Any]] = {}
     missing = []

@@ -19,6 +19,7 @@ from isogloss.store import StudyLayout, digest, locked, make_folder, read_table,
 from isogloss.study.inputs import read_corpus
 from isogloss.tasks import SCORES, TASKS, evaluate, finetune
 
+TRAINING = "fine-tuning"  # the stage of it
 SCORES_STEP = "tasks"  # whose marker the table of all scores has
 VERSION = 1  # of the scores; raise it when a formula changes
 COLUMNS: dict[str, Any] = {
@@ -112,9 +113,7 @@ def finetune_study(study: str | Path | StudyConfig, *, out: str | Path | None = 
     """
     config = study if isinstance(study, StudyConfig) else read_config(study)
     if not config.tasks:
-        raise UsageError(
-            "The study has no tasks. Add a section, e.g. tasks: [{kind: ner, train: ..., test: ...}]."
-        )
+        raise UsageError("The study has no tasks. Add a section, e.g. tasks: [{kind: ner, train: ..., test: ...}].")
     root = Path(out or config.name).resolve()
     with_tuned(config, root)
     return fine_tune(config, root)
@@ -126,9 +125,7 @@ def fine_tune(config: StudyConfig, root: Path) -> pl.DataFrame:
     texts = _texts(config)  # all input is read before anything is trained
     make_folder(root)
     with locked(study.lock):
-        table = pl.concat(
-            [_run(study, job, texts[job.task.name], device=config.run.device) for job in jobs_of(config)]
-        )
+        table = pl.concat([_run(study, job, texts[job.task.name], device=config.run.device) for job in jobs_of(config)])
         if not study.is_done(SCORES_STEP, digest(table.to_dicts())):
             write_with_csv(study.task_scores, table)
             outputs = [study.task_scores, study.task_scores_csv]
@@ -142,12 +139,12 @@ def tuning_stages(config: StudyConfig, root: Path) -> list[dict[str, Any]]:
     if not jobs:
         return []
     done = sum((study.tuned(job.name) / "task.json").is_file() for job in jobs)
-    return [{"stage": "fine-tuning", "steps": len(jobs), "done": done, "bytes": 0, "seconds": 0.0}]
+    return [{"stage": TRAINING, "steps": len(jobs), "done": done, "bytes": 0, "seconds": 0.0}]
 
 
 def _texts(config: StudyConfig) -> dict[str, tuple[Corpus, Corpus | None, Corpus]]:
     """Read the training, development and test text of every task, and check that they fit it."""
-    found = {}
+    texts = {}
     for task in config.tasks:
         parallel = task.kind == "translation"
         train, test = (read_corpus(section, parallel=parallel) for section in (task.train, task.test))
@@ -156,13 +153,11 @@ def _texts(config: StudyConfig) -> dict[str, tuple[Corpus, Corpus | None, Corpus
         for corpus in (test, dev):
             if corpus is not None:
                 kind.check(corpus)
-        found[task.name] = (train, dev, test)
-    return found
+        texts[task.name] = (train, dev, test)
+    return texts
 
 
-def _run(
-    study: StudyLayout, job: Job, texts: tuple[Corpus, Corpus | None, Corpus], *, device: str
-) -> pl.DataFrame:
+def _run(study: StudyLayout, job: Job, texts: tuple[Corpus, Corpus | None, Corpus], *, device: str) -> pl.DataFrame:
     """Train and score one job, as far as that is not done."""
     train, dev, test = texts
     task, base = job.task, job.base

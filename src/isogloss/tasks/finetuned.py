@@ -106,11 +106,7 @@ def told(folder: Path) -> dict[str, Any] | None:
         whole: Any = read_json(folder / "task.json")
     except InputError:
         return None
-    if not (
-        isinstance(whole, dict)
-        and isinstance(whole.get("key"), str)
-        and isinstance(whole.get("result"), dict)
-    ):
+    if not (isinstance(whole, dict) and isinstance(whole.get("key"), str) and isinstance(whole.get("result"), dict)):
         return None
     return whole if set(_RESULT) <= whole["result"].keys() else None
 
@@ -129,9 +125,7 @@ def check_own(folder: Path, model: str | Path) -> None:
 
 def _checkpoints(folder: Path) -> list[Path]:
     """Return the folders of checkpoints: of every key, 16 hex digits, one."""
-    return [
-        path for path in folder.glob("checkpoints-*") if re.fullmatch(r"checkpoints-[0-9a-f]{16}", path.name)
-    ]
+    return [path for path in folder.glob("checkpoints-*") if re.fullmatch(r"checkpoints-[0-9a-f]{16}", path.name)]
 
 
 def sweep(folder: Path, key: str) -> None:

@@ -221,9 +221,7 @@ def finetune(
 
 
 @checked
-def evaluate(
-    tuned: FineTuned, corpus: Corpus, *, n_bootstrap: Draws = 1000, device: str = "auto"
-) -> pl.DataFrame:
+def evaluate(tuned: FineTuned, corpus: Corpus, *, n_bootstrap: Draws = 1000, device: str = "auto") -> pl.DataFrame:
     """Return the scores of a fine-tuned model, language by language.
 
     Parameters
@@ -260,9 +258,7 @@ def evaluate(
         mine = [i for i, example in enumerate(examples) if example["language"] == language]
         if not mine:
             raise InputError(f"The test data of {language} have no sentence with a label.")
-        scores = kind.score(
-            [examples[i] for i in mine], [predicted[i] for i in mine], n_bootstrap=n_bootstrap
-        )
+        scores = kind.score([examples[i] for i in mine], [predicted[i] for i in mine], n_bootstrap=n_bootstrap)
         zero_shot = language not in tuned.languages
         rows += [{"language": language, "zero_shot": zero_shot, **vars(score)} for score in scores]
     return pl.DataFrame(rows, schema=SCORES)
@@ -283,9 +279,7 @@ def _warn_of_names(model: Loaded, corpus: Corpus) -> None:
             )
 
 
-def _warn_of_cut(
-    kind: Task, examples: Sequence[Example], what: str, *, limit: int | None, model: Loaded
-) -> None:
+def _warn_of_cut(kind: Task, examples: Sequence[Example], what: str, *, limit: int | None, model: Loaded) -> None:
     """Warn, language by language, of sentences whose end is not read: because of the model, or of the settings."""
     longest, way_out = f"the model's {limit} subwords", "use a model that reads more"
     if limit != model.max_length:

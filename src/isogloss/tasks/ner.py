@@ -118,9 +118,7 @@ class Ner:
         n = sum(int((x["firsts"] < 0).sum()) for x in cut)
         return f"{n} of their words got no subword and count as O"
 
-    def score(
-        self, examples: Sequence[Example], predicted: Sequence[Any], *, n_bootstrap: int
-    ) -> list[TaskScore]:
+    def score(self, examples: Sequence[Example], predicted: Sequence[Any], *, n_bootstrap: int) -> list[TaskScore]:
         """Return the scores of predictions."""
         return score_entities([x["tags"] for x in examples], predicted, n_bootstrap=n_bootstrap)
 
@@ -129,9 +127,7 @@ class Ner:
         tags = corpus.words["ner"].to_numpy().copy()
         annotated = corpus.words["ner"].is_not_null().to_numpy()
         tags[annotated] = generator.permutation(tags[annotated])
-        return replace(
-            corpus, words=corpus.words.with_columns(pl.Series("ner", tags.tolist(), dtype=pl.String))
-        )
+        return replace(corpus, words=corpus.words.with_columns(pl.Series("ner", tags.tolist(), dtype=pl.String)))
 
 
 def check_tags(corpus: Corpus) -> None:

@@ -65,12 +65,7 @@ class Sentiment:
             own = corpus.sentences.filter(pl.col("language") == language).drop_nulls("label")
             ids = encode(model, own["text"].to_list(), language=language) if own.height else []
             found += [
-                {
-                    "input_ids": x.ids,
-                    "label": number[label],
-                    "language": language,
-                    "cut": bool(x.overflowing),
-                }
+                {"input_ids": x.ids, "label": number[label], "language": language, "cut": bool(x.overflowing)}
                 for x, label in zip(ids, own["label"].to_list(), strict=True)
             ]
         return found
@@ -100,22 +95,16 @@ class Sentiment:
         """Return what is lost of sentences that were cut."""
         return "the rest is not read"
 
-    def score(
-        self, examples: Sequence[Example], predicted: Sequence[Any], *, n_bootstrap: int
-    ) -> list[TaskScore]:
+    def score(self, examples: Sequence[Example], predicted: Sequence[Any], *, n_bootstrap: int) -> list[TaskScore]:
         """Return the scores of predictions."""
         return score_classes([self.labels[x["label"]] for x in examples], predicted, n_bootstrap=n_bootstrap)
 
     def shuffled(self, corpus: Corpus, generator: np.random.Generator) -> Corpus:
         """Return the corpus with its labels dealt to any sentence: a control that teaches no sentiment."""
         labels = generator.permutation(corpus.sentences["label"].to_numpy())
-        return replace(
-            corpus, sentences=corpus.sentences.with_columns(pl.Series("label", labels, dtype=pl.String))
-        )
+        return replace(corpus, sentences=corpus.sentences.with_columns(pl.Series("label", labels, dtype=pl.String)))
 
 
 def _check(corpus: Corpus) -> None:
     if "label" not in corpus.sentences.columns:
-        raise InputError(
-            "There are no labels. Give JSONL or TSV with a field 'label', or a data set with 'label'."
-        )
+        raise InputError("There are no labels. Give JSONL or TSV with a field 'label', or a data set with 'label'.")

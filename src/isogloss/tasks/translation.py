@@ -65,9 +65,7 @@ class Translation:
         into = numbers.filter(pl.col("language") == self.target).select("sentence", reference="text")
         found: list[Example] = []
         for language in self.languages(corpus):
-            own = numbers.filter(pl.col("language") == language).join(
-                into, on="sentence", maintain_order="left"
-            )
+            own = numbers.filter(pl.col("language") == language).join(into, on="sentence", maintain_order="left")
             sources, references = own["text"].to_list(), own["reference"].to_list()
             read = encode(model, sources, language=language)
             written = self._targets(model, references)
@@ -142,9 +140,7 @@ class Translation:
         """Return what is lost of sentences that were cut."""
         return "the rest is not read"
 
-    def score(
-        self, examples: Sequence[Example], predicted: Sequence[Any], *, n_bootstrap: int
-    ) -> list[TaskScore]:
+    def score(self, examples: Sequence[Example], predicted: Sequence[Any], *, n_bootstrap: int) -> list[TaskScore]:
         """Return the scores of predictions."""
         return score_translations(
             [x["reference"] for x in examples],

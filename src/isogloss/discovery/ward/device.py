@@ -27,9 +27,7 @@ class DeviceScanner(Scanner):
     float32 values a cluster.
     """
 
-    def __init__(
-        self, forest: Forest, *, device: str, threads: int, block: tuple[int, int] | None = None
-    ) -> None:
+    def __init__(self, forest: Forest, *, device: str, threads: int, block: tuple[int, int] | None = None) -> None:
         super().__init__(forest, threads=threads)
         try:
             self.device = torch.device(device)

@@ -227,13 +227,7 @@ def _inherit(forest: Forest, a: int, b: int, wa: float, wb: float, lightest: flo
 
 @compiled
 def merge_rounds(
-    forest: Forest,
-    active: Ints,
-    looked_up: Ints,
-    merges: Longs,
-    heights: Floats,
-    n_merges: int,
-    first_node: int,
+    forest: Forest, active: Ints, looked_up: Ints, merges: Longs, heights: Floats, n_merges: int, first_node: int
 ) -> tuple[int, int, int]:
     """Merge all mutual nearest neighbours, round after round, until there are none.
 

@@ -49,11 +49,7 @@ class Lists(NamedTuple):
     def part(self, which: slice) -> Lists:
         """Return the lists of some of the clusters (views)."""
         return Lists(
-            self.thresholds[which],
-            self.uppers[which],
-            self.n_waiting[which],
-            self.waiting[which],
-            self.lowers[which],
+            self.thresholds[which], self.uppers[which], self.n_waiting[which], self.waiting[which], self.lowers[which]
         )
 
 
@@ -144,9 +140,7 @@ def _any_near(
 
 
 @compiled
-def _wait(
-    uppers: Singles, waiting: Ints, lowers: Singles, n: int, j: int, low: np.float32, high: np.float32
-) -> None:
+def _wait(uppers: Singles, waiting: Ints, lowers: Singles, n: int, j: int, low: np.float32, high: np.float32) -> None:
     """Let j wait in place n to be measured, and let its upper bound in among the least ones."""
     if high < uppers[-1]:
         t = len(uppers) - 1
@@ -213,13 +207,7 @@ def select(forest: Forest, products: Singles, rows: Side, columns: Side, gap: fl
             end = min(len(norms), c + _CHUNK)
             thresholds = column_thresholds[c:end]
             if not _any_near(
-                products[r, c:end],
-                norm,
-                inverse,
-                row_thresholds[r],
-                norms[c:end],
-                inverses[c:end],
-                thresholds,
+                products[r, c:end], norm, inverse, row_thresholds[r], norms[c:end], inverses[c:end], thresholds
             ):
                 continue
             for q in range(c, end):
@@ -243,9 +231,7 @@ def select(forest: Forest, products: Singles, rows: Side, columns: Side, gap: fl
                     if column_waits[q] == len(waiting):
                         _make_room(forest, columns.lists, q, j)
                     own = columns.lists.uppers[q]
-                    _wait(
-                        own, columns.lists.waiting[q], columns.lists.lowers[q], column_waits[q], i, low, high
-                    )
+                    _wait(own, columns.lists.waiting[q], columns.lists.lowers[q], column_waits[q], i, low, high)
                     column_waits[q] += 1
                     column_thresholds[q] = min(column_thresholds[q], own[-1])
 
@@ -301,9 +287,7 @@ class Scanner(Crew):
         inside[wanted] = True
         others = active[~inside[active]]
         height = min(self.rows, max(64, -(-len(wanted) // (2 * self.threads))))
-        blocks = [
-            _Block(wanted[p : p + height], forest.lists.shape[1]) for p in range(0, len(wanted), height)
-        ]
+        blocks = [_Block(wanted[p : p + height], forest.lists.shape[1]) for p in range(0, len(wanted), height)]
         rest = [others[p : p + self.columns] for p in range(0, len(others), self.columns)]
         for done in [self.pool.submit(self._sweep, blocks[b:], rest) for b in range(len(blocks))]:
             done.result()

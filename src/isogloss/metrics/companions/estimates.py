@@ -14,13 +14,7 @@ from isogloss.errors import InputError, unknown
 from isogloss.metrics.inputs import Vectors, same_rows
 from isogloss.metrics.measure import Companion
 from isogloss.metrics.registry import COMPANIONS
-from isogloss.metrics.statistics.bootstrap import (
-    GROUPS,
-    Resamples,
-    interval,
-    jackknife_interval,
-    named_interval,
-)
+from isogloss.metrics.statistics.bootstrap import GROUPS, Resamples, interval, jackknife_interval, named_interval
 from isogloss.results import Estimate
 
 _SHUFFLES = 5  # of the pairing, for a chance level that has no formula
@@ -71,12 +65,7 @@ def compare_rows(
 
 @checked
 def look_at_space(
-    name: str,
-    X: Vectors,
-    languages: Entries,
-    sentences: WholeNumbers,
-    *,
-    resamples: Resamples | None = None,
+    name: str, X: Vectors, languages: Entries, sentences: WholeNumbers, *, resamples: Resamples | None = None
 ) -> Estimate:
     """Return a measure of the stacked states of several languages; all rows of a sentence are drawn together."""
     measure = _found(name, of_space=True)

@@ -13,9 +13,7 @@ _BLOCK = 512  # rows sorted at a time
 
 
 @checked
-def retrieval(
-    source: Vectors, target: Vectors, *, csls: int | None = None, margin: int | None = None
-) -> Floats:
+def retrieval(source: Vectors, target: Vectors, *, csls: int | None = None, margin: int | None = None) -> Floats:
     """Return, for every source sentence, whether its nearest target sentence is its translation; the mean is P@1.
 
     Parameters

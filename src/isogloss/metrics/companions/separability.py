@@ -175,9 +175,7 @@ def _languages(languages: Labels, n: int, what: str) -> Codes:
     return language
 
 
-def _deal(
-    language: Codes, groups: Labels | None, folds: int, generator: np.random.Generator
-) -> npt.NDArray[np.int64]:
+def _deal(language: Codes, groups: Labels | None, folds: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
     """Return the fold of every row."""
     if groups is None:
         fold = np.empty(len(language), np.int64)

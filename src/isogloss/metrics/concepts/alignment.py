@@ -92,9 +92,7 @@ def calign(
     """
     check_sides(source, target, dictionary)
     if source.model and dictionary.induced_by.startswith(f"model:{source.model}:"):
-        log.warning(
-            "the dictionary was induced with the model under study, %s: its score is circular", source.model
-        )
+        log.warning("the dictionary was induced with the model under study, %s: its score is circular", source.model)
     if covered_only:
         known = dictionary.table["source"].unique(), dictionary.table["target"].unique()
         source, target = (_only(side, words_) for side, words_ in zip((source, target), known, strict=True))
@@ -133,9 +131,7 @@ def calign(
     soft = _estimate(best[eligible], chance, drawn, _identity, theta=math.nan, **facts)
     pairs = _pairs(counts, n_source, n_target, settings, min(settings.theta_align))
     matched = _matched_words(source, target, dictionary, pairs) if words else _NO_WORDS
-    return Alignment(
-        dictionary.source, dictionary.target, estimates, soft, best, pairs, matched, settings, everywhere
-    )
+    return Alignment(dictionary.source, dictionary.target, estimates, soft, best, pairs, matched, settings, everywhere)
 
 
 @checked
@@ -146,9 +142,7 @@ def mean_alignment(forward: Estimate, backward: Estimate) -> Estimate:
         return (float(getattr(forward, name)) + float(getattr(backward, name))) / 2
 
     def half(side: Literal["ci_low", "ci_high"]) -> float:
-        return (
-            math.hypot(getattr(forward, side) - forward.score, getattr(backward, side) - backward.score) / 2
-        )
+        return math.hypot(getattr(forward, side) - forward.score, getattr(backward, side) - backward.score) / 2
 
     score = mean("score")
     low, high = np.clip((score - half("ci_low"), score + half("ci_high")), 0.0, 1.0).tolist()
@@ -173,10 +167,7 @@ def mean_alignment(forward: Estimate, backward: Estimate) -> Estimate:
 
 def check_sides(source: Concepts, target: Concepts, dictionary: TranslationDictionary) -> None:
     """Refuse concepts that are not of the dictionary's two languages, one on each side."""
-    for concepts, language, side in (
-        (source, dictionary.source, "source"),
-        (target, dictionary.target, "target"),
-    ):
+    for concepts, language, side in ((source, dictionary.source, "source"), (target, dictionary.target, "target")):
         if concepts.languages and concepts.languages != (language,):
             raise UsageError(
                 f"The {side} concepts are of {concepts.space} but the dictionary is "
@@ -194,9 +185,7 @@ def matrices(
     s_index = pl.DataFrame({"word": s_words, "i": np.arange(len(s_words), dtype=np.int32)})
     t_index = pl.DataFrame({"word": t_words, "j": np.arange(len(t_words), dtype=np.int32)})
     s, t = s.join(s_index, on="word"), t.join(t_index, on="word")
-    links = d.join(s_index, left_on="source", right_on="word").join(
-        t_index, left_on="target", right_on="word"
-    )
+    links = d.join(s_index, left_on="source", right_on="word").join(t_index, left_on="target", right_on="word")
     frequency = np.bincount(t["j"].to_numpy(), t["count"].to_numpy(), len(t_words)).astype(np.int64)
     return (
         incidence(s["i"].to_numpy(), s["concept"].to_numpy(), (len(s_words), source.n_concepts)),
@@ -340,9 +329,7 @@ def _pairs(
     )
     best = pl.col("match") == pl.col("match").max().over("source_concept")
     table = table.filter(rule.reaches(pl.col("match"), theta) | best)
-    return table.sort(
-        "match", "n_matched", "source_concept", "target_concept", descending=[True, True, False, False]
-    )
+    return table.sort("match", "n_matched", "source_concept", "target_concept", descending=[True, True, False, False])
 
 
 _WORDS = ("source_concept", "target_concept", "source", "target")

@@ -110,9 +110,7 @@ def _draws(  # noqa: PLR0917
 def _drawn_share(match: npt.NDArray[np.float32], eligible: npt.NDArray[np.bool_], theta: float) -> float:
     """Return the share of eligible concepts with any type drawn that can be aligned, each to one of its own."""
     there = eligible & np.isfinite(match).all(axis=1)
-    passing = match[there] >= np.float32(theta) - np.float32(
-        1e-6
-    )  # sums in float32 may miss a tie by rounding
+    passing = match[there] >= np.float32(theta) - np.float32(1e-6)  # sums in float32 may miss a tie by rounding
     return _pairs(sp.csr_array(passing)) / len(passing) if len(passing) else math.nan
 
 

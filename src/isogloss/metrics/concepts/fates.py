@@ -48,9 +48,7 @@ class Movement:
         n, m = self.before.height, self.after.height
         found = {fate: int((self.before["fate"] == fate).sum()) / n for fate in FATES}
         names = {origin: origin if origin == "born" else f"from {origin}" for origin in ORIGINS}
-        return found | {
-            name: int((self.after["origin"] == origin).sum()) / m for origin, name in names.items()
-        }
+        return found | {name: int((self.after["origin"] == origin).sum()) / m for origin, name in names.items()}
 
 
 @checked
@@ -98,17 +96,12 @@ def movement(before: WholeNumbers, after: WholeNumbers, *, theta: Share = 0.5) -
     if not both.any():
         raise InputError("The two clusterings have no token in common.")
     pairs = pl.DataFrame({"before": first[both], "after": second[both]})
-    sizes = {
-        side: pairs.group_by(side).len("n").sort(side).rename({side: "concept"})
-        for side in ("before", "after")
-    }
+    sizes = {side: pairs.group_by(side).len("n").sort(side).rename({side: "concept"}) for side in ("before", "after")}
     flows = pairs.group_by("before", "after").len("n")
     for side in ("before", "after"):
         own = sizes[side].rename({"concept": side, "n": "size"})
         flows = (
-            flows.join(own, on=side)
-            .with_columns((pl.col("n") / pl.col("size")).alias(f"share_{side}"))
-            .drop("size")
+            flows.join(own, on=side).with_columns((pl.col("n") / pl.col("size")).alias(f"share_{side}")).drop("size")
         )
     flows = flows.sort(["n", "before", "after"], descending=[True, False, False]).cast({"n": pl.Int64})
     into, out_of = pl.col("share_before") > theta, pl.col("share_after") > theta
@@ -119,21 +112,13 @@ def movement(before: WholeNumbers, after: WholeNumbers, *, theta: Share = 0.5) -
             sizes["before"],
             "fate",
             FATES,
-            [
-                kept["before"],
-                _many(flows.filter(out_of), "before", theta),
-                flows.filter(into)["before"],
-            ],
+            [kept["before"], _many(flows.filter(out_of), "before", theta), flows.filter(into)["before"]],
         ),
         _named(
             sizes["after"],
             "origin",
             ORIGINS,
-            [
-                kept["after"],
-                _many(flows.filter(into), "after", theta),
-                flows.filter(out_of)["after"],
-            ],
+            [kept["after"], _many(flows.filter(into), "after", theta), flows.filter(out_of)["after"]],
         ),
     )
 
@@ -144,9 +129,7 @@ def _many(flows: pl.DataFrame, side: str, theta: float) -> pl.Series:
     return totals.filter((pl.col("len") > 1) & (pl.col(f"share_{side}") > theta))[side]
 
 
-def _named(
-    sizes: pl.DataFrame, column: str, names: Sequence[str], members: Sequence[pl.Series]
-) -> pl.DataFrame:
+def _named(sizes: pl.DataFrame, column: str, names: Sequence[str], members: Sequence[pl.Series]) -> pl.DataFrame:
     """Give every concept the first name whose members it is among, the last name if none."""
     name = pl.lit(names[-1])
     for here, own in reversed(list(zip(names, members, strict=False))):
@@ -169,15 +152,12 @@ def chance_shares(
     both = (first >= 0) & (second >= 0)
     generator = np.random.default_rng(draw_seed)
     drawn = [
-        movement(first[both], generator.permutation(second[both]), theta=theta).shares()
-        for _ in range(n_permutations)
+        movement(first[both], generator.permutation(second[both]), theta=theta).shares() for _ in range(n_permutations)
     ]
     return {name: float(np.mean([one[name] for one in drawn])) for name in drawn[0]}
 
 
-def newly_shared(
-    flows: pl.DataFrame, shared_before: npt.ArrayLike, shared_after: npt.ArrayLike
-) -> pl.DataFrame:
+def newly_shared(flows: pl.DataFrame, shared_before: npt.ArrayLike, shared_after: npt.ArrayLike) -> pl.DataFrame:
     """Return the concepts that became multilingual: shared now, and mostly made of tokens that were not in shared ones.
 
     Parameters

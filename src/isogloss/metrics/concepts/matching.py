@@ -114,11 +114,7 @@ def null_best_matches(
 
 
 def weighted_best_matches(
-    S: sp.csr_array,
-    D: sp.csr_array,
-    T: sp.csr_array,
-    rule: AlignmentSettings,
-    weights: npt.NDArray[np.float32],
+    S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: AlignmentSettings, weights: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Return best matches when the types of source concepts weigh unequally, as in resamples of sentences.
 
@@ -141,11 +137,7 @@ def weighted_best_matches(
 
 
 def weighted_matches(
-    S: sp.csr_array,
-    D: sp.csr_array,
-    T: sp.csr_array,
-    rule: AlignmentSettings,
-    weights: npt.NDArray[np.float32],
+    S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: AlignmentSettings, weights: npt.NDArray[np.float32]
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Yield, for every column of weights, the match of every pair of concepts; see `weighted_best_matches`.
 

@@ -98,9 +98,7 @@ def language_counts(concepts: Concepts, languages: Sequence[str]) -> Counts:
     return counts.reshape(concepts.n_concepts, len(languages)).astype(np.int64)
 
 
-def drawn_counts(
-    concepts: Concepts, languages: Sequence[str], resamples: Resamples
-) -> npt.NDArray[np.float32]:
+def drawn_counts(concepts: Concepts, languages: Sequence[str], resamples: Resamples) -> npt.NDArray[np.float32]:
     """Return (n + 20, n_concepts, n_languages): the counts of `language_counts` in every resample."""
     flat, sentences = _cells(concepts, languages)
     counts = resamples.table(flat, sentences, concepts.n_concepts * len(languages))
@@ -171,9 +169,7 @@ def _log_choose(n: int, k: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
 
 
-def chance_deviation(
-    sizes: Counts, totals: Counts, theta: float, *, rule: OverlapSettings = _SYMMETRIC
-) -> float:
+def chance_deviation(sizes: Counts, totals: Counts, theta: float, *, rule: OverlapSettings = _SYMMETRIC) -> float:
     """Return the standard deviation of COLAP when tokens are dealt out at random.
 
     ``Var = (sum_i p_i (1 - p_i) + sum_{i != j} (p_ij - p_i p_j)) / K^2``, p_ij the probability that concepts i and j
@@ -227,9 +223,7 @@ def _chance_of_both(n: int, m: int, totals: Counts, theta: float, rule: OverlapS
     for number, size in enumerate(totals):
         a, b = more[0] + least[0], more[1] + least[1]
         left = int(size) - a - b
-        logs = np.where(
-            left >= 0, -gammaln(a + 1) - gammaln(b + 1) - gammaln(np.maximum(left, 0) + 1), -np.inf
-        )
+        logs = np.where(left >= 0, -gammaln(a + 1) - gammaln(b + 1) - gammaln(np.maximum(left, 0) + 1), -np.inf)
         logs = logs + gammaln(int(size) + 1) + a * tilt[0] + b * tilt[1]
         top = float(logs.max())
         if top == -math.inf:
@@ -257,12 +251,7 @@ def _least(n: int, theta: float, rule: OverlapSettings) -> int:
 
 
 def _estimate(
-    counts: Counts,
-    theta: float,
-    coverage: float,
-    *,
-    settings: OverlapSettings,
-    drawn: npt.NDArray[np.float32] | None,
+    counts: Counts, theta: float, coverage: float, *, settings: OverlapSettings, drawn: npt.NDArray[np.float32] | None
 ) -> Estimate:
     sizes = counts.sum(axis=1)
     kept = sizes > 0

@@ -90,9 +90,7 @@ class ConceptLabels:
 
     def __repr__(self) -> str:
         labelled, n = self.table["concept"].n_unique(), int(self.eligible.sum())
-        return (
-            f"ConceptLabels({labelled} of {n} concepts take {self.table.height} labels at {self.threshold:g})"
-        )
+        return f"ConceptLabels({labelled} of {n} concepts take {self.table.height} labels at {self.threshold:g})"
 
 
 @checked
@@ -187,9 +185,7 @@ def label_concepts(
         table = table.with_columns(pl.col("chance").fill_null(0.0 if n_permutations else math.nan))
     possible = np.searchsorted(np.sort(least[eligible]), values["n_units"].to_numpy(), side="right")
     table = _tested(table, units, n_types, n_tests=int(possible.sum()))
-    table = table.with_columns(significant=pl.col("q_value") <= q).select(
-        "concept", "kind", "value", *MEASURED
-    )
+    table = table.with_columns(significant=pl.col("q_value") <= q).select("concept", "kind", "value", *MEASURED)
     null = tally(_best(random, values))
     label_set = values.select("kind", "value", "n_types", "base_rate")
     return ConceptLabels(table, label_set, n_types, null, threshold, q, min_types, n_permutations, by)
@@ -245,9 +241,7 @@ def _tested(labels: pl.DataFrame, units: Units, n_types: Int, *, n_tests: int) -
     counts = np.bincount(flat, minlength=units.n_concepts * units.n_values)
     carrying, n = counts[concept * width + labels["v"].to_numpy()], n_types[concept]
     p = hypergeometric_tail(carrying, n, labels["n_units"].to_numpy(), units.n)
-    return labels.with_columns(
-        n_carrying=carrying, n_types=n, p_value=p, q_value=false_discovery(p, n_tests=n_tests)
-    )
+    return labels.with_columns(n_carrying=carrying, n_types=n, p_value=p, q_value=false_discovery(p, n_tests=n_tests))
 
 
 def groups_of(kinds: pl.Series) -> pl.DataFrame:

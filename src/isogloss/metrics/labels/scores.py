@@ -200,15 +200,9 @@ def _split(
     split = (
         table.filter(eligible)
         .join(asked, how="cross")
-        .join(
-            taken.select("concept", pl.col("group").alias("kind"), "value"),
-            on=["concept", "kind"],
-            how="left",
-        )
+        .join(taken.select("concept", pl.col("group").alias("kind"), "value"), on=["concept", "kind"], how="left")
         .group_by("kind", "value")
-        .agg(
-            n=pl.len().cast(pl.Int64), hits=pl.col("hit").sum().cast(pl.Int64), chance=pl.col("chance").mean()
-        )
+        .agg(n=pl.len().cast(pl.Int64), hits=pl.col("hit").sum().cast(pl.Int64), chance=pl.col("chance").mean())
         .sort("kind", "value", nulls_last=True)
     )
     bounds = [wilson(hits, n) for hits, n in split.select("hits", "n").iter_rows()]

@@ -150,9 +150,7 @@ def least_carrying(n: Int, threshold: float) -> Int:
     return np.asarray(np.where(k / np.maximum(n, 1) >= threshold, k, k + 1))
 
 
-def units_of(
-    concepts: Concepts, properties: pl.DataFrame, least: int, *, by: By
-) -> tuple[Units, pl.DataFrame]:
+def units_of(concepts: Concepts, properties: pl.DataFrame, least: int, *, by: By) -> tuple[Units, pl.DataFrame]:
     """Return the units and the label set.
 
     The label set holds the values that at least `least` distinct types have on some token, and not all tokens carry:
@@ -208,9 +206,7 @@ def check_properties(properties: pl.DataFrame, *, reserved: str) -> None:
                 "Make it with word_properties."
             )
     if (properties["kind"] == reserved).any():
-        raise InputError(
-            f"No kind of property may be named '{reserved}': that is the row of all kinds. Rename it."
-        )
+        raise InputError(f"No kind of property may be named '{reserved}': that is the row of all kinds. Rename it.")
 
 
 def _check(tokens: pl.DataFrame, sentences: pl.DataFrame | None) -> None:
@@ -221,9 +217,7 @@ def _check(tokens: pl.DataFrame, sentences: pl.DataFrame | None) -> None:
         )
     for name in ("upos", "feats", "ner"):
         if name in tokens.columns and tokens.schema[name] not in (pl.String, pl.Null):
-            raise InputError(
-                f"Column '{name}' of the token table must hold strings; it is {tokens.schema[name]}."
-            )
+            raise InputError(f"Column '{name}' of the token table must hold strings; it is {tokens.schema[name]}.")
     for name in ("language", "sentence"):
         if sentences is not None and name not in sentences.columns:
             raise InputError(f"The table of sentences lacks '{name}'. Give Corpus.sentences.")
@@ -259,9 +253,7 @@ def _features(tokens: pl.DataFrame) -> pl.DataFrame:
     """Return one row a feature and value; every distinct string is taken apart once."""
     strings = pl.DataFrame({"feats": tokens["feats"].cast(pl.String).unique().drop_nulls()})
     pairs = (
-        strings.with_columns(
-            pl.col("feats").str.replace_all("+", "|", literal=True).str.split("|").alias("pair")
-        )
+        strings.with_columns(pl.col("feats").str.replace_all("+", "|", literal=True).str.split("|").alias("pair"))
         .explode("pair")
         .filter(pl.col("pair").str.contains("=", literal=True))
     )
@@ -273,9 +265,7 @@ def _features(tokens: pl.DataFrame) -> pl.DataFrame:
         pl.concat_str(pl.col("feature"), pl.lit("="), pl.col("one")).alias("value"),
     )
     rows = tokens.select(pl.col("row").cast(pl.Int64), pl.col("feats").cast(pl.String))
-    return rows.join(values.unique(maintain_order=True), on="feats", maintain_order="left_right").drop(
-        "feats"
-    )
+    return rows.join(values.unique(maintain_order=True), on="feats", maintain_order="left_right").drop("feats")
 
 
 def _sentiment(tokens: pl.DataFrame, sentences: pl.DataFrame | None) -> list[pl.DataFrame]:
@@ -318,9 +308,7 @@ def _casing(word: pl.Expr) -> pl.Expr:
         .then(pl.lit(None, dtype=pl.String))
         .when(~word.str.contains(capital))
         .then(pl.lit("lower"))
-        .when(
-            many_capitals & ~word.str.contains(r"[\p{Ll}--ß]")
-        )  # STRAßE has no other way to be written in capitals
+        .when(many_capitals & ~word.str.contains(r"[\p{Ll}--ß]"))  # STRAßE has no other way to be written in capitals
         .then(pl.lit("UPPER"))
         .when(starts)
         .then(pl.lit("Title"))

@@ -104,9 +104,7 @@ class Resamples:
 
 
 @checked
-def interval(
-    score: float, draws: Numbers, *, method: Interval = "bca", level: Inside = 0.95
-) -> tuple[float, float]:
+def interval(score: float, draws: Numbers, *, method: Interval = "bca", level: Inside = 0.95) -> tuple[float, float]:
     """Return the bootstrap interval of a score.
 
     The resamples are moved so that their mean is the score.  A resample has some sentences twice and lacks others,
@@ -223,12 +221,7 @@ class Difference:
 
 @checked
 def paired_difference(
-    first: float,
-    second: float,
-    draws: tuple[Numbers, Numbers],
-    *,
-    method: Interval = "bca",
-    level: Inside = 0.95,
+    first: float, second: float, draws: tuple[Numbers, Numbers], *, method: Interval = "bca", level: Inside = 0.95
 ) -> Difference:
     """Return second - first with its interval, from the same resamples of both; see `interval`.
 

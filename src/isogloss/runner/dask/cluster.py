@@ -60,18 +60,12 @@ def connected(run: RunSection, *, wait: float = 0.0) -> Iterator[Client]:
         try:
             yield client
         finally:
-            with suppress(
-                OSError, TimeoutError
-            ):  # where the scheduler is gone there is nobody to take leave of
+            with suppress(OSError, TimeoutError):  # where the scheduler is gone there is nobody to take leave of
                 client.close(timeout=_ANSWER)
         return
     n_workers = run.workers or (os.cpu_count() or 1)
     if run.scheduler == "slurm":
-        with (
-            _slurm(run.slurm) as cluster,
-            _jobs(cluster, run.workers or 1),
-            Client(cluster) as client,
-        ):
+        with _slurm(run.slurm) as cluster, _jobs(cluster, run.workers or 1), Client(cluster) as client:
             yield client
         return
     with (
@@ -143,11 +137,7 @@ def _processes(n: int, scratch: str) -> Any:
         options = {
             "nthreads": 1,
             "memory_limit": 0,  # of maps of files, which count as memory here and are none
-            "resources": {
-                MEMORY: share,
-                **({GPU: 1} if has_gpu else {}),
-                **({PASSES: 1} if has_passes else {}),
-            },
+            "resources": {MEMORY: share, **({GPU: 1} if has_gpu else {}), **({PASSES: 1} if has_passes else {})},
             "env": env,
             "local_directory": scratch,
             "silence_logs": logging.CRITICAL,  # errors of steps come back by themselves
@@ -160,9 +150,7 @@ def _processes(n: int, scratch: str) -> Any:
         "options": {"port": 0, "dashboard": True, "dashboard_address": "127.0.0.1:0", **here},
     }
     try:
-        return SpecCluster(
-            workers=workers, scheduler=scheduler, security=security, silence_logs=logging.ERROR
-        )
+        return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.ERROR)
     except RuntimeError as error:
         raise IsoglossError(
             f"Worker processes did not start: {error} In a script of your own, run_study must stand under "
@@ -182,8 +170,8 @@ def _gpus() -> int:
 @contextmanager
 def _slurm(section: SlurmSection) -> Iterator[Any]:
     """Yield the cluster of a ``slurm`` section; its certificates lie, for its jobs, where only you can read them."""
-    own = make_folder(Path(section.certificates).expanduser())
-    with tempfile.TemporaryDirectory(prefix=".isogloss-", dir=own) as folder:
+    shared = make_folder(Path(section.certificates).expanduser())
+    with tempfile.TemporaryDirectory(prefix=".isogloss-", dir=shared) as folder:
         security = _in_files(temporary_security(), Path(folder))
         with slurm_cluster(section, security) as cluster:
             yield cluster
@@ -216,9 +204,7 @@ def slurm_cluster(section: SlurmSection, security: Any = None) -> Any:
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError:
-        raise IsoglossError(
-            "scheduler: slurm needs dask-jobqueue. Install it: pip install 'isogloss[dask]'"
-        ) from None
+        raise IsoglossError("scheduler: slurm needs dask-jobqueue. Install it: pip install 'isogloss[dask]'") from None
     from dask.utils import parse_bytes
 
     resources = f"{MEMORY}={parse_bytes(section.memory)}" + (f",{GPU}=1" if section.gpus else "")
@@ -238,12 +224,7 @@ def slurm_cluster(section: SlurmSection, security: Any = None) -> Any:
         log_directory=section.logs,
         job_extra_directives=[*directives, *section.directives],
         job_script_prologue=[*section.prologue, *(f"export {name}={section.cpus}" for name in names)],
-        worker_extra_args=[
-            "--resources",
-            resources,
-            "--memory-limit",
-            "0",
-        ],  # as for processes; SLURM has its own
+        worker_extra_args=["--resources", resources, "--memory-limit", "0"],  # as for processes; SLURM has its own
         security=security,
         scheduler_options={"dashboard_address": "127.0.0.1:0"},
     )
@@ -283,11 +264,11 @@ def _check_job(cluster: Any) -> None:
         try:
             command = ["sbatch", "--test-only", file.name]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
-            status, said = done.returncode, done.stderr
+            status, answer = done.returncode, done.stderr
         except OSError as error:
-            status, said = 1, f"sbatch: {error.strerror}"
+            status, answer = 1, f"sbatch: {error.strerror}"
     if status:
-        reason = " ".join(said.split())
+        reason = " ".join(answer.split())
         raise IsoglossError(
             f"SLURM takes no job: {reason}. Look at the job script with --plan, and at the section run: slurm."
         )

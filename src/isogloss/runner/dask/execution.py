@@ -113,14 +113,12 @@ def _in_rounds(layout: StudyLayout, job: Job, run: RunSection, remote: Remote | 
 def _todo(steps: Sequence[Step], done: StudyLayout | Remote) -> list[Step]:
     """Return the steps that are not done, and of those that have parts the parts that are not."""
     missing = _missing_of(steps, done)
-    return _missing_of([step for whole in missing for step in whole.parts() or (whole,)], done, known=missing)
+    return _missing_of([step for whole in missing for step in whole.parts() or (whole,)], done, not_done=missing)
 
 
-def _missing_of(
-    steps: Sequence[Step], done: StudyLayout | Remote, *, known: Sequence[Step] = ()
-) -> list[Step]:
-    """Return the steps that are not done; of those in `known` it is known that they are not."""
-    missing = {step.name for step in known}
+def _missing_of(steps: Sequence[Step], done: StudyLayout | Remote, *, not_done: Sequence[Step] = ()) -> list[Step]:
+    """Return the steps that are not done; of those in `not_done` it is known."""
+    missing = {step.name for step in not_done}
     asked = [step for step in steps if step.name not in missing]
     keys = [(step.name, step.key) for step in asked]
     answers = done.done(keys) if isinstance(done, Remote) else [done.is_done(*key) for key in keys]
@@ -153,18 +151,12 @@ def _look(client: Client, layout: StudyLayout, job: Job, remote: Remote | None) 
         if not client.scheduler_info(n_workers=-1)["workers"]:
             log.info("waiting for the first worker")
         client.wait_for_workers(1)
-        seen = client.run(
-            _missing, [str(path) for path in needed], on_error="ignore"
-        )  # one that dies: another
+        seen = client.run(_missing, [str(path) for path in needed], on_error="ignore")  # one that dies: another
     for worker, missing in seen.items():
         if missing:
             raise IsoglossError(
                 f"The worker {worker} does not see {missing[0]}. Put it on a file system that all machines share"
-                + (
-                    "."
-                    if remote
-                    else ", or let the workers exchange files through run.storage (--storage URL)."
-                )
+                + ("." if remote else ", or let the workers exchange files through run.storage (--storage URL).")
             )
 
 
@@ -173,13 +165,7 @@ def _missing(paths: list[str]) -> list[str]:
 
 
 def _submit(
-    client: Client,
-    layout: StudyLayout,
-    job: Job,
-    todo: Sequence[Step],
-    *,
-    run: RunSection,
-    remote: Remote | None,
+    client: Client, layout: StudyLayout, job: Job, todo: Sequence[Step], *, run: RunSection, remote: Remote | None
 ) -> bool:
     """Run steps as tasks; return whether all is done, or something that was there before has to be made again."""
     futures: dict[str, Future] = {}
@@ -218,9 +204,7 @@ def _submit(
     return whole
 
 
-def _finished(
-    todo: Sequence[Step], futures: Mapping[str, Future]
-) -> Iterator[tuple[Step, BaseException | None]]:
+def _finished(todo: Sequence[Step], futures: Mapping[str, Future]) -> Iterator[tuple[Step, BaseException | None]]:
     """Yield steps as they end, those that failed with their error, but none that failed with one it waited for."""
     from distributed import as_completed
 
@@ -254,8 +238,8 @@ def _resources(
 ) -> Callable[[Step], dict[str, float]]:
     """Return what a step asks of a worker: a GPU for states, and memory; only of what workers declare."""
     declared = [w.get("resources") or {} for w in client.scheduler_info(n_workers=-1)["workers"].values()]
-    largest = max((one.get(MEMORY, 0) for one in declared), default=0)
-    any_gpu, any_passes = (any(one.get(name) for one in declared) for name in (GPU, PASSES))
+    largest = max((declared_by.get(MEMORY, 0) for declared_by in declared), default=0)
+    any_gpu, any_passes = (any(declared_by.get(name) for declared_by in declared) for name in (GPU, PASSES))
     needed = {step.name: memory(step) for step in todo} if largest else {}
     for step in todo:
         if largest and needed[step.name] > largest:

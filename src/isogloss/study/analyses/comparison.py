@@ -93,10 +93,10 @@ def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
     rows = []
     for row in both.iter_rows(named=True):
         for of in ("score", "adjusted") if MEASURES[row["metric"]].above_chance else ("score",):
-            one, two = (_values(row, side, of) for side in ("", "_second"))
-            found = paired_difference(one[0], two[0], (one[1:], two[1:]))
+            before, after = (_values(row, side, of) for side in ("", "_second"))
+            difference = paired_difference(before[0], after[0], (before[1:], after[1:]))
             place = {name: row[name] for name in _SAME} | {"of": of}
-            rows.append(place | {"first": float(one[0]), "second": float(two[0])} | vars(found))
+            rows.append(place | {"first": float(before[0]), "second": float(after[0])} | vars(difference))
     result = pl.DataFrame(rows, schema=DIFFERENCES)
     return with_q_values(result, _KEYS).select(*DIFFERENCES, "q_value")
 

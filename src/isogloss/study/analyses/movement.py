@@ -12,13 +12,7 @@ import polars as pl
 from isogloss.concepts import Concepts
 from isogloss.config import MetricsSection
 from isogloss.corpus import Corpus
-from isogloss.metrics.concepts.fates import (
-    chance_shares,
-    difference_of_groups,
-    label_agreement,
-    movement,
-    newly_shared,
-)
+from isogloss.metrics.concepts.fates import chance_shares, difference_of_groups, label_agreement, movement, newly_shared
 from isogloss.metrics.concepts.overlap import language_counts
 from isogloss.metrics.concepts.partition import ami
 
@@ -95,9 +89,9 @@ def compare_concepts(
         {"fate": fate, "share": share, "chance": chance[fate], "ami": agreement}
         for fate, share in moved.shares().items()
     ]
-    found = {"flows": moved.flows, "fates": pl.DataFrame(fates)}
+    tables = {"flows": moved.flows, "fates": pl.DataFrame(fates)}
     if len(space) < 2:  # nothing is shared within one language
-        return found
+        return tables
     theta = settings.theta_overlap[0]
     shared = [settings.overlapping(language_counts(side, tuple(space)), theta) for side in (before, after)]
     newly = newly_shared(moved.flows, *shared)
@@ -108,43 +102,36 @@ def compare_concepts(
     for what, value in values.items():
         mine, others, p = difference_of_groups(value, chosen, draw_seed=settings.draw_seed)
         concerns.append(
-            {
-                "what": what,
-                "n_shared": int(chosen.sum()),
-                "newly_shared": mine,
-                "others": others,
-                "p_value": p,
-            }
+            {"what": what, "n_shared": int(chosen.sum()), "newly_shared": mine, "others": others, "p_value": p}
         )
-    found["concerns"] = pl.DataFrame(
-        concerns,
-        schema={k: COLUMNS["concerns"][k] for k in ("what", "n_shared", "newly_shared", "others", "p_value")},
+    tables["concerns"] = pl.DataFrame(
+        concerns, schema={k: COLUMNS["concerns"][k] for k in ("what", "n_shared", "newly_shared", "others", "p_value")}
     )
     concept = newly["concept"].to_numpy()
     nan = np.full(after.n_concepts, np.nan)
-    found["shared"] = newly.with_columns(
+    tables["shared"] = newly.with_columns(
         pl.Series("entities", values.get("entities", nan)[concept]),
         pl.Series("sentiment", values.get("sentiment", nan)[concept]),
         pl.Series("words", [_words(after, int(c), space) for c in concept], dtype=pl.String),
     )
-    return found
+    return tables
 
 
 def _concerns(concepts: Concepts, facts: pl.DataFrame) -> dict[str, npt.NDArray[np.float64]]:
     """Return, concept by concept, the share of words in entities, and how far its sentences agree in their label."""
     table = concepts.tokens.select("row", concept=pl.Series(concepts.labels)).filter(pl.col("concept") >= 0)
     table = table.join(facts, on="row", maintain_order="left")
-    found = {}
+    values = {}
     entity = table.drop_nulls("entity")
     if entity.height:
         concept = entity["concept"].to_numpy()
         n = np.bincount(concept, minlength=concepts.n_concepts)
         inside = np.bincount(concept, weights=entity["entity"].to_numpy(), minlength=concepts.n_concepts)
-        found["entities"] = np.divide(inside, n, out=np.full(len(n), np.nan), where=n > 0)
+        values["entities"] = np.divide(inside, n, out=np.full(len(n), np.nan), where=n > 0)
     label = table.drop_nulls("label").unique(["concept", "sentence"], maintain_order=True)
     if label.height:  # a sentence counts once, its translations too
-        found["sentiment"] = label_agreement(label["label"], label["concept"], concepts.n_concepts)
-    return found
+        values["sentiment"] = label_agreement(label["label"], label["concept"], concepts.n_concepts)
+    return values
 
 
 def _words(concepts: Concepts, concept: int, space: Sequence[str]) -> str:

@@ -47,9 +47,7 @@ def agreement(table: pl.DataFrame, grid: Grid) -> pl.DataFrame:
             | {
                 "adjusted": part["adjusted"].drop_nans().mean(),
                 "rho_layers": _rank_agreement(part, reference, ["layer"], within=["model", "stack"]),
-                "rho_pairs": _rank_agreement(
-                    part, reference, ["source", "target"], within=["model", "stack"]
-                ),
+                "rho_pairs": _rank_agreement(part, reference, ["source", "target"], within=["model", "stack"]),
                 "rho_models": _rank_agreement(part, reference, ["model", "stack"], within=[]),
             }
         )
@@ -57,17 +55,13 @@ def agreement(table: pl.DataFrame, grid: Grid) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides=kinds)
 
 
-def _rank_agreement(
-    part: pl.DataFrame, reference: pl.DataFrame, what: list[str], *, within: list[str]
-) -> float | None:
+def _rank_agreement(part: pl.DataFrame, reference: pl.DataFrame, what: list[str], *, within: list[str]) -> float | None:
     """Return Spearman's correlation of mean adjusted scores, averaged over the groups of `within`."""
-    means = [
-        t.group_by(*within, *what).agg(pl.col("adjusted").fill_nan(None).mean()) for t in (part, reference)
-    ]
+    means = [t.group_by(*within, *what).agg(pl.col("adjusted").fill_nan(None).mean()) for t in (part, reference)]
     both = means[0].join(means[1], on=[*within, *what], suffix="_own").drop_nulls()
-    found = []
+    correlations = []
     for _, group in both.group_by(*within) if within else [((), both)]:
         x, y = (group[name].to_numpy().round(12) for name in ("adjusted", "adjusted_own"))
-        found.append(rank_correlation(x, y))
-    defined = [rho for rho in found if not math.isnan(rho)]
+        correlations.append(rank_correlation(x, y))
+    defined = [rho for rho in correlations if not math.isnan(rho)]
     return float(np.mean(defined)) if defined else None

@@ -41,26 +41,16 @@ SCORE_COLUMNS = ("model", "language", "metric", "score", "zero_shot")
 
 def associations(points: pl.DataFrame) -> pl.DataFrame:
     """Return how each measure goes with the zero-shot scores over languages, before, after and by its change."""
-    keys = [
-        "task",
-        "kind",
-        "base_model",
-        "control",
-        "train_language",
-        "score_metric",
-        "stack",
-        "layer",
-        "measure",
-    ]
+    keys = ["task", "kind", "base_model", "control", "train_language", "score_metric", "stack", "layer", "measure"]
     rows = []
-    for key, own in points.group_by(keys, maintain_order=True):
+    for key, of_measure in points.group_by(keys, maintain_order=True):
         place = dict(zip(keys, key, strict=True))
         for when in WHEN:
-            if own[when].null_count() == own.height:
+            if of_measure[when].null_count() == of_measure.height:
                 continue
-            found = association(own[when].fill_null(float("nan")), own["score"])
-            names = " ".join(own["language"].to_list())
-            rows.append(place | {"when": when, **vars(found), "languages": names})
+            association_ = association(of_measure[when].fill_null(float("nan")), of_measure["score"])
+            names = " ".join(of_measure["language"].to_list())
+            rows.append(place | {"when": when, **vars(association_), "languages": names})
     return pl.DataFrame(rows, schema=COLUMNS)
 
 
@@ -84,29 +74,16 @@ def transfer_points(scores: pl.DataFrame, results: Results) -> pl.DataFrame:
         .agg(pl.col("value").mean())
     )
     trained = [list(Space.named(name).languages) for name in scores["train_languages"]]
-    rows = scores.with_columns(pl.Series("train_language", trained, pl.List(pl.String))).explode(
-        "train_language"
-    )
+    rows = scores.with_columns(pl.Series("train_language", trained, pl.List(pl.String))).explode("train_language")
     names = {"language": "target", "train_language": "source"}
     rows = rows.rename(names)
     after = rows.join(both, on=["model", "source", "target"]).rename({"value": "after"})
     before = both.rename({"model": "base_model", "value": "before"})
-    found = after.join(before, on=["base_model", "stack", "layer", "source", "target", "measure"], how="left")
-    found = found.with_columns((pl.col("after") - pl.col("before")).alias("change"))
-    keys = [
-        "task",
-        "kind",
-        "base_model",
-        "control",
-        "source",
-        "metric",
-        "stack",
-        "layer",
-        "measure",
-        "target",
-    ]
+    changes = after.join(before, on=["base_model", "stack", "layer", "source", "target", "measure"], how="left")
+    changes = changes.with_columns((pl.col("after") - pl.col("before")).alias("change"))
+    keys = ["task", "kind", "base_model", "control", "source", "metric", "stack", "layer", "measure", "target"]
     return (
-        found.group_by(keys, maintain_order=True)
+        changes.group_by(keys, maintain_order=True)
         .agg(pl.col(name).fill_nan(None).mean() for name in ("score", *WHEN))
         .rename({"source": "train_language", "metric": "score_metric", "target": "language"})
         .sort(["task", "control", "train_language", "measure", "stack", "layer", "language"])

@@ -62,9 +62,7 @@ class MeasureCompanions(Step):
         states = open_states(layout, name=model, stack=stack, layer=self.layer)
         resamples = None
         if self.n_bootstrap:  # those of MeasurePair: the same sentences for every model, layer and measure
-            resamples = Resamples.draw(
-                states.tokens["sentence"].unique(), self.n_bootstrap, draw_seed=self.draw_seed
-            )
+            resamples = Resamples.draw(states.tokens["sentence"].unique(), self.n_bootstrap, draw_seed=self.draw_seed)
         place = {"model": model, "stack": stack, "layer": self.layer}
         sheet = Sheet({**place, "base_model": self.origin.base})
         material = self._material(layout, states)
@@ -77,9 +75,7 @@ class MeasureCompanions(Step):
                 estimate = look_at_space(name, *material[takes], resamples=resamples)
             else:
                 X, Y, sentences = material[takes]
-                estimate = compare_rows(
-                    name, X, Y, sentences=sentences, resamples=resamples, draw_seed=self.draw_seed
-                )
+                estimate = compare_rows(name, X, Y, sentences=sentences, resamples=resamples, draw_seed=self.draw_seed)
             signed = {
                 "isogloss": self.origin.version,
                 "metric": name,
@@ -103,14 +99,12 @@ class MeasureCompanions(Step):
         material: dict[str, tuple[Any, ...]] = {}
         kind = next(iter(states.sentence_arrays), None)
         if kind is not None:
-            left, right = (
-                states.sentences_at(self.layer, language=x, pooling=kind) for x in self.pair.languages
-            )
+            left, right = (states.sentences_at(self.layer, language=x, pooling=kind) for x in self.pair.languages)
             numbers = [side.sentences["sentence"].to_numpy() for side in (left, right)]
             common = np.intersect1d(numbers[0], numbers[1])
             X, Y = (
-                side.X[np.searchsorted(own, common)].astype(np.float64)
-                for side, own in zip((left, right), numbers, strict=True)
+                side.X[np.searchsorted(of_side, common)].astype(np.float64)
+                for side, of_side in zip((left, right), numbers, strict=True)
             )
             if len(common) > 1:
                 languages = np.repeat(np.array(self.pair.languages), len(common))
@@ -118,10 +112,7 @@ class MeasureCompanions(Step):
                 material["space"] = (np.concatenate([X, Y]), languages, np.tile(common, 2))
         if self.links is not None:
             linked = _linked_types(
-                states.tokens,
-                self.links.load(layout),
-                n_words=self.settings.n_words,
-                draw_seed=self.draw_seed,
+                states.tokens, self.links.load(layout), n_words=self.settings.n_words, draw_seed=self.draw_seed
             )
             if linked.height > 1:
                 rows = (linked[f"{side}_row"].to_numpy() for side in ("source", "target"))

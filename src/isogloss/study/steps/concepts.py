@@ -195,9 +195,7 @@ def _written(concepts: Concepts, path: Path) -> Facts:
     return {"n_states": len(concepts.labels), "n_concepts": concepts.n_concepts}
 
 
-def read_concepts(
-    layout: StudyLayout, tokens: pl.DataFrame, clustering: Clustering, space: Space
-) -> Concepts:
+def read_concepts(layout: StudyLayout, tokens: pl.DataFrame, clustering: Clustering, space: Space) -> Concepts:
     """Read the concepts of one space from a study folder; those of another text, or damaged, are an error."""
     path = layout.checked(layout.concepts(clustering, space))
     return Concepts.read(path, tokens, clustering)

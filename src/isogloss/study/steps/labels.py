@@ -70,10 +70,7 @@ class LabelConcepts(Step):
             space = step.space
             concepts[space] = step.load(layout, corpus.words)
             labels[space] = label_concepts(
-                concepts[space],
-                properties,
-                settings=self.settings,
-                min_types=max(1, math.ceil(self.metrics.min_types)),
+                concepts[space], properties, settings=self.settings, min_types=max(1, math.ceil(self.metrics.min_types))
             )
             add("labels", labels[space].table, space=space.name)
             add("scores", label_set_scores(labels[space]), space=space.name)

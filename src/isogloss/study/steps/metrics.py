@@ -24,14 +24,7 @@ from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.results import Estimate, Overlap
 from isogloss.runner import Facts, Step
 from isogloss.store import StudyLayout
-from isogloss.study.measures import (
-    MATCHED,
-    Origin,
-    align_concepts,
-    align_variant,
-    signature_parts,
-    silhouette_of,
-)
+from isogloss.study.measures import MATCHED, Origin, align_concepts, align_variant, signature_parts, silhouette_of
 from isogloss.study.sheet import Sheet
 from isogloss.study.steps.concepts import FindConcepts
 from isogloss.study.steps.states import ExtractStates
@@ -81,13 +74,9 @@ class MeasurePair(Step):
         sheet = _Sheet(layout, self.clustering, self.metrics, self.origin)
         settings, resamples = self.metrics, sheet.resamples
         concepts = {step.space: sheet.concepts(step) for step in (*self.alone, *self.matched)}
-        alike = (
-            match_frequencies(
-                {space.languages[0]: one for space, one in concepts.items()}, draw_seed=settings.draw_seed
-            )
-            if self.matched
-            else {}
-        )
+        # the frequencies of all languages are matched together
+        alike = {space.languages[0]: of_language for space, of_language in concepts.items()}
+        alike = match_frequencies(alike, draw_seed=settings.draw_seed) if self.matched else {}
         aligned = []
         for direction in self.pair.directions:
             dictionary = read_dictionary(layout, direction, induced_by=self.origin.dictionary)
@@ -102,13 +91,11 @@ class MeasurePair(Step):
                     source, target = (alike[language] for language in direction.languages)
                 else:
                     source, target = (concepts[side] for side in direction.sides)
-                estimate = align_variant(
-                    variant, source, target, dictionary, settings=settings, resamples=resamples
-                )
+                estimate = align_variant(variant, source, target, dictionary, settings=settings, resamples=resamples)
                 sheet.note(f"calign_{variant}", direction, estimate)
         there, back = aligned
-        for one, other in zip(there.estimates, back.estimates, strict=True):
-            sheet.note(ALIGNMENT, self.pair, mean_alignment(one, other))
+        for estimate_there, estimate_back in zip(there.estimates, back.estimates, strict=True):
+            sheet.note(ALIGNMENT, self.pair, mean_alignment(estimate_there, estimate_back))
         sheet.note(SOFT_ALIGNMENT, self.pair, mean_alignment(there.soft, back.soft))
         self._add_joint(layout, sheet)
         return sheet.write(self.outputs(layout)[0])
@@ -121,9 +108,7 @@ class MeasurePair(Step):
         resampled = None
         if sheet.resamples is not None:
             resampled = drawn_counts(together, overlap.languages, sheet.resamples)
-        for name, estimate in mixing_estimates(
-            overlap.counts, drawn=resampled, interval=settings.interval
-        ).items():
+        for name, estimate in mixing_estimates(overlap.counts, drawn=resampled, interval=settings.interval).items():
             sheet.note(name, self.pair, estimate)
         where = {"name": self.clustering.model, "stack": self.clustering.stack}
         layer = self.clustering.layer
@@ -156,9 +141,7 @@ class MeasureGroup(Step):
 class _Sheet(Sheet):
     """The estimates of one clustering, and what their formulas are given."""
 
-    def __init__(
-        self, layout: StudyLayout, clustering: Clustering, metrics: MetricsSection, origin: Origin
-    ) -> None:
+    def __init__(self, layout: StudyLayout, clustering: Clustering, metrics: MetricsSection, origin: Origin) -> None:
         super().__init__({**clustering.facts(), "base_model": origin.base})
         self._layout, self._clustering, self._metrics, self._origin = layout, clustering, metrics, origin
 

@@ -16,9 +16,7 @@ from isogloss.store import MOVEMENT_TABLES, StudyLayout, read_table, write_table
 from isogloss.study.analyses.movement import COLUMNS, compare_concepts, word_facts
 from isogloss.study.steps.concepts import FindConcepts
 
-_JOINED = tuple(
-    name for name in MOVEMENT_TABLES if name != "flows"
-)  # these are large, and stay with their layers
+_JOINED = tuple(name for name in MOVEMENT_TABLES if name != "flows")  # these are large, and stay with their layers
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import ClassVar
@@ -51,7 +51,8 @@ class SweepSettings(Step):
     stage: ClassVar[str] = "robustness of layers"
 
     def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:
-        return (layout.robustness_at(self.trees[0].clustering, self.pair),)
+        clustering = replace(self.trees[0].clustering, n_concepts=self.grid.of_study[0])
+        return (layout.robustness_at(clustering, self.pair),)
 
     def run(self, layout: StudyLayout) -> Facts:
         tokens = Corpus.open(layout).words

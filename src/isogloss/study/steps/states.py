@@ -162,9 +162,7 @@ class ExtractShard(Step):
 
     def run(self, layout: StudyLayout) -> Facts:
         states = self.states
-        return extract_shard(
-            Corpus.open(layout), study=layout, shard=self.shard, **states.options, **states.how
-        )
+        return extract_shard(Corpus.open(layout), study=layout, shard=self.shard, **states.options, **states.how)
 
     def memory(self, about: Estimates) -> int:
         return self.states.memory(about)

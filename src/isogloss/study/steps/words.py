@@ -79,25 +79,15 @@ class LinkWords(Step):
                 states = open_states(layout, name=model, stack=stack, layer=options["layer"], sentences=False)
                 options = {**options, "states": states}
             links = aligners.align_words(
-                corpus,
-                source=source,
-                target=target,
-                aligner=self.aligner,
-                symmetrise=self.symmetrise,
-                **options,
+                corpus, source=source, target=target, aligner=self.aligner, symmetrise=self.symmetrise, **options
             )
         links.write(layout.links(self.aligner, self.pair))
         return {"n_links": links.table.height}
 
     def load(self, layout: StudyLayout) -> WordLinks:
         """Read what it wrote."""
-        return read_links(layout, self.aligner, self.pair)
-
-
-def read_links(layout: StudyLayout, aligner: str, pair: Pair) -> WordLinks:
-    """Read the word links of a pair in a study folder."""
-    path = layout.checked(layout.links(aligner, pair))
-    return WordLinks.read(path, source=pair.source, target=pair.target, aligner=aligner)
+        path, (source, target) = layout.checked(layout.links(self.aligner, self.pair)), self.pair.languages
+        return WordLinks.read(path, source=source, target=target, aligner=self.aligner)
 
 
 @dataclass(frozen=True)
@@ -136,8 +126,8 @@ class ReadDictionary(Step):
 
     def run(self, layout: StudyLayout) -> Facts:
         source, target = self.direction.languages
-        given = TranslationDictionary.read_muse(self.file.path, source=source, target=target)
-        words = given.top(self.top).for_corpus(Corpus.open(layout), case=self.case)
+        whole = TranslationDictionary.read_muse(self.file.path, source=source, target=target)
+        words = whole.top(self.top).for_corpus(Corpus.open(layout), case=self.case)
         return _written(words, self.direction, layout)
 
 
@@ -152,6 +142,4 @@ def _written(dictionary: TranslationDictionary, direction: Pair, layout: StudyLa
 def read_dictionary(layout: StudyLayout, direction: Pair, *, induced_by: str = "") -> TranslationDictionary:
     """Read the dictionary of one direction in a study folder."""
     path = layout.checked(layout.dictionary(direction))
-    return TranslationDictionary.read(
-        path, source=direction.source, target=direction.target, induced_by=induced_by
-    )
+    return TranslationDictionary.read(path, source=direction.source, target=direction.target, induced_by=induced_by)
