@@ -76,7 +76,7 @@ def test_run_until_a_stage_stops_there_and_a_later_run_goes_on(
     assert "unknown stage of this study 'concept'. Did you mean 'concepts'? Known: " in err
     assert "dictionaries, " in err and "states, " in err
     status, printed, _ = call(capsys, *run, "--until", "dictionaries", "--plan", "--json")
-    assert [stage["stage"] for stage in json.loads(printed)["stages"]] == ["word links", "dictionaries"]
+    assert [stage["stage"] for stage in json.loads(printed)["stages"]] == ["links", "dictionaries"]
     assert not out.exists()
 
     status, printed, _ = call(capsys, *run, "--until", "concepts", "--json")
@@ -99,9 +99,9 @@ def test_run_until_a_stage_stops_there_and_a_later_run_goes_on(
     assert json.loads(printed)["n_estimates"] > 0
     assert done_of(out, capsys)[1] == []
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    status, printed, _ = call(capsys, *run, "--until", "word links")
+    status, printed, _ = call(capsys, *run, "--until", "links")
     assert status == 0
-    assert printed == f"Done until word links: {out}\n"
+    assert printed == f"Done until links: {out}\n"
     assert pl.read_csv(out / "results.csv").height > 0, "a run of fewer steps took results away"
 
 

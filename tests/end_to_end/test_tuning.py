@@ -129,8 +129,8 @@ def test_finetune_alone_then_run_goes_on(study: Path, tmp_path: Path) -> None:
     assert finetune_study(study, out=tmp_path / "out").equals(table, null_equal=True)
     assert ig.run_study(study, out=tmp_path / "out", until="fine-tuning").table.is_empty()
     assert weights.stat().st_mtime_ns == written
-    planned = preview(study, out=tmp_path / "out", until="word links")
-    assert [stage["stage"] for stage in planned] == ["fine-tuning", "word links"]
+    planned = preview(study, out=tmp_path / "out", until="links")
+    assert [stage["stage"] for stage in planned] == ["fine-tuning", "links"]
 
 
 def test_killed_in_training_it_goes_on_to_the_same_weights(study: Path, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_upstream_of_a_stage_are_its_steps_and_all_that_they_wait_for():
 
 def test_every_step_of_a_study_but_the_first_waits_for_another(study_file):
     plan = planned(study_file())
-    assert {step.stage for step in plan.steps if not step.inputs} == {"word links", "states"}
+    assert {step.stage for step in plan.steps if not step.inputs} == {"links", "states"}
     trees = [step for step in plan.steps if step.stage == "trees"]
     assert trees
     assert all("states/starter/encoder" in {before.name for before in step.inputs} for step in trees)

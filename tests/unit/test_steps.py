@@ -55,7 +55,7 @@ def halves(study: Path) -> tuple[dict[str, int], dict[str, int], Path]:
 def test_until_a_stage_runs_it_and_what_it_needs_and_the_rest_runs_later(study, halves):
     half, whole, _ = halves
     steps = planned(study).steps
-    needed = {"word links", "states", "dictionaries", "trees", "concepts", "metrics"}
+    needed = {"links", "states", "dictionaries", "trees", "concepts", "metrics"}
     assert set(half) == {step.name for step in steps if step.stage in needed} | ALWAYS
     assert set(whole) == {step.name for step in steps} | ALWAYS
     assert [name for name in half.keys() - ALWAYS if whole[name] != half[name]] == []
@@ -113,7 +113,7 @@ def test_on_concepts_hangs_all_but_what_they_are_made_from(study, halves, monkey
     monkeypatch.setattr(CutTree, "version", 2)
     again = {step.stage for step in planned(study).steps if not layout.is_done(step.name, step.key)}
     kept = {step.stage for step in planned(study).steps if layout.is_done(step.name, step.key)}
-    assert kept == {"word links", "states", "dictionaries", "trees", "companions"} | {
+    assert kept == {"links", "states", "dictionaries", "trees", "companions"} | {
         "robustness of layers",
         "robustness",
     }

@@ -60,7 +60,7 @@ class LinkWords(Step):
     text: str
     file: UserFile | None = None
     states: ExtractStates | None = None
-    stage: ClassVar[str] = "word links"
+    stage: ClassVar[str] = "links"
 
     def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:
         return (layout.links(self.aligner, self.pair),)
