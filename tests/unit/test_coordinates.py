@@ -5,7 +5,6 @@ from __future__ import annotations
 import string
 from pathlib import Path
 
-import polars as pl
 import pytest
 import yaml
 from hypothesis import given
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.corpus import Corpus
 from isogloss.errors import UsageError
+from isogloss.explore import Views
 from isogloss.starter import load_corpus, model_folder
 from isogloss.store import StudyLayout
 from isogloss.study import open_study, run_study
@@ -105,10 +105,23 @@ def test_every_pair_and_space_of_a_study_has_files_of_its_own(folder):
 def test_tables_name_languages_as_the_text_does(folder):
     study = open_study(folder)
     assert study.pairs == [Pair("a", "b-c"), Pair("a-b", "c"), Pair("a", "d+e/50% f")]
-    means = study.results.only(metric="calign")
-    assert means.group_by("source", "target").agg(pl.col("score").n_unique()).height == 3
+    measured = study.results.only(metric="calign").select("source", "target").iter_rows()
+    assert {Pair(*row) for row in measured} == {direction for pair in study.pairs for direction in pair.directions}
     for pair in study.pairs:
         assert study.dictionary(pair).source == pair.source
         concepts = study.concepts(study.clusterings[0], pair.space)
         assert set(concepts.languages) == set(pair.languages)
     assert {Space.named(name) for name in study.labels["labels"]["space"]} == set(study.spaces[:-1])
+
+
+def test_the_explorer_finds_what_is_of_such_a_label(folder):
+    views, label = Views(open_study(folder)), "d+e/50% f"
+    at = {"place": 0, "layer": 4, "k": 20}
+    overview = views.overview()
+    assert overview["names"][label] in overview["spaces"]
+    assert views.aligned(**at, source="a", target=label)["n_eligible"] > 0
+    assert views.score(**at, source="a", target=label)
+    alone = Space.of(label).name
+    assert views.map(**at, space=alone, towards="a")["languages"] == (label,)
+    counterparts = views.concept(**at, space=alone, concept=0)["counterparts"]
+    assert {entry["space"] for entry in counterparts} <= {"a"}

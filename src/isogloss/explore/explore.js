@@ -1,7 +1,7 @@
 // The explorer: what is chosen, what is asked, where the answer goes. Answers that come too late are dropped.
 import { element, fill, setLanguages, themeChoice } from "./common.js";
 import { drawFigure, figureTools, fileName } from "./figures.js";
-import { Panels, percent } from "./panels.js";
+import { Panels, languagesOf, percent } from "./panels.js";
 
 const root = document.documentElement;
 window.addEventListener("error", (event) => { root.dataset.error = event.message; });
@@ -51,10 +51,12 @@ async function into(panel, question, parameters, show) {
 // -- what is chosen -------------------------------------------------------------------------------
 
 const place = () => overview.places[state.place];
-const whole = () => overview.languages.join("+");
-const ends = () => { const pair = state.pair.split("+"); return state.reverse ? pair.reverse() : pair; };
+const alone = (language) => overview.names[language];
+const together = (languages) => languages.map(alone).join("+");
+const whole = () => together(overview.languages);
+const ends = () => { const pair = languagesOf(state.pair); return state.reverse ? pair.reverse() : pair; };
 const joint = () => state.pair;
-const isPair = () => state.pair.split("+").length === 2;
+const isPair = () => languagesOf(state.pair).length === 2;
 const at = () => ({ place: state.place, layer: state.layer, k: state.k });
 
 const KEPT = ["place", "layer", "k", "pair", "reverse", "space", "concept", "tab", "colour"];
@@ -71,7 +73,7 @@ function recall() {
   state.layer = place().layers.includes(number("layer", start.layer)) ? number("layer", start.layer) : place().layers.at(-1);
   state.k = number("k", place().ks.includes(start.k) ? start.k : place().ks[0]) || place().ks[0];
   if (!place().free && !place().ks.includes(state.k)) state.k = place().ks[0];
-  const pairs = overview.pairs.map((pair) => pair.join("+"));
+  const pairs = overview.pairs.map(together);
   state.pair = [...pairs, whole()].includes(asked.get("pair")) ? asked.get("pair") : pairs[0] ?? whole();
   state.reverse = asked.get("reverse") === "true";
   state.space = overview.spaces.includes(asked.get("space")) ? asked.get("space") : joint();
@@ -97,10 +99,10 @@ function showChoices() {
   $("k").setAttribute("aria-valuetext", `${state.k} concepts`);
   $("k-now").textContent = state.k;
   fill($("k-select"), place().ks.map((k) => [k, k]), state.k);
-  const pairs = overview.pairs.map((pair) => [pair.join("+"), pair.join(" – ")]);
+  const pairs = overview.pairs.map((pair) => [together(pair), pair.join(" – ")]);
   fill($("pair"), overview.languages.length > 2 || !pairs.length ? [...pairs, [whole(), "all together"]] : pairs, state.pair);
-  const spaces = [...new Set([joint(), ...(isPair() ? ends() : overview.languages), ...(overview.spaces.includes(whole()) ? [whole()] : []), state.space])];
-  fill($("space"), spaces.map((name) => [name, name === whole() && !isPair() ? "all together" : name.replaceAll("+", " + ")]), state.space);
+  const spaces = [...new Set([joint(), ...(isPair() ? ends() : overview.languages).map(alone), ...(overview.spaces.includes(whole()) ? [whole()] : []), state.space])];
+  fill($("space"), spaces.map((name) => [name, name === whole() && !isPair() ? "all together" : languagesOf(name).join(" + ")]), state.space);
   const single = !state.space.includes("+");
   const colours = [...(single ? [] : [["languages", "languages"]]), ...(single && !isPair() ? [] : [["alignment", single ? "match" : "overlap"]]), ["size", "types"], ...Object.keys(overview.columns).map((name) => [name, name])];
   if (!colours.some(([name]) => name === state.colour)) state.colour = colours[0][0];
@@ -136,7 +138,7 @@ function listed(found, offset, make, load) {
 function loadAligned(offset) {
   const [source, target] = ends();
   const choice = [false, true].map((reverse) => {
-    const [a, b] = state.pair.split("+");
+    const [a, b] = languagesOf(state.pair);
     return panels.button(reverse ? `${b} → ${a}` : `${a} → ${b}`, () => choose({ reverse }), { "aria-pressed": String(state.reverse === reverse) });
   });
   $("directions").replaceChildren(...choice);
@@ -157,7 +159,7 @@ function loadShared(offset) {
 
 function loadScore() {
   if (!isPair()) { turn.score = (turn.score ?? 0) + 1; $("score").replaceChildren(); return null; }
-  const [source, target] = state.pair.split("+");
+  const [source, target] = languagesOf(state.pair);
   return into("score", "score", { ...at(), source, target }, (found) => $("score").replaceChildren(...panels.score(found, state.k)));
 }
 
@@ -191,7 +193,7 @@ function colouring(found) {
     return { colour, about, legend: [...languages.map((language) => [ofLanguage(language), `nearly all ${language}`]), [NONE, "mixed"]] };
   }
   if (state.colour === "alignment" && found.match) {
-    const other = ends().find((language) => language !== state.space);
+    const other = ends().find((language) => alone(language) !== state.space);
     const colour = found.match.map((value) => (value === null ? NONE : mix(value)));
     const about = found.match.map((value) => (value === null ? "too few words to be matched" : `match in ${other} ${value.toFixed(2)}`));
     return { colour, about, legend: [[mix(0), `no match in ${other}`], [mix(0.5), "half of its words"], [mix(1), "all"], [NONE, "too few words"]] };
@@ -213,7 +215,7 @@ function colouring(found) {
 }
 
 function loadMap() {
-  const other = isPair() && ends().includes(state.space) ? ends().find((language) => language !== state.space) : "";
+  const other = isPair() && ends().map(alone).includes(state.space) ? ends().find((language) => alone(language) !== state.space) : "";
   return into("fig-map", "map", { ...at(), space: state.space, towards: other }, async (found) => { mapped = found; await showMap(); });
 }
 
@@ -238,7 +240,7 @@ let curve;
 function loadDepth() {
   $("fig-depth").hidden = !isPair();
   if (!isPair()) return null;
-  const [source, target] = state.pair.split("+");
+  const [source, target] = languagesOf(state.pair);
   return into("fig-depth", "depth", { place: state.place, k: state.k, source, target }, async (found) => {
     const rows = found.rows.map((row) => ({ ...row, measure: row.title }));
     const spec = structuredClone(specs.depth);

@@ -214,5 +214,5 @@ class Lookup:
     def matches(self, place: int, layer: int, k: int, source: str, target: str) -> tuple[Cut, Cut, Matches]:
         if (source, target) not in self.pairs and (target, source) not in self.pairs:
             raise unknown("pair", f"{source}-{target}", [pair.name for pair in self.study.pairs])
-        left, right = (self.cut(place, layer, x, k) for x in (source, target))
+        left, right = (self.cut(place, layer, side.name, k) for side in Pair(source, target).sides)
         return left, right, match(left, right, self.translations(source, target), self.rule)

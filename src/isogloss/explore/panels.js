@@ -3,6 +3,9 @@ import { direction, element, langOf, languageColour, word, wordList } from "./co
 
 export const percent = (value) => `${(100 * value).toFixed(value < 0.0995 && value > 0 ? 1 : 0)}%`;
 
+// The languages of a space by its name: "en+de", with the "+" of a label as "%2B".
+export const languagesOf = (space) => space.split("+").map(decodeURIComponent);
+
 export class Panels {
   constructor(overview, on) {
     this.overview = overview;
@@ -16,7 +19,7 @@ export class Panels {
 
   // "en+de" as its languages, each in its colour.
   tags(space) {
-    return element("span", {}, ...space.split("+").map((language) => this.tag(language)));
+    return element("span", {}, ...languagesOf(space).map((language) => this.tag(language)));
   }
 
   button(label, act, attributes = {}) {
@@ -53,7 +56,7 @@ export class Panels {
     const head = element("div", { class: "head" },
       element("span", { class: "meter" }, element("i", { style: `width: ${100 * share}%` })),
       element("span", {}, element("b", {}, share.toFixed(2)), ` ${entry.n_matched} of ${entry.n_source} words, into ${entry.n_target}`));
-    const pair = element("div", { class: "pair" }, this.tag(source), this.open(source, entry.source), "→", this.tag(target), this.open(target, entry.target));
+    const pair = element("div", { class: "pair" }, this.tag(source), this.open(this.overview.names[source], entry.source), "→", this.tag(target), this.open(this.overview.names[target], entry.target));
     const ties = entry.ties.map(([first, ...others]) => element("span", { class: "tie" }, word(first, source), wordList(others, target)));
     const rest = entry.rest.map((words, i) => (words.length ? element("p", { class: "rest" }, this.tag([source, target][i]), wordList(words, [source, target][i])) : null));
     const body = element("div", {}, element("div", { class: "ties" }, ...ties), ...rest.filter(Boolean));
@@ -113,7 +116,7 @@ export class Panels {
       labels.length + values.length ? element("ul", { class: "chips", "aria-label": "What its words have in common" }, ...labels, ...values) : null,
     ];
     if (found.counterparts.length) {
-      const rows = found.counterparts.map((c) => element("li", {}, this.tag(c.space), this.open(c.space, c.concept, this.mixed(c.words)), element("span", { class: "value" }, c.match.toFixed(2))));
+      const rows = found.counterparts.map((c) => element("li", {}, this.tags(c.space), this.open(c.space, c.concept, this.mixed(c.words)), element("span", { class: "value" }, c.match.toFixed(2))));
       parts.push(element("h3", {}, "Best counterparts"), element("p", { class: "hint" }, "With the share of its words that find a translation there."), element("ul", { class: "rows" }, ...rows));
     }
     const near = found.neighbours.map((c) => element("li", {}, this.open(found.space, c.concept, this.mixed(c.words)), element("span", { class: "value" }, c.cosine.toFixed(2))));

@@ -56,6 +56,7 @@ class Views(WordViews):
         return {
             "title": self.study.config.name,
             "languages": list(self.languages),
+            "names": {language: Space.of(language).name for language in self.languages},
             "attributes": page_attributes(self.languages),
             "colours": list(PALETTE),
             "places": places,
@@ -168,8 +169,8 @@ class Views(WordViews):
         if len(names) > 1:
             passed = self.rule.overlapping(np.array(found["counts"]), self._theta(names))
             found["aligned"] = passed.astype(int).tolist()
-        elif towards and towards != space:
-            _, _, matches = self.matches(place, layer, k, space, towards)
+        elif towards and towards != names[0]:
+            _, _, matches = self.matches(place, layer, k, names[0], towards)
             best = np.full(cut.k, np.nan)
             best[self.rule.eligible(cut.n_types)] = 0
             best[matches.source] = matches.match
@@ -199,7 +200,7 @@ class Views(WordViews):
             "counts": {x: int(cut.by_language[concept, self.languages.index(x)]) for x in names},
             "words": self._words(cut, concept, most=60),
             "neighbours": [{"concept": c, "cosine": round(v, 4), "words": self._short(cut, c)} for c, v in near],
-            "counterparts": self._counterparts(place, layer, k, space, concept) if len(names) == 1 else [],
+            "counterparts": self._counterparts(place, layer, k, names[0], concept) if len(names) == 1 else [],
             "values": {name: self._shares(own, name) for name in self.columns},
             "labels": self._labels(self.place(place), layer, k, space, concept),
         }
@@ -210,12 +211,12 @@ class Views(WordViews):
             pair = {(language, other), (other, language)}
             if other == language or not pair & set(self.pairs):
                 continue
-            left, right = (self.cut(place, layer, x, k) for x in (language, other))
+            left, right = (self.cut(place, layer, side.name, k) for side in Pair(language, other).sides)
             best = best_match(left, concept, right, self.translations(language, other), self.rule)
             if best is not None:
                 found.append(
                     {
-                        "space": other,
+                        "space": Space.of(other).name,
                         "concept": best[0],
                         "match": round(best[1], 4),
                         "words": self._short(right, best[0]),
@@ -314,7 +315,7 @@ class Views(WordViews):
             ]
             return {"estimates": found, "measured": "study"}
         metrics = self.study.config.metrics
-        sides = {x: self._as_concepts(place, layer, k, x) for x in (source, target)}
+        sides = {x: self._as_concepts(place, layer, k, Space.of(x).name) for x in (source, target)}
         options: Json = {"n_permutations": _PERMUTATIONS, "theta_align": metrics.theta_align[0]}
         found = []
         for _, s, t in wanted[:2]:
