@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster import markers, write_study
-from isogloss.config import read_config
+from isogloss.config import TaskSection, read_config
 from isogloss.coordinates import Pair
 from isogloss.errors import UsageError
 from isogloss.starter import model_folder
@@ -65,6 +65,15 @@ def test_a_stage_that_is_unknown_is_told_with_the_stages(study, tmp_path):
     with pytest.raises(UsageError, match=r"stage of this study 'tree'.*Did you mean 'trees'.*Known: .*concepts"):
         run_study(study, out=tmp_path / "out", until="tree")
     assert not (tmp_path / "out").exists()
+
+
+def test_until_a_stage_that_needs_no_model_trains_none(study, tmp_path, monkeypatch):
+    monkeypatch.setattr("isogloss.study.run.fine_tune", lambda *_: pytest.fail("a model was trained"))
+    task = {"kind": "ner", "train": {"files": "text.tsv"}, "test": {"files": "text.tsv"}}
+    config = read_config(study)
+    config = config.model_copy(update={"tasks": [TaskSection.model_validate(task)]})
+    run_study(config, out=tmp_path, workers=1, until="dictionaries")
+    assert {name.split("/")[0] for name in markers(tmp_path)} == {"links", "dictionary", *ALWAYS}
 
 
 def test_every_file_of_a_study_is_an_output_of_one_of_its_steps(study, halves):

@@ -73,6 +73,7 @@ def _run_side_by_side(root: Path, steps: Sequence[Step], workers: int, advance: 
     # The dearest first, so that no worker is left with a long one at the end.
     ordered = sorted(steps, key=lambda step: -step.cost)
     pool = Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", pre_dispatch=workers)
+    # loky replaces a worker that grew by 300 MB since its first task, as one that compiles with numba does (341 to 652)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
         for cost in pool(delayed(_in_worker)(root, step, parent=os.getpid()) for step in ordered):

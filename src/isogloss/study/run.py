@@ -97,7 +97,7 @@ def run_study(
     plan = _planned(config, folder)  # every check of the input, before anything is written
     steps = _until(plan, until, config)
     check_space(steps, folder)
-    if config.tasks:
+    if config.tasks and any(step.is_forward_pass for step in steps):
         fine_tune(config, folder.root)
         scores = file_digest(folder.task_scores)
         plan = make_plan(with_tuned(config, folder.root), plan.corpus, scores=scores)
