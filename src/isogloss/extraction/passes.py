@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from isogloss.extraction.saving import Files, Progress
 from isogloss.extraction.settings import StackSettings
 from isogloss.extraction.subwords import Ints, Lines, Subwords, next_batch, tokenise
 from isogloss.progress import progress
+from isogloss.threads import threads_of_passes
 
 if TYPE_CHECKING:
     import torch
@@ -266,14 +266,6 @@ def _halve(state: Progress, batch: Ints, costs: Ints, model: models.Loaded, erro
         import torch
 
         torch.cuda.empty_cache()
-
-
-def threads_of_passes() -> int:
-    """Return the number of threads that forward passes on cores may use."""
-    import joblib
-
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return int(allowed) if allowed.isdigit() else int(joblib.cpu_count(only_physical_cores=True))
 
 
 @contextlib.contextmanager
