@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,9 +27,6 @@ from isogloss.extraction.settings import StackSettings
 from isogloss.extraction.subwords import Ints, Lines, Subwords, next_batch, tokenise
 from isogloss.progress import progress
 from isogloss.threads import threads_of_passes
-
-if TYPE_CHECKING:
-    import torch
 
 log = logging.getLogger(__name__)
 
@@ -176,11 +173,10 @@ def run_batch(
 ) -> tuple[Ints, dict[int, Pooled]]:
     """Run some lines of a window through the model; return the token rows and, layer by layer, what is kept."""
     lines = [(window.ids[x], window.owners[x], window.text[x]) for x in map(window.line, batch)]
-    source: dict[str, torch.Tensor] = {}
+    source = None
     if model.conditioned:
         lines = [as_decoder_input(*line, model) for line in lines]
-        ids, mask = pad([window.source(int(i)) for i in batch], model)
-        source = {"source_ids": ids, "source_mask": mask}
+        source = pad([window.source(int(i)) for i in batch], model)
     ids, mask = pad([line[0] for line in lines], model)
     pooler = Pooler(
         [line[1] for line in lines],
@@ -192,7 +188,7 @@ def run_batch(
         device=model.device,
     )
     pooled = models.hidden_states(
-        model, ids, mask, pooler, layers=settings.layers, last_layer=settings.last_layer, **source
+        model, ids, mask, pooler, layers=settings.layers, last_layer=settings.last_layer, source=source
     )
     return pooler.rows, pooled
 
