@@ -128,8 +128,8 @@ def find_saved(lines: Lines, windows: Sequence[range], model: models.Loaded, fil
         for piece in pieces[whole:]:
             if piece.window != number or not state.done < piece.done <= len(order):
                 break
-            own = window.first + order[state.done : piece.done]
-            if files.digest(own, lines.bounds) != piece.digest:
+            saved = window.first + order[state.done : piece.done]
+            if files.digest(saved, lines.bounds) != piece.digest:
                 break
             state.done, whole = piece.done, whole + 1
         if state.done < len(order):
@@ -162,8 +162,8 @@ def passes_of(
                 raise
             _halve(state, batch, costs, model, error)
             continue
-        for layer, one in pooled.items():
-            check_fits(one.largest, settings.dtype, layer, compute=model.compute)
+        for layer, states in pooled.items():
+            check_fits(states.largest, settings.dtype, layer, compute=model.compute)
         state.done += len(batch)
         yield batch, rows, pooled
 
@@ -178,15 +178,8 @@ def run_batch(
         lines = [as_decoder_input(*line, model) for line in lines]
         source = pad([window.source(int(i)) for i in batch], model)
     ids, mask = pad([line[0] for line in lines], model)
-    pooler = Pooler(
-        [line[1] for line in lines],
-        [line[2] for line in lines],
-        int(ids.shape[1]),
-        pooling=settings.pooling,
-        sentences=settings.sentences,
-        dtype=settings.dtype,
-        device=model.device,
-    )
+    owners, texts = [line[1] for line in lines], [line[2] for line in lines]
+    pooler = Pooler(owners, texts, int(ids.shape[1]), settings, device=model.device)
     pooled = models.hidden_states(
         model, ids, mask, pooler, layers=settings.layers, last_layer=settings.last_layer, source=source
     )
@@ -196,21 +189,20 @@ def run_batch(
 def write_states(lines: Ints, rows: Ints, pooled: dict[int, Pooled], files: Files) -> None:
     """Write the states of some lines, and of their token rows, which rise; of all layers, or none."""
     lacking = sorted(files.words.keys() - pooled.keys())
-    if lacking:  # rows that are not written would be read as zeros
+    # rows that are not written would be read as zeros
+    if lacking:
         raise InputError(f"A pass did not return the states of layers {lacking}.")
     rising = np.argsort(lines)
-    for layer, one in pooled.items():
-        files.words[layer].write(rows, one.words)
-        for kind, states in one.sentences.items():
-            files.sentences[kind, layer].write(lines[rising], states[rising])
+    for layer, states in pooled.items():
+        files.words[layer].write(rows, states.words)
+        for kind, of_lines in states.sentences.items():
+            files.sentences[kind, layer].write(lines[rising], of_lines[rising])
 
 
 def _write_counts(window: Subwords, lines: Lines, files: Files) -> None:
-    stop = window.first + len(window.bounds) - 1
-    first, last = int(lines.bounds[window.first]), int(lines.bounds[stop])
     of_words, of_text = counts_of(window, lines)
-    files.n_subwords.write(np.arange(first, last), of_words)
-    files.n_text.write(np.arange(window.first, stop), of_text)
+    files.n_subwords.write(lines.bounds[window.first] + np.arange(len(of_words)), of_words)
+    files.n_text.write(window.first + np.arange(len(of_text)), of_text)
 
 
 def counts_of(window: Subwords, lines: Lines) -> tuple[Ints, Ints]:
@@ -238,9 +230,9 @@ def finish_window(state: Progress, window: Subwords, lines: Lines, model: models
         add_names(state, {language: models.lines_with_names(model, texts)})
 
 
-def add_names(state: Progress, found: Mapping[str, tuple[int, str]]) -> None:
+def add_names(state: Progress, names: Mapping[str, tuple[int, str]]) -> None:
     """Add lines that hold names of special subwords."""
-    for language, (n, name) in found.items():
+    for language, (n, name) in names.items():
         before, first = state.names.get(language, (0, ""))
         if n:
             state.names[language] = (before + n, first or name)

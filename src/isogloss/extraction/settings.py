@@ -42,16 +42,16 @@ def key_of(corpus: Corpus, info: models.ModelInfo, settings: StackSettings) -> s
     return digest([VERSION, corpus.digest, info.fingerprint, settings.model_dump()])
 
 
-def _condition(corpus: Corpus, info: models.ModelInfo, stack: str, given: Mapping[str, str] | None) -> dict[str, str]:
+def _condition(corpus: Corpus, info: models.ModelInfo, stack: str, chosen: Mapping[str, str] | None) -> dict[str, str]:
     if not (stack == "decoder" and len(info.stacks) == 2):
-        if given:
+        if chosen:
             raise UsageError(
                 f"condition is for the decoder of an encoder-decoder; '{info.name}' is read with its {stack}."
             )
         return {}
     first, *others = corpus.languages
-    chosen = {first: others[0] if others else first} | dict.fromkeys(others, first) | dict(given or {})
-    for language in (*chosen, *chosen.values()):
+    mates = {first: others[0] if others else first} | dict.fromkeys(others, first) | dict(chosen or {})
+    for language in (*mates, *mates.values()):
         if language not in corpus.languages:
             raise unknown("language", language, corpus.languages, where="condition")
-    return chosen
+    return mates

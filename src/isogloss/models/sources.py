@@ -28,20 +28,9 @@ SENTENCE_SETTINGS = "sentence_bert_config.json"  # of sentence-transformers, bes
 class Source:
     """Where configuration, weights and tokenizer are loaded from.
 
-    Attributes
-    ----------
-    path : str
-        A folder or a hub id, for transformers.
-    fingerprint : str
-        Digest of the files (a folder) or commit (the hub); of an adapter with its base.
-    commit : str or None
-        Commit on the hub; None for a folder.
-    offline : bool
-        Only files on this machine are to be used.
-    adapter : Path or None
-        The folder of an adapter whose base `path` is.
-    lower_case : bool
-        Text is put in lower case before the tokenizer reads it, as files of sentence-transformers may ask for.
+    `path` is a folder, or a hub id with its `commit`.  `fingerprint` is the digest of the files, or the commit; of an
+    `adapter`, whose base `path` then is, it is of both.  `offline`: only files on this machine are to be used.
+    `lower_case`: text is put in lower case before the tokenizer reads it, as sentence-transformers may ask for.
     """
 
     path: str

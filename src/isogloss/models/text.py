@@ -40,13 +40,8 @@ class _Normal(dict[int, str]):
 class Names:
     """Finds the names of special subwords in a line.
 
-    Attributes
-    ----------
-    pattern : re.Pattern
-        The first character of a name, with the whole name behind it.
-    normal : mapping or None
-        Characters that a tokenizer takes for others before it looks at its pieces: ``＜`` for ``<``, small letters
-        for large ones.
+    `pattern` matches the first character of a name, with the whole name behind it.  `normal` are the characters that a
+    tokenizer takes for others before it looks at its pieces: ``＜`` for ``<``, small letters for large ones.
     """
 
     pattern: re.Pattern[str]

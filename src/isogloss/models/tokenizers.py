@@ -29,13 +29,7 @@ _BYTES, _CHARACTERS = "ByT5Tokenizer", "CanineTokenizer"
 class Encoding:
     """One sentence of a tokenizer that reads bytes, in the form of `tokenizers.Encoding`.
 
-    Attributes
-    ----------
-    ids, special_tokens_mask : list of int
-    offsets : list of (int, int)
-        Code points of the sentence; the bytes of one share its span.
-    overflowing : list of Encoding
-        What was cut off; empty where nothing was.
+    Its `offsets` are code points of the sentence (the bytes of one share its span); `overflowing` is what was cut off.
     """
 
     ids: list[int]

@@ -21,14 +21,8 @@ from isogloss.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 
-CURVE = {
-    "step": pl.Int64,
-    "epoch": pl.Float64,
-    "loss": pl.Float64,
-    "rate": pl.Float64,
-    "dev_loss": pl.Float64,
-    "dev_score": pl.Float64,
-}
+_NUMBERS = ("epoch", "loss", "rate", "dev_loss", "dev_score")
+CURVE: dict[str, type[pl.DataType]] = {"step": pl.Int64, **dict.fromkeys(_NUMBERS, pl.Float64)}
 
 
 def train_head(

@@ -294,16 +294,13 @@ def removed_afterwards(hooks: Sequence[Any]) -> Iterator[None]:
 
 
 def _collected_only(model: Loaded, batches: Sequence[Mapping[str, Any]]) -> Reading:
-    cut = any(_is_wider(model, batch) for batch in batches)
-    return Reading(None, cut=cut, equal_lengths=False, final_norm=None if _has_maker_of_its_own(model) else False)
-
-
-def _is_wider(model: Loaded, batch: Mapping[str, Any]) -> bool:
+    cut = False
     try:
-        collected(model, batch, cut=False)
+        for batch in batches:
+            collected(model, batch, cut=False)
     except InputError:
-        return True
-    return False
+        cut = True
+    return Reading(None, cut=cut, equal_lengths=False, final_norm=None if _has_maker_of_its_own(model) else False)
 
 
 def _has_maker_of_its_own(model: Loaded) -> bool:
