@@ -149,11 +149,9 @@ def itermax(similarity: Matrix) -> tuple[Rows, Rows]:
 def _mutual(similarity: Matrix) -> npt.NDArray[np.bool_]:
     """Return where an entry is the first highest of its row and of its column, and above zero."""
     best = np.zeros(similarity.shape, dtype=bool)
-    rows = np.arange(len(similarity))
-    columns = similarity.argmax(axis=1)
+    rows, columns = np.arange(len(similarity)), similarity.argmax(axis=1)
     back = similarity.argmax(axis=0)
-    mutual = (back[columns] == rows) & (similarity[rows, columns] > 0)
-    best[rows[mutual], columns[mutual]] = True
+    best[rows, columns] = (back[columns] == rows) & (similarity[rows, columns] > 0)
     return best
 
 

@@ -25,7 +25,7 @@ from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction.passes import run_passes
 from isogloss.extraction.saving import Progress, files_of, open_work, state_writers
-from isogloss.extraction.settings import StackSettings, key_of, settings_of
+from isogloss.extraction.settings import StackSettings, resolve
 from isogloss.extraction.subwords import check_prefix, lines_of
 from isogloss.settings import ExtractionSettings, takes
 from isogloss.states import States
@@ -119,9 +119,7 @@ def extract(
     >>> states.at(6, language="de").X.shape  # doctest: +SKIP
     (21000, 768)
     """
-    info = models.describe(model, revision=revision)
-    chosen = settings_of(corpus, info, settings, stack=stack)
-    key = key_of(corpus, info, chosen)
+    _, chosen, key = resolve(corpus, model, settings, stack=stack, revision=revision)
     study = StudyLayout(Path(out))
     name = name or (Path(model).resolve().name if Path(model).is_dir() else str(model))
     step = study.states_step(name, chosen.stack)
@@ -159,11 +157,10 @@ def states_key(
     UsageError, InputError
         As `extract`.
     """
-    info = models.describe(model, revision=revision)
-    chosen = settings_of(corpus, info, settings, stack=stack)
+    info, chosen, key = resolve(corpus, model, settings, stack=stack, revision=revision)
     if chosen.prefix and info.source.adapter is None:  # an adapter may bring subwords that its base lacks
         check_prefix(models.outline(info, chosen.stack), chosen.prefix)
-    return key_of(corpus, info, chosen)
+    return key
 
 
 @checked

@@ -218,7 +218,7 @@ def finish_window(state: Progress, window: Subwords, lines: Lines, model: models
     """Add what a finished window has met to `state`."""
     state.window, state.done = state.window + 1, 0
     state.n_subwords += len(window.ids)
-    state.n_truncated += window.n_truncated
+    state.n_truncated += len(window.cut)
     unknown_id = model.tokenizer.unk_token_id
     if unknown_id is not None:
         rows = np.unique(window.owners[(window.ids == unknown_id) & (window.owners >= 0)])

@@ -56,14 +56,8 @@ def pad(lines: Sequence[Ints], model: models.Loaded) -> tuple[torch.Tensor, torc
 class Pooled:
     """What is kept of one layer of a batch: arrays in the storage type.
 
-    Attributes
-    ----------
-    words : numpy.ndarray
-        (n_words, d), in the order of `Pooler.rows`.
-    sentences : dict of str to numpy.ndarray
-        Kind of pooling -> (n_lines, d).
-    largest : float
-        The largest absolute value before it was stored; not finite where a state is not.
+    `words` are (n_words, d), in the order of `Pooler.rows`; `sentences` are kind of pooling -> (n_lines, d).  `largest`
+    is the largest absolute value before it was stored; not finite where a state is not.
     """
 
     words: npt.NDArray[np.floating]

@@ -200,6 +200,5 @@ def files_of(
     """Return writers, named as by `state_writers`, as the passes take them."""
     words = {layer: writers[layer] for layer in settings.layers}
     names: list[tuple[str, int]] = [(kind, layer) for kind in settings.sentences for layer in settings.layers]
-    return Files(
-        words, {name: writers[name] for name in names}, writers["n_subwords"], writers["n_text"], note, pieces or []
-    )
+    counts = writers["n_subwords"], writers["n_text"]
+    return Files(words, {name: writers[name] for name in names}, *counts, note, pieces or [])

@@ -30,7 +30,7 @@ from isogloss.extraction.passes import (
     write_states,
 )
 from isogloss.extraction.saving import Progress, files_of, rows_of, state_writers
-from isogloss.extraction.settings import StackSettings, key_of, settings_of
+from isogloss.extraction.settings import StackSettings, resolve
 from isogloss.extraction.subwords import Ints, batches, lines_of, tokenise
 from isogloss.settings import ExtractionSettings, takes
 from isogloss.store import (
@@ -95,15 +95,14 @@ def extract_shard(
     The model is loaded once in a process and used for all shards of the same stack.  Parameters are those of
     `extract`; errors too.
     """
-    info = models.describe(model, revision=revision)
-    chosen = settings_of(corpus, info, settings, stack=stack)
+    _, chosen, key = resolve(corpus, model, settings, stack=stack, revision=revision)
     loaded = _loaded(str(model), chosen.model_dump_json(), corpus.languages, device, revision)
     lines = lines_of(corpus, chosen.condition, chosen.prefix)
     begin = shard.window * WINDOW
     with sensible_threads(loaded.device):
         window = tokenise(lines, range(begin, min(begin + WINDOW, len(lines))), loaded)
         budget = batch_tokens or BATCH_TOKENS["cpu" if loaded.device == "cpu" else "cuda"]
-        state = Progress(key_of(corpus, info, chosen), loaded.compute, budget)
+        state = Progress(key, loaded.compute, budget)
         order = order_of(window, loaded)
         shapes = window.shapes if loaded.reading.equal_lengths else None
         state.done, stop = _bounds(order, window.costs, budget, shard, shapes)
@@ -114,25 +113,22 @@ def extract_shard(
             folder_in_one_piece(study.shard(name, chosen.stack, shard.name)) as folder,
             closing(state_writers(folder, chosen, n_tokens=len(rows), n_lines=len(numbers), d=loaded.d)) as writers,
         ):
-            for path, places in (
-                (row_numbers_file(folder), rows),
-                (row_numbers_file(sentence_folder(folder)), numbers),
-            ):
+            numbered = (row_numbers_file(folder), rows), (row_numbers_file(sentence_folder(folder)), numbers)
+            for path, places in numbered:
                 writers[path] = RowWriter(path, places.shape, "int64")
                 writers[path].write(np.arange(len(places)), places)
             writers["n_subwords"].write(np.arange(len(rows)), of_words[rows - lines.bounds[begin]])
             writers["n_text"].write(np.arange(len(numbers)), of_text[numbers - begin])
-            placed = {
-                what: _Placed(writer, numbers if isinstance(what, tuple) else rows) for what, writer in writers.items()
-            }
+            placed = {x: _Placed(file, numbers if isinstance(x, tuple) else rows) for x, file in writers.items()}
             files = files_of(placed, chosen, Path())
             for batch, kept, pooled in passes_of(window, order[:stop], loaded, chosen, state):
                 write_states(begin + batch, kept, pooled, files)
     state.n_subwords = 0
-    if shard.part == 0:  # of the whole window, once
+    # of the whole window, once
+    if shard.part == 0:
         finish_window(state, window, lines, loaded)
     names = ("batch_tokens", "n_subwords", "n_truncated", "unknown", "names", "notes")
-    return {"passes": {name: getattr(state, name) for name in names}, "model": about_model(loaded)}
+    return {"passes": {x: getattr(state, x) for x in names}, "model": about_model(loaded)}
 
 
 @lru_cache(maxsize=1)
@@ -223,9 +219,7 @@ def finish_states(
     joined : sequence of str
         Steps that wrote the files of all layers, first that of the numbers of subwords: their outputs are the states.
     """
-    described = models.describe(model, revision=revision)
-    chosen = settings_of(corpus, described, settings, stack=stack)
-    key = key_of(corpus, described, chosen)
+    _, chosen, key = resolve(corpus, model, settings, stack=stack, revision=revision)
     by_shard = [study.known(shard)["info"] for shard in shards]
     about, budget = by_shard[0]["model"], min(info["passes"]["batch_tokens"] for info in by_shard)
     state = Progress(key, about["compute"], budget)

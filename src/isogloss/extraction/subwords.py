@@ -22,15 +22,9 @@ Flags = npt.NDArray[np.bool_]
 class Lines:
     """The lines of a corpus, the rows of its sentences, ready to be read a window at a time.
 
-    Attributes
-    ----------
-    bounds : numpy.ndarray
-        (n_lines + 1,) int64; the words of line i are the token rows ``bounds[i]:bounds[i + 1]``.
-    mates : numpy.ndarray
-        (n_lines,) int64, the line that the encoder reads while the decoder reads this one; empty where there is
-        no such encoder.
-    prefix : str
-        Text put before every line that an encoder or a decoder-only model reads.
+    The words of line i are the token rows ``bounds[i]:bounds[i + 1]``.  `mates`, (n_lines,) int64, are the lines that
+    the encoder reads while the decoder reads these; empty where there is no such encoder.  `prefix` is text put before
+    every line that an encoder or a decoder-only model reads.
     """
 
     corpus: Corpus
@@ -44,22 +38,12 @@ class Lines:
 
 @dataclass(frozen=True)
 class Subwords:
-    """A window of lines as subwords, end to end.
+    """A window of lines as subwords, end to end; line `first` + i is ``bounds[i]:bounds[i + 1]``.
 
-    Attributes
-    ----------
-    first : int
-        The number of the first line.
-    ids, owners : numpy.ndarray
-        (n,) int64, every subword's id and the token row it belongs to (-1 = none).
-    text : numpy.ndarray
-        (n,) bool, the subword stands for text of the line: it is neither special nor of the prefix.
-    bounds : numpy.ndarray
-        (n_lines + 1,) int64; line `first` + i is ``bounds[i]:bounds[i + 1]``.
-    source_ids, source_bounds : numpy.ndarray
-        int64, likewise what the encoder reads while the decoder reads the line; empty where there is no such encoder.
-    cut : tuple of int
-        Lines cut at the model's limit, counted from `first`.
+    `ids` and `owners`, (n,) int64, are every subword's id and the token row it belongs to (-1 = none); `text`, (n,)
+    bool, says whether it stands for text of the line: it is neither special nor of the prefix.  `source_ids` and
+    `source_bounds` are likewise what the encoder reads while the decoder reads the line; empty where there is no such
+    encoder.  `cut` are the lines cut at the model's limit, counted from `first`.
     """
 
     first: int
@@ -70,11 +54,6 @@ class Subwords:
     source_ids: Ints
     source_bounds: Ints
     cut: tuple[int, ...]
-
-    @property
-    def n_truncated(self) -> int:
-        """Lines cut at the model's limit."""
-        return len(self.cut)
 
     def line(self, i: int) -> slice:
         """Return where line `first` + i lies."""

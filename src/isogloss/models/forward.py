@@ -67,6 +67,7 @@ def hidden_states(
 
     wanted = tuple(range(model.n_layers + 1)) if layers is None else tuple(layers)
     reading, end = model.reading, wanted[-1]
+    blocks = reading.blocks
     raw = last_layer == "raw" and end == model.n_layers
     if raw and reading.final_norm is None:
         raise UsageError(
@@ -84,7 +85,7 @@ def hidden_states(
             )
         taken[layer] = take(fitting(state, ids, model, layer, cut=reading.cut))
 
-    if reading.blocks is None:
+    if blocks is None:
         with torch.inference_mode(), quiet_transformers():
             states = collected(model, inputs, cut=reading.cut)
             for layer in wanted:
@@ -103,13 +104,9 @@ def hidden_states(
         keep(model.n_layers, state_out(output))
         raise _EnoughError
 
-    hooks = [
-        reading.blocks[layer].register_forward_pre_hook(before(layer), with_kwargs=True)
-        for layer in wanted
-        if layer < model.n_layers
-    ]
+    hooks = [blocks[x].register_forward_pre_hook(before(x), with_kwargs=True) for x in wanted if x < model.n_layers]
     if raw:
-        hooks.append(reading.blocks[-1].register_forward_hook(after))
+        hooks.append(blocks[-1].register_forward_hook(after))
     with removed_afterwards(hooks), suppress(_EnoughError), torch.inference_mode(), quiet_transformers():
         output = model.module(**inputs)
         if end == model.n_layers and not raw:

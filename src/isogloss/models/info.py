@@ -88,7 +88,7 @@ def read_config(source: Source, name: object) -> Any:
 
 
 def shape_of(config: Any, name: object) -> tuple[tuple[str, ...], dict[str, int], int]:
-    """Return stacks, layers of each and width, as a configuration tells them.
+    """Return stacks, layers of each and width, from a configuration.
 
     Raises
     ------

@@ -30,24 +30,10 @@ log = logging.getLogger(__name__)
 class Loaded:
     """A model ready to run, in evaluation mode.
 
-    Attributes
-    ----------
-    info : ModelInfo
-    stack : str
-        The stack in use.
-    tokenizer : transformers.PreTrainedTokenizerFast
-    module : torch.nn.Module
-        The whole model, or only its encoder where that is the stack of an encoder-decoder.
-    max_length : int or None
-        Most subwords in one sequence, special ones included; None = no limit.
-    pad_id : int
-    start_id : int or None
-        First input of the decoder of an encoder-decoder.
-    device : str
-    compute : str
-        The number type of weights and arithmetic: float32, bfloat16 or float16.
-    codes : mapping of str to str
-        Language -> the code that the tokenizer puts beside its sentences; empty where there are no codes.
+    `module` is the whole model, or only its encoder where that is the `stack` in use of an encoder-decoder; `start_id`
+    is the first input of such a model's decoder.  `max_length` is the most subwords in one sequence, special ones
+    included; None = no limit.  `compute` is the number type of weights and arithmetic.  `codes` are language -> the
+    code that the tokenizer puts beside its sentences, empty where there are no codes.
     """
 
     info: ModelInfo
@@ -133,7 +119,7 @@ def load(
     languages : sequence of str
         Those that will be read; asked for where the tokenizer needs a code for each.
     codes : mapping of str to str, optional
-        Language -> code, where the label does not tell it; see `language_codes`.
+        Language -> code, where the label does not say it; see `language_codes`.
     weights : {"pretrained", "random"}
         ``"random"``: as this kind of model begins its training, always the same; a control.
 
@@ -152,32 +138,28 @@ def load(
     source = info.source
     stack = info.check_stack(stack)
     config = read_config(source, name)
-    place, number = where(device, compute, config)
+    place = where(device, compute, config)
+    dtype = getattr(torch, place[1])
     tokenizer = load_tokenizer(info)
     codes = language_codes(tokenizer, languages, codes or {}, name=str(name))
-    log.info("loading %s in %s", name, number)
+    log.info("loading %s in %s", name, place[1])
     loader = model_class(config)
     if weights == "random":
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            module = load_part("weights", name, lambda: loader.from_config(config, trust_remote_code=False))
-            module = module.to(getattr(torch, number))
+            module = load_part("weights", name, lambda: loader.from_config(config, trust_remote_code=False)).to(dtype)
     else:
         module, report = load_part(
             "weights",
             name,
-            lambda: loader.from_pretrained(
-                source.path, dtype=getattr(torch, number), output_loading_info=True, **source.options
-            ),
+            lambda: loader.from_pretrained(source.path, dtype=dtype, output_loading_info=True, **source.options),
         )
         check_complete(name, report["missing_keys"], encoder_only=len(info.stacks) == 2 and stack == "encoder")
         if source.adapter is not None:
             module = merge_adapter(module, source.adapter)
     used = part_of(module, info, stack)
-    with enough_memory(str(name), place), quiet_transformers():
-        loaded = assemble(
-            info, used, stack=stack, whole=module, tokenizer=tokenizer, place=(place, number), codes=codes
-        )
+    with enough_memory(str(name), place[0]), quiet_transformers():
+        loaded = assemble(info, used, stack=stack, whole=module, tokenizer=tokenizer, place=place, codes=codes)
         # a model that cannot be read is refused here
         log.debug("%s: %s", name, loaded.reading)
     return loaded
@@ -204,7 +186,8 @@ def assemble(
 ) -> Loaded:
     """Return the module to be run with what is read from its configuration.
 
-    `whole` is the model without a head, whose embeddings tell the longest sequence; `place` is device and number type.
+    `whole` is the model without a head, whose embeddings limit the length of a sequence; `place` is device and number
+    type.
     """
     _settle(module)
     _settle(whole)

@@ -44,7 +44,7 @@ def load_tokenizer(info: ModelInfo) -> Any:
     Raises
     ------
     InputError
-        If it cannot be loaded, tells no character offsets, or reads in another way than its files say.
+        If it cannot be loaded, gives no character offsets, or reads in another way than its files say.
     """
     from transformers import AutoTokenizer
 
@@ -162,7 +162,7 @@ def check_fits(tokenizer: Any, module: Any, codes: Sequence[str], *, name: str) 
 
 
 def n_embeddings(module: Any) -> int | None:
-    """Return how many subwords a model has embeddings for; None where it does not tell."""
+    """Return how many subwords a model has embeddings for; None where it does not say."""
     try:
         weight = getattr(module.get_input_embeddings(), "weight", None)
     except (NotImplementedError, AttributeError):

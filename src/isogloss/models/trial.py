@@ -11,7 +11,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from isogloss.errors import InputError
 from isogloss.models.memory import is_out_of_memory
@@ -115,12 +115,13 @@ def collected(model: Loaded, inputs: Mapping[str, Any], *, cut: bool = True) -> 
     """Return all layers as transformers collects them, the last one as the model returns it."""
     try:
         output = model.module(**inputs, output_hidden_states=True)
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:
         if is_out_of_memory(error):
             raise
-        _cannot_run(model, error)
-    except Exception as error:  # whatever a model asks for beside text
-        _cannot_run(model, error)
+        # whatever a model asks for beside text
+        lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+        reason = type(error).__name__ if not lines or isinstance(error, KeyError) else lines[0]
+        raise InputError(f"'{model.name}' (type '{model.kind}') cannot be run on text alone: {reason}") from error
     last = getattr(output, "last_hidden_state", None)
     layers = getattr(output, "decoder_hidden_states" if model.conditioned else "hidden_states", None)
     if last is None or layers is None:
@@ -136,12 +137,6 @@ def collected(model: Loaded, inputs: Mapping[str, Any], *, cut: bool = True) -> 
         )
     text = inputs[_text_names(model)[0]]
     return {layer: fitting(x, text, model, layer, cut=cut) for layer, x in enumerate([*layers[:-1], last])}
-
-
-def _cannot_run(model: Loaded, error: Exception) -> NoReturn:
-    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
-    reason = type(error).__name__ if not lines or isinstance(error, KeyError) else lines[0]
-    raise InputError(f"'{model.name}' (type '{model.kind}') cannot be run on text alone: {reason}") from error
 
 
 def _text_names(model: Loaded) -> tuple[str, str]:

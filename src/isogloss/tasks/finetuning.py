@@ -37,11 +37,7 @@ log = logging.getLogger(__name__)
 
 VERSION = 2  # raise it when training or its files change
 Task = Ner | Sentiment | Translation
-TASKS: dict[str, type[Ner] | type[Sentiment] | type[Translation]] = {
-    "ner": Ner,
-    "sentiment": Sentiment,
-    "translation": Translation,
-}
+TASKS: dict[str, type[Task]] = {"ner": Ner, "sentiment": Sentiment, "translation": Translation}
 SCORES = {
     "language": pl.String,
     "metric": pl.String,
