@@ -114,11 +114,11 @@ def parts(n: int) -> Iterator[slice]:
     return (slice(p, min(n, p + _ROWS)) for p in range(0, n, _ROWS))
 
 
-def centred(data: Any, rows: Longs, known: Survey) -> Floats:
+def centred(data: Any, rows: Longs, surveyed: Survey) -> Floats:
     """Return (len(rows), d) float64: the rows without the centre, scaled."""
     C = np.empty((len(rows), data.shape[1]))
     for part in parts(len(rows)):
-        C[part] = _scaled(data, rows[part], known)
+        C[part] = _scaled(data, rows[part], surveyed)
     return C
 
 
@@ -151,8 +151,8 @@ def _doubles(data: Any, rows: slice | Longs) -> Floats:
     return np.ascontiguousarray(data[rows], dtype=np.float64)
 
 
-def _scaled(data: Any, rows: Longs, known: Survey) -> Floats:
-    return np.ldexp(_doubles(data, rows) - known.centre, known.exponent)
+def _scaled(data: Any, rows: Longs, surveyed: Survey) -> Floats:
+    return np.ldexp(_doubles(data, rows) - surveyed.centre, surveyed.exponent)
 
 
 @compiled
@@ -208,20 +208,20 @@ def _first_copies(data: Any, hashes: npt.NDArray[np.uint64]) -> Longs:
     return first
 
 
-def neighbourly(data: Any, rows: Longs, known: Survey) -> Longs:
+def neighbourly(data: Any, rows: Longs, surveyed: Survey) -> Longs:
     """Return the rows in an order that puts near ones close: halved again and again at the median of the widest axis.
 
     The axes are the leading ones of a sample.  The order saves time and changes no result.
     """
     n, d = len(rows), data.shape[1]
     generator = np.random.default_rng(0)
-    sample = _scaled(data, rows[generator.permutation(n)[:4096]], known)
+    sample = _scaled(data, rows[generator.permutation(n)[:4096]], surveyed)
     axes = generator.normal(size=(d, min(d, _AXES)))
     for _ in range(4):
         axes = np.linalg.qr(sample.T @ (sample @ axes))[0]
     places = np.empty((n, axes.shape[1]), np.float32)
     for part in parts(n):
-        places[part] = _scaled(data, rows[part], known) @ axes
+        places[part] = _scaled(data, rows[part], surveyed) @ axes
     order = np.arange(n)
     ranges = [(0, n)]
     while ranges:

@@ -90,8 +90,8 @@ class Companion(Measure):
     level : callable or None
         Its chance level from the number of rows; None: from shuffled pairs, or undefined for a space.
     draws : callable or None
-        ``draws(*given, weights=w)`` -> (m,): the measure under every line of (m, n) weights of rows, for the bootstrap.
-        None: from the values a row, or by the jackknife if there are none.
+        ``draws(*arrays, weights=w)`` -> (m,): the measure under every line of (m, n) weights of rows, for the
+        bootstrap.  None: from the values a row, or by the jackknife if there are none.
     most : int or None
         Only the first so many rows are looked at.
     widened : float

@@ -39,7 +39,7 @@ class Forest(NamedTuple):
         that node has been merged since, the height is a lower bound.
     bounds : (n,) float64
         No cluster outside the list is nearer than this.
-    nearest, heights, known : (n,) int32, float64, bool
+    nearest, heights, certain : (n,) int32, float64, bool
         The nearest neighbour by (height, smaller id, larger id), its squared height, and whether it is certain.
     marks : (n,) int64
         Scratch.
@@ -56,28 +56,18 @@ class Forest(NamedTuple):
     bounds: Floats
     nearest: Ints
     heights: Floats
-    known: npt.NDArray[np.bool_]
+    certain: npt.NDArray[np.bool_]
     marks: Longs
 
 
 def plant(centroids: Floats, weights: Floats, ids: Longs, nodes: Longs, n_candidates: int) -> Forest:
     """Return the forest before the first merge; no neighbour is known yet."""
     n = len(centroids)
-    return Forest(
-        centroids,
-        weights,
-        ids,
-        nodes,
-        np.arange(n, dtype=np.int32),
-        np.full((n, n_candidates), -1, np.int32),
-        np.full((n, n_candidates), np.inf),
-        np.full((n, n_candidates), -1, np.int64),
-        np.zeros(n),
-        np.full(n, -1, np.int32),
-        np.full(n, np.inf),
-        np.zeros(n, np.bool_),
-        np.zeros(n, np.int64),
-    )
+    shape = (n, n_candidates)
+    candidates = np.full(shape, -1, np.int32), np.full(shape, np.inf), np.full(shape, -1, np.int64)
+    nearest = np.full(n, -1, np.int32), np.full(n, np.inf), np.zeros(n, np.bool_)
+    roots, bounds, marks = np.arange(n, dtype=np.int32), np.zeros(n), np.zeros(n, np.int64)
+    return Forest(centroids, weights, ids, nodes, roots, *candidates, bounds, *nearest, marks)
 
 
 @compiled
@@ -92,10 +82,10 @@ def is_before(forest: Forest, i: int, x: float, a: int, y: float, b: int) -> boo
     """True if i's pair with a, at x, comes before its pair with b, at y: by height, smaller id, larger id."""
     if x != y:
         return x < y
-    own, p, q = forest.ids[i], forest.ids[a], forest.ids[b]
-    if min(own, p) != min(own, q):
-        return bool(min(own, p) < min(own, q))
-    return bool(max(own, p) < max(own, q))
+    name, p, q = forest.ids[i], forest.ids[a], forest.ids[b]
+    if min(name, p) != min(name, q):
+        return bool(min(name, p) < min(name, q))
+    return bool(max(name, p) < max(name, q))
 
 
 @compiled
@@ -149,7 +139,7 @@ def _refresh(forest: Forest, i: int) -> None:
                 if T[i, t] != forest.nodes[a] or is_before(forest, i, V[i, t], a, V[i, best], b):
                     best = t
         if best < 0:
-            forest.nearest[i], forest.heights[i], forest.known[i] = -1, np.inf, False
+            forest.nearest[i], forest.heights[i], forest.certain[i] = -1, np.inf, False
             return
         s = _root(forest, L[i, best])
         if s == i:
@@ -165,7 +155,7 @@ def _refresh(forest: Forest, i: int) -> None:
                 L[i, best], V[i, best], T[i, best] = s, squared_height(forest, i, s), forest.nodes[s]
         else:
             forest.nearest[i], forest.heights[i] = s, V[i, best]
-            forest.known[i] = V[i, best] < forest.bounds[i]
+            forest.certain[i] = V[i, best] < forest.bounds[i]
             return
 
 
@@ -177,7 +167,7 @@ def trust_lists(forest: Forest, slots: Ints, complete: bool) -> None:
         full = forest.lists[i, k - 1] >= 0
         forest.bounds[i] = forest.values[i, k - 1] if full and not complete else np.inf
         forest.nearest[i], forest.heights[i] = forest.lists[i, 0], forest.values[i, 0]
-        forest.known[i] = forest.nearest[i] >= 0
+        forest.certain[i] = forest.nearest[i] >= 0
 
 
 @compiled
@@ -222,7 +212,7 @@ def _inherit(forest: Forest, a: int, b: int, wa: float, wb: float, lightest: flo
         offer(forest, a, slots[p], value, forest.nodes[slots[p]])
     forest.bounds[a] = bound
     forest.nearest[a], forest.heights[a] = forest.lists[a, 0], forest.values[a, 0]
-    forest.known[a] = forest.nearest[a] >= 0 and forest.heights[a] < bound
+    forest.certain[a] = forest.nearest[a] >= 0 and forest.heights[a] < bound
 
 
 @compiled
@@ -259,7 +249,7 @@ def merge_rounds(
         for p in range(n_changed):
             i = changed[p]
             j = forest.nearest[i]
-            if forest.known[i] and forest.known[j] and forest.nearest[j] == i and not touched[i]:
+            if forest.certain[i] and forest.certain[j] and forest.nearest[j] == i and not touched[i]:
                 touched[i] = touched[j] = True
                 pairs[n_pairs, 0] = i if forest.ids[i] < forest.ids[j] else j
                 pairs[n_pairs, 1] = j if forest.ids[i] < forest.ids[j] else i

@@ -63,10 +63,10 @@ def mean_cosine_draws(X: Vectors, weights: npt.NDArray[np.floating]) -> Floats:
     rows = unit(matrix(X, what="The mean cosine", least=2))
     w = np.asarray(weights, dtype=np.float64)
     total, squares = w @ rows, w**2
-    own = squares @ (rows**2).sum(axis=1)
+    with_itself = squares @ (rows**2).sum(axis=1)
     pairs = w.sum(axis=1) ** 2 - squares.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(pairs > 0, ((total**2).sum(axis=1) - own) / pairs, np.nan)
+        return np.where(pairs > 0, ((total**2).sum(axis=1) - with_itself) / pairs, np.nan)
 
 
 @checked

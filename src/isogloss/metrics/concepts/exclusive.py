@@ -104,7 +104,7 @@ def _draws(  # noqa: PLR0917
     """Return (n,): the share of aligned concepts under (n, m) weights of sentences."""
     eligible = rule.eligible(S.sum(axis=0).astype(np.int32))
     drawn = weighted_matches(S, D, T, rule, drawn_types(counts, weights))
-    return np.array([_drawn_share(one, eligible, theta) for one in drawn], np.float32)
+    return np.array([_drawn_share(match, eligible, theta) for match in drawn], np.float32)
 
 
 def _drawn_share(match: npt.NDArray[np.float32], eligible: npt.NDArray[np.bool_], theta: float) -> float:
@@ -118,9 +118,7 @@ def _matched(counts: sp.csr_array, source: Int, target: Int, rule: AlignmentSett
     pairs = counts.tocoo()
     s, t = pairs.coords
     kept = rule.admissible(source[s], target[t]) & rule.reaches(pairs.data / source[s], theta)
-    shape = counts.shape
-    graph = sp.csr_array((np.ones(int(kept.sum()), np.int8), (s[kept], t[kept])), shape=shape)
-    return _pairs(graph)
+    return _pairs(sp.csr_array((np.ones(int(kept.sum()), np.int8), (s[kept], t[kept])), shape=counts.shape))
 
 
 def _pairs(graph: sp.csr_array) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,9 +47,9 @@ class Movement:
         ``"from merged"``, ``"from split"``, ``"born"`` for those after.
         """
         n, m = self.before.height, self.after.height
-        found = {fate: int((self.before["fate"] == fate).sum()) / n for fate in FATES}
+        shares = {fate: int((self.before["fate"] == fate).sum()) / n for fate in FATES}
         names = {origin: origin if origin == "born" else f"from {origin}" for origin in ORIGINS}
-        return found | {name: int((self.after["origin"] == origin).sum()) / m for origin, name in names.items()}
+        return shares | {name: int((self.after["origin"] == origin).sum()) / m for origin, name in names.items()}
 
 
 @checked
@@ -83,8 +84,8 @@ def movement(before: WholeNumbers, after: WholeNumbers, *, theta: Share = 0.5) -
 
     Examples
     --------
-    >>> found = movement([0, 0, 0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2, 2, 2])
-    >>> found.before["fate"].to_list(), found.after["origin"].to_list()
+    >>> moved = movement([0, 0, 0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2, 2, 2])
+    >>> moved.before["fate"].to_list(), moved.after["origin"].to_list()
     (['split', 'merged', 'merged'], ['split', 'split', 'merged'])
     """
     if not 0.5 <= theta < 1:
@@ -97,29 +98,16 @@ def movement(before: WholeNumbers, after: WholeNumbers, *, theta: Share = 0.5) -
         raise InputError("The two clusterings have no token in common.")
     pairs = pl.DataFrame({"before": first[both], "after": second[both]})
     sizes = {side: pairs.group_by(side).len("n").sort(side).rename({side: "concept"}) for side in ("before", "after")}
-    flows = pairs.group_by("before", "after").len("n")
-    for side in ("before", "after"):
-        own = sizes[side].rename({"concept": side, "n": "size"})
-        flows = (
-            flows.join(own, on=side).with_columns((pl.col("n") / pl.col("size")).alias(f"share_{side}")).drop("size")
-        )
-    flows = flows.sort(["n", "before", "after"], descending=[True, False, False]).cast({"n": pl.Int64})
-    into, out_of = pl.col("share_before") > theta, pl.col("share_after") > theta
-    kept = flows.filter(into & out_of)
+    flows = pairs.group_by("before", "after").len("n").cast({"n": pl.Int64})
+    size = {side: pl.col("n").sum().over(side) for side in ("before", "after")}
+    flows = flows.with_columns((pl.col("n") / size[side]).alias(f"share_{side}") for side in size)
+    flows = flows.sort(["n", "before", "after"], descending=[True, False, False])
+    into, out_of = flows.filter(pl.col("share_before") > theta), flows.filter(pl.col("share_after") > theta)
+    kept = into.filter(pl.col("share_after") > theta)
+    fates = [kept["before"], _many(out_of, "before", theta), into["before"]]
+    origins = [kept["after"], _many(into, "after", theta), out_of["after"]]
     return Movement(
-        flows,
-        _named(
-            sizes["before"],
-            "fate",
-            FATES,
-            [kept["before"], _many(flows.filter(out_of), "before", theta), flows.filter(into)["before"]],
-        ),
-        _named(
-            sizes["after"],
-            "origin",
-            ORIGINS,
-            [kept["after"], _many(flows.filter(into), "after", theta), flows.filter(out_of)["after"]],
-        ),
+        flows, _named(sizes["before"], "fate", FATES, fates), _named(sizes["after"], "origin", ORIGINS, origins)
     )
 
 
@@ -132,8 +120,8 @@ def _many(flows: pl.DataFrame, side: str, theta: float) -> pl.Series:
 def _named(sizes: pl.DataFrame, column: str, names: Sequence[str], members: Sequence[pl.Series]) -> pl.DataFrame:
     """Give every concept the first name whose members it is among, the last name if none."""
     name = pl.lit(names[-1])
-    for here, own in reversed(list(zip(names, members, strict=False))):
-        name = pl.when(pl.col("concept").is_in(own.implode())).then(pl.lit(here)).otherwise(name)
+    for here, concepts in reversed(list(zip(names, members, strict=False))):
+        name = pl.when(pl.col("concept").is_in(concepts.implode())).then(pl.lit(here)).otherwise(name)
     return sizes.select("concept", pl.col("n").cast(pl.Int64), name.alias(column))
 
 
@@ -154,7 +142,7 @@ def chance_shares(
     drawn = [
         movement(first[both], generator.permutation(second[both]), theta=theta).shares() for _ in range(n_permutations)
     ]
-    return {name: float(np.mean([one[name] for one in drawn])) for name in drawn[0]}
+    return {name: float(np.mean([shares[name] for shares in drawn])) for name in drawn[0]}
 
 
 def newly_shared(flows: pl.DataFrame, shared_before: npt.ArrayLike, shared_after: npt.ArrayLike) -> pl.DataFrame:
@@ -177,16 +165,9 @@ def newly_shared(flows: pl.DataFrame, shared_before: npt.ArrayLike, shared_after
     table = flows.with_columns(
         pl.Series("old", old[flows["before"].to_numpy()]), pl.Series("new", new[flows["after"].to_numpy()])
     )
-    found = (
-        table.filter("new")
-        .group_by("after")
-        .agg(pl.col("n").sum(), (pl.col("n") * pl.col("old")).sum().alias("stayed"))
-        .with_columns((pl.col("stayed") / pl.col("n")).alias("was_shared"))
-        .filter(pl.col("was_shared") <= 0.5)
-    )
-    return found.select(concept="after", n="n", was_shared="was_shared").sort(
-        ["n", "concept"], descending=[True, False]
-    )
+    stayed = (pl.col("n") * pl.col("old")).sum()
+    shared = table.filter("new").group_by(concept="after").agg(pl.col("n").sum(), was_shared=stayed / pl.col("n").sum())
+    return shared.filter(pl.col("was_shared") <= 0.5).sort(["n", "concept"], descending=[True, False])
 
 
 @checked
@@ -235,15 +216,11 @@ def difference_of_groups(
     """
     same_rows("difference_of_groups", values=values, chosen=chosen)
     x, mine = np.asarray(values, dtype=np.float64), np.asarray(chosen, dtype=bool)
-    known = np.isfinite(x)
-    x, mine = x[known], mine[known]
+    defined = np.isfinite(x)
+    x, mine = x[defined], mine[defined]
     if not mine.any() or mine.all():
-        nan = float("nan")
-        return (
-            float(x[mine].mean()) if mine.any() else nan,
-            float(x[~mine].mean()) if len(x) and not mine.all() else nan,
-            nan,
-        )
+        means = [float(group.mean()) if len(group) else math.nan for group in (x[mine], x[~mine])]
+        return means[0], means[1], math.nan
     k, n = int(mine.sum()), len(x)
     generator = np.random.default_rng(draw_seed)
     sums = np.array([x[mine].sum(), *(x[generator.permutation(n)[:k]].sum() for _ in range(n_permutations))])

@@ -148,8 +148,8 @@ def weighted_matches(
         nothing.
     """
     allowed, pointers = _weighable(S, D, T, rule)
-    for one in np.ascontiguousarray(weights.T):
-        matched, total = _matched(*pointers, one, allowed.shape)
+    for drawn in np.ascontiguousarray(weights.T):
+        matched, total = _matched(*pointers, drawn, allowed.shape)
         with np.errstate(invalid="ignore"):
             yield np.where(allowed, matched, 0) / total[:, None]
 

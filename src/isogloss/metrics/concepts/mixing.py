@@ -60,32 +60,37 @@ def mixing_estimates(
     concepts = np.repeat(np.arange(len(table)), table.sum(axis=1))
     generator = np.random.default_rng(draw_seed)
     shuffled = np.zeros((n_permutations, *table.shape), np.int64)
-    for one in shuffled:
-        np.add.at(one, (concepts, generator.permutation(tokens)), 1)
-    found = {}
+    for dealt in shuffled:
+        np.add.at(dealt, (concepts, generator.permutation(tokens)), 1)
+    estimates = {}
     for name, measure in (("language_entropy", entropy_of), ("purity", purity_of), ("ami", None)):
         # AMI is 0 under this null by its definition
         null = measure(shuffled) if measure else np.zeros(1)
         of = measure or (lambda tables: ami_of(tables, expected))
-        score, low, high, ci, draws = float(of(table)), math.nan, math.nan, "none", None
-        if drawn is not None:
-            draws = np.asarray(of(drawn), np.float32)
-            ends, ci = bootstrap_interval(score, draws, method=interval), named_interval(interval, draws)
-            low, high = (float(np.clip(end, -1.0 if name == "ami" else 0.0, 1.0)) for end in ends)
-        found[name] = Estimate(
-            theta=math.nan,
-            score=score,
-            chance=float(np.mean(null)) if len(null) else math.nan,
-            chance_sd=float(np.std(null)) if len(null) > 1 else math.nan,
-            p_value=math.nan,
-            ci_low=low,
-            ci_high=high,
-            n=len(table),
-            coverage=1.0,
-            ci=ci,
-            draws=draws,
-        )
-    return found
+        draws = None if drawn is None else np.asarray(of(drawn), np.float32)
+        least = -1.0 if name == "ami" else 0.0
+        estimates[name] = estimate_of(float(of(table)), null, draws, interval, n=len(table), range_=(least, 1.0))
+    return estimates
+
+
+def estimate_of(
+    score: float,
+    null: npt.ArrayLike,
+    draws: npt.NDArray[np.float32] | None,
+    interval: Interval,
+    *,
+    n: int,
+    range_: tuple[float, float] = (-math.inf, math.inf),
+) -> Estimate:
+    """Return the estimate of a measure without a threshold: chance is the mean of the null, an interval needs draws."""
+    low, high, ci = math.nan, math.nan, "none"
+    if draws is not None:
+        ends, ci = bootstrap_interval(score, draws, method=interval), named_interval(interval, draws)
+        low, high = (float(np.clip(end, *range_)) for end in ends)
+    values = np.asarray(null, np.float64)
+    chance = float(np.mean(values)) if len(values) else math.nan
+    sd = float(np.std(values)) if len(values) > 1 else math.nan
+    return Estimate(math.nan, score, chance, sd, math.nan, low, high, n, 1.0, ci, draws)
 
 
 def entropy_of(counts: Counts) -> Floats:
@@ -93,8 +98,8 @@ def entropy_of(counts: Counts) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = counts / counts.sum(axis=-1, keepdims=True)
         terms = counts * np.log(shares, where=shares > 0, out=np.zeros(shares.shape))
-        given = abs(terms.sum(axis=(-2, -1))) / counts.sum(axis=(-2, -1))
-        return np.asarray(given / np.log(counts.shape[-1]))
+        conditional = abs(terms.sum(axis=(-2, -1))) / counts.sum(axis=(-2, -1))
+        return np.asarray(conditional / np.log(counts.shape[-1]))
 
 
 def purity_of(counts: Counts) -> Floats:
@@ -109,8 +114,8 @@ def ami_of(counts: Counts, expected: float) -> Floats:
         joint = counts / counts.sum(axis=(-2, -1), keepdims=True)
         concepts, languages = _entropy(joint.sum(axis=-1)), _entropy(joint.sum(axis=-2))
         both = _entropy(joint.reshape(*joint.shape[:-2], -1))
-        one = np.nan if counts.shape[-1] == 1 else 1.0  # nothing to tell
-        return one * (concepts + languages - both - expected) / ((concepts + languages) / 2 - expected)
+        factor = np.nan if counts.shape[-1] == 1 else 1.0  # with one language there is nothing to tell
+        return factor * (concepts + languages - both - expected) / ((concepts + languages) / 2 - expected)
 
 
 def _entropy(shares: Floats) -> Floats:

@@ -258,16 +258,16 @@ def _estimate(
     n = int(kept.sum())
     if n == 0:
         return Estimate(theta, *(math.nan,) * 6, n=0, coverage=coverage)
-    found = int(settings.overlapping(counts[kept], theta).sum())
+    n_shared = int(settings.overlapping(counts[kept], theta).sum())
     totals = counts.sum(axis=0)
     chance = float(chance_overlap(sizes[kept], totals, theta, rule=settings).mean())
     sd = chance_deviation(sizes[kept], totals, theta, rule=settings)
-    p_value = 0.5 * math.erfc((found / n - chance) / (sd * math.sqrt(2))) if sd > 0 else math.nan
-    low, high, ci, draws = *wilson(found, n), "wilson", None
+    p_value = 0.5 * math.erfc((n_shared / n - chance) / (sd * math.sqrt(2))) if sd > 0 else math.nan
+    low, high, ci, draws = *wilson(n_shared, n), "wilson", None
     if drawn is not None:
         there = drawn[:, kept].sum(axis=2) > 0
         passed = settings.overlapping(drawn[:, kept], theta) & there
         draws = (passed.sum(axis=1) / np.maximum(there.sum(axis=1), 1)).astype(np.float32)
-        low, high = share_interval(found / n, draws, method=settings.interval)
+        low, high = share_interval(n_shared / n, draws, method=settings.interval)
         ci = named_interval(settings.interval, draws)
-    return Estimate(theta, found / n, chance, sd, p_value, low, high, n, coverage, ci, draws)
+    return Estimate(theta, n_shared / n, chance, sd, p_value, low, high, n, coverage, ci, draws)

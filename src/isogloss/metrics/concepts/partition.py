@@ -11,10 +11,9 @@ import polars as pl
 
 from isogloss.arguments import Count, Draws, Seed, checked
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.concepts.mixing import entropy_of, purity_of
+from isogloss.metrics.concepts.mixing import entropy_of, estimate_of, purity_of
 from isogloss.metrics.inputs import Codes, Labels, Vectors, codes, matrix
-from isogloss.metrics.statistics.bootstrap import Resamples, named_interval
-from isogloss.metrics.statistics.bootstrap import interval as bootstrap_interval
+from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.results import Estimate
 from isogloss.settings import Interval
 from isogloss.threads import one_blas_thread
@@ -223,27 +222,13 @@ def silhouette_estimate(
     values, *null = _silhouettes(
         matrix(X, what="The silhouette"), concept, n_shuffled=n_permutations, draw_seed=draw_seed
     )
-    score, chance = float(values.mean()), [float(one.mean()) for one in null]
-    low, high, ci, draws = math.nan, math.nan, "none", None
+    draws = None
     if resamples is not None and sentences is not None:
         weights = resamples.of(resamples.table(np.arange(len(values)), sentences, len(values)))
         with np.errstate(invalid="ignore"):
             draws = (values @ weights / weights.sum(axis=0)).astype(np.float32)
-        low, high = bootstrap_interval(score, draws, method=interval)
-        ci = named_interval(interval, draws)
-    return Estimate(
-        theta=math.nan,
-        score=score,
-        chance=float(np.mean(chance)) if chance else math.nan,
-        chance_sd=float(np.std(chance)) if len(chance) > 1 else math.nan,
-        p_value=math.nan,
-        ci_low=low,
-        ci_high=high,
-        n=len(np.unique(concept)),
-        coverage=1.0,
-        ci=ci,
-        draws=draws,
-    )
+    chance = [float(silhouettes.mean()) for silhouettes in null]
+    return estimate_of(float(values.mean()), chance, draws, interval, n=len(np.unique(concept)))
 
 
 def _silhouettes(
@@ -258,7 +243,7 @@ def _silhouettes(
         return [np.full(len(concept), math.nan)] * len(labelings)
     with one_blas_thread():
         distances = pairwise_distances(x)
-    return [silhouette_samples(distances, one, metric="precomputed") for one in labelings]
+    return [silhouette_samples(distances, labeling, metric="precomputed") for labeling in labelings]
 
 
 def _codes(labels: Labels, languages: Labels) -> tuple[Codes, Codes]:
@@ -266,10 +251,8 @@ def _codes(labels: Labels, languages: Labels) -> tuple[Codes, Codes]:
     what = "A measure of concepts"
     every = codes(languages, what=what, name="languages")
     kept = _has_concept(labels, len(every), what)
-    return (
-        codes(np.asarray(labels)[kept], what=what, name="concepts"),
-        codes(every[kept], what=what, name="languages"),
-    )
+    concepts = codes(np.asarray(labels)[kept], what=what, name="concepts")
+    return concepts, codes(every[kept], what=what, name="languages")
 
 
 def _has_concept(labels: Labels, n: int, what: str) -> npt.NDArray[np.bool_]:

@@ -96,10 +96,10 @@ class Resamples:
     def _places(self, sentences: npt.ArrayLike) -> npt.NDArray[np.int64]:
         numbers = np.asarray(sentences).astype(np.int64)
         place = np.searchsorted(self.sentences, numbers)
-        known = place < len(self.sentences)
-        known[known] = self.sentences[place[known]] == numbers[known]
-        if not known.all():
-            raise InputError(f"Sentence {numbers[~known][0]} is not among the sentences that are drawn.")
+        drawn = place < len(self.sentences)
+        drawn[drawn] = self.sentences[place[drawn]] == numbers[drawn]
+        if not drawn.all():
+            raise InputError(f"Sentence {numbers[~drawn][0]} is not among the sentences that are drawn.")
         return place
 
 
@@ -230,10 +230,10 @@ def paired_difference(
     UsageError
         If the two have unequal numbers of draws, so cannot be paired.
     """
-    one, two = (np.asarray(x, dtype=np.float64) for x in draws)
-    if one.shape != two.shape:
-        raise UsageError(f"Paired differences need the same resamples; got {len(one)} and {len(two)} draws.")
-    difference, change = second - first, two - one
+    before, after = (np.asarray(x, dtype=np.float64) for x in draws)
+    if before.shape != after.shape:
+        raise UsageError(f"Paired differences need the same resamples; got {len(before)} and {len(after)} draws.")
+    difference, change = second - first, after - before
     low, high = interval(difference, change, method=method, level=level)
     drawn = change[:-GROUPS][np.isfinite(change[:-GROUPS])]
     if not len(drawn):

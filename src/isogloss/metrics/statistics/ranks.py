@@ -30,12 +30,12 @@ def rank_correlation(x: Numbers, y: Numbers) -> float:
     >>> round(rank_correlation([1, 2, 3, 9], [1, 4, 3, 9]), 3)
     0.8
     """
-    one, two = (np.asarray(values, dtype=np.float64) for values in (x, y))
-    finite = np.isfinite(one) & np.isfinite(two)
-    one, two = one[finite], two[finite]
-    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(two) == 0:
+    left, right = (np.asarray(values, dtype=np.float64) for values in (x, y))
+    finite = np.isfinite(left) & np.isfinite(right)
+    left, right = left[finite], right[finite]
+    if len(left) < 3 or np.ptp(left) == 0 or np.ptp(right) == 0:
         return math.nan
-    return float(np.corrcoef(rankdata(one), rankdata(two))[0, 1])
+    return float(np.corrcoef(rankdata(left), rankdata(right))[0, 1])
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,15 @@ def association(measure: Numbers, score: Numbers, *, draw_seed: Seed = 0) -> Ass
 
     Examples
     --------
-    >>> found = association([0.1, 0.2, 0.3, 0.4], [0.3, 0.5, 0.6, 0.9])
-    >>> round(found.rho, 3), round(found.p_value, 3)
+    >>> transfer = association([0.1, 0.2, 0.3, 0.4], [0.3, 0.5, 0.6, 0.9])
+    >>> round(transfer.rho, 3), round(transfer.p_value, 3)
     (1.0, 0.083)
     """
     x, y = (np.asarray(values, dtype=np.float64) for values in (measure, score))
     if x.shape != y.shape:
         raise InputError(f"One value a language is needed of both; got {x.size} and {y.size}.")
-    known = np.isfinite(x) & np.isfinite(y)
-    x, y = x[known], y[known]
+    finite = np.isfinite(x) & np.isfinite(y)
+    x, y = x[finite], y[finite]
     n, nan = len(x), math.nan
     if n < LEAST or np.ptp(x) < 1e-12 or np.ptp(y) < 1e-12:
         return Association(n, nan, nan, nan, nan, nan, nan, nan)
