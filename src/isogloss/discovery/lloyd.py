@@ -136,22 +136,8 @@ def plus_plus(
 ) -> Floats:
     """Choose k rows by greedy k-means++ (Arthur and Vassilvitskii 2007): of ``2 + log k`` candidates the best.
 
-    A row is a candidate with a chance that grows with its squared distance to those chosen before, times its weight.
-
-    Parameters
-    ----------
-    blocks : sequence of (m, d) float32 arrays
-        The rows; they are worked on a block at a time, side by side.
-    k : int
-    weights : (n,) int64
-        As if every row were there so many times.
-    generator : numpy.random.Generator
-    pool : concurrent.futures.Executor
-        Of threads.
-
-    Returns
-    -------
-    (k, d) float64
+    A row is a candidate with a chance that grows with its squared distance to those chosen before, times its weight:
+    as if it were there so many times.  The (m, d) blocks of rows are worked on side by side, by the threads of `pool`.
     """
     norms = [np.einsum("ij,ij->i", block, block, dtype=np.float64) for block in blocks]
     starts = np.cumsum([0, *map(len, blocks)])

@@ -28,14 +28,9 @@ _LEAF = 256  # rows that are not ordered further
 class Survey(NamedTuple):
     """Facts about (n, d) rows.
 
-    Attributes
-    ----------
-    centre : (d,) float64
-        The median of some rows: of an odd number, so that it is as coarse as the data and differences to it are exact.
-    exponent : int
-        Of the power of two by which rows without the centre are multiplied, so that none is beyond 1.
-    first : (n,) int64
-        The first row that equals the row.
+    The (d,) centre is the median of some rows: of an odd number, so that it is as coarse as the data and differences to
+    it are exact.  Rows without the centre are multiplied by 2 to the `exponent`, so that none is beyond 1.  Of every
+    row, `first` (n,) is the first one that equals it.
     """
 
     centre: Floats
@@ -51,15 +46,7 @@ class Scale(NamedTuple):
 
 
 def survey(data: Any) -> Survey:
-    """Read all rows once, some at a time.
-
-    Raises
-    ------
-    UsageError
-        If `data` is no table of real numbers.
-    InputError
-        If a value is NaN or infinite; the row is named.
-    """
+    """Read all rows once, some at a time; refuse what is no table of real numbers, or has one that is not finite."""
     centre = middle(data)
     hashes = np.empty(len(data), np.uint64)
     most = 0.0

@@ -219,23 +219,11 @@ def _inherit(forest: Forest, a: int, b: int, wa: float, wb: float, lightest: flo
 def merge_rounds(
     forest: Forest, active: Ints, looked_up: Ints, merges: Longs, heights: Floats, n_merges: int, first_node: int
 ) -> tuple[int, int, int]:
-    """Merge all mutual nearest neighbours, round after round, until there are none.
+    """Merge all mutual nearest neighbours, round after round; return n_merges, how many clusters live on, and n_rounds.
 
-    Parameters
-    ----------
-    forest : Forest
-    active : (n_active,) int32
-        Slots of the living clusters; those that live on are moved to the front.
-    looked_up : (m,) int32
-        Slots whose nearest neighbours were found since the last call.
-    merges, heights : (n - 1, 2) int64, (n - 1,) float64
-        Nodes of every merge and its squared height, appended from `n_merges` on.
-    n_merges, first_node : int
-        Merges so far; the node of the first of all merges.
-
-    Returns
-    -------
-    n_merges, n_active, n_rounds : int
+    `active` are the slots of the living clusters; those that live on are moved to the front.  `looked_up` are the slots
+    whose nearest neighbours were looked up since the last call.  Nodes and squared height of every merge are appended
+    to `merges` and `heights`, from `n_merges` on; `first_node` is the node of the first of all merges.
     """
     n_active, n_changed, n_rounds = len(active), len(looked_up), 0
     changed = np.empty(n_active, np.int32)

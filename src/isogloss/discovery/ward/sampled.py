@@ -48,21 +48,10 @@ def draw(distinct: Longs, sample: int, *, seed: int) -> Longs:
 
 
 def attach(data: Any, chosen: Longs, surveyed: Survey, *, threads: int) -> Longs:
-    """Return the chosen row nearest to every row, of equally near ones the first; copies go where their first goes.
+    """Return (n,): the chosen row nearest to every row, of equally near ones the first; of a chosen row itself.
 
-    Parameters
-    ----------
-    data : array_like
-        (n, d); read some rows at a time.
-    chosen : (s,) int64
-        Rising; none a copy of an earlier row.
-    surveyed : Survey
-    threads : int
-
-    Returns
-    -------
-    numpy.ndarray
-        (n,) int64; of a chosen row itself.  The same for any number of threads.
+    Copies go where their first goes.  The chosen rows rise, and none is a copy of an earlier row.  The result is the
+    same for any number of threads.
     """
     owners = surveyed.first.copy()
     free = surveyed.first == np.arange(len(owners))
@@ -79,15 +68,7 @@ def attach(data: Any, chosen: Longs, surveyed: Survey, *, threads: int) -> Longs
 def cell_means(data: Any, owners: Longs, slots: Longs, surveyed: Survey) -> Floats:
     """Return (s, d) float64: the mean of every cell, without the centre and scaled, added in the order of the rows.
 
-    Parameters
-    ----------
-    data : array_like
-        (n, d); read some rows at a time.
-    owners : (n,) int64
-        The chosen row of every row.
-    slots : (s,) int64
-        The chosen rows, in the order in which the means are wanted.
-    surveyed : Survey
+    `owners` (n,) is the chosen row of every row, `slots` (s,) the chosen rows in the order of the means.
     """
     places = np.empty(len(owners), np.int32)
     places[slots] = np.arange(len(slots), dtype=np.int32)

@@ -29,15 +29,9 @@ _CHUNK = 64  # pairs tested before one is looked at
 class Lists(NamedTuple):
     """Lists of neighbours in the making, of m clusters.
 
-    Attributes
-    ----------
-    thresholds : (m,) float32
-        Half of the squared height from which on a pair does not reach the list.
-    uppers : (m, k) float32
-        The least upper bounds of half squared heights seen so far, rising.
-    n_waiting : (m,) int32
-    waiting, lowers : (m, WAITING) int32, float32
-        Slots that wait to be measured, and lower bounds of half squared heights.
+    `thresholds` (m,) are half the squared heights from which on a pair does not reach the list, `uppers` (m, k) the
+    least upper bounds of half squared heights seen so far, rising.  Of the (m, WAITING) slots that wait to be measured,
+    and the `lowers` of their half squared heights, the first `n_waiting` (m,) count.
     """
 
     thresholds: Singles
@@ -63,15 +57,9 @@ def new_lists(m: int, n_candidates: int) -> Lists:
 
 
 class Side(NamedTuple):
-    """Rows or columns of a block of products.
+    """Rows or columns of a block of products: slots, squared norms made a little too small, 1 / weight, and lists.
 
-    Attributes
-    ----------
-    slots : (m,) int32
-    norms, inverses : (m,) float32
-        Squared norms made a little too small, and 1 / weight.
-    lists : Lists
-        Of the same m clusters; of none if only the other side's are made.
+    The lists are of the same clusters, or of none if only the other side's are made.
     """
 
     slots: Ints

@@ -12,6 +12,7 @@ from isogloss.errors import UsageError
 from isogloss.metrics.inputs import Floats, Vectors, centred, paired
 
 _BLOCK = 512  # rows compared with all others at a time
+_SIDES = ((0, 0), (1, 1), (0, 1))
 
 
 @checked
@@ -84,22 +85,10 @@ def linear_cka(X: Vectors, Y: Vectors, *, debiased: bool = True, batch_size: Cou
 
 
 def cka_draws(X: Vectors, Y: Vectors, *, weights: npt.NDArray[np.floating]) -> Floats:
-    """Return debiased `linear_cka` with its rows weighted, once for every line of `weights`.
+    """Return (m,) float64: debiased `linear_cka` with rows weighted, once for every line of (m, n) `weights`.
 
-    Parameters
-    ----------
-    X, Y
-        As of `linear_cka`.
-    weights : array (m, n) of float
-        Not negative, e.g. `Resamples.of_rows`.
+    No weight is negative.  NaN where X or Y has no variance left to compare.
 
-    Returns
-    -------
-    array (m,) of float64
-        NaN where X or Y has no variance left to compare.
-
-    Notes
-    -----
     With K = XXᵀ, L = YYᵀ the HSIC is ``E[K_ij L_ij] + E[K_ij L_qr] - 2 E[K_ij L_iq]`` over distinct i, j, q, r; every
     mean is taken with the product of its rows' weights.  So a row that is drawn twice is not compared with itself,
     which would look like agreement, and rows of weights 0 and 1 give exactly the estimate of the rows with 1.  With
@@ -119,7 +108,7 @@ def cka_draws(X: Vectors, Y: Vectors, *, weights: npt.NDArray[np.floating]) -> F
             kernel[rows - start, rows] = 0
         reached = [kernel @ w for kernel in kernels]
         lines += [(w[rows] * sums_there).sum(axis=0) for sums_there in reached]
-        for part, (a, b) in zip(sums, ((0, 0), (1, 1), (0, 1)), strict=True):
+        for part, (a, b) in zip(sums, _SIDES, strict=True):
             both, product = kernels[a] * kernels[b], reached[a] * reached[b]
             once, twice = both @ w, both @ w2
             terms = (w[rows] * once, w[rows] * twice, w2[rows] * twice, w[rows] * product, w2[rows] * product)
@@ -129,7 +118,7 @@ def cka_draws(X: Vectors, Y: Vectors, *, weights: npt.NDArray[np.floating]) -> F
     n4 = p1**4 - 6 * p1**2 * p2 + 3 * p2**2 + 8 * p1 * p3 - 6 * p4
     hsics = []
     with np.errstate(divide="ignore", invalid="ignore"):
-        for part, (a, b) in zip(sums, ((0, 0), (1, 1), (0, 1)), strict=True):
+        for part, (a, b) in zip(sums, _SIDES, strict=True):
             m11, m12, m22, l1, l2 = part
             apart = lines[a] * lines[b] - 4 * l2 + 2 * m22
             hsics.append(m11 / n2 + apart / n4 - 2 * (l1 - m12) / n3)

@@ -127,7 +127,7 @@ def calign(
         _estimate(best[eligible], chance, drawn, _Passing(settings, theta), theta=theta, **facts)
         for theta in settings.theta_align
     )
-    soft = _estimate(best[eligible], chance, drawn, _identity, theta=math.nan, **facts)
+    soft = _estimate(best[eligible], chance, drawn, lambda matches: matches, theta=math.nan, **facts)
     pairs = _pairs(counts, n_source, n_target, settings, min(settings.theta_align))
     matched = _matched_words(source, target, dictionary, pairs) if words else _NO_WORDS
     return Alignment(dictionary.source, dictionary.target, estimates, soft, best, pairs, matched, settings, everywhere)
@@ -252,10 +252,6 @@ class _Passing:
     def __call__(self, best: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         theta = float(np.float32(self.theta)) if best.dtype == np.float32 else self.theta
         return np.asarray(self.rule.reaches(best, theta), dtype=np.float64)
-
-
-def _identity(best: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    return best
 
 
 def _estimate(

@@ -148,18 +148,9 @@ def chance_shares(
 def newly_shared(flows: pl.DataFrame, shared_before: npt.ArrayLike, shared_after: npt.ArrayLike) -> pl.DataFrame:
     """Return the concepts that became multilingual: shared now, and mostly made of tokens that were not in shared ones.
 
-    Parameters
-    ----------
-    flows : polars.DataFrame
-        Of `movement`.
-    shared_before, shared_after : arrays of bool
-        By number of the concept, whether it overlaps (COLAP's rule).
-
-    Returns
-    -------
-    polars.DataFrame
-        ``concept`` (i64), ``n`` (its tokens), ``was_shared`` (the share of them that was in a shared concept, at
-        most a half), the largest first.
+    `flows` are those of `movement`; the others say, by number of the concept, whether it overlaps (COLAP's rule).  The
+    table has ``concept`` (i64), ``n`` (its tokens), ``was_shared`` (the share of them that was in a shared concept, at
+    most a half), the largest first.
     """
     old, new = (np.asarray(x, dtype=bool) for x in (shared_before, shared_after))
     table = flows.with_columns(

@@ -37,13 +37,7 @@ def coverage_of(S: sp.csr_array, D: sp.csr_array, T: sp.csr_array) -> float:
 
 
 def match_counts(S: sp.csr_array, D: sp.csr_array, T: sp.csr_array) -> sp.csr_array:
-    """Count, for every pair of concepts, the source types with at least one translation in the target.
-
-    Returns
-    -------
-    scipy.sparse.csr_array
-        (K_s, K_t) int32; entry (s, t) = |{w in types(s): D(w) ∩ types(t) ≠ ∅}|.
-    """
+    """Return (K_s, K_t) int32: |{w in types(s): D(w) ∩ types(t) ≠ ∅}|, the source types with a translation in t."""
     reached = (D @ T).tocsr()
     reached.data[:] = 1
     counts: sp.csr_array = (S.T @ reached).tocsr()
@@ -51,20 +45,9 @@ def match_counts(S: sp.csr_array, D: sp.csr_array, T: sp.csr_array) -> sp.csr_ar
 
 
 def best_matches(counts: sp.csr_array, source: Int, target: Int, rule: AlignmentSettings) -> Float:
-    """Return every source concept's best match m(s, t) over admissible targets; 0 where there is none.
+    """Return (K_s,) float64 in [0, 1]: the best match m(s, t) over admissible targets; 0 where there is none.
 
-    Parameters
-    ----------
-    counts : scipy.sparse.csr_array
-        (K_s, K_t) from `match_counts`.
-    source, target : numpy.ndarray
-        (K_s,) and (K_t,) number of types of every concept.
-    rule : AlignmentSettings
-
-    Returns
-    -------
-    numpy.ndarray
-        (K_s,) float64 in [0, 1].
+    `counts` is from `match_counts`; `source` (K_s,) and `target` (K_t,) are the numbers of types of every concept.
     """
     pairs = counts.tocoo()
     s, t = pairs.coords
@@ -92,17 +75,9 @@ def permutations_within(bins: Int, n: int, generator: np.random.Generator) -> In
 def null_best_matches(
     S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: AlignmentSettings, permutations: Int
 ) -> npt.NDArray[np.float32]:
-    """Return best matches when the dictionary's target words are permuted and both clusterings are kept.
+    """Return (n, K_s): `best_matches` when the dictionary's target words are permuted and both clusterings are kept.
 
-    Parameters
-    ----------
-    permutations : numpy.ndarray
-        (n, V_t) int32: in permutation p the translation v is read as ``permutations[p, v]``.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n, K_s) float32, as `best_matches` for every permutation.
+    In permutation p of (n, V_t) the translation v is read as ``permutations[p, v]``.
     """
     source, target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
     allowed = rule.admissible(source[:, None], target[None, :])
@@ -116,19 +91,10 @@ def null_best_matches(
 def weighted_best_matches(
     S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: AlignmentSettings, weights: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Return best matches when the types of source concepts weigh unequally, as in resamples of sentences.
+    """Return (n, K_s): best matches when the types of source concepts weigh unequally, as in resamples of sentences.
 
-    Which pairs of concepts are admissible, and which types match, is kept.
-
-    Parameters
-    ----------
-    weights : numpy.ndarray
-        (S.nnz, n) float32, not negative: of every entry of `S`, a type in a concept, in the order of its data.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n, K_s) float32 in [0, 1]; NaN where all types of a concept weigh nothing.
+    `weights` (S.nnz, n), none negative, are of every entry of `S`, a type in a concept, in the order of its data.
+    Which pairs are admissible, and which types match, is kept.  NaN where all types of a concept weigh nothing.
     """
     allowed, pointers = _weighable(S, D, T, rule)
     result = np.full((weights.shape[1], len(allowed)), np.nan, np.float32)
@@ -139,13 +105,9 @@ def weighted_best_matches(
 def weighted_matches(
     S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: AlignmentSettings, weights: npt.NDArray[np.float32]
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield, for every column of weights, the match of every pair of concepts; see `weighted_best_matches`.
+    """Yield, for every column of weights, the (K_s, K_t) matches of all pairs of concepts; see `weighted_best_matches`.
 
-    Yields
-    ------
-    numpy.ndarray
-        (K_s, K_t) float32 in [0, 1]; 0 for pairs that are not admissible, NaN where all types of a source concept weigh
-        nothing.
+    They are 0 for pairs that are not admissible, and NaN where all types of a source concept weigh nothing.
     """
     allowed, pointers = _weighable(S, D, T, rule)
     for drawn in np.ascontiguousarray(weights.T):

@@ -25,7 +25,7 @@ def mixing_estimates(
     n_permutations: int = 20,
     draw_seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Return how languages mix in the concepts of a joint space, beside COLAP and without its threshold.
+    """Return ``language_entropy``, ``purity`` and ``ami`` (see `partition`) of a joint space, without thresholds.
 
     Parameters
     ----------
@@ -35,27 +35,23 @@ def mixing_estimates(
         (n + 20, n_concepts, n_languages): the same in every resample of sentences, from `colap.drawn_counts`, for
         intervals.  For AMI the expected mutual information stays that of `counts`: it depends on the sizes alone, and
         takes seconds for many concepts.
-    interval : {"bca", "percentile"}
-        Of the bootstrap.
     n_permutations : int
         For the chance level: the same tokens dealt out without regard to language.  As with COLAP a space that knows
         no languages reaches it.
-
-    Returns
-    -------
-    dict of str to Estimate
-        ``language_entropy``, ``purity`` and ``ami`` (see `partition`), without thresholds; intervals with `drawn` only.
 
     Examples
     --------
     >>> {name: round(estimate.score, 3) for name, estimate in mixing_estimates(np.array([[4, 0], [2, 2]])).items()}
     {'language_entropy': 0.5, 'purity': 0.75, 'ami': 0.23}
     """
+    from sklearn.metrics.cluster import expected_mutual_information
+
     kept = np.ix_(counts.sum(axis=1) > 0, counts.sum(axis=0) > 0)
     table = counts[kept]
     if drawn is not None:
         drawn = drawn[:, kept[0], kept[1]]
-    expected = _expected_information(table)
+    # E[MI] when tokens are dealt out at random to concepts of the same sizes
+    expected = float(expected_mutual_information(table, int(table.sum()))) if table.size else math.nan
     tokens = np.repeat(np.tile(np.arange(table.shape[1]), len(table)), table.reshape(-1))
     concepts = np.repeat(np.arange(len(table)), table.sum(axis=1))
     generator = np.random.default_rng(draw_seed)
@@ -120,11 +116,3 @@ def ami_of(counts: Counts, expected: float) -> Floats:
 
 def _entropy(shares: Floats) -> Floats:
     return -np.asarray((shares * np.log(shares, where=shares > 0, out=np.zeros(shares.shape))).sum(axis=-1))
-
-
-def _expected_information(table: npt.NDArray[np.int64]) -> float:
-    """Return E[MI] when tokens are dealt out at random to concepts of the same sizes."""
-    from sklearn.metrics.cluster import expected_mutual_information
-
-    n = int(table.sum())
-    return float(expected_mutual_information(table, n)) if n else math.nan

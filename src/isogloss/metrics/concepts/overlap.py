@@ -120,20 +120,8 @@ def chance_overlap(
 
     For a concept of n tokens and languages with N_1 .. N_L tokens the counts are multivariate hypergeometric:
     ``P = sum over k_1 + .. + k_L = n with every k_l >= a(n) of prod_l C(N_l, k_l) / C(N, n)``, a(n) the smallest
-    count whose share passes theta.  The sum is a convolution of L sequences.
-
-    Parameters
-    ----------
-    sizes : numpy.ndarray
-        (n_concepts,) tokens of every concept.
-    totals : numpy.ndarray
-        (n_languages,) tokens of every language.
-    theta : float
-
-    Returns
-    -------
-    numpy.ndarray
-        (n_concepts,) float64.
+    count whose share passes theta.  The sum is a convolution of L sequences.  `sizes` (n_concepts,) and `totals`
+    (n_languages,) are the tokens of every concept and language.
     """
     distinct, inverse = np.unique(sizes, return_inverse=True)
     return np.array([_chance(int(n), totals, theta, rule) for n in distinct])[inverse]
@@ -176,15 +164,7 @@ def chance_deviation(sizes: Counts, totals: Counts, theta: float, *, rule: Overl
     both overlap: of counts k_l in i and m_l in j, language by language multinomial,
     ``p_ij = sum prod_l N_l! / (k_l! m_l! (N_l - k_l - m_l)!) / (N! / (n_i! n_j! (N - n_i - n_j)!))``, a convolution
     in two dimensions.  It is exact up to 20 different sizes; of more, the covariances, a tenth of the variance or
-    less, are those of 20 sizes that stand for all.
-
-    Parameters
-    ----------
-    sizes : numpy.ndarray
-        (n_concepts,) tokens of every concept, all above 0.
-    totals : numpy.ndarray
-        (n_languages,) tokens of every language.
-    theta : float
+    less, are those of 20 sizes that stand for all.  `sizes` are those of `chance_overlap`, all above 0.
     """
     distinct: Any
     distinct, counted = np.unique(sizes, return_counts=True)

@@ -167,15 +167,7 @@ def silhouette(X: Vectors, labels: Labels, *, sample: Count = 2000, draw_seed: S
 
 
 def sample_of(labels: Labels, sample: int = 2000, *, draw_seed: int = 0, n: int | None = None) -> Codes:
-    """Return (m,) rising numbers of at most `sample` rows that have a concept; `n` is how many labels there must be.
-
-    Raises
-    ------
-    InputError
-        If no row has a concept.
-    UsageError
-        If `sample` is less than 3.
-    """
+    """Return (m,) rising numbers of at most `sample` rows that have a concept; `n` is how many labels there must be."""
     if sample < 3:
         raise UsageError(f"sample is a number of rows and must be 3 or more; got {sample}.")
     rows = np.flatnonzero(_has_concept(labels, len(labels) if n is None else n, "The silhouette"))
@@ -206,12 +198,9 @@ def silhouette_estimate(
         (n,) the sentence of every row, for `resamples`.
     resamples : Resamples, optional
         Of sentences, for the interval; concepts, and the silhouette of every row, are kept.
-    interval : {"bca", "percentile"}
     n_permutations : int
         Chance is the mean over so many labelings with the concepts shuffled over the rows: below 0, for the nearest of
         many other concepts is nearer than a row's own.
-    draw_seed : int
-        Of the permutations.
 
     Returns
     -------

@@ -46,7 +46,10 @@ def match_frequencies(alone: Mapping[str, Concepts], *, draw_seed: Seed = 0) -> 
     >>> {language: matched.types()["count"].to_list() for language, matched in match_frequencies(both).items()}
     {'en': [2, 1], 'de': [2, 1]}
     """
-    binned = {language: _bins(concepts) for language, concepts in alone.items()}
+    binned = {}
+    for language, concepts in alone.items():
+        types = concepts.types().group_by("word").agg(pl.col("count").sum())
+        binned[language] = types.select("word", bin=pl.Series(frequency_bins(types["count"].to_numpy())))
     sizes = [dict(table.group_by("bin").len().iter_rows()) for table in binned.values()]
     wanted = {b: min(size.get(b, 0) for size in sizes) for b in {b for size in sizes for b in size}}
     matched = {}
@@ -99,9 +102,3 @@ def other_sentences(source: Concepts, target: Concepts, *, draw_seed: Seed = 0) 
 def _only(concepts: Concepts, kept: npt.NDArray[np.bool_]) -> Concepts:
     """Return the same concepts with label -1 on the tokens that are not kept."""
     return replace(concepts, labels=np.where(kept, concepts.labels, -1).astype(np.int32))
-
-
-def _bins(concepts: Concepts) -> pl.DataFrame:
-    """Return ``word, bin`` of every clustered type."""
-    types = concepts.types().group_by("word").agg(pl.col("count").sum())
-    return types.select("word", bin=pl.Series(frequency_bins(types["count"].to_numpy())))

@@ -194,16 +194,8 @@ def label_concepts(
 def hypergeometric_tail(least: Int, n: Int, carrying: Int, total: int) -> Float:
     """Return P(X >= least) for X carriers among n units drawn without replacement from `total`, elementwise.
 
-    Parameters
-    ----------
-    least, n, carrying : numpy.ndarray
-        (m,) int64; units asked for, units drawn, and carriers among all.
-    total : int
-
-    Returns
-    -------
-    numpy.ndarray
-        (m,) float64 in [0, 1], by summing the probabilities of the tail, so that small ones keep their digits.
+    `least`, `n` and `carrying` (m,) are the units asked for, the units drawn, and the carriers among all.  The
+    probabilities of the tail are summed, so that small ones keep their digits.
 
     Examples
     --------

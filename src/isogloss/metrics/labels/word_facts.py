@@ -93,22 +93,9 @@ def word_properties(tokens: pl.DataFrame, sentences: pl.DataFrame | None = None)
 class Units:
     """What the units of a space carry, a unit being a type in a concept.
 
-    U units, P pairs of a unit and a value that it carries (by tokens: that any of its tokens carries), K concepts,
-    V values.
-
-    Attributes
-    ----------
-    concept : numpy.ndarray
-        (U,) int32, rising.
-    n_tokens : numpy.ndarray or None
-        (U,) int64, by tokens; None by types.
-    unit, value : numpy.ndarray
-        (P,) int64.
-    n_carrying : numpy.ndarray or None
-        (P,) int64: how many of the unit's tokens carry the value, by tokens; None by types.
-    carries : numpy.ndarray
-        (P,) bool: more than half of the unit's tokens carry the value.
-    n_concepts, n_values : int
+    There are U units, and P pairs of a unit and a value that it carries (by tokens: that any of its tokens carries).
+    Of every unit, (U,): its `concept`, rising, and by tokens `n_tokens`.  Of every pair, (P,): its `unit` and `value`,
+    whether more than half of the unit's tokens carry the value (`carries`), and by tokens how many do (`n_carrying`).
     """
 
     concept: npt.NDArray[np.int32]

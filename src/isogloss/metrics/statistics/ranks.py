@@ -120,7 +120,8 @@ def association(measure: Numbers, score: Numbers, *, draw_seed: Seed = 0) -> Ass
     for i in range(n):
         others = np.arange(n) != i
         means.append(abs(y[i] - y[others].mean()))
-        lines.append(abs(y[i] - _line(x[others], y[others], at=x[i])))
+        slope = _slope(x[others], y[others])
+        lines.append(abs(y[i] - float(y[others].mean() + slope * (x[i] - x[others].mean()))))
     return Association(n, rho, low, high, p, _slope(x, y), float(np.mean(lines)), float(np.mean(means)))
 
 
@@ -134,7 +135,3 @@ def _slope(x: Floats, y: Floats) -> float:
     away = x - x.mean()
     spread = float(away @ away)
     return float(away @ y) / spread if spread > 0 else 0.0
-
-
-def _line(x: Floats, y: Floats, *, at: float) -> float:
-    return float(y.mean() + _slope(x, y) * (at - x.mean()))
