@@ -127,16 +127,13 @@ def _surveyed(data: Any, shard_rows: int, threads: int | None) -> _Table:
     """Find centre and scale: as `rows.survey`, which also looks for copies."""
     centre, shards = middle(data), list(_shards(data, shard_rows))
     most = 0.0
-    for shard, (largest, bad) in zip(shards, spread(partial(_extent, centre), shards), strict=True):
+    extents = spread(partial(extent, centre), [shard.rows for shard in shards])
+    for shard, (largest, bad) in zip(shards, extents, strict=True):
         if bad >= 0:
             row = shard.begin + bad
             raise not_finite(row, np.asarray(data[row], dtype=np.float64))
         most = max(most, largest)
     return _Table(data, Scale(centre, exponent_of(most)), shard_rows, threads)
-
-
-def _extent(centre: Floats, shard: _Shard) -> tuple[float, int]:
-    return extent(shard.rows, centre)
 
 
 # -- the start ------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def middle(data: Any) -> Floats:
     return np.where(np.isfinite(centre), centre, 0.0)  # the row is reported by whoever reads all of them
 
 
-def extent(data: Any, centre: Floats) -> tuple[float, int]:
+def extent(centre: Floats, data: Any) -> tuple[float, int]:
     """Return the largest distance to the centre on any axis, and the first row that is not finite, or -1."""
     most = 0.0
     for part in parts(len(data)):

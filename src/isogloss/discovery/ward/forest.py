@@ -21,42 +21,29 @@ _SAFE = 1 - 1e-12
 
 
 class Forest(NamedTuple):
-    """Clusters and what is known of their neighbours, one slot a cluster; of a merged pair one slot lives on.
+    """Clusters and what is known of their neighbours, one slot a cluster; of a merged pair one slot lives on."""
 
-    Attributes
-    ----------
-    centroids : (n, d) float64
-    weights : (n,) float64
-        Rows in the cluster.
-    ids : (n,) int64
-        The smallest row of the cluster: its name in ties, whatever the order of merges.
-    nodes : (n,) int64
-        Number of the cluster in the tree, new after every merge.
-    roots : (n,) int32
-        The slot a merged cluster went into (follow it to the end); its own while it lives.
-    lists, values, stamps : (n, k) int32, float64, int64
-        Candidates for the nearest neighbour: slot (-1 = none); squared height; the node that it was measured to.  When
-        that node has been merged since, the height is a lower bound.
-    bounds : (n,) float64
-        No cluster outside the list is nearer than this.
-    nearest, heights, certain : (n,) int32, float64, bool
-        The nearest neighbour by (height, smaller id, larger id), its squared height, and whether it is certain.
-    marks : (n,) int64
-        Scratch.
-    """
-
+    # (n, d), and (n,) rows in the cluster
     centroids: Floats
     weights: Floats
+    # (n,): the smallest row of the cluster, its name in ties, whatever the order of merges
     ids: Longs
+    # (n,): number of the cluster in the tree, new after every merge
     nodes: Longs
+    # (n,): the slot a merged cluster went into (follow it to the end); its own while it lives
     roots: Ints
+    # (n, k) candidates for the nearest neighbour: slot (-1 = none); squared height; the node that it was measured to.
+    # When that node has been merged since, the height is a lower bound.
     lists: Ints
     values: Floats
     stamps: Longs
+    # (n,): no cluster outside the list is nearer than this
     bounds: Floats
+    # (n,): the nearest neighbour by (height, smaller id, larger id), its squared height, and whether it is certain
     nearest: Ints
     heights: Floats
     certain: npt.NDArray[np.bool_]
+    # (n,): scratch
     marks: Longs
 
 

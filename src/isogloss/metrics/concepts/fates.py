@@ -30,10 +30,8 @@ class Movement:
     flows : polars.DataFrame
         ``before, after`` (concepts, i64), ``n`` (tokens in both), ``share_before`` and ``share_after`` (of the
         tokens of either), most tokens first.
-    before : polars.DataFrame
-        ``concept, n, fate`` of every concept before, by number.
-    after : polars.DataFrame
-        ``concept, n, origin`` of every concept after, by number.
+    before, after : polars.DataFrame
+        ``concept, n, fate`` of every concept before, and ``concept, n, origin`` of every concept after, by number.
     """
 
     flows: pl.DataFrame
@@ -166,18 +164,8 @@ def label_agreement(labels: WholeNumbers, concepts: WholeNumbers, n_concepts: NC
     """Return, for every concept, the probability that two of its members, drawn without putting back, agree.
 
     ``sum over labels of n_l (n_l - 1) / (n (n - 1))`` (Simpson, *Measurement of Diversity*, Nature 163, 1949): without
-    bias from the size of a concept.
-
-    Parameters
-    ----------
-    labels, concepts : arrays (n,) of int
-        One member a row: for labels of sentences, give every sentence of a concept once.
-    n_concepts : int
-
-    Returns
-    -------
-    numpy.ndarray
-        (n_concepts,) float64 in [0, 1]; NaN with fewer than two members.
+    bias from the size of a concept; NaN with fewer than two members.  `labels` and `concepts` (n,) hold a member a row:
+    for labels of sentences, give every sentence of a concept once.
     """
     same_rows("label_agreement", labels=labels, concepts=concepts)
     label, concept = np.asarray(labels, dtype=np.int64), np.asarray(concepts, dtype=np.int64)
@@ -194,16 +182,7 @@ def difference_of_groups(
 ) -> tuple[float, float, float]:
     """Return the means of the chosen values and of the others, and a two-sided permutation p-value.
 
-    Parameters
-    ----------
-    values : array (n,) of float
-        NaN where not defined: left out.
-    chosen : array (n,) of bool
-
-    Returns
-    -------
-    (chosen_mean, other_mean, p_value)
-        NaN where a group is empty.
+    Values that are NaN are left out; what a group without any would have is NaN.
     """
     same_rows("difference_of_groups", values=values, chosen=chosen)
     x, mine = np.asarray(values, dtype=np.float64), np.asarray(chosen, dtype=bool)

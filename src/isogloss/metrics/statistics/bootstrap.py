@@ -116,19 +116,8 @@ def interval(score: float, draws: Numbers, *, method: Interval = "bca", level: I
     count half), a the skewness of the scores with a group left out, ``sum((mean - x)^3) / (6 sum((mean - x)^2)^1.5)``.
     Source: Efron, *Better Bootstrap Confidence Intervals*, JASA 82, 1987.
 
-    Parameters
-    ----------
-    score : float
-    draws : array (n + 20,)
-        The score in every row of a `Resamples`; NaN where it is not defined.
-    method : {"bca", "percentile"}
-    level : float
-        In (0, 1).
-
-    Returns
-    -------
-    (low, high)
-        NaN when the score or every draw is.
+    `draws` (n + 20,) are the score in every row of a `Resamples`, NaN where it is not defined; the ends are NaN when
+    the score or every draw is.
     """
     values = np.asarray(draws, dtype=np.float64)
     drawn, left = values[:-GROUPS], values[-GROUPS:]
@@ -169,21 +158,8 @@ def jackknife_interval(score: float, left_out: Numbers, *, level: Inside = 0.95)
 
     ``score +- t_{G-1} sd`` with ``sd^2 = (G - 1) / G * sum((x_g - mean(x))^2)`` over G groups of like size, t the
     quantile of Student's distribution.  For measures that know no weights, or cost too much in every resample.
-    Source: Kott, *The Delete-a-Group Jackknife*, Journal of Official Statistics 17, 2001.
-
-    Parameters
-    ----------
-    score : float
-        Of all sentences.
-    left_out : array (G,)
-        The score without group g, as of the last rows of a `Resamples`.
-    level : float
-        In (0, 1).
-
-    Returns
-    -------
-    (low, high)
-        NaN when the score or a value is, or there are fewer than two groups.
+    Source: Kott, *The Delete-a-Group Jackknife*, Journal of Official Statistics 17, 2001.  NaN when the score or a
+    value is, or there are fewer than two groups.
 
     Examples
     --------
@@ -201,16 +177,11 @@ def jackknife_interval(score: float, left_out: Numbers, *, level: Inside = 0.95)
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of two scores on the same sentences.
+    """The difference of two scores on the same sentences, second minus first, and its interval.
 
-    Attributes
-    ----------
-    difference : float
-        Second minus first.
-    ci_low, ci_high : float
-    p_value : float
-        Two-sided, of the difference over the standard deviation of its resamples, by the normal distribution: shares
-        of 200 resamples beyond zero are too coarse for a false-discovery rate over a hundred layers and pairs.
+    The two-sided p-value is that of the difference over the standard deviation of its resamples, by the normal
+    distribution: shares of 200 resamples beyond 0 are too coarse for a false-discovery rate over a hundred layers and
+    pairs.
     """
 
     difference: float

@@ -40,31 +40,20 @@ def rank_correlation(x: Numbers, y: Numbers) -> float:
 
 @dataclass(frozen=True)
 class Association:
-    """How a measure goes with a score over languages.
-
-    Attributes
-    ----------
-    n : int
-        Languages.
-    rho : float
-        Spearman's rank correlation; NaN below 4 languages or where one does not vary.
-    ci_low, ci_high : float
-        95 % by Fisher's z with Bonett and Wright's standard error for ranks; NaN below 5 languages.
-    p_value : float
-        Two-sided, by permutation of the languages: exact up to 8.
-    slope : float
-        Of the least-squares line score = intercept + slope * measure; NaN below 4 languages.
-    error, error_of_mean : float
-        Mean absolute error of predicting a language's score from the line through the *other* languages, and from
-        their mean.  The measure predicts transfer only where the first is smaller.
-    """
+    """How a measure goes with a score over `n` languages."""
 
     n: int
+    # Spearman's rank correlation; NaN below 4 languages or where one side does not vary
     rho: float
+    # 95 % by Fisher's z with Bonett and Wright's standard error for ranks; NaN below 5 languages
     ci_low: float
     ci_high: float
+    # two-sided, by permutation of the languages: exact up to 8
     p_value: float
+    # of the least-squares line score = intercept + slope * measure; NaN below 4 languages
     slope: float
+    # mean absolute error of predicting a language's score from the line through the *other* languages, and from their
+    # mean; the measure predicts transfer only where the first is smaller
     error: float
     error_of_mean: float
 
