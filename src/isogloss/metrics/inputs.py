@@ -77,6 +77,5 @@ def _numbers(X: Any, what: str) -> Floats:
     try:
         return np.asarray(X, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{what} needs vectors as an (n, d) array of numbers; got {type(X).__name__}: {error}"
-        ) from error
+        kind = f"{type(X).__name__}: {error}"
+        raise InputError(f"{what} needs vectors as an (n, d) array of numbers; got {kind}") from error

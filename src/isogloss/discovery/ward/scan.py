@@ -42,7 +42,7 @@ class Lists(NamedTuple):
 
     def part(self, which: slice) -> Lists:
         """Return the lists of some of the clusters (views)."""
-        return Lists(*(column[which] for column in self))
+        return Lists._make(column[which] for column in self)
 
 
 def new_lists(m: int, n_candidates: int) -> Lists:

@@ -136,10 +136,8 @@ def chance_shares(
     same_rows("chance_shares", before=before, after=after)
     first, second = (np.asarray(x, dtype=np.int64) for x in (before, after))
     both = (first >= 0) & (second >= 0)
-    generator = np.random.default_rng(draw_seed)
-    drawn = [
-        movement(first[both], generator.permutation(second[both]), theta=theta).shares() for _ in range(n_permutations)
-    ]
+    first, second, generator = first[both], second[both], np.random.default_rng(draw_seed)
+    drawn = [movement(first, generator.permutation(second), theta=theta).shares() for _ in range(n_permutations)]
     return {name: float(np.mean([shares[name] for shares in drawn])) for name in drawn[0]}
 
 

@@ -76,9 +76,7 @@ def colap(
     counts = language_counts(concepts, group)
     coverage = float((concepts.labels >= 0).mean()) if len(concepts.labels) else math.nan
     drawn = None if resamples is None else drawn_counts(concepts, group, resamples)
-    estimates = tuple(
-        _estimate(counts, theta, coverage, settings=settings, drawn=drawn) for theta in settings.theta_overlap
-    )
+    estimates = tuple(_estimate(counts, t, coverage, settings=settings, drawn=drawn) for t in settings.theta_overlap)
     return Overlap(group, estimates, counts, settings)
 
 

@@ -207,10 +207,8 @@ def silhouette_estimate(
     Estimate
         Without a threshold; `n` counts the concepts.
     """
-    concept = np.asarray(labels)
-    values, *null = _silhouettes(
-        matrix(X, what="The silhouette"), concept, n_shuffled=n_permutations, draw_seed=draw_seed
-    )
+    x, concept = matrix(X, what="The silhouette"), np.asarray(labels)
+    values, *null = _silhouettes(x, concept, n_shuffled=n_permutations, draw_seed=draw_seed)
     draws = None
     if resamples is not None and sentences is not None:
         weights = resamples.of(resamples.table(np.arange(len(values)), sentences, len(values)))

@@ -164,10 +164,9 @@ def _theta(scored: Alignment | Overlap, theta: float | None) -> float:
 
 
 def _check_sizes(n: int, labels: ConceptLabels, what: str) -> None:
-    if n != len(labels.n_types):
-        raise InputError(
-            f"The labels are of {len(labels.n_types)} concepts, but {what} are {n}. Label the same concepts."
-        )
+    m = len(labels.n_types)
+    if n != m:
+        raise InputError(f"The labels are of {m} concepts, but {what} are {n}. Label the same concepts.")
 
 
 def _split(
