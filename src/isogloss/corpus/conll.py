@@ -54,9 +54,8 @@ def read_conll(
         raise UsageError(f"columns must give a number for 'word', e.g. {{'word': 0, 'ner': -1}}; got {chosen}.")
     for name in chosen:
         if name != "word" and (name in WORD_COLUMNS or name == "n_subwords"):
-            raise UsageError(
-                f"columns: the token table has a column '{name}' of its own. Choose another name, e.g. 'my_{name}'."
-            )
+            where = f"columns: the token table has a column '{name}' of its own"
+            raise UsageError(f"{where}. Choose another name, e.g. 'my_{name}'.")
     return {language: _conll(path, chosen, comment, guessed=columns is None) for language, path in files.items()}
 
 

@@ -206,9 +206,7 @@ def _accuracy(gold: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_]) -> Ca
 
 
 def _macro_f1(gold: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_]) -> Callable[[Floats], Floats]:
-    names = np.union1d(gold, predicted)
-    a = (gold[:, None] == names).astype(np.float64)
-    b = (predicted[:, None] == names).astype(np.float64)
+    a, b = ((labels[:, None] == np.union1d(gold, predicted)).astype(np.float64) for labels in (gold, predicted))
 
     def mean(weights: Floats) -> Floats:
         f1 = _quotient(2 * (weights @ (a * b)), weights @ a + weights @ b)

@@ -12,10 +12,7 @@ import polars as pl
 
 from isogloss.arguments import Draws, NConcepts, Numbers, Seed, Share, SomeDraws, WholeNumbers, checked
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.inputs import same_rows
-
-Int = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from isogloss.metrics.inputs import Floats, same_rows
 
 FATES = ("kept", "split", "merged", "gone")
 ORIGINS = ("kept", "merged", "split", "born")

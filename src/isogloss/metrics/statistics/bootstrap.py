@@ -19,8 +19,6 @@ from isogloss.arguments import Inside, Numbers, Seed, SomeDraws, WholeNumbers, c
 from isogloss.errors import InputError, UsageError
 from isogloss.settings import Interval
 
-Floats = npt.NDArray[np.float64]
-
 _BATCH = 500  # resamples that are scored together
 GROUPS = 20  # of sentences left out one after the other: for the acceleration of BCa, and the jackknife
 
