@@ -290,8 +290,8 @@ def match(source: Cut, target: Cut, translations: sp.csr_array, rule: AlignmentS
     sources, targets, matched = s[kept][begins], target.k - 1 - best % target.k, best // target.k
     share = matched / source.n_types[sources]
     order = np.lexsort((sources, -matched, -share))
-    ranked = (x[order].astype(np.int32) for x in (sources, targets, matched))
-    return Matches(*ranked, share[order], int(rule.eligible(source.n_types).sum()))
+    concepts, counterparts, types = (x[order].astype(np.int32) for x in (sources, targets, matched))
+    return Matches(concepts, counterparts, types, share[order], int(rule.eligible(source.n_types).sum()))
 
 
 def best_match(
