@@ -187,8 +187,9 @@ def loaded(kind: str, whole: Any, stack: str | None = None) -> list[Any]:
     """Return a tiny model as `load` would, once for every stack."""
     from isogloss import models
     from isogloss.models import loading
+    from isogloss.models.info import shape_of
 
-    info = models.ModelInfo(kind, *loading.shape_of(whole.config, kind), source=None)
+    info = models.ModelInfo(kind, *shape_of(whole.config, kind), source=None)
     found = []
     for one in info.stacks:
         used, place = loading.part_of(whole, info, one), ("cpu", "float32")
@@ -205,17 +206,17 @@ def check(model: Any) -> None:
     lengths = (12, 12, 12) if model.reading.equal_lengths else (5, 21, 12)
     drawn = torch.Generator().manual_seed(5)
     ids, mask = _lines(lengths, model.pad_id, drawn)
-    source = {}
+    source = None
     if model.conditioned:
         read = (14, 14, 14) if model.reading.equal_lengths else (9, 4, 17)
-        source = dict(zip(("source_ids", "source_mask"), _lines(read, model.pad_id, drawn), strict=True))
-    found = models.hidden_states(model, ids, mask, torch.clone, **source)
+        source = _lines(read, model.pad_id, drawn)
+    found = models.hidden_states(model, ids, mask, torch.clone, source=source)
     assert list(found) == list(range(model.n_layers + 1)), f"layers {list(found)}"
     for i, size in enumerate(lengths):
         line = ids[i : i + 1, :size]
         if model.conditioned:
-            own = int(source["source_mask"][i].sum())
-            given = {"input_ids": source["source_ids"][i : i + 1, :own], "decoder_input_ids": line}
+            own = int(source[1][i].sum())
+            given = {"input_ids": source[0][i : i + 1, :own], "decoder_input_ids": line}
         else:
             given = {"input_ids": line}
         with torch.no_grad():

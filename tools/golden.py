@@ -120,11 +120,11 @@ def contents(folder: Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): content(p) for p in files}
 
 
-def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
-    """Return the names of files whose content the other side has not, or not so often."""
-    there = Counter(other.values())
+def differences(first: dict[str, str], second: dict[str, str]) -> list[str]:
+    """Return the names of files of the first side whose content the second has not, or not so often."""
+    there = Counter(second.values())
     missing = []
-    for name, value in one.items():
+    for name, value in first.items():
         if there[value] == 0:
             missing.append(name)
         there[value] -= 1
@@ -133,21 +133,21 @@ def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
 
 def main() -> int:
     """Run or compare, as the command line says; 1 if anything differs."""
-    command, *folders = sys.argv[1], *(Path(folder).resolve() for folder in sys.argv[2:])
+    command, *folders = sys.argv[1:]
     if command == "run":
-        run(folders[0])
-        one = contents(folders[0])
-        (folders[0] / "contents.json").write_text(json.dumps(one, indent=0), encoding="utf-8")
+        folder = Path(folders[0])
+        run(folder)
+        (folder / "contents.json").write_text(json.dumps(contents(folder), indent=0), encoding="utf-8")
         for name in ("trees", "kmeans"):
             local, workers = (
-                {k: v for k, v in contents(folders[0] / x).items() if "robustness" not in k and "labels/" not in k}
+                {k: v for k, v in contents(folder / x).items() if "robustness" not in k and "labels/" not in k}
                 for x in (name, f"{name}-workers")
             )
             print(name, len(local), "tables; only local:", differences(local, workers))
         return 0
-    one, other = (json.loads((folder / "contents.json").read_text()) for folder in folders)
-    lost, new = differences(one, other), differences(other, one)
-    print(f"{len(one)} and {len(other)} tables")
+    before, after = (json.loads(Path(folder, "contents.json").read_text()) for folder in folders)
+    lost, new = differences(before, after), differences(after, before)
+    print(f"{len(before)} and {len(after)} tables")
     for title, names in (("only in the first:", lost), ("only in the second:", new)):
         print(title, len(names), *names, sep="\n  ")
     return 1 if lost else 0

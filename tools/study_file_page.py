@@ -58,7 +58,7 @@ def _flow(value: object) -> str:
 def filled(text: str) -> str:
     """Return a page with its tables written anew."""
     by_name = {form.__name__: form for form in forms()}
-    return _TABLE.sub(lambda found: f"{found[1]} -->\n{table(by_name[found[1]])}", text)
+    return _TABLE.sub(lambda section: f"{section[1]} -->\n{table(by_name[section[1]])}", text)
 
 
 if __name__ == "__main__":

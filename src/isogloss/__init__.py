@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = {
+_PACKAGES = {
     "Alignment": "results",
     "Concepts": "concepts",
     "Corpus": "corpus",
@@ -73,13 +73,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its room on first use."""
-    if name not in _ROOMS:
+    """Import a public name from its package on first use."""
+    if name not in _PACKAGES:
         raise AttributeError(f"module 'isogloss' has no attribute '{name}'")
-    value = getattr(import_module(f"isogloss.{_ROOMS[name]}"), name)
+    value = getattr(import_module(f"isogloss.{_PACKAGES[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ROOMS])
+    return sorted([*globals(), *_PACKAGES])

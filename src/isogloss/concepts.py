@@ -59,10 +59,8 @@ class Concepts:
         if len(self.labels) != self.tokens.height:
             raise InputError(f"{len(self.labels)} labels for {self.tokens.height} tokens: they must be equal.")
         if len(self.labels) and (self.labels.min() < -1 or self.labels.max() >= self.n_concepts):
-            raise InputError(
-                f"Concept labels must lie in -1 .. {self.n_concepts - 1}; "
-                f"got {self.labels.min()} .. {self.labels.max()}."
-            )
+            labels = f"{self.labels.min()} .. {self.labels.max()}"
+            raise InputError(f"Concept labels must lie in -1 .. {self.n_concepts - 1}; got {labels}.")
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -142,9 +140,8 @@ class Concepts:
         """Return a name for every concept: its number and its most frequent words, each once."""
         first = self.types().sort("concept", "count", "word", descending=[False, True, False])
         distinct = pl.col("word").unique(maintain_order=True).head(n_words)
-        words = first.group_by("concept", maintain_order=True).agg(distinct)
-        found = dict(words.iter_rows())
-        return [f"{c} {', '.join(found.get(c, []))}".strip() for c in range(self.n_concepts)]
+        frequent = dict(first.group_by("concept", maintain_order=True).agg(distinct).iter_rows())
+        return [f"{c} {', '.join(frequent.get(c, []))}".strip() for c in range(self.n_concepts)]
 
     @checked
     def export_tree(self, path: str | Path, *, n_words: Count = 3) -> None:
@@ -182,15 +179,13 @@ class Concepts:
         table = read_table(path, TREE_COLUMNS)
         tree = table[:-1].select(pl.col(list(JOIN_COLUMNS)).cast(pl.Float64)).to_numpy()
         kept = _tokens_of(path, table["row"].to_numpy(), tokens)
-        facts = clustering.facts() if clustering else {}
-        facts["n_concepts"] = 1
+        facts = (clustering.facts() if clustering else {}) | {"n_concepts": 1}
         return cls(kept, np.zeros(kept.height, np.int32), tree=np.ascontiguousarray(tree), **facts)
 
     @checked
     def write(self, path: Path) -> None:
         """Write ``row, concept`` to a Parquet file, atomically."""
-        table = pl.DataFrame({"row": self.tokens["row"], "concept": self.labels}, schema=COLUMNS)
-        write_table(path, table)
+        write_table(path, pl.DataFrame({"row": self.tokens["row"], "concept": self.labels}, schema=COLUMNS))
 
     @classmethod
     @checked
@@ -198,8 +193,7 @@ class Concepts:
         """Read a file of `write`; `tokens` is the whole token table of the study."""
         table = read_table(path, COLUMNS)
         kept = _tokens_of(path, table["row"].to_numpy(), tokens)
-        labels = table["concept"].to_numpy().astype(np.int32)
-        return cls(kept, labels, **clustering.facts())
+        return cls(kept, table["concept"].to_numpy().astype(np.int32), **clustering.facts())
 
     def __repr__(self) -> str:
         return f"Concepts({self.space}, layer {self.layer}: {self.n_concepts} of {len(self.labels)} tokens)"
@@ -209,8 +203,8 @@ class Concepts:
         biggest = [int(c) for c in np.argsort(-sizes, kind="stable")[:_SHOWN] if sizes[c]]
         types = self.types().filter(pl.col("concept").is_in(biggest))
         lists = types.group_by("concept", "language").agg(pl.col("word").head(_WORDS))
-        found = {(concept, language): first for concept, language, first in lists.iter_rows()}
-        rows = [(c, sizes[c], *(words(found.get((c, x), ()), x) for x in self.languages)) for c in biggest]
+        frequent = {(concept, language): first for concept, language, first in lists.iter_rows()}
+        rows = [(c, sizes[c], *(words(frequent.get((c, x), ()), x) for x in self.languages)) for c in biggest]
         facts = {
             self.space: f"layer {self.layer} of {self.model} {self.stack}".strip(),
             "method": self.method or None,

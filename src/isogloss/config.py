@@ -326,14 +326,12 @@ def _with_absolute_paths(config: StudyConfig, folder: Path) -> StudyConfig:
     def resolve(name: str) -> str:
         return str((folder / Path(name).expanduser()).resolve())
 
-    alignment = config.alignment
-
     def text(section: CorpusSection) -> CorpusSection:
         files = section.files
         if section.format == "datasets":
             return section
-        found = resolve(files) if isinstance(files, str) else {k: resolve(v) for k, v in files.items()}
-        return section.model_copy(update={"files": found})
+        paths = resolve(files) if isinstance(files, str) else {k: resolve(v) for k, v in files.items()}
+        return section.model_copy(update={"files": paths})
 
     tasks = [
         task.model_copy(update={"train": text(task.train), "dev": task.dev and text(task.dev), "test": text(task.test)})
@@ -345,16 +343,8 @@ def _with_absolute_paths(config: StudyConfig, folder: Path) -> StudyConfig:
         else m
         for m in config.models
     ]
-    return config.model_copy(
-        update={
-            "corpus": text(config.corpus),
-            "models": models,
-            "tasks": tasks,
-            "alignment": alignment.model_copy(
-                update={
-                    "links": {k: resolve(v) for k, v in alignment.links.items()},
-                    "dictionaries": {k: resolve(v) for k, v in alignment.dictionaries.items()},
-                }
-            ),
-        }
-    )
+    links = {k: resolve(v) for k, v in config.alignment.links.items()}
+    dictionaries = {k: resolve(v) for k, v in config.alignment.dictionaries.items()}
+    alignment = config.alignment.model_copy(update={"links": links, "dictionaries": dictionaries})
+    changed = {"corpus": text(config.corpus), "models": models, "tasks": tasks, "alignment": alignment}
+    return config.model_copy(update=changed)

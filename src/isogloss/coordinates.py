@@ -16,7 +16,7 @@ _UNFIT = r"[%/\\\x00-\x1f\x7f]|^[.]+$"  # of a file's name
 
 
 def _written(label: str, separator: str) -> str:
-    return re.sub(f"[{separator}]|{_UNFIT}", lambda found: _escaped(found[0]), label)
+    return re.sub(f"[{separator}]|{_UNFIT}", lambda match: _escaped(match[0]), label)
 
 
 def _escaped(characters: str) -> str:

@@ -33,6 +33,7 @@ LINK_COLUMNS = {
 }
 DICTIONARY_COLUMNS = {"source": pl.String, "target": pl.String, "count": pl.Int64, "probability": pl.Float64}
 _LINK = re.compile(r"([0-9]{1,9})[-p]([0-9]{1,9})")
+_SIDES = ("source", "target")
 _SHOWN = 8  # rows in a notebook
 _DOTTED = ("az", "tr")  # languages with i as the small letter of İ, and ı of I
 
@@ -127,12 +128,7 @@ class WordLinks:
 
     def reversed(self) -> WordLinks:
         """Return the same links with source and target exchanged."""
-        swap = {
-            "source_position": "target_position",
-            "target_position": "source_position",
-            "source_word": "target_word",
-            "target_word": "source_word",
-        }
+        swap = {f"{a}_{what}": f"{b}_{what}" for a, b in (_SIDES, _SIDES[::-1]) for what in ("position", "word")}
         table = self.table.rename(swap).select(*LINK_COLUMNS)
         table = table.sort("sentence", "source_position", "target_position")
         return WordLinks(self.target, self.source, table, self.aligner)
@@ -140,13 +136,11 @@ class WordLinks:
     @checked
     def dictionary(self, *, top: Translations | None = None, min_count: Count = 1) -> TranslationDictionary:
         """Count the links into a dictionary: probability = count(source, target) / count(source)."""
-        counts = self.table.group_by("source_word", "target_word").agg(pl.len().cast(pl.Int64).alias("count"))
-        counts = counts.rename({"source_word": "source", "target_word": "target"})
-        total = pl.col("count").sum().over("source")
-        table = counts.with_columns((pl.col("count") / total).alias("probability"))
-        table = table.filter(pl.col("count") >= min_count)
-        found = TranslationDictionary(self.source, self.target, table, induced_by=self.aligner)
-        return found.top(top) if top else found
+        counts = self.table.group_by(source="source_word", target="target_word").agg(count=pl.len().cast(pl.Int64))
+        probability = pl.col("count") / pl.col("count").sum().over("source")
+        table = counts.with_columns(probability=probability).filter(pl.col("count") >= min_count)
+        dictionary = TranslationDictionary(self.source, self.target, table, induced_by=self.aligner)
+        return dictionary.top(top) if top else dictionary
 
     def __repr__(self) -> str:
         return f"WordLinks({self.source}-{self.target}: {self.table.height} links by {self.aligner})"
@@ -206,10 +200,7 @@ class TranslationDictionary:
         Alike are words whose `difflib` ratio, twice the shared characters over all, lower-cased and without accents, is
         at least `similarity`; 1 leaves out identical words alone.
         """
-        kept = [
-            _likeness(source, target) < similarity
-            for source, target in self.table.select("source", "target").iter_rows()
-        ]
+        kept = [_likeness(*pair) < similarity for pair in self.table.select(*_SIDES).iter_rows()]
         table = self.table.filter(pl.Series(kept, dtype=pl.Boolean))
         return TranslationDictionary(self.source, self.target, table, self.induced_by, self.file_order)
 
@@ -287,15 +278,15 @@ class TranslationDictionary:
                 raise unknown("language", language, corpus.languages)
         table = self.table.join(self._forms("source", corpus, case), on="source", maintain_order="left_right")
         table = table.join(self._forms("target", corpus, case), on="target", maintain_order="left_right")
-        known = table.filter(pl.col("source_n") > 0)
-        if not (known["target_n"] > 0).any():
-            example = (known if known.height else table).select("source", "target").head(1).rows()
+        there = table.filter(pl.col("source_n") > 0)
+        if not (there["target_n"] > 0).any():
+            example = (there if there.height else table).select(*_SIDES).head(1).rows()
             log.warning(
                 "Dictionary %s->%s: %d of its words occur in the corpus, and none of their translations does%s. Give "
                 "the list of these two languages in this order, spelt as the corpus is.",
                 self.source,
                 self.target,
-                known["source"].n_unique(),
+                there["source"].n_unique(),
                 f", e.g. '{example[0][0]}' with '{example[0][1]}'" if example else "",
             )
         table = table.with_columns(
@@ -312,19 +303,16 @@ class TranslationDictionary:
         mine = self.table.select(pl.col(side).unique().alias("word"))
         forms = mine.join(counts, on="word", how="left").with_columns(pl.col("word").alias("form"))
         if case == "folded":
-            one = _with_small(mine, language).filter(pl.len().over("small") == 1)
+            single = _with_small(mine, language).filter(pl.len().over("small") == 1)
             others = _with_small(counts.join(mine, on="word", how="anti"), language).rename({"word": "form"})
-            others = others.join(one, on="small")
+            others = others.join(single, on="small")
             instead = forms["n"].is_null() & forms["word"].is_in(others["word"].implode())
             forms = pl.concat([forms.filter(~instead), others.select(forms.columns)])
         forms = forms.with_columns(pl.col("n").fill_null(0)).sort("n", "form", descending=[True, False])
         total = pl.col("n").sum().over("word")
         share = pl.when(total > 0).then(pl.col("n") / total).otherwise(1.0)
-        return forms.select(
-            pl.col("word").alias(side),
-            *(pl.col(name).alias(f"{side}_{name}") for name in ("form", "n")),
-            share.alias(f"{side}_share"),
-        )
+        names = {side: "word"} | {f"{side}_{name}": name for name in ("form", "n", "share")}
+        return forms.with_columns(share=share).select(**names)
 
     @classmethod
     @checked
@@ -348,11 +336,11 @@ class TranslationDictionary:
 
     def _repr_html_(self) -> str:
         grouped = self.table.group_by("source", maintain_order=True)
-        found = grouped.agg(pl.col("count").sum(), "target", pl.col("probability").alias("p"))
-        found = found.sort("count", "source", descending=[True, False]).head(_SHOWN)
+        entries = grouped.agg(pl.col("count").sum(), "target", pl.col("probability").alias("p"))
+        entries = entries.sort("count", "source", descending=[True, False]).head(_SHOWN)
         rows = [
             (word(source, self.source), n, words(targets[:_SHOWN], self.target), p[0])
-            for source, n, targets, p in found.iter_rows()
+            for source, n, targets, p in entries.iter_rows()
         ]
         facts = {
             f"{self.source}->{self.target}": f"by {self.induced_by}",
@@ -364,11 +352,11 @@ class TranslationDictionary:
 
 
 def _likeness(first: str, second: str) -> float:
-    one, two = (
+    a, b = (
         "".join(c for c in unicodedata.normalize("NFD", word.lower()) if not unicodedata.combining(c))
         for word in (first, second)
     )
-    return 1.0 if one == two else difflib.SequenceMatcher(None, one, two, autojunk=False).ratio()
+    return 1.0 if a == b else difflib.SequenceMatcher(None, a, b, autojunk=False).ratio()
 
 
 def fold_case(word: str, language: str) -> str:
@@ -379,8 +367,8 @@ def fold_case(word: str, language: str) -> str:
     >>> fold_case("HAUS", "de"), fold_case("ISI", "tr"), fold_case("ΛΟΓΟΣ", "el"), fold_case("Maße", "de")
     ('haus', 'ısı', 'λογοσ', 'maße')
     """
-    known = read_language(language)
-    if known and known.code in _DOTTED and known.script == "Latn":
+    natural = read_language(language)
+    if natural and natural.code in _DOTTED and natural.script == "Latn":
         word = word.replace("I", "ı").replace("İ", "i")
     return unicodedata.normalize("NFC", word.lower()).replace("ς", "σ")
 

@@ -32,22 +32,22 @@ class MissingExtraError(IsoglossError):
         )
 
 
-def unknown(kind: str, given: object, known: Iterable[str], *, where: str = "") -> UsageError:
+def unknown(kind: str, name: object, names: Iterable[str], *, where: str = "") -> UsageError:
     """Return the error for a name that is not among the known ones, naming the nearest.
 
     Parameters
     ----------
     kind : str
         What is being named, e.g. ``"aligner"``.
-    given : object
+    name : object
         What the user wrote.
-    known : iterable of str
-        The names that would have been right.
+    names : iterable of str
+        Those that would have been right.
     where : str
         Place of the mistake, e.g. ``"study.yaml, line 4"``; put in front of the message.
     """
-    names = sorted(known)
-    near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+    listed = sorted(names)
+    near = difflib.get_close_matches(str(name), listed, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     prefix = f"{where}: " if where else ""
-    return UsageError(f"{prefix}unknown {kind} '{given}'.{hint} Known: {', '.join(names)}.")
+    return UsageError(f"{prefix}unknown {kind} '{name}'.{hint} Known: {', '.join(listed)}.")

@@ -1,4 +1,4 @@
-"""What nouns look like in a notebook: a line, and a small table; all data in them is escaped here.
+"""What data classes look like in a notebook: a line, and a small table; all data in them is escaped here.
 
 No colours are set, so that a card is readable on a light and on a dark page; words are set apart by ``<bdi>``, so that
 right-to-left words do not reorder what stands beside them.
@@ -45,8 +45,8 @@ def word(value: str, language: str) -> Markup:
     >>> word("بيت", "arb_Arab"), word("int", "c++")
     ('<bdi lang="ar-Arab" dir="auto">بيت</bdi>', '<bdi dir="auto">int</bdi>')
     """
-    known = read_language(language)
-    lang = f' lang="{text(known.tag)}"' if known else ""
+    natural = read_language(language)
+    lang = f' lang="{text(natural.tag)}"' if natural else ""
     return Markup(f'<bdi{lang} dir="auto">{text(value)}</bdi>')
 
 
@@ -68,7 +68,7 @@ def grid(head: Sequence[object], rows: Iterable[Sequence[object]]) -> Markup:
 
 
 def card(title: str, facts: Mapping[str, object], *parts: Markup, note: str = "") -> str:
-    """Return the HTML of a noun.
+    """Return the HTML of a data class.
 
     Parameters
     ----------

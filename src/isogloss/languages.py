@@ -204,10 +204,10 @@ def direction(label: str) -> str:
     >>> direction("arb_Arab"), direction("az"), direction("az-Arab"), direction("c++")
     ('rtl', 'ltr', 'rtl', 'auto')
     """
-    found = read_language(label)
-    if found is None:
+    language = read_language(label)
+    if language is None:
         return "auto"
-    return "rtl" if found.right_to_left else "ltr"
+    return "rtl" if language.right_to_left else "ltr"
 
 
 def page_attributes(labels: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -218,8 +218,8 @@ def page_attributes(labels: Iterable[str]) -> dict[str, dict[str, str]]:
     >>> page_attributes(["pes_Arab", "c++"])
     {'pes_Arab': {'lang': 'fa-Arab', 'dir': 'rtl'}, 'c++': {'dir': 'auto'}}
     """
-    read = {label: read_language(label) for label in labels}
-    return {label: ({"lang": found.tag} if found else {}) | {"dir": direction(label)} for label, found in read.items()}
+    natural = {label: read_language(label) for label in labels}
+    return {label: ({"lang": x.tag} if x else {}) | {"dir": direction(label)} for label, x in natural.items()}
 
 
 @functools.cache
@@ -227,7 +227,8 @@ def unspaced_pattern(without: tuple[str, ...] = ()) -> re.Pattern[str]:
     """Return a pattern of one character of a script without spaces; the script is the name of its group."""
     kept = {script: chars for script, (_, chars) in UNSPACED.items() if script not in without}
     groups = "|".join(f"(?P<{script}>[{chars}])" for script, chars in kept.items())
-    return re.compile(f"(?=[{''.join(kept.values())}])(?:{groups})")  # without the first part: 20 times slower
+    # without the first part: 20 times slower
+    return re.compile(f"(?=[{''.join(kept.values())}])(?:{groups})")
 
 
 def mainly_unspaced(text: str) -> str:
@@ -238,7 +239,7 @@ def mainly_unspaced(text: str) -> str:
     >>> mainly_unspaced("東京です"), mainly_unspaced("他昨天在北京 (PRC)"), mainly_unspaced("the word 東京")
     ('Jpan', 'Hani', '')
     """
-    scripts = [str(found.lastgroup) for found in unspaced_pattern().finditer(text)]
+    scripts = [str(match.lastgroup) for match in unspaced_pattern().finditer(text)]
     if not scripts or 2 * len(scripts) <= sum(c.isalpha() for c in text):
         return ""
     # a tenth: Chinese has a Kana now and then, a Japanese line is seldom below a third

@@ -12,14 +12,14 @@ CALIGN, from the clusters of each language and a dictionary, with the 5 first tr
     en, en_ids = read_clusters("clusters-en.txt", language="en")
     de, de_ids = read_clusters("clusters-de.txt", language="de")
     words = read_dictionary("dictionary.txt", source="en", target="de").top(5)
-    found = calign(en, de, words, theta_align=0.8, min_types=5, min_size_ratio=0.4, rule="paper-code")
-    for s, t in found.aligned().select("source_concept", "target_concept").iter_rows():
+    alignment = calign(en, de, words, theta_align=0.8, min_types=5, min_size_ratio=0.4, rule="paper-code")
+    for s, t in alignment.aligned().select("source_concept", "target_concept").iter_rows():
         print(en_ids[s], de_ids[t])
 
 COLAP, from the clusters of both languages together; the programs' threshold of 30 percent is a theta of 0.3::
 
     both, ids = read_clusters("clusters.txt", languages=("en", "de"), boundary=999)
-    found = colap(both, theta_overlap=0.3, languages=("en", "de"), rule="paper-code")
+    overlap = colap(both, theta_overlap=0.3, languages=("en", "de"), rule="paper-code")
 """
 
 from __future__ import annotations

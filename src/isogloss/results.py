@@ -111,7 +111,7 @@ class _Scored:
         for estimate in self.estimates:
             if estimate.theta == theta:
                 return estimate
-        raise unknown("theta", theta, [f"{f.theta:g}" for f in self.estimates])
+        raise unknown("theta", theta, [f"{e.theta:g}" for e in self.estimates])
 
     @property
     def score(self) -> float:
@@ -130,10 +130,10 @@ class _Scored:
 
     def _estimates_html(self, further: Iterable[tuple[str, Estimate]] = ()) -> Markup:
         """Return the estimates as a table; `further` have a name where the others have a theta."""
-        named = [*((f"{estimate.theta:g}", estimate) for estimate in self.estimates), *further]
+        named = [*((f"{e.theta:g}", e) for e in self.estimates), *further]
         rows = [
-            (name, f.score, f.chance, f.adjusted, f"{f.ci_low:.3f} to {f.ci_high:.3f}", f.n, f.coverage)
-            for name, f in named
+            (name, e.score, e.chance, e.adjusted, f"{e.ci_low:.3f} to {e.ci_high:.3f}", e.n, e.coverage)
+            for name, e in named
         ]
         return grid(("theta", "score", "chance", "adjusted", "95 %", "n", "coverage"), rows)
 
@@ -198,12 +198,12 @@ class Alignment(_Scored):
         best = self.aligned().unique("source_concept", keep="first", maintain_order=True)
         shown = best.head(_SHOWN)
         ties: dict[tuple[int, int], dict[str, str]] = {}
-        for s, t, one, other in self.words.join(shown.select(keys), on=keys, how="semi").iter_rows():
-            ties.setdefault((s, t), {}).setdefault(one, other)
+        for s, t, a, b in self.words.join(shown.select(keys), on=keys, how="semi").iter_rows():
+            ties.setdefault((s, t), {}).setdefault(a, b)
         rows = []
         for s, t, match in shown.select(*keys, "match").iter_rows():
-            found = list(ties.get((s, t), {}).items())[:_WORDS]
-            pairs = (f"{word(a, self.source)} – {word(b, self.target)}" for a, b in found)
+            words = list(ties.get((s, t), {}).items())[:_WORDS]
+            pairs = (f"{word(a, self.source)} – {word(b, self.target)}" for a, b in words)
             rows.append((s, t, match, Markup("; ".join(pairs))))
         facts = {f"{self.source} -> {self.target}": f"{best.height} of {self.estimates[0].n} concepts are aligned"}
         head = (f"{self.source} concept", f"{self.target} concept", "match", "words that meet")
@@ -343,25 +343,22 @@ class Results:
         keys = ["model", "base_model", "stack", "layer", "metric", "source", "target", "method", "n_concepts", "theta"]
         # NaN, the theta of measures that have none, groups with itself
         half = {side: (pl.col("score") - pl.col(side)).abs().mean() for side in ("ci_low", "ci_high")}
-        found = self.table.group_by(keys, maintain_order=True).agg(
+        score, spread = pl.col("score"), 1.959963984540054 * pl.col("seed_sd")
+        over_seeds = self.table.group_by(keys, maintain_order=True).agg(
             pl.col("seed").n_unique().alias("n_seeds"),
-            pl.col("score").mean(),
-            pl.col("score").std().alias("seed_sd"),
-            pl.col("score").min().alias("least"),
-            pl.col("score").max().alias("most"),
-            pl.col("adjusted").mean(),
-            half["ci_low"].alias("down"),
-            half["ci_high"].alias("up"),
+            score.mean(),
+            seed_sd=score.std(),
+            least=score.min(),
+            most=score.max(),
+            adjusted=pl.col("adjusted").mean(),
+            down=half["ci_low"],
+            up=half["ci_high"],
         )
-        spread = 1.959963984540054 * pl.col("seed_sd")
-        return (
-            found.filter(pl.col("n_seeds") > 1)
-            .with_columns(
-                (pl.col("score") - (pl.col("down") ** 2 + spread**2).sqrt()).alias("ci_low"),
-                (pl.col("score") + (pl.col("up") ** 2 + spread**2).sqrt()).alias("ci_high"),
-            )
-            .drop("down", "up")
-        )
+        ends = {
+            "ci_low": score - (pl.col("down") ** 2 + spread**2).sqrt(),
+            "ci_high": score + (pl.col("up") ** 2 + spread**2).sqrt(),
+        }
+        return over_seeds.filter(pl.col("n_seeds") > 1).with_columns(**ends).drop("down", "up")
 
     def only(self, **values: object) -> pl.DataFrame:
         """Return the rows with the given values, e.g. ``results.only(metric="colap", layer=6)``."""

@@ -87,8 +87,8 @@ def read_yaml(path: str | Path, form: type[Form]) -> Form:
         return form.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        given = hidden(repr(first["input"]))
-        raise UsageError(f"{place.told(first['loc'])}: {_said(first)}; got {given:.80}.") from None
+        shown = hidden(repr(first["input"]))
+        raise UsageError(f"{place.named(first['loc'])}: {_reason(first)}; got {shown:.80}.") from None
 
 
 def validated(data: Mapping[str, Any], form: type[Form], *, of: str) -> Form:
@@ -119,10 +119,10 @@ def values_in_words(form: type[Section], name: str) -> str:
 
 def _refused(error: ValidationError, of: str) -> UsageError:
     first = error.errors()[0]
-    return UsageError(f"{'.'.join([of, *map(str, first['loc'])])}: {_said(first)}.")
+    return UsageError(f"{'.'.join([of, *map(str, first['loc'])])}: {_reason(first)}.")
 
 
-def _said(error: Any) -> str:
+def _reason(error: Any) -> str:
     if error["type"] == "model_type":
         return "must be keys with values; for the defaults, leave it out"
     return str(error["msg"]).removeprefix("Value error, ")
@@ -188,7 +188,7 @@ class _Places:
             )
         self._lines.setdefault(loc, number)
         if isinstance(node, yaml.ScalarNode) and "\0" in node.value:
-            raise UsageError(f"{self.told(loc)}: a NUL character has no place in a study file. Delete it.")
+            raise UsageError(f"{self.named(loc)}: a NUL character has no place in a study file. Delete it.")
         if isinstance(node, yaml.MappingNode):
             self._note_keys(node, loc)
         elif isinstance(node, yaml.SequenceNode):
@@ -218,7 +218,7 @@ class _Places:
             loc = loc[:-1]
         return f"{self._path}, line {self._lines[loc]}"
 
-    def told(self, loc: Loc) -> str:
+    def named(self, loc: Loc) -> str:
         """Return file, line and name of a place, as far as the file has it."""
         while loc and loc not in self._lines:
             loc = loc[:-1]
@@ -261,7 +261,7 @@ def _check(section: type[Section], data: Any, loc: Loc, place: _Places) -> None:
             _check(inner, value, here, place)
         want = _want(section, key)
         if want is not None and not want.fits(value):
-            raise UsageError(f"{place.told(here)} {refusal(want, value)}{_in_quotes(want, value)}")
+            raise UsageError(f"{place.named(here)} {refusal(want, value)}{_in_quotes(want, value)}")
 
 
 def _in_quotes(want: Want, value: Any) -> str:

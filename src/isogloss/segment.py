@@ -31,13 +31,8 @@ _SCRIPTS = {
     "icu": (("Khmr", "Laoo", "Mymr"), "".join(UNSPACED[x][1] for x in ("Khmr", "Laoo", "Mymr"))),
 }
 # Language and script -> segmenter; that of Chinese is for every language in Han characters.
-_MADE_FOR = {
-    ("ja", "Jpan"): "ja",
-    ("th", "Thai"): "th",
-    ("km", "Khmr"): "icu",
-    ("lo", "Laoo"): "icu",
-    ("my", "Mymr"): "icu",
-}
+_MADE_FOR = {("ja", "Jpan"): "ja", ("th", "Thai"): "th"}
+_MADE_FOR |= dict.fromkeys((("km", "Khmr"), ("lo", "Laoo"), ("my", "Mymr")), "icu")
 _LABELS = {"Hani": "zh", "Jpan": "ja", **{script: language for language, script in _MADE_FOR}}
 
 # Format characters one does not see.  Zero width space is not among them: it separates words.
@@ -115,20 +110,20 @@ def segmenter(language: str) -> Segmenter:
 
     The package of a language is loaded at the first text that has its script.
     """
-    known = read_language(language)
-    name = _made_for(known)
-    code = known.code if known else ""
+    natural = read_language(language)
+    name = _made_for(natural)
+    code = natural.code if natural else ""
     pattern = _pattern(code if code in _ELIDED or code in _EXTRA_JOINERS else "")
-    cut = _cutting(name, pattern) if name else _at_spaces(pattern)
+    cut = _cutting(name, pattern) if name else lambda text: [(m[0], *m.span()) for m in pattern.finditer(text)]
     cut_too = ("Hani", "Jpan") if name in ("zh", "ja") else _SCRIPTS[name][0] if name else ()
     unspaced = unspaced_pattern(without=cut_too)
     warned = False
 
     def split(text: str) -> list[Word]:
         nonlocal warned
-        if not warned and not text.isascii() and (found := unspaced.search(text)):
+        if not warned and not text.isascii() and (first := unspaced.search(text)):
             warned = True
-            _warn_unspaced(language, str(found.lastgroup), text[found.start() :])
+            _warn_unspaced(language, str(first.lastgroup), text[first.start() :])
         return cut(text)
 
     return split
@@ -143,9 +138,9 @@ def _made_for(language: Language | None) -> str:
 
 
 def _warn_unspaced(language: str, script: str, text: str) -> None:
-    known = read_language(language)
+    natural = read_language(language)
     name = UNSPACED[script][0]
-    label = "" if known and known.unspaced == script else _LABELS.get(script, "")
+    label = "" if natural and natural.unspaced == script else _LABELS.get(script, "")
     log.warning(
         "Language '%s': its text has %s characters, which are not segmented under this label: '%.20s'. "
         "If it is written without spaces, whole clauses become words: %sseparate the words by spaces yourself "
@@ -199,10 +194,6 @@ def _pattern(language: str) -> re.Pattern[str]:
 
 
 # -- scripts without spaces ---------------------------------------------------------------------
-
-
-def _at_spaces(pattern: re.Pattern[str]) -> Segmenter:
-    return lambda text: [(m[0], m.start(), m.end()) for m in pattern.finditer(text)]
 
 
 def _cutting(name: str, pattern: re.Pattern[str]) -> Segmenter:

@@ -158,9 +158,8 @@ class States:
                 f"No token of {language or 'any language'} is selected. Lower min_count, raise max_count, "
                 "or give links that cover the language."
             )
-        array = self.arrays[layer]
-        left = Rows.of(array, rows) if mapped else None
-        X = array[rows] if left is None else left
+        left = Rows.of(self.arrays[layer], rows) if mapped else None
+        X = self.arrays[layer][rows] if left is None else left
         return LayerStates(X, self.tokens[rows], self.model, self.stack, layer)
 
     @checked
@@ -197,9 +196,9 @@ class States:
         chosen = self.tokens[self.rows]
         rows = []
         for language in self.languages:
-            own = chosen.filter(pl.col("language") == language)
+            words = chosen.filter(pl.col("language") == language)["word"]
             n = self.tokens.filter(pl.col("language") == language).height
-            rows.append((language, own.height, n, own["word"].n_unique()))
+            rows.append((language, len(words), n, words.n_unique()))
         first = next(iter(self.arrays.values()), None)
         facts = {
             "model": self.model,
@@ -256,17 +255,16 @@ def select_rows(
     drop, least = settings.drop, settings.min_count
     if drop_above is not None and drop_above < least:
         raise UsageError(f"drop_above must be at least min_count; got {drop_above} and {least}.")
-    known = tokens["language"].unique().to_list()
+    there = tokens["language"].unique().to_list()
     for language in languages or ():
-        if language not in known:
-            raise unknown("language", language, known)
+        if language not in there:
+            raise unknown("language", language, there)
     kept = tokens.filter(pl.col("n_subwords") > 0)
     all_links = [links] if isinstance(links, WordLinks) else list(links or ())
     if "identical" in drop and not all_links:
         shared = kept.group_by("word").agg(pl.col("language").n_unique().alias("n")).filter(pl.col("n") > 1)
         kept = kept.join(shared, on="word", how="anti")
-    words = kept["word"].unique()
-    unwanted = [w for w in words.to_list() if _unwanted(w, drop)]
+    unwanted = [w for w in kept["word"].unique().to_list() if _unwanted(w, drop)]
     kept = kept.filter(~pl.col("word").is_in(unwanted))
 
     bounds: dict[str, Any] = {"min_count": least, "max_count": settings.max_count, "drop_above": drop_above}
@@ -294,30 +292,25 @@ def with_rows(links: pl.DataFrame, tokens: pl.DataFrame, *, source: str, target:
 
     Links with an end that is not among `tokens` are left out; the others keep their order.
     """
-    places = tokens.select("row", "language", "sentence", "position")
     for side, language in (("source", source), ("target", target)):
-        here = places.filter(pl.col("language") == language).drop("language")
-        links = links.join(
-            here.rename({"row": f"{side}_row", "position": f"{side}_position"}),
-            on=["sentence", f"{side}_position"],
-            how="inner",
-            maintain_order="left",
-        )
+        row, position = f"{side}_row", f"{side}_position"
+        places = tokens.filter(pl.col("language") == language).select("sentence", **{row: "row", position: "position"})
+        links = links.join(places, on=["sentence", position], how="inner", maintain_order="left")
     return links
 
 
 def _linked_rows(tokens: pl.DataFrame, links: Sequence[WordLinks], *, identical: bool, **bounds: Any) -> pl.Series:
     """Return the rows of tokens that some link keeps; with `identical` false, links of equal words do not."""
-    found = []
-    for one in links:
-        table = one.table
+    rows = []
+    for of_pair in links:
+        table = of_pair.table
         if not identical:
             table = table.filter(pl.col("source_word") != pl.col("target_word"))
-        table = with_rows(table, tokens, source=one.source, target=one.target)
+        table = with_rows(table, tokens, source=of_pair.source, target=of_pair.target)
         table = table.sort("sentence", "source_position", "target_position")
         table = _within(table, ("source_word", "target_word"), **bounds)
-        found += [table["source_row"], table["target_row"]]
-    return pl.concat([column.rename("row") for column in found]).unique()
+        rows += [table["source_row"], table["target_row"]]
+    return pl.concat([column.rename("row") for column in rows]).unique()
 
 
 def _unwanted(word: str, drop: Sequence[Drop]) -> bool:

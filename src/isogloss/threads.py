@@ -1,7 +1,8 @@
-"""BLAS held to one thread: how it parts a product among several decides the last bits."""
+"""Numbers of threads: of forward passes, and of BLAS, where how it parts a product decides the last bits."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,3 +25,11 @@ def one_blas_thread() -> Iterator[None]:
     else:
         threadpool_limits(1, "blas")
         yield
+
+
+def threads_of_passes() -> int:
+    """Return the number of threads that forward passes on cores may use."""
+    import joblib
+
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return int(allowed) if allowed.isdigit() else int(joblib.cpu_count(only_physical_cores=True))

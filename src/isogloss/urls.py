@@ -18,13 +18,13 @@ def without_secrets(url: str) -> str:
     ``USER:PASSWORD@`` goes, and on the web any ``USER@``; elsewhere a user alone stays (``sftp://me@host/study``), or
     what stands in its place (``abfs://container@account``).
     """
-    return "::".join(_parted(one)[0] for one in url.split("::"))
+    return "::".join(_parted(link)[0] for link in url.split("::"))
 
 
 def hidden(text: str, url: str = "") -> str:
     """Return a text in which every URL is without secrets, and those of one URL are gone wherever they stand."""
-    text = _URL.sub(lambda found: without_secrets(found[0]), text.replace(url, without_secrets(url)) if url else text)
-    secrets = {part for one in url.split("::") for part in _parted(one)[1]}
+    text = _URL.sub(lambda match: without_secrets(match[0]), text.replace(url, without_secrets(url)) if url else text)
+    secrets = {part for link in url.split("::") for part in _parted(link)[1]}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
@@ -41,7 +41,7 @@ def _parted(url: str) -> tuple[str, list[str]]:
     user, rest = _user(rest, web=scheme.lower() in _WEB)
     secrets = [user, user.partition(":")[2], *(part.partition("=")[2] for part in query.split("&"))]
     secrets += [unquote(secret) for secret in secrets]
-    return f"{scheme}://{rest}", [one for one in secrets if len(one) >= _SHORTEST]
+    return f"{scheme}://{rest}", [secret for secret in secrets if len(secret) >= _SHORTEST]
 
 
 def _user(rest: str, *, web: bool) -> tuple[str, str]:

@@ -96,8 +96,8 @@ def test_states_are_those_of_a_plain_forward_pass(tiny_model, tmp_path, family, 
 def test_layers_asked_for_are_all_that_is_computed(tiny_model, family, stack):
     loaded = models.load(tiny_model(family), stack=stack)
     ids = torch.tensor([models.encode(loaded, ["the old house"])[0].ids])
-    source = {"source_ids": ids, "source_mask": torch.ones_like(ids)} if loaded.conditioned else {}
-    everything = models.hidden_states(loaded, ids, torch.ones_like(ids), torch.clone, **source)
+    source = (ids, torch.ones_like(ids)) if loaded.conditioned else None
+    everything = models.hidden_states(loaded, ids, torch.ones_like(ids), torch.clone, source=source)
     assert list(everything) == list(range(loaded.n_layers + 1))
     blocks = loaded.reading.blocks
     assert (blocks is None) == (family == "albert")
@@ -106,7 +106,7 @@ def test_layers_asked_for_are_all_that_is_computed(tiny_model, family, stack):
         block.register_forward_hook(lambda *_, number=number: calls.append(number))
     for layers in ([0], [1], [0, 1], [loaded.n_layers], [0, loaded.n_layers]):
         calls.clear()
-        found = models.hidden_states(loaded, ids, torch.ones_like(ids), torch.clone, layers=layers, **source)
+        found = models.hidden_states(loaded, ids, torch.ones_like(ids), torch.clone, layers=layers, source=source)
         assert list(found) == layers
         assert all(torch.equal(found[layer], everything[layer]) for layer in layers)
         assert blocks is None or calls == list(range(layers[-1]))

@@ -18,7 +18,7 @@ import torch
 from isogloss import models
 from isogloss.errors import InputError
 from isogloss.extraction import extract, states_key
-from isogloss.models.loading import ModelInfo
+from isogloss.models.info import ModelInfo
 from isogloss.models.sources import Source
 from tiny_models import LIMIT, LINES, WIDTH, corpus_of
 

@@ -132,7 +132,7 @@ def test_mt5_decoder_states_are_theirs_one_position_later(answers, tmp_path):
     for number, (source, target) in enumerate(zip(sources, targets, strict=True)):
         ids = [torch.tensor([x]) for x in ([0, *target.ids], source.ids)]
         masks = [torch.ones_like(x) for x in ids]
-        hidden = models.hidden_states(loaded, ids[0], masks[0], torch.clone, source_ids=ids[1], source_mask=masks[1])
+        hidden = models.hidden_states(loaded, ids[0], masks[0], torch.clone, source=(ids[1], masks[1]))
         by_position = np.stack([layer[0].numpy() for layer in hidden.values()])
         last = {word: k for k, word in enumerate(target.word_ids) if word is not None}
         mine = [x for x in found if x[0] == number]

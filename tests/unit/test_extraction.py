@@ -21,6 +21,7 @@ from isogloss.errors import InputError, UsageError
 from isogloss.extraction import extract, open_states, passes, pooling, states_key, subwords
 from isogloss.extraction.passes import sensible_threads
 from isogloss.extraction.subwords import owners
+from isogloss.settings import ExtractionSettings
 from isogloss.store import StudyLayout
 from tiny_models import LIMIT, LINES, corpus_of, naive_owner
 
@@ -215,7 +216,8 @@ def test_a_layer_that_a_pass_did_not_return_is_not_written(tmp_path):
 
 def test_states_of_another_width_than_the_batch_are_not_pooled():
     owners, text = np.array([0, 1, 2]), np.ones(3, dtype=bool)
-    pooler = pooling.Pooler([owners], [text], 3, pooling="mean", sentences=[], dtype="float32", device="cpu")
+    settings = ExtractionSettings(sentences=[], dtype="float32")
+    pooler = pooling.Pooler([owners], [text], 3, settings, device="cpu")
     with pytest.raises(InputError, match=r"shape \(1, 8, 2\); the batch has \(1, 3\)"):
         pooler(torch.zeros(1, 8, 2))
 

@@ -109,7 +109,7 @@ def test_centres_are_the_same_bits_too(data):
     for shard_rows in (101, 640, 3000):
         table = kmeans._surveyed(X, shard_rows, 1)
         centres = kmeans._start(table, 12, 0, 3, 1.0)
-        found.append((table.known, centres, kmeans._moved(table, centres)))
+        found.append((table.scale, centres, kmeans._moved(table, centres)))
     for known, centres, (moved, apart) in found[1:]:
         assert (known.centre == found[0][0].centre).all()
         assert known.exponent == found[0][0].exponent
@@ -201,9 +201,9 @@ def test_lloyd_from_given_centres_is_scikit_learns(monkeypatch):
     theirs = KMeans(9, init=centres, n_init=1, max_iter=300, tol=0).fit(X.astype(np.float64))
     monkeypatch.setattr(kmeans, "TOLERANCE", 0.0)
     table = kmeans._surveyed(X, 300, 1)
-    moved = kmeans._lloyd(table, np.ldexp(centres - table.known.centre, table.known.exponent), 300)
+    moved = kmeans._lloyd(table, np.ldexp(centres - table.scale.centre, table.scale.exponent), 300)
     assert (kmeans._labels(table, moved) == theirs.labels_).all()
-    there = np.ldexp(moved, -table.known.exponent) + table.known.centre
+    there = np.ldexp(moved, -table.scale.exponent) + table.scale.centre
     np.testing.assert_allclose(there, theirs.cluster_centers_, rtol=1e-6)
 
 
@@ -253,7 +253,7 @@ def test_an_empty_cluster_takes_the_farthest_row_and_the_first_of_equals():
     for shard_rows in (1, 5, 21, 42):
         table = kmeans._surveyed(X, shard_rows, 1)
         far = np.array([[0.0, 0.0], [1.0, 1.0], [1e9, 1e9]])
-        far = np.ldexp(far - table.known.centre, table.known.exponent)
+        far = np.ldexp(far - table.scale.centre, table.scale.exponent)
         labels = kmeans._labels(table, far)
         assert np.bincount(labels).tolist() == [20, 21, 1]
         assert labels[20] == 2
@@ -268,7 +268,7 @@ def test_taking_over_never_runs_out_of_rows():
     start = np.concatenate([X[:6] + 5, X[6:7], away])
     for shard_rows in (1, 4, 12):
         table = kmeans._surveyed(X, shard_rows, 1)
-        labels = kmeans._labels(table, np.ldexp(start - table.known.centre, table.known.exponent))
+        labels = kmeans._labels(table, np.ldexp(start - table.scale.centre, table.scale.exponent))
         assert np.bincount(labels, minlength=12).tolist() == [1] * 12
 
 

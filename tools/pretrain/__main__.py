@@ -22,23 +22,23 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("study", metavar="STUDY.yaml", type=Path)
     parser.add_argument("--out", type=Path, help="the folder to make; default: one named after the study")
-    given = parser.parse_args(words)
+    options = parser.parse_args(words)
     logging.basicConfig(format="%(levelname).1s %(message)s")
-    logging.getLogger("isogloss").setLevel(logging.INFO)
-    logging.getLogger("tools").setLevel(logging.INFO)
+    for name in ("isogloss", "tools"):
+        logging.getLogger(name).setLevel(logging.INFO)
     try:
-        done = pretrain(given.study, out=given.out)
+        run = pretrain(options.study, out=options.out)
     except KeyboardInterrupt:
         return _fail("Interrupted. The same command goes on from the last checkpoint.", 130)
     except IsoglossError as error:
         return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
-    if done.curve.height:
-        write_chart(loss_curve(done.curve), done.folder / "curve")
-    if done.retrieval is not None:
-        write_chart(retrieval_curves(done.retrieval), done.folder / "retrieval")
-    for name, path in done.models.items():
+    if run.curve.height:
+        write_chart(loss_curve(run.curve), run.folder / "curve")
+    if run.retrieval is not None:
+        write_chart(retrieval_curves(run.retrieval), run.folder / "retrieval")
+    for name, path in run.models.items():
         print(f"{name}: {path}")
-    print(f"Loss, judgement and figures: {done.folder}")
+    print(f"Loss, judgement and figures: {run.folder}")
     return 0
 
 

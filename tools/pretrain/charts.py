@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from isogloss.plots.theme import PALETTE, count, finish, shown
+from isogloss.plots.theme import PALETTE, count, facet, finish, shown
 
 _HEIGHT = 210
 
@@ -13,35 +13,26 @@ _HEIGHT = 210
 def loss_curve(curve: pl.DataFrame) -> alt.LayerChart:
     """Draw the loss over the steps, single lines beside pairs; `curve` as `Pretrained.curve` has it."""
     kinds = {"loss": "single lines", "loss_pairs": "pairs of translations"}
-    long = (
-        curve.unpivot(list(kinds), index=["step", "seconds"], variable_name="kind", value_name="value")
-        .drop_nulls()
-        .with_columns(pl.col("kind").replace(kinds))
-    )
-    colour = alt.Color("kind:N", scale=alt.Scale(range=list(PALETTE[:2])), title=None)
+    long = curve.unpivot(list(kinds), index=["step", "seconds"], variable_name="kind", value_name="value")
+    long = long.drop_nulls().with_columns(pl.col("kind").replace(kinds))
+    loss, seconds = alt.Tooltip("value:Q", title="loss", format=".3f"), alt.Tooltip("seconds:Q", format=".0f")
     base = alt.Chart().encode(
         alt.X("step:Q", title="step"),
         alt.Y("value:Q", title="loss", scale=alt.Scale(zero=False)),
-        colour,
-        tooltip=[
-            "kind:N",
-            "step:Q",
-            alt.Tooltip("value:Q", title="loss", format=".3f"),
-            alt.Tooltip("seconds:Q", format=".0f"),
-        ],
+        alt.Color("kind:N", scale=alt.Scale(range=list(PALETTE[:2])), title=None),
+        tooltip=["kind:N", "step:Q", loss, seconds],
     )
     layers = [base.mark_line(strokeWidth=1.6), base.mark_circle(size=12)]
-    ends = [own.sort("step").row(-1, named=True) for _, own in long.group_by("kind", maintain_order=True)]
-    told = ", ".join(f"{row['kind']} {shown(row['value'])}" for row in ends)
-    chart: alt.LayerChart = finish(
+    ends = [rows.sort("step").row(-1, named=True) for _, rows in long.group_by("kind", maintain_order=True)]
+    last = ", ".join(f"{row['kind']} {shown(row['value'])}" for row in ends)
+    return finish(
         alt.LayerChart(layer=layers).properties(width=420, height=_HEIGHT),
         long.to_dicts(),
         title="Loss of pre-training",
         note="nats per masked piece, mean of 100 steps",
-        description=f"Loss of pre-training over {max(long['step'])} steps; at the end {told}.",
+        description=f"Loss of pre-training over {max(long['step'])} steps; at the end {last}.",
         columns=("step", "seconds", "kind", "value"),
     )
-    return chart
 
 
 def retrieval_curves(table: pl.DataFrame) -> alt.FacetChart:
@@ -66,18 +57,17 @@ def retrieval_curves(table: pl.DataFrame) -> alt.FacetChart:
         base.mark_line(style="chance").encode(y="chance:Q"),
     ]
     chart = alt.LayerChart(layer=layers).properties(width=260, height=_HEIGHT)
-    panels = alt.Facet("nearest by:N", title=None, sort=["cosine", "CSLS"])
     best = long.sort("precision", descending=True, maintain_order=True).row(0, named=True)
-    faceted: alt.FacetChart = finish(
+    return facet(
         chart,
         long.to_dicts(),
+        "nearest by",
+        ["cosine", "CSLS"],
+        across=2,
         title="Sentence retrieval, P@1",
         note="is the nearest sentence the translation; mean of the pairs; dashed: chance",
         description=f"Share of sentences whose nearest is their translation, for {count(len(models), 'model')}; "
         f"highest for {best['model']} at layer {best['layer']} by {best['nearest by']} ({best['precision']:.2f}, "
         f"chance {best['chance']:.2f}).",
         columns=("model", "layer", "nearest by", "precision", "chance"),
-        panels=panels,
-        across=2,
     )
-    return faceted

@@ -53,8 +53,8 @@ def train_tokenizer(sets: Sequence[Texts], repeats: Sequence[int], *, n_pieces: 
     lines = (
         line
         for texts, n in zip(sets, repeats, strict=True)
-        for language in texts
-        for line in itertools.chain.from_iterable(itertools.repeat(texts[language], n))
+        for sentences in texts.values()
+        for line in itertools.chain.from_iterable(itertools.repeat(sentences, n))
     )
     tokenizer.train_from_iterator(lines, trainer)
     tokenizer.post_processor = processors.BertProcessing((SPECIAL[SEP], SEP), (SPECIAL[CLS], CLS))
@@ -117,10 +117,10 @@ def encode(tokenizer: Any, sets: Sequence[Texts], repeats: Sequence[int], *, pos
     for s, (texts, repeat) in enumerate(zip(sets, repeats, strict=True)):
         coded = {}
         for language, sentences in texts.items():
-            found = [np.array(e.ids, dtype=np.int64) for e in tokenizer.encode_batch(list(sentences))]
-            n_cropped += sum(len(ids) > positions for ids in found)
+            whole = [np.array(e.ids, dtype=np.int64) for e in tokenizer.encode_batch(list(sentences))]
+            n_cropped += sum(len(ids) > positions for ids in whole)
             # keep the closing [SEP] of a cropped line
-            coded[language] = [ids if len(ids) <= positions else np.append(ids[: positions - 1], SEP) for ids in found]
+            coded[language] = [ids if len(ids) <= positions else np.append(ids[: positions - 1], SEP) for ids in whole]
         lines.append(coded)
         numbers = np.arange(len(next(iter(texts.values()))))
         drawn.append(np.tile(np.stack([np.full_like(numbers, s), numbers], axis=1), (repeat, 1)))

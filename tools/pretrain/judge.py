@@ -63,10 +63,10 @@ def judge(
                 table = measure(folder, texts)
                 tables[kind].append(table.select(pl.lit(name).alias("model"), pl.all()))
                 advance(1)
-    found, guessed = (pl.concat(tables[kind]) for kind in ("retrieval", "masked"))
-    store.write_csv(Path(out) / "retrieval.csv", found, decimals=4)
-    store.write_csv(Path(out) / "masked.csv", guessed, decimals=4)
-    return found, guessed
+    both = {kind: pl.concat(parts) for kind, parts in tables.items()}
+    for kind, table in both.items():
+        store.write_csv(Path(out) / f"{kind}.csv", table, decimals=4)
+    return both["retrieval"], both["masked"]
 
 
 def sentence_retrieval(model: str | Path, texts: Mapping[str, Sequence[str]]) -> pl.DataFrame:
@@ -90,8 +90,8 @@ def sentence_retrieval(model: str | Path, texts: Mapping[str, Sequence[str]]) ->
     for source, target in itertools.permutations(texts, 2):
         for layer, (x, y) in enumerate(zip(pooled[source], pooled[target], strict=True)):
             k = min(_NEIGHBOURS, len(x))
-            found = (float(retrieval(x, y, csls=csls).mean()) for csls in (None, k))
-            rows.append((source, target, layer, *found, 1 / len(x)))
+            precisions = (float(retrieval(x, y, csls=csls).mean()) for csls in (None, k))
+            rows.append((source, target, layer, *precisions, 1 / len(x)))
     schema = {name: kind for name, kind in RETRIEVAL.items() if name != "model"}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -158,9 +158,9 @@ def _pooled(network: Any, lines: list[Ints]) -> Floats:
     for begin in range(0, len(lines), _BATCH):
         batch = pad([[ids] for ids in lines[begin : begin + _BATCH]])
         ids = torch.from_numpy(batch.ids)
-        found = network.base_model(ids, attention_mask=(ids != PAD).long(), output_hidden_states=True)
+        states = network.base_model(ids, attention_mask=(ids != PAD).long(), output_hidden_states=True).hidden_states
         weight = (ids >= len(SPECIAL))[None, :, :, None].float()
-        parts.append((torch.stack(found.hidden_states) * weight).sum(2) / weight.sum(2).clamp(min=1))
+        parts.append((torch.stack(states) * weight).sum(2) / weight.sum(2).clamp(min=1))
     pooled: Floats = torch.cat(parts, dim=1).numpy()
     return pooled
 
@@ -168,7 +168,7 @@ def _pooled(network: Any, lines: list[Ints]) -> Floats:
 @torch.inference_mode()
 def _guess(network: Any, lines: list[Ints], hidden: list[Bools], beside: list[Ints] | None) -> Ints:
     """Return the likeliest piece at every hidden place, line by line."""
-    found: list[Ints] = []
+    guesses: list[Ints] = []
     for begin in range(0, len(lines), _BATCH):
         rows = range(begin, min(begin + _BATCH, len(lines)))
         batch = pad([[np.where(hidden[i], MASK, lines[i]), *([beside[i]] if beside else [])] for i in rows])
@@ -182,5 +182,5 @@ def _guess(network: Any, lines: list[Ints], hidden: list[Bools], beside: list[In
             token_type_ids=torch.from_numpy(batch.segments),
             position_ids=torch.from_numpy(batch.positions),
         ).last_hidden_state
-        found.append(network.cls(states[torch.from_numpy(asked)]).argmax(-1).numpy())
-    return np.concatenate(found)
+        guesses.append(network.cls(states[torch.from_numpy(asked)]).argmax(-1).numpy())
+    return np.concatenate(guesses)

@@ -68,10 +68,9 @@ class TextSection(Section):
         counts = {language: len(lines) for language, lines in texts.items()}
         if len(set(counts.values())) > 1 or 0 in counts.values():
             files = self.files or {}
+            lines = ", ".join(f"{n} in {files.get(language, language)}" for language, n in counts.items())
             raise InputError(
-                "A text must have the same number of lines, at least one, in every language; got "
-                + ", ".join(f"{n} in {files.get(language, language)}" for language, n in counts.items())
-                + "."
+                f"A text must have the same number of lines, at least one, in every language; got {lines}."
             )
         name, n_lines = next(iter((self.files or {"": "the built-in corpus"}).values())), max(counts.values())
         first, last = self.lines or (1, n_lines)

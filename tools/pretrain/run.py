@@ -100,46 +100,46 @@ def pretrain(recipe: Recipe | str | Path, *, out: str | Path | None = None) -> P
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe)
     device_of(recipe.run)  # refuses before any work
-    done = Pretrained(store.make_folder(Path(out or store.folder_name(recipe.name))))
+    pretrained = Pretrained(store.make_folder(Path(out or store.folder_name(recipe.name))))
     threads = torch.get_num_threads()
-    with store.locked(done.folder / ".lock"):
-        store.sweep(done.folder)
+    with store.locked(pretrained.folder / ".lock"):
+        store.sweep(pretrained.folder)
         try:
             torch.set_num_threads(recipe.run.threads or n_cores())
-            _pretrain(recipe, done)
+            _pretrain(recipe, pretrained)
         finally:
             torch.set_num_threads(threads)
-    return done
+    return pretrained
 
 
-def _pretrain(recipe: Recipe, done: Pretrained) -> None:
+def _pretrain(recipe: Recipe, pretrained: Pretrained) -> None:
     sets = [section.read() for section in recipe.text]
     repeats = [section.repeat for section in recipe.text]
     held_out = recipe.held_out.read() if recipe.held_out else None
     if held_out:
         _warn_of_seen(sets, held_out)
-    begun = (done.folder / "checkpoint.pt").exists()
-    if not begun:
-        _clear(done)
-    file, given = done.folder / "tokenizer.json", recipe.tokenizer
-    if not begun and given.file:
-        tokenizer = read_tokenizer(given.file)
-    elif not begun:
-        tokenizer = train_tokenizer(sets, repeats, n_pieces=given.n_pieces, n_characters=given.n_characters)
-    else:
+    folder, section = pretrained.folder, recipe.tokenizer
+    begun = (folder / "checkpoint.pt").exists()
+    file = folder / "tokenizer.json"
+    if begun:
         tokenizer = read_tokenizer(file)
-    if not begun:
+    else:
+        _clear(pretrained)
+        if section.file:
+            tokenizer = read_tokenizer(section.file)
+        else:
+            tokenizer = train_tokenizer(sets, repeats, n_pieces=section.n_pieces, n_characters=section.n_characters)
         store.write_text(file, tokenizer.to_str())
     vocab = tokenizer.get_vocab_size()
     continues = np.array([tokenizer.id_to_token(i).startswith("##") for i in range(vocab)])
     data = encode(tokenizer, sets, repeats, positions=recipe.model.n_positions)
-    wanted = {"file": store.read_text(given.file)} if given.file else given.model_dump()
+    wanted = {"file": store.read_text(section.file)} if section.file else section.model_dump()
     content = {
         "text": store.digest([*sets, *repeats]),
         "the study's tokenizer": store.digest(wanted),
         "tokenizer.json": store.file_digest(file),
     }
-    run = Run(recipe, done.folder, vocab=vocab, content=content)
+    run = Run(recipe, folder, vocab=vocab, content=content)
     if begun:
         run.resume()
     else:
@@ -149,35 +149,35 @@ def _pretrain(recipe: Recipe, done: Pretrained) -> None:
     run.note_session()
 
     def keep(step: int) -> None:
-        if step in recipe.training.keep and not done.kept(step).exists():
-            export(run.model, tokenizer, done.kept(step))
+        if step in recipe.training.keep and not pretrained.kept(step).exists():
+            export(run.model, tokenizer, pretrained.kept(step))
 
     train(run, data, continues, keep=keep)
-    export(run.model, tokenizer, done.model)
-    store.write_json(done.folder / "run.json", _facts(run, data))
+    export(run.model, tokenizer, pretrained.model)
+    store.write_json(folder / "run.json", _facts(run, data))
     if held_out:
-        judge(done.models, held_out, out=done.folder)
+        judge(pretrained.models, held_out, out=folder)
 
 
-def _clear(done: Pretrained) -> None:
+def _clear(pretrained: Pretrained) -> None:
     """Remove what a run that had no checkpoint yet left in the folder; models cannot be from such a run."""
     for name in ("kept", "model"):
-        if (done.folder / name).exists():
+        if (pretrained.folder / name).exists():
             raise InputError(
-                f"There is a folder {done.folder / name}, and no checkpoint.pt of the run that made it. Remove the "
-                "folder, or choose another one with --out."
+                f"There is a folder {pretrained.folder / name}, and no checkpoint.pt of the run that made it. "
+                "Remove the folder, or choose another one with --out."
             )
     for name in ("tokenizer.json", "curve.csv", "run.json", "retrieval.csv", "masked.csv"):
-        (done.folder / name).unlink(missing_ok=True)
+        (pretrained.folder / name).unlink(missing_ok=True)
 
 
 def _warn_of_seen(sets: Sequence[Texts], held_out: Texts) -> None:
     for language, lines in held_out.items():
         seen = {line for texts in sets for line in texts.get(language, ())}
-        known = [line for line in lines if line in seen]
-        if known:
+        trained_on = [line for line in lines if line in seen]
+        if trained_on:
             text = "%d of %d held-out lines in %s are trained on too, e.g. %.60r"
-            log.warning(text, len(known), len(lines), language, known[0])
+            log.warning(text, len(trained_on), len(lines), language, trained_on[0])
 
 
 def _facts(run: Run, data: Data) -> dict[str, object]:

@@ -128,14 +128,12 @@ class Run:
         self.curve: list[dict[str, float | None]] = []
         self.sessions: list[dict[str, str | int]] = []
         settings = recipe.model_dump(mode="json")
-        self.made_of = {
-            **content,
-            **{
-                f"{part}.{key}": json.dumps(value)
-                for part in ("model", "training")
-                for key, value in settings[part].items()
-                if key != "keep"  # what is kept changes no weight
-            },
+        # what is kept changes no weight
+        self.made_of = content | {
+            f"{part}.{key}": json.dumps(value)
+            for part in ("model", "training")
+            for key, value in settings[part].items()
+            if key != "keep"
         }
 
     @property
@@ -201,15 +199,10 @@ class Run:
     def note_session(self) -> None:
         """Remember from which step on which machine worked how."""
         cuda = self.device.type == "cuda"
-        self.sessions.append(
-            {
-                "from_step": self.step,
-                "machine": torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU",
-                "threads": torch.get_num_threads(),
-                "precision": str(self.precision).removeprefix("torch."),
-                "torch": str(torch.__version__),
-            }
-        )
+        machine = torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU"
+        session: dict[str, str | int] = {"from_step": self.step, "machine": machine, "threads": torch.get_num_threads()}
+        precision = str(self.precision).removeprefix("torch.")
+        self.sessions.append(session | {"precision": precision, "torch": str(torch.__version__)})
 
 
 def train(run: Run, data: Data, continues: npt.NDArray[np.bool_], *, keep: Callable[[int], None]) -> None:
@@ -225,9 +218,8 @@ def train(run: Run, data: Data, continues: npt.NDArray[np.bool_], *, keep: Calla
     last = saved = time.monotonic()
     # loss and count of single lines, of pairs; read once a point, so that a GPU need not wait
     sums = torch.zeros(4, dtype=torch.float64, device=run.device)
-    drawn = batches(
-        data, run.pool, run.index, size=training.batch_pieces, pairs=training.pairs, seed=[_DRAWING, training.seed]
-    )
+    seed, n_pieces = [_DRAWING, training.seed], training.batch_pieces
+    drawn = batches(data, run.pool, run.index, size=n_pieces, pairs=training.pairs, seed=seed)
     with progress("pretraining", n_steps) as advance:
         advance(run.step)
         while True:
@@ -247,8 +239,8 @@ def train(run: Run, data: Data, continues: npt.NDArray[np.bool_], *, keep: Calla
             loss.mean().backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             run.optimizer.step()
-            known = loss.detach().double()
-            sums += torch.stack([(known * ~in_pair).sum(), (~in_pair).sum(), (known * in_pair).sum(), in_pair.sum()])
+            exact = loss.detach().double()
+            sums += torch.stack([(exact * ~in_pair).sum(), (~in_pair).sum(), (exact * in_pair).sum(), in_pair.sum()])
             run.step, run.pool, run.index = run.step + 1, pool, index + 1
             now = time.monotonic()
             run.seconds, last = run.seconds + now - last, now

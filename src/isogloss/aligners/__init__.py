@@ -119,8 +119,8 @@ def align_words(
         raise unknown("symmetrisation", symmetrise, METHODS)
     chosen = make_aligner(aligner, options)
     bitext = _bitext(corpus, source, target)
-    found = chosen.align(bitext) if len(bitext) else np.empty((0, 3), dtype=np.int32)
-    links = _join(found, symmetrise) if isinstance(found, Directions) else np.unique(found, axis=0)
+    aligned = chosen.align(bitext) if len(bitext) else np.empty((0, 3), dtype=np.int32)
+    links = _join(aligned, symmetrise) if isinstance(aligned, Directions) else np.unique(aligned, axis=0)
     _check(links, bitext, chosen.name)
     return WordLinks(source, target, _table(links, bitext), chosen.name)
 
@@ -170,8 +170,8 @@ def make_aligner(aligner: str | Aligner, options: Mapping[str, Any]) -> Aligner:
     missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in options]
     if missing:
         raise UsageError(f"Aligner '{aligner}' needs {' and '.join(missing)}, which was not given.")
-    made: Aligner = kind(**options)
-    return made
+    chosen: Aligner = kind(**options)
+    return chosen
 
 
 def _bitext(corpus: Corpus, source: str, target: str) -> Bitext:
@@ -181,15 +181,9 @@ def _bitext(corpus: Corpus, source: str, target: str) -> Bitext:
         numbers = corpus.sentences.filter(pl.col("language") == language)["sentence"].to_list()
         lists = zip(numbers, corpus.word_lists(language), strict=True)
         sides.append({number: words for number, words in lists if words})
-    left, right = sides
-    numbers = [number for number in left if number in right]
-    return Bitext(
-        source,
-        target,
-        np.array(numbers, dtype=np.int64),
-        [left[number] for number in numbers],
-        [right[number] for number in numbers],
-    )
+    numbers = [number for number in sides[0] if number in sides[1]]
+    words = [[side[number] for number in numbers] for side in sides]
+    return Bitext(source, target, np.array(numbers, dtype=np.int64), *words)
 
 
 def _table(links: Links, bitext: Bitext) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 The model is that of Dyer, Chahuneau and Smith, "A Simple, Fast, and Effective Reparameterization of IBM
 Model 2", NAACL 2013 (known as fast_align).  A sentence of m generated words f_1..f_m explains each of
-them by one of the n given words e_1..e_n, or by none (null):
+them by one of the n origin words e_1..e_n, or by none (null):
 
     p(a_i = 0 | i, m, n) = p_null
     p(a_i = j | i, m, n) = (1 - p_null) exp(-tension |i/m - j/n|) / Z(i, m, n)
@@ -80,7 +80,7 @@ class Diagonal:
                 _View(target, source, cells, cells.source_type, by_row=False),
                 _View(source, target, cells, cells.target_type, by_row=True),
             ):
-                order = np.lexsort((np.diff(view.given.offsets), np.diff(view.generated.offsets)))
+                order = np.lexsort((np.diff(view.origin.offsets), np.diff(view.generated.offsets)))
                 uniform = 1.0 / view.generated.n_types
                 t, t_null = np.full(len(cells.source_type), uniform), np.full(view.generated.n_types, uniform)
                 for _ in range(self.iterations):
@@ -93,10 +93,10 @@ class Diagonal:
         """One round of variational Bayes: return the new t(f | e) of every entry and t(f | null)."""
         count, count_null = np.zeros_like(model.t), np.zeros_like(model.t_null)
         _expect(view, order, model, count, count_null)
-        total = np.bincount(view.given_type, weights=count)
-        n_types = np.bincount(view.given_type)
+        total = np.bincount(view.origin_type, weights=count)
+        n_types = np.bincount(view.origin_type)
         norm = digamma(total + self.alpha * n_types)
-        t = np.exp(digamma(count + self.alpha) - norm[view.given_type])
+        t = np.exp(digamma(count + self.alpha) - norm[view.origin_type])
         norm_null = digamma(count_null.sum() + self.alpha * len(count_null))
         return t, np.exp(digamma(count_null + self.alpha) - norm_null)
 
@@ -124,12 +124,12 @@ class _Cells(NamedTuple):
 
 
 class _View(NamedTuple):
-    """One direction: `generated` words are explained by `given` ones."""
+    """One direction: `generated` words are explained by those of their `origin`."""
 
     generated: _Side
-    given: _Side
+    origin: _Side
     cells: _Cells
-    given_type: npt.NDArray[np.int32]  # of every entry
+    origin_type: npt.NDArray[np.int32]  # of every entry
     by_row: bool  # generated words are the rows of the cells, i.e. the source
 
 
@@ -164,7 +164,7 @@ def _index_cells(source: _Side, target: _Side) -> _Cells:
 
 
 def _links(generated: _Side, best: npt.NDArray[np.int32]) -> Links:
-    """Return rows ``pair, given position, generated position`` of the words that are not null's."""
+    """Return rows ``pair, origin position, generated position`` of the words that are not null's."""
     linked = np.flatnonzero(best >= 0)
     pair = generated.pair[linked]
     position = linked - generated.offsets[pair]
@@ -219,11 +219,11 @@ def _prior(m: int, n: int, model: _Model) -> Floats:
 @compiled
 def _expect(view: _View, order: Ints, model: _Model, count: Floats, count_null: Floats) -> None:
     """E step: add the posterior of every cell to the counts.  `order` has pairs of one shape together."""
-    generated, given, entry = view.generated, view.given, view.cells.entry
+    generated, origin, entry = view.generated, view.origin, view.cells.entry
     prior = np.empty((0, 0))
     for s in order:
         m = generated.offsets[s + 1] - generated.offsets[s]
-        n = given.offsets[s + 1] - given.offsets[s]
+        n = origin.offsets[s + 1] - origin.offsets[s]
         if prior.shape != (m, n):
             prior = _prior(m, n, model)
             weight = np.empty(n)
@@ -243,13 +243,13 @@ def _expect(view: _View, order: Ints, model: _Model, count: Floats, count_null: 
 
 @compiled
 def _decode(view: _View, order: Ints, model: _Model) -> npt.NDArray[np.int32]:
-    """Return the best given position of every generated word, -1 for null; ties go to the first."""
-    generated, given, entry = view.generated, view.given, view.cells.entry
+    """Return the best origin position of every generated word, -1 for null; ties go to the first."""
+    generated, origin, entry = view.generated, view.origin, view.cells.entry
     best = np.full(len(generated.types), -1, dtype=np.int32)
     prior = np.empty((0, 0))
     for s in order:
         m = generated.offsets[s + 1] - generated.offsets[s]
-        n = given.offsets[s + 1] - given.offsets[s]
+        n = origin.offsets[s + 1] - origin.offsets[s]
         if prior.shape != (m, n):
             prior = _prior(m, n, model)
         down, across = (n, 1) if view.by_row else (1, m)

@@ -71,9 +71,8 @@ def _read(path: Path, n_pairs: int) -> Links:
     lines = path.read_text(encoding="ascii").splitlines()
     if len(lines) != n_pairs:
         raise IsoglossError(f"eflomal wrote {len(lines)} lines of links for {n_pairs} sentence pairs.")
-    found = []
+    links = []
     for pair, line in enumerate(lines):
-        for link in line.split():
-            i, j = link.split("-")
-            found.append((pair, int(i), int(j)))
-    return as_links(found)
+        for i, j in (link.split("-") for link in line.split()):
+            links.append((pair, int(i), int(j)))
+    return as_links(links)

@@ -103,18 +103,18 @@ class Model:
         tokens = self.states.tokens.filter(pl.col("language") == language).sort("sentence", "position")
         row = pl.when(pl.col("n_subwords") > 0).then(pl.col("row")).otherwise(-1)
         lists = tokens.group_by("sentence", maintain_order=True).agg("word", row.alias("row"))
-        known = {s: (w, np.array(r, dtype=np.int64)) for s, w, r in lists.iter_rows()}
-        found = []
+        by_sentence = {s: (w, np.array(r, dtype=np.int64)) for s, w, r in lists.iter_rows()}
+        of_sentences = []
         for sentence, expected in zip(bitext.sentences.tolist(), words, strict=True):
-            given, rows = known.get(sentence, ([], np.empty(0, dtype=np.int64)))
-            if given != expected:
+            in_states, rows = by_sentence.get(sentence, ([], np.empty(0, dtype=np.int64)))
+            if in_states != expected:
                 raise UsageError(
                     f"The states are not of this corpus: sentence {sentence} of '{language}' has the words "
-                    f"'{' '.join(expected)[:60]}' there and '{' '.join(given)[:60]}' in the states. "
+                    f"'{' '.join(expected)[:60]}' there and '{' '.join(in_states)[:60]}' in the states. "
                     "Extract states from the corpus that you align."
                 )
-            found.append(rows)
-        return found
+            of_sentences.append(rows)
+        return of_sentences
 
 
 def itermax(similarity: Matrix) -> tuple[Rows, Rows]:
@@ -149,11 +149,9 @@ def itermax(similarity: Matrix) -> tuple[Rows, Rows]:
 def _mutual(similarity: Matrix) -> npt.NDArray[np.bool_]:
     """Return where an entry is the first highest of its row and of its column, and above zero."""
     best = np.zeros(similarity.shape, dtype=bool)
-    rows = np.arange(len(similarity))
-    columns = similarity.argmax(axis=1)
+    rows, columns = np.arange(len(similarity)), similarity.argmax(axis=1)
     back = similarity.argmax(axis=0)
-    mutual = (back[columns] == rows) & (similarity[rows, columns] > 0)
-    best[rows[mutual], columns[mutual]] = True
+    best[rows, columns] = (back[columns] == rows) & (similarity[rows, columns] > 0)
     return best
 
 

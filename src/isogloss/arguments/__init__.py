@@ -44,53 +44,8 @@ from isogloss.arguments.ranges import (
 from isogloss.arguments.rules import Columns, Dimensions, Distinct, Like, OneOf, OrOne, Rule, Want, Within
 from isogloss.arguments.wants import INSIDE, refusal, want_of
 
-__all__ = [
-    "BatchSize",
-    "BatchTokens",
-    "Columns",
-    "Count",
-    "Decay",
-    "Dimensions",
-    "Distinct",
-    "Draws",
-    "Entries",
-    "Epochs",
-    "Evaluations",
-    "Folds",
-    "Half",
-    "INSIDE",
-    "Index",
-    "Inside",
-    "Layer",
-    "Length",
-    "Like",
-    "NConcepts",
-    "NTypes",
-    "Name",
-    "Numbers",
-    "OneOf",
-    "OrOne",
-    "PartShare",
-    "Port",
-    "PositiveShare",
-    "Rank",
-    "Rate",
-    "Rounds",
-    "Rule",
-    "Scale",
-    "Seed",
-    "Several",
-    "Share",
-    "SomeDraws",
-    "Text",
-    "Translations",
-    "Want",
-    "WholeNumbers",
-    "Within",
-    "Words",
-    "Workers",
-    "check_given",
-    "checked",
-    "refusal",
-    "want_of",
-]
+__all__ = ["BatchSize", "BatchTokens", "Columns", "Count", "Decay", "Dimensions", "Distinct", "Draws", "Entries"]
+__all__ += ["Epochs", "Evaluations", "Folds", "Half", "INSIDE", "Index", "Inside", "Layer", "Length", "Like"]
+__all__ += ["NConcepts", "NTypes", "Name", "Numbers", "OneOf", "OrOne", "PartShare", "Port", "PositiveShare", "Rank"]
+__all__ += ["Rate", "Rounds", "Rule", "Scale", "Seed", "Several", "Share", "SomeDraws", "Text", "Translations", "Want"]
+__all__ += ["WholeNumbers", "Within", "Words", "Workers", "check_given", "checked", "refusal", "want_of"]

@@ -39,11 +39,11 @@ class Rule(ABC):
         from isogloss.arguments.wants import want_of
 
         want = want_of(source)
-        said = f"must be {want.text if want else 'of another kind'}{self}"
+        text = f"must be {want.text if want else 'of another kind'}{self}"
 
         def check(value: Any) -> Any:
             if value not in self:
-                raise ValueError(said)
+                raise ValueError(text)
             return value
 
         return core_schema.no_info_after_validator_function(check, handler(source))

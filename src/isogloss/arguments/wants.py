@@ -55,10 +55,6 @@ def _is_float(value: Any) -> bool:
     return type(value) is float or isinstance(value, numbers.Real)
 
 
-def _is_path_name(value: Any) -> bool:
-    return isinstance(value, str) and "\0" not in value
-
-
 def _is_array_like(value: Any) -> bool:
     if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__len__"):
         return False
@@ -76,9 +72,9 @@ def _annotated(parts: Sequence[Any]) -> Want | None:
 
 
 def _either(parts: Sequence[Any]) -> Want | None:
-    path = Want("a path as text", _is_path_name)
-    found = [path if part is str and Path in parts else want_of(part) for part in parts]
-    wants = [want for want in found if want is not None]
+    path = Want("a path as text", lambda value: isinstance(value, str) and "\0" not in value)
+    by_part = [path if part is str and Path in parts else want_of(part) for part in parts]
+    wants = [want for want in by_part if want is not None]
     if len(wants) < len(parts):
         return None
     # None is what an optional argument is when it is not given: nobody needs to be told.
@@ -124,11 +120,9 @@ def _list(parts: Sequence[Any]) -> Want:
     items = want_of(parts[0])
 
     def fits(value: Any) -> bool:
-        if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__len__"):
+        if isinstance(value, str | bytes | Mapping) or not (hasattr(value, "__len__") and hasattr(value, "__iter__")):
             return False
-        if getattr(value, "ndim", 1) != 1 or not hasattr(value, "__iter__"):
-            return False
-        return items is None or all(map(items.fits, value))
+        return getattr(value, "ndim", 1) == 1 and (items is None or all(map(items.fits, value)))
 
     if items is None:
         return Want("a list", fits)
@@ -150,21 +144,13 @@ def _iterable(parts: Sequence[Any]) -> Want:
     return Want(some.text, fits, some.names)
 
 
-def _array(_parts: Sequence[Any]) -> Want:
-    return Want("an array", is_array)
-
-
-def _function(_parts: Sequence[Any]) -> Want:
-    return Want("a function", callable)
-
-
 def _instance(kind: Any) -> Want | None:
     """Return the want of a class of ours or of a library; of a protocol where it can be told."""
-    told = not getattr(kind, "_is_protocol", False) or getattr(kind, "_is_runtime_protocol", False)
-    if not isinstance(kind, type) or not told:
+    testable = not getattr(kind, "_is_protocol", False) or getattr(kind, "_is_runtime_protocol", False)
+    if not isinstance(kind, type) or not testable:
         return None
-    made = _MADE_BY.get(kind.__name__)
-    text = f"{kind.__name__}, as of {made}" if made else _a(kind.__name__)
+    call = _MADE_BY.get(kind.__name__)
+    text = f"{kind.__name__}, as of {call}" if call else _a(kind.__name__)
     return Want(text, lambda value: isinstance(value, kind))
 
 
@@ -190,9 +176,9 @@ _SIMPLE: dict[Any, Want | None] = {
 _GENERIC: dict[Any, Callable[[Sequence[Any]], Want | None]] = {
     Annotated: _annotated,
     Literal: _literal,
-    Callable: _function,
+    Callable: lambda _: Want("a function", callable),
     Iterable: _iterable,
-    np.ndarray: _array,
+    np.ndarray: lambda _: Want("an array", is_array),
     tuple: _tuple,
     **dict.fromkeys((typing.Union, types.UnionType), _either),
     **dict.fromkeys((Mapping, dict), _mapping),
@@ -204,9 +190,9 @@ _GENERIC: dict[Any, Callable[[Sequence[Any]], Want | None]] = {
 def refusal(want: Want, value: Any) -> str:
     """Return what is said of a value that does not fit: what is wanted, what was given, and the nearest name."""
     text = f"must be {want.text}; got {shown(value)}."
-    for given in value if isinstance(value, list | tuple) else [value]:
-        wrong = isinstance(given, str) and given not in want.names
-        near = difflib.get_close_matches(given, want.names, n=1, cutoff=0.5) if wrong else []
+    for entry in value if isinstance(value, list | tuple) else [value]:
+        wrong = isinstance(entry, str) and entry not in want.names
+        near = difflib.get_close_matches(entry, want.names, n=1, cutoff=0.5) if wrong else []
         if near:
             return f"{text} Did you mean '{near[0]}'?"
     return text

@@ -55,19 +55,17 @@ def command(name: str | None = None) -> Callable[[F], F]:
         called = name or function.__name__
 
         @functools.wraps(function)
-        def run(**given: Any) -> None:
-            for option, value in given.items():
+        def run(**options: Any) -> None:
+            for option, value in options.items():
                 if isinstance(value, str) and _has_stray_bytes(value):
                     raise UsageError(f"{called}: {option} is not text in UTF-8; got {value!r}.")
-            check_given(door, given, of=called, spelt=lambda option: f"--{option.replace('_', '-')}")
-            function(**given)
+            check_given(door, options, of=called, spelt=lambda option: f"--{option.replace('_', '-')}")
+            function(**options)
 
-        told = {n: _for_typer(hint) for n, hint in get_type_hints(function, include_extras=True).items()}
-        parameters = inspect.signature(function).parameters.values()
-        run.__annotations__ = told
-        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [p.replace(annotation=told[p.name]) for p in parameters]
-        )
+        hints = {n: _for_typer(hint) for n, hint in get_type_hints(function, include_extras=True).items()}
+        parameters = [p.replace(annotation=hints[p.name]) for p in inspect.signature(function).parameters.values()]
+        run.__annotations__ = hints
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         app.command(name)(run)
         return function
 
@@ -84,9 +82,9 @@ def _for_typer(hint: Any) -> Any:
     if get_origin(hint) is not Annotated:
         return hint
     plain, *notes = get_args(hint)
-    own = [note for note in notes if isinstance(note, OptionInfo | ArgumentInfo)]
+    for_typer = [note for note in notes if isinstance(note, OptionInfo | ArgumentInfo)]
     bare = _bare(plain)
-    return Annotated[(bare, *own)] if own else bare
+    return Annotated[(bare, *for_typer)] if for_typer else bare
 
 
 def _bare(hint: Any) -> Any:
@@ -112,6 +110,9 @@ Quiet = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")]
 StudyDir = Annotated[Path, typer.Argument(metavar="DIR", help="A study folder.")]
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
+Out = Annotated[Path | None, typer.Option(help="The study folder; default: a folder named after the study.")]
+Processes = Annotated[arguments.Workers | None, typer.Option(help="Processes; default: the number of cores.")]
 NConcepts = Annotated[arguments.NConcepts | None, typer.Option(help="Number of concepts, where several are there.")]
 
 

@@ -38,16 +38,14 @@ def plot(
     millimetres = width_of(width)
     charts = chosen_charts(study, names or [])
     if listed:
-        facts = {name: chart.description for name, chart in charts.items()}
-        long = max(map(len, charts))
-        lines = [f"{name:{long}}  {chart.title.text}" for name, chart in charts.items()]
-        tell(as_json, {"figures": facts}, lines)
+        longest = max(map(len, charts))
+        lines = [f"{name:{longest}}  {chart.title.text}" for name, chart in charts.items()]
+        tell(as_json, {"figures": {name: chart.description for name, chart in charts.items()}}, lines)
         return
     place = out or StudyLayout(study.root).figures / f"{millimetres:g}mm"
     written = []
     with progress("Figures", len(charts)) as advance:
         for name, chart in charts.items():
-            found = save_charts({name: chart}, place, formats=formats or ["pdf"], width=millimetres, title=title)
-            written += found
+            written += save_charts({name: chart}, place, formats=formats or ["pdf"], width=millimetres, title=title)
             advance(1)
     tell(as_json, {"figures": written}, [*map(str, written)])

@@ -68,6 +68,6 @@ def list_names(
     """List what can be named in a study."""
     if kind not in _LISTS:
         raise unknown("list", kind, _LISTS)
-    found = _LISTS[kind]()
-    width = max(len(name) for name in found)
-    tell(as_json, found, [f"{name:{width}}  {text}" for name, text in found.items()])
+    names = _LISTS[kind]()
+    width = max(map(len, names))
+    tell(as_json, names, [f"{name:{width}}  {text}" for name, text in names.items()])

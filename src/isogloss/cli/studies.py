@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from isogloss.arguments import NTypes, Port, PositiveShare, Several, Translations, Workers
-from isogloss.cli.common import Json, Quiet, StudyDir, command, tell
+from isogloss.arguments import NTypes, Port, PositiveShare, Several, Translations
+from isogloss.cli.common import Json, Out, Processes, Quiet, StudyDir, StudyFile, command, tell
 
 log = logging.getLogger(__name__)
 
@@ -27,20 +27,20 @@ def demo(
 
     from isogloss.starter.study import write_study, write_tuning_study
 
-    found = _run(write_study(out / "input"), out=out)
+    facts, lines = _run(write_study(out / "input"), out=out)
     if find_spec("accelerate") is None:
         log.warning("the demo leaves out its fine-tuning part: it needs pip install 'isogloss[finetune]'")
-        tell(as_json, *found)
-        return
-    more = _run(write_tuning_study(out / "input"), out=out / "finetune")
-    tell(as_json, {**found[0], "finetune": more[0]}, [*found[1], "Fine-tuning:", *more[1]])
+    else:
+        facts["finetune"], more = _run(write_tuning_study(out / "input"), out=out / "finetune")
+        lines += ["Fine-tuning:", *more]
+    tell(as_json, facts, lines)
 
 
 @command()
 def run(
-    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")],
-    out: Annotated[Path | None, typer.Option(help="The study folder; default: a folder named after the study.")] = None,
-    workers: Annotated[Workers | None, typer.Option(help="Processes; default: the number of cores.")] = None,
+    study: StudyFile,
+    out: Out = None,
+    workers: Processes = None,
     scheduler: Annotated[
         str | None, typer.Option(help="local, or on Dask: processes, slurm, or an address such as tls://host:8786.")
     ] = None,
@@ -88,23 +88,24 @@ def run(
             lines.append(f"Graph: {written[0]}")
         tell(as_json, facts, lines)
     else:
-        given = {"workers": workers, "scheduler": scheduler, "storage": storage}
-        tell(as_json, *_run(study, out=out, until=until, **given))
+        how = {"workers": workers, "scheduler": scheduler, "storage": storage}
+        tell(as_json, *_run(study, out=out, until=until, **how))
 
 
-def _run(study: Path, *, out: Path | None, until: str | None = None, **given: Any) -> tuple[dict[str, Any], list[str]]:
+def _run(study: Path, *, out: Path | None, until: str | None = None, **how: Any) -> tuple[dict[str, Any], list[str]]:
     from isogloss.config import read_config
     from isogloss.store import StudyLayout
     from isogloss.study import run_study
 
     config = read_config(study)
     folder = StudyLayout(Path(out or config.name))
-    results = run_study(config, out=folder.root, until=until, **given)
+    results = run_study(config, out=folder.root, until=until, **how)
     if until is not None:
         return {"study": folder.root, "until": until}, [f"Done until {until}: {folder.root}"]
     shown, lines = _show(folder.root)
-    facts = {"study": folder.root, "results": folder.results_csv, "n_estimates": results.table.height}
-    return facts | shown, [f"{results.table.height} results: {folder.results_csv}", *lines]
+    n = results.table.height
+    facts = {"study": folder.root, "results": folder.results_csv, "n_estimates": n}
+    return facts | shown, [f"{n} results: {folder.results_csv}", *lines]
 
 
 def _show(folder: Path) -> tuple[dict[str, Any], list[str]]:
@@ -148,14 +149,14 @@ def status(
     """Tell what of a study is done, running or missing, and how large it is."""
     from isogloss.study import study_status
 
-    found = study_status(folder, verify=verify)
-    lines = _stage_lines(found["stages"])
-    lines.append(f"running: process {found['running']}" if found["running"] else "running: nothing")
-    lines.append(f"on disk: {found['bytes'] / 1e6:,.1f} MB in {found['files']} files")
-    lines += [f"missing: {name}" for name in found["missing"][:10]]
-    if len(found["missing"]) > 10:
-        lines.append(f"missing: ... and {len(found['missing']) - 10} more")
-    tell(as_json, found, lines)
+    facts = study_status(folder, verify=verify)
+    lines = _stage_lines(facts["stages"])
+    lines.append(f"running: process {facts['running']}" if facts["running"] else "running: nothing")
+    lines.append(f"on disk: {facts['bytes'] / 1e6:,.1f} MB in {facts['files']} files")
+    lines += [f"missing: {name}" for name in facts["missing"][:10]]
+    if len(facts["missing"]) > 10:
+        lines.append(f"missing: ... and {len(facts['missing']) - 10} more")
+    tell(as_json, facts, lines)
 
 
 @command()
@@ -229,7 +230,7 @@ def robustness(
     min_types: Annotated[
         list[NTypes] | None, typer.Option(help="Types that a concept must have; repeat; default: 3, 5, 8.")
     ] = None,
-    workers: Annotated[Workers | None, typer.Option(help="Processes; default: the number of cores.")] = None,
+    workers: Processes = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -240,18 +241,18 @@ def robustness(
     from isogloss.store import StudyLayout
     from isogloss.study import robustness as sweep
 
-    given = {"theta_align": theta, "n_concepts": n_concepts, "top": top, "min_types": min_types}
-    table = sweep(folder, workers=workers, **{name: value for name, value in given.items() if value})
+    options = {"theta_align": theta, "n_concepts": n_concepts, "top": top, "min_types": min_types}
+    table = sweep(folder, workers=workers, **{name: value for name, value in options.items() if value})
     lines = [f"{table.height} combinations: {StudyLayout(folder).robustness_csv}"]
-    if all(table[f"rho_{of}"].null_count() == table.height for of in ("layers", "pairs", "models")):
-        lines.append("ordering: nothing to order, as there are fewer than three layers, pairs and models")
-    for name, what in (("rho_layers", "layers"), ("rho_pairs", "pairs"), ("rho_models", "models")):
-        found = sorted(table[name].drop_nulls().to_list())
-        if found:
+    for what in ("layers", "pairs", "models"):
+        rhos = table[f"rho_{what}"].drop_nulls().sort()
+        if len(rhos):
             lines.append(
-                f"ordering of {what}: rank correlation with the study's own: median {found[len(found) // 2]:.2f}, "
-                f"least {found[0]:.2f}; above 0.8 in {sum(x > 0.8 for x in found) / len(found):.0%}"
+                f"ordering of {what}: rank correlation with the study's own: median {rhos[len(rhos) // 2]:.2f}, "
+                f"least {rhos[0]:.2f}; above 0.8 in {(rhos > 0.8).sum() / len(rhos):.0%}"
             )
+    if len(lines) == 1:
+        lines.append("ordering: nothing to order, as there are fewer than three layers, pairs and models")
     shown, more = _show(folder)
     tell(as_json, {"settings": table.to_dicts(), **shown}, lines + more)
 
@@ -259,7 +260,7 @@ def robustness(
 @command()
 def finetune(
     study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file with tasks.")],
-    out: Annotated[Path | None, typer.Option(help="The study folder; default: a folder named after the study.")] = None,
+    out: Out = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

@@ -1,5 +1,5 @@
 """Corpus: sentences and their words, per language, with character offsets."""
 
-from isogloss.corpus.noun import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus, Dropped
+from isogloss.corpus.data import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus, Dropped
 
 __all__ = ["SENTENCE_COLUMNS", "WORD_COLUMNS", "Corpus", "Dropped"]

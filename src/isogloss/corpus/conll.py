@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from isogloss.corpus.conllu import Block, blocks
-from isogloss.corpus.noun import WORD_COLUMNS
+from isogloss.corpus.data import WORD_COLUMNS
 from isogloss.corpus.raw import Raw, join, nfc
 from isogloss.corpus.tags import to_iob2
 from isogloss.errors import InputError, UsageError
@@ -54,9 +54,8 @@ def read_conll(
         raise UsageError(f"columns must give a number for 'word', e.g. {{'word': 0, 'ner': -1}}; got {chosen}.")
     for name in chosen:
         if name != "word" and (name in WORD_COLUMNS or name == "n_subwords"):
-            raise UsageError(
-                f"columns: the token table has a column '{name}' of its own. Choose another name, e.g. 'my_{name}'."
-            )
+            where = f"columns: the token table has a column '{name}' of its own"
+            raise UsageError(f"{where}. Choose another name, e.g. 'my_{name}'.")
     return {language: _conll(path, chosen, comment, guessed=columns is None) for language, path in files.items()}
 
 
@@ -84,9 +83,9 @@ def _conll(path: str, columns: Mapping[str, int], comment: str | None, *, guesse
                 )
             rows.append(_chosen(cells, columns, f"{path}, line {n}", guessed=guessed))
         # a label alone stays: a word needs a character
-        text, found = join([nfc(row["word"].removeprefix(label) or row["word"]) for row in rows])
+        text, places = join([nfc(row["word"].removeprefix(label) or row["word"]) for row in rows])
         raw.texts.append(text)
-        spans.append(found)
+        spans.append(places)
         for name, values in raw.word_columns.items():
             values.append([row[name] for row in rows])
     if "ner" in columns:
@@ -98,19 +97,19 @@ def _conll(path: str, columns: Mapping[str, int], comment: str | None, *, guesse
 
 def _words_of(path: str, comment: str | None) -> list[Block]:
     """Return the lines with words of every sentence."""
-    found = [
+    sentences = [
         list(lines)
         for block in blocks(path)
         for between, lines in groupby(block, lambda line: line[1].startswith("-DOCSTART-"))
         if not between
     ]
-    if comment is not None:
-        found = [[(n, line) for n, line in block if not (comment and line.startswith(comment))] for block in found]
-    else:
-        first = next((line for block in found for _, line in block if not line.startswith("#")), None)
+    if comment is None:
+        first = next((line for block in sentences for _, line in block if not line.startswith("#")), None)
         width = None if first is None else len(_cells(first))
-        found = [_without_comments(block, width) for block in found]
-    return [block for block in found if block]
+        sentences = [_without_comments(block, width) for block in sentences]
+    elif comment:
+        sentences = [[(n, line) for n, line in block if not line.startswith(comment)] for block in sentences]
+    return [block for block in sentences if block]
 
 
 def _label(sentences: Sequence[Block], column: int) -> str:
@@ -155,10 +154,10 @@ def _chosen(cells: Sequence[str], columns: Mapping[str, int], where: str, *, gue
     for name, i in columns.items():
         if not -len(cells) <= i < len(cells):
             raise InputError(f"{where}: there is no column {i} for '{name}', only {len(cells)}: '{line}'.")
-    found = {name: cells[i] for name, i in columns.items()}
-    if not found["word"].strip():
+    row = {name: cells[i] for name, i in columns.items()}
+    if not row["word"].strip():
         raise InputError(f"{where}: the word is empty, or white space that no one sees: '{line}'.")
-    return found
+    return row
 
 
 def _refuse_numbers(path: str, sentences: Sequence[Block]) -> None:

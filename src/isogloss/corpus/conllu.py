@@ -65,23 +65,19 @@ def _conllu(path: str) -> Raw:
             continue
         text = next((nfc(m[1]) for _, line in block if (m := _TEXT.match(line))), "")
         words, glued, values = _tokens(block, columns, path)
-        found = place(words, text)
-        if found is None:
+        places = place(words, text)
+        if places is None:
             if text:
                 misfits.append(block[0][0])
-            text, found = join(words, glued)
+            text, places = join(words, glued)
         raw.texts.append(text)
         lines.append(block[0][0])
-        spans.append(found)
+        spans.append(places)
         for name, tags in values.items():
             raw.word_columns.setdefault(name.lower(), []).append(list(tags))
     if misfits:
-        log.warning(
-            "%s: '# text' does not fit the words of %d sentences and was rebuilt from them, first at line %d",
-            path,
-            len(misfits),
-            misfits[0],
-        )
+        what = "%s: '# text' does not fit the words of %d sentences and was rebuilt from them, first at line %d"
+        log.warning(what, path, len(misfits), misfits[0])
     return raw
 
 

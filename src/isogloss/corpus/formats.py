@@ -90,12 +90,10 @@ def read_tsv(path: str, *, languages: Sequence[str] | None = None) -> dict[str, 
             ", ".join(kept)[:300],
         )
     labels: list[str | None] = [cell if cell.strip() else None for cell in columns.get("label", ())]
-    raws = {}
-    for language in kept:
-        raw = Raw(path, [nfc(text) for text in columns[language]], range(first, first + len(rows)))
-        raw.sentence_columns = {"label": labels} if "label" in columns else {}
-        raws[language] = raw
-    return raws
+    texts = {language: [nfc(text) for text in columns[language]] for language in kept}
+    further = {"label": labels} if "label" in columns else {}
+    lines = range(first, first + len(rows))
+    return {language: Raw(path, texts[language], lines, sentence_columns=further) for language in kept}
 
 
 def read_jsonl(
@@ -142,13 +140,8 @@ def _without_others(names: Sequence[str], ids: Sequence[str], path: str) -> list
     distinct = len(set(ids)) == len(ids) or not any(c.isalpha() for value in ids for c in value)
     if "id" in kept and distinct and not any(re.search(r"\s", value.strip()) for value in ids):
         # numbers are no doubt; single words might be a list of words
-        doubtful = not all(any(c.isdigit() for c in value) for value in ids)
-        log.log(
-            logging.WARNING if doubtful else logging.INFO,
-            "%s: 'id' looks like row ids and was left out; for Indonesian give languages=%s",
-            path,
-            kept,
-        )
+        level = logging.INFO if all(any(c.isdigit() for c in value) for value in ids) else logging.WARNING
+        log.log(level, "%s: 'id' looks like row ids and was left out; for Indonesian give languages=%s", path, kept)
         kept.remove("id")
     return kept
 
@@ -179,9 +172,9 @@ def _objects(path: str) -> Iterator[dict[str, Any]]:
 
 def _check_encodable(value: Mapping[str, Any], where: str) -> None:
     """Refuse half surrogates, which no UTF-8 table can hold."""
-    for name, one in value.items():
+    for name, part in value.items():
         try:
-            json.dumps({name: one}, ensure_ascii=False).encode()
+            json.dumps({name: part}, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise InputError(
                 f"{where}: half of a surrogate pair is no character, in the field {name!a}. Write both halves, or none."
@@ -202,11 +195,8 @@ def from_parallel(
             "language give a mapping, e.g. {'en': 'en.jsonl', 'de': 'de.jsonl'}."
         )
     labels = _labels(records, path, lines)
-    raws = {}
-    for language in languages:
-        texts = _texts(records, language, path, lines)
-        raws[language] = Raw(path, texts, lines, sentence_columns=labels)
-    return raws
+    texts = {language: _texts(records, language, path, lines) for language in languages}
+    return {language: Raw(path, texts[language], lines, sentence_columns=labels) for language in languages}
 
 
 def _languages(records: Sequence[Mapping[str, Any]], path: str) -> list[str]:
@@ -236,20 +226,16 @@ def from_records(records: Iterable[Mapping[str, Any]], path: str, *, text_field:
     for n, record in enumerate(records, 1):
         words = _tokens(record, f"{path}, line {n}")
         text = nfc(record[text_field]) if isinstance(record.get(text_field), str) else None
-        found = place(words, text) if text is not None else None
-        if text is None or found is None:
+        places = place(words, text) if text is not None else None
+        if text is None or places is None:
             if text is not None:
                 misfits.append(n)
-            text, found = join(words)
+            text, places = join(words)
         raw.texts.append(text)
-        spans.append(found)
+        spans.append(places)
     if misfits:
-        log.warning(
-            "%s: the tokens of %d sentences do not fit their text and were joined by spaces, first: line %d",
-            path,
-            len(misfits),
-            misfits[0],
-        )
+        what = "%s: the tokens of %d sentences do not fit their text and were joined by spaces, first: line %d"
+        log.warning(what, path, len(misfits), misfits[0])
     if any("ner_tags" in record for record in records):
         raw.word_columns["ner"] = _entity_tags(records, spans, path)
     return raw
@@ -266,32 +252,25 @@ def _entity_tags(
     records: Sequence[Mapping[str, Any]], spans: Sequence[Sequence[Span]], path: str
 ) -> list[list[str | None]]:
     """Return the tags of every sentence in IOB2; None for each word of one that nobody annotated."""
-    given: list[list[str] | None] = []
+    annotated: list[list[str] | None] = []
     for n, (record, words) in enumerate(zip(records, spans, strict=True), 1):
         where = f"{path}, line {n}"
         tags = None if record.get("ner_tags") is None else _strings(record, "ner_tags", where)
         if tags is not None and len(tags) != len(words):
             raise InputError(f"{where}: {len(words)} tokens but {len(tags)} ner_tags. Give one tag per token.")
-        given.append(tags)
-    lacking = [n for n, tags in enumerate(given, 1) if tags is None]
+        annotated.append(tags)
+    lacking = [n for n, tags in enumerate(annotated, 1) if tags is None]
     if lacking:
-        log.warning(
-            "%s: %d of %d sentences have no 'ner_tags' and count as not annotated, first: line %d",
-            path,
-            len(lacking),
-            len(given),
-            lacking[0],
-        )
-    iob2 = to_iob2(given, lambda i, _: f"{path}, line {i + 1}", advice=_ADVICE)
+        what = "%s: %d of %d sentences have no 'ner_tags' and count as not annotated, first: line %d"
+        log.warning(what, path, len(lacking), len(annotated), lacking[0])
+    iob2 = to_iob2(annotated, lambda i, _: f"{path}, line {i + 1}", advice=_ADVICE)
     return [[None] * len(words) if tags is None else list(tags) for tags, words in zip(iob2, spans, strict=True)]
 
 
 def _strings(record: Mapping[str, Any], name: str, where: str) -> list[str]:
     values = record.get(name)
     # numbers may stand for tags; those without names are refused where tags are read
-    if not isinstance(values, list) or not all(
-        isinstance(value, str | int) and not isinstance(value, bool) for value in values
-    ):
+    if not isinstance(values, list) or not all(isinstance(x, str | int) and not isinstance(x, bool) for x in values):
         raise InputError(f"{where}: '{name}' must be a list of strings; got {repr(values)[:60]}.")
     return [str(value) for value in values]
 

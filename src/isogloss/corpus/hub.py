@@ -94,20 +94,19 @@ def _load(path: str, split: str | None, name: str | None) -> Any:
             data = datasets.load_from_disk(path)
         else:
             data = datasets.load_dataset(path, name)
-    except Exception as error:  # the library raises many kinds: network, missing files, bad data
+    # the library raises many kinds: network, missing files, bad data
+    except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"The data set '{path}' cannot be loaded: {first} Check its name, folder or network access."
         ) from None
     if not isinstance(data, dict):
-        if split is not None and data.split is not None and str(data.split) != split:
-            raise unknown("split", split, [str(data.split)], where=path)
-        return data
+        data = {split if data.split is None else str(data.split): data}
     if split is None and len(data) == 1:
         return next(iter(data.values()))
+    if split is None:
+        raise UsageError(f"{path} has the splits {', '.join(data)}. Choose one with split=.")
     if split not in data:
-        if split is None:
-            raise UsageError(f"{path} has the splits {', '.join(data)}. Choose one with split=.")
         raise unknown("split", split, data, where=path)
     return data[split]
 

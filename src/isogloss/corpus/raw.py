@@ -20,20 +20,9 @@ _GAP = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*")
 class Raw:
     """The sentences of one language in file order, as parallel columns.
 
-    Attributes
-    ----------
-    path : str
-        Where they come from, for messages.
-    texts : list of str
-        NFC.
-    lines : sequence of int
-        The 1-based line (or row) of each sentence.
-    spans : list of list of (str, int, int), or None
-        The words and their places where the format gives them; None: the texts are to be segmented.
-    word_columns : dict of str to list of list of str or None
-        Further columns, one value a word (``upos``), None where there is none; only together with `spans`.
-    sentence_columns : dict of str to list of str or None
-        Further columns, one value a sentence (``label``).
+    They come from `path`, named in messages, from these 1-based `lines` (or rows); the texts are NFC.  `spans` are the
+    words and their places where the format gives them; None: the texts are to be segmented.  Further columns have one
+    value a word (``upos``), only together with `spans`, or one a sentence (``label``).
     """
 
     path: str

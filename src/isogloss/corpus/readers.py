@@ -15,9 +15,9 @@ from isogloss.arguments import Words, checked
 from isogloss.corpus.conll import read_conll
 from isogloss.corpus.conllu import read_conllu
 from isogloss.corpus.content import recognise
+from isogloss.corpus.data import Corpus
 from isogloss.corpus.formats import read_jsonl, read_text, read_tsv
 from isogloss.corpus.hub import read_datasets
-from isogloss.corpus.noun import Corpus
 from isogloss.corpus.raw import Raw, nfc
 from isogloss.corpus.tables import assemble
 from isogloss.errors import UsageError, unknown
@@ -27,50 +27,37 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Format:
-    """A format: its reader, its file endings, and whether it takes one file, one a language, or both; what it is."""
+    """A format: what it is, its reader and file endings, and whether it takes one file, one a language, or both."""
 
-    reader: Callable[..., dict[str, Raw]]
-    endings: tuple[str, ...]
-    one_file: bool
-    file_per_language: bool
     what: str
+    reader: Callable[..., dict[str, Raw]]
+    endings: tuple[str, ...] = ()
+    one_file: bool = False
+    file_per_language: bool = True
 
 
 FORMATS = {
-    "text": Format(
-        read_text, (".txt",), one_file=False, file_per_language=True, what="one sentence a line, a file per language"
-    ),
+    "text": Format("one sentence a line, a file per language", read_text, (".txt",)),
     "conllu": Format(
+        "treebanks: words with UPOS and features (CoNLL-U, CoNLL-U Plus, CoNLL-X)",
         read_conllu,
         (".conllu", ".conllup", ".cupt", ".conllx"),
-        one_file=False,
-        file_per_language=True,
-        what="treebanks: words with UPOS and features (CoNLL-U, CoNLL-U Plus, CoNLL-X)",
     ),
-    "conll": Format(
-        read_conll,
-        (".conll", ".iob", ".iob2", ".bio"),
-        one_file=False,
-        file_per_language=True,
-        what="one word and its tags a line",
-    ),
+    "conll": Format("one word and its tags a line", read_conll, (".conll", ".iob", ".iob2", ".bio")),
     "jsonl": Format(
+        "one object a line: all languages in one file, or a file per language",
         read_jsonl,
         (".jsonl", ".ndjson"),
         one_file=True,
-        file_per_language=True,
-        what="one object a line: all languages in one file, or a file per language",
     ),
     "tsv": Format(
+        "one multi-parallel sentence a row, a header of languages",
         read_tsv,
         (".tsv",),
         one_file=True,
         file_per_language=False,
-        what="one multi-parallel sentence a row, a header of languages",
     ),
-    "datasets": Format(
-        read_datasets, (), one_file=True, file_per_language=True, what="a Hugging Face data set, by name or folder"
-    ),
+    "datasets": Format("a Hugging Face data set, by name or folder", read_datasets, one_file=True),
 }
 _TABLES = (".json", ".csv", ".parquet", ".arrow", ".xlsx")
 _DOCUMENTS = (".xml", ".tmx", ".sgm", ".sgml", ".xlf", ".xliff", ".html", ".htm", ".pdf", ".docx", ".epub", ".zip")
@@ -209,20 +196,20 @@ def _guess(path: str) -> str:
     if Path(path).is_dir():
         return "datasets"
     name = path.lower().removesuffix(".gz")
-    by_ending = next((kind for kind, known in FORMATS.items() if name.endswith(known.endings)), None)
+    by_ending = next((kind for kind, form in FORMATS.items() if name.endswith(form.endings)), None)
     if by_ending is None and name.endswith(_NOT_TEXT):
         raise UsageError(
             f"{path}: the ending names none of the formats {', '.join(FORMATS)}. Convert the file, e.g. to one "
             "sentence a line and one file a language, or name its format with format=."
         )
     kind = by_ending or "text"
-    found = recognise(path) if kind in _BY_CONTENT else None
-    if found is None or found == kind:
+    by_content = recognise(path) if kind in _BY_CONTENT else None
+    if by_content is None or by_content == kind:
         return kind
     # one file of columns for another is what its user meant; text might be text
     level = logging.WARNING if kind == "text" else logging.INFO
-    log.log(level, "%s is read as %s, by its content. Another format is named with format=.", path, found)
-    return found
+    log.log(level, "%s is read as %s, by its content. Another format is named with format=.", path, by_content)
+    return by_content
 
 
 def _check_distinct(paths: Mapping[str, str]) -> None:
@@ -244,21 +231,21 @@ def _check_distinct(paths: Mapping[str, str]) -> None:
 
 def _check_call(paths: dict[str, str] | str, kind: str, options: Mapping[str, Any]) -> None:
     """Refuse files that do not go with the format, and options that it does not have."""
-    known = FORMATS[kind]
+    form = FORMATS[kind]
     if not paths:
         raise UsageError("No files were given. Give a mapping, e.g. {'en': 'dev.en', 'de': 'dev.de'}.")
-    if isinstance(paths, str) and not known.one_file:
+    if isinstance(paths, str) and not form.one_file:
         hint = "" if Path(paths).exists() else " For a data set of the Hugging Face hub say format='datasets'."
         raise UsageError(
             f"Format '{kind}' has one file a language; got '{paths}' alone. "
             f"Say which language it is, e.g. {{'en': '{paths}'}}.{hint}"
         )
-    if isinstance(paths, dict) and not known.file_per_language:
+    if isinstance(paths, dict) and not form.file_per_language:
         raise UsageError(
             f"Format '{kind}' has one file with all languages; got a mapping of {', '.join(paths)}. "
             "Give the one file; for one sentence a line in each file say format='text'."
         )
-    parameters = inspect.signature(known.reader).parameters.values()
+    parameters = inspect.signature(form.reader).parameters.values()
     names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "languages"]
     for option in options:
         if option not in names:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from isogloss.corpus.noun import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus, Dropped
+from isogloss.corpus.data import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus, Dropped
 from isogloss.corpus.raw import Raw, Span
 from isogloss.errors import InputError
 from isogloss.segment import Segmenter, segmenter
@@ -31,22 +31,21 @@ def assemble(raws: Mapping[str, Raw], *, parallel: bool, segmented: bool, max_wo
     if parallel:
         _check_counts(raws)
     sentences, words = [], []
-    found: dict[str, dict[int, str]] = {}  # language -> sentence number -> why it cannot be kept
+    reasons: dict[str, dict[int, str]] = {}  # language -> sentence number -> why it cannot be kept
     for language, raw in raws.items():
         split = _at_spaces if segmented or raw.spans is not None else segmenter(language)
-        table, found[language] = _word_table(raw, split, max_words)
+        table, reasons[language] = _word_table(raw, split, max_words)
         words.append(table.select(pl.lit(language).alias("language"), pl.all()))
-        sentences.append(_sentence_table(language, raw))
-    dropped, numbers = _dropped(raws, found, parallel=parallel)
+        numbered = {"language": [language] * len(raw.texts), "sentence": range(len(raw.texts)), "text": raw.texts}
+        sentences.append(_table(numbered, raw.sentence_columns))
+    dropped, numbers = _dropped(raws, reasons, parallel=parallel)
     for i, language in enumerate(raws):
-        gone = pl.Series(numbers[language], dtype=pl.Int32)
-        sentences[i] = sentences[i].filter(~pl.col("sentence").is_in(gone.implode()))
-        words[i] = words[i].filter(~pl.col("sentence").is_in(gone.implode()))
-    _report(dropped, raws, found, max_words, parallel=parallel)
+        kept = ~pl.col("sentence").is_in(pl.Series(numbers[language], dtype=pl.Int32).implode())
+        sentences[i], words[i] = sentences[i].filter(kept), words[i].filter(kept)
+    _report(dropped, raws, reasons, max_words, parallel=parallel)
     row = pl.int_range(pl.len(), dtype=pl.Int64).alias("row")
     word_table = pl.concat(words, how="diagonal").select(row, pl.all())
-    sentence_table = pl.concat(sentences, how="diagonal")
-    return Corpus(sentence_table, word_table, tuple(raws), parallel, tuple(dropped))
+    return Corpus(pl.concat(sentences, how="diagonal"), word_table, tuple(raws), parallel, tuple(dropped))
 
 
 def _check_encodable(raw: Raw) -> None:
@@ -62,13 +61,12 @@ def _check_encodable(raw: Raw) -> None:
 
 
 def _check_counts(raws: Mapping[str, Raw]) -> None:
-    (first, one), *others = raws.items()
+    (first, raw), *others = raws.items()
     for language, other in others:
-        if len(one.texts) != len(other.texts):
+        if len(raw.texts) != len(other.texts):
             raise InputError(
-                f"Parallel files must have equal numbers of sentences: {one.path} ({first}) has "
-                f"{len(one.texts)}, {other.path} ({language}) has {len(other.texts)}. Align them, or say "
-                "parallel=False."
+                f"Parallel files must have equal numbers of sentences: {raw.path} ({first}) has {len(raw.texts)}, "
+                f"{other.path} ({language}) has {len(other.texts)}. Align them, or say parallel=False."
             )
 
 
@@ -90,12 +88,12 @@ def _word_table(raw: Raw, split: Segmenter, max_words: int) -> tuple[pl.DataFram
         extra: dict[str, list[str | None]] = {name: [] for name in raw.word_columns}
         for k, i in enumerate(numbers):
             text = raw.texts[i]
-            found = raw.spans[i] if raw.spans is not None else split(text)
-            if not found or len(found) > max_words:
-                reasons[i] = "overlong" if found else "empty"
+            places = raw.spans[i] if raw.spans is not None else split(text)
+            if not places or len(places) > max_words:
+                reasons[i] = "overlong" if places else "empty"
                 continue
-            counts[k] = len(found)
-            spans += found
+            counts[k] = len(places)
+            spans += places
             for name, column in raw.word_columns.items():
                 extra[name] += column[i]
         tables.append(_columns(numbers, counts, spans, extra))
@@ -108,45 +106,34 @@ def _columns(
     """Build one chunk of the word table, column by column."""
     words, starts, ends = zip(*spans, strict=True) if spans else ((), (), ())
     position = np.arange(len(spans)) - np.repeat(np.cumsum(counts) - counts, counts)
-    data: dict[str, Any] = {
-        "sentence": np.repeat(np.asarray(numbers), counts),
-        "position": position,
-        "word": words,
-        "start": starts,
-        "end": ends,
-    }
-    columns = [pl.Series(name, values, dtype=WORD_COLUMNS[name]) for name, values in data.items()]
-    columns += [pl.Series(name, values, dtype=pl.String) for name, values in extra.items()]
-    return pl.DataFrame(columns)
+    data: dict[str, Any] = {"sentence": np.repeat(np.asarray(numbers), counts), "position": position}
+    return _table(data | {"word": words, "start": starts, "end": ends}, extra)
 
 
-def _sentence_table(language: str, raw: Raw) -> pl.DataFrame:
-    n = len(raw.texts)
-    data: dict[str, Any] = {"language": [language] * n, "sentence": range(n), "text": raw.texts}
-    columns = [pl.Series(name, values, dtype=SENTENCE_COLUMNS[name]) for name, values in data.items()]
-    columns += [pl.Series(name, values, dtype=pl.String) for name, values in raw.sentence_columns.items()]
-    return pl.DataFrame(columns)
+def _table(columns: Mapping[str, Any], further: Mapping[str, Sequence[str | None]]) -> pl.DataFrame:
+    types = SENTENCE_COLUMNS | WORD_COLUMNS | dict.fromkeys(further, pl.String)
+    return pl.DataFrame([pl.Series(name, column, dtype=types[name]) for name, column in {**columns, **further}.items()])
 
 
 def _dropped(
-    raws: Mapping[str, Raw], found: Mapping[str, Mapping[int, str]], *, parallel: bool
+    raws: Mapping[str, Raw], reasons: Mapping[str, Mapping[int, str]], *, parallel: bool
 ) -> tuple[list[Dropped], dict[str, list[int]]]:
     """Return one record a dropped sentence, and the sentence numbers to leave out of each language."""
     records: dict[tuple[int, str], Dropped] = {}
-    for language, reasons in found.items():
+    for language, by_number in reasons.items():
         raw = raws[language]
-        for number, reason in reasons.items():
+        for number, reason in by_number.items():
             key = (number, "" if parallel else language)
             records.setdefault(key, Dropped(reason, language, raw.path, raw.lines[number]))
-    everywhere = sorted({number for reasons in found.values() for number in reasons})
-    numbers = {language: everywhere if parallel else sorted(found[language]) for language in raws}
+    everywhere = sorted({number for by_number in reasons.values() for number in by_number})
+    numbers = {language: everywhere if parallel else sorted(reasons[language]) for language in raws}
     return [records[key] for key in sorted(records)], numbers
 
 
 def _report(
     dropped: Sequence[Dropped],
     raws: Mapping[str, Raw],
-    found: Mapping[str, Mapping[int, str]],
+    reasons: Mapping[str, Mapping[int, str]],
     max_words: int,
     *,
     parallel: bool,
@@ -156,27 +143,19 @@ def _report(
         return
     sizes = {language: len(raw.texts) for language, raw in raws.items()}
     total = next(iter(sizes.values())) if parallel else sum(sizes.values())
-    counts = Counter(one.reason for one in dropped)
+    counts = Counter(d.reason for d in dropped)
     why = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))
-    places = ", ".join(f"{one.path}:{one.line} ({one.language} {one.reason})" for one in dropped[:5])
-    more = ", ..." if len(dropped) > 5 else ""
-    lost = Counter(one.language for one in dropped)
+    places = ", ".join(f"{d.path}:{d.line} ({d.language} {d.reason})" for d in dropped[:5])
+    places += ", ..." if len(dropped) > 5 else ""
+    lost = Counter(d.language for d in dropped)
     if len(raws) > 1:
-        why += "; " + ", ".join(f"{len(own)} of {language}" for language, own in found.items() if own)
+        why += "; " + ", ".join(f"{len(numbers)} of {language}" for language, numbers in reasons.items() if numbers)
     gone = [language for language in raws if lost[language] == sizes[language]]
     if len(dropped) == total or (gone and not parallel):
         whose = "" if parallel or len(gone) == len(raws) else f" of {', '.join(gone)}"
         raise InputError(
-            f"No sentence{whose} is left: all were dropped ({why}; limit {max_words} words): {places}{more}. "
+            f"No sentence{whose} is left: all were dropped ({why}; limit {max_words} words): {places}. "
             "Check the files, or raise max_words."
         )
-    log.warning(
-        "Dropped %d of %d sentences%s (%s; limit %d words): %s%s",
-        len(dropped),
-        total,
-        " from all languages" if parallel else "",
-        why,
-        max_words,
-        places,
-        more,
-    )
+    what = "sentences from all languages" if parallel else "sentences"
+    log.warning("Dropped %d of %d %s (%s; limit %d words): %s", len(dropped), total, what, why, max_words, places)

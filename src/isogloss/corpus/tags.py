@@ -47,31 +47,24 @@ def spans(marks: Iterable[Mark]) -> list[tuple[str, int, int]]:
     As conlleval (Tjong Kim Sang and De Meulder, *Introduction to the CoNLL-2003 Shared Task*, 2003): an entity begins
     at B or S, and at an I or E that continues no entity of its type; it ends after E or S.
     """
-    found: list[tuple[str, int, int]] = []
+    entities: list[tuple[str, int, int]] = []
     kind, begin = "", 0
     for i, (mark, name) in enumerate([*marks, ("O", "")]):
         if kind and (mark in "BSO" or name != kind):
-            found.append((kind, begin, i))
+            entities.append((kind, begin, i))
             kind = ""
         if mark != "O" and not kind:
             kind, begin = name, i
         if mark in "ES":
-            found.append((kind, begin, i + 1))
+            entities.append((kind, begin, i + 1))
             kind = ""
-    return found
+    return entities
 
 
 def to_iob2(sentences: Sequence[Sequence[str] | None], where: Where, *, advice: str) -> list[list[str] | None]:
-    """Return the tags of a file in IOB2, whatever scheme they are in.
+    """Return the tags of a file in IOB2, whatever scheme they are in; None for a sentence that is not annotated.
 
-    Parameters
-    ----------
-    sentences : sequence of sequences of str, or None
-        One tag a word; None for a sentence that is not annotated.
-    where : function
-        From the number of a sentence and of its word to the place in the file, for messages.
-    advice : str
-        What a user does who has no entity tags there.
+    `where` gives the place in the file of a sentence's word, `advice` what a user does who has no entity tags there.
 
     Raises
     ------

@@ -151,10 +151,10 @@ def check_options(method: str, options: Mapping[str, Any], *, n_concepts: int = 
     module = import_module(chosen.module)
     function = module.linkage if chosen.has_tree else module.fit
     taken = inspect.signature(function).parameters.values()
-    known = [p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.name != "seed"]
+    names = [p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.name != "seed"]
     for name in options:
-        if name not in known:
-            raise unknown(f"option of {method}", name, known)
+        if name not in names:
+            raise unknown(f"option of {method}", name, names)
     check_given(function, options, of=f"options of {method}")
     if hasattr(module, "check"):
         module.check(n_concepts, **options)

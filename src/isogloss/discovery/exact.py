@@ -60,8 +60,8 @@ def exact_sum(values: Floats) -> int:
     high, low = np.zeros((2, len(kinds)), np.int64)
     np.add.at(high, places, whole >> _HALF)
     np.add.at(low, places, whole & (2**_HALF - 1))
-    found = zip(kinds.tolist(), high.tolist(), low.tolist(), strict=True)
-    return sum(((h << _HALF) + rest) << (e - 53 + _UNIT) for e, h, rest in found)
+    by_kind = zip(kinds.tolist(), high.tolist(), low.tolist(), strict=True)
+    return sum(((h << _HALF) + rest) << (e - 53 + _UNIT) for e, h, rest in by_kind)
 
 
 def rounded(total: int) -> float:

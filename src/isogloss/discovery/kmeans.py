@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 
@@ -100,7 +100,7 @@ class _Table(NamedTuple):
     """All rows, what they are made ready with, and how they are parted and worked on."""
 
     data: Any
-    known: Scale
+    scale: Scale
     shard_rows: int
     threads: int | None
 
@@ -114,7 +114,7 @@ class _Table(NamedTuple):
 
     def read(self, rows: Longs) -> Singles:
         """Return a few rows as they are clustered."""
-        return prepared(self.data[rows], self.known)
+        return prepared(self.data[rows], self.scale)
 
 
 def _shards(data: Any, size: int) -> Iterator[_Shard]:
@@ -125,20 +125,15 @@ def _shards(data: Any, size: int) -> Iterator[_Shard]:
 
 def _surveyed(data: Any, shard_rows: int, threads: int | None) -> _Table:
     """Find centre and scale: as `rows.survey`, which also looks for copies."""
-    centre = middle(data)
+    centre, shards = middle(data), list(_shards(data, shard_rows))
     most = 0.0
-    for shard, (largest, bad) in zip(
-        _shards(data, shard_rows), spread(partial(_extent, centre), _shards(data, shard_rows)), strict=True
-    ):
+    extents = spread(partial(extent, centre), [shard.rows for shard in shards])
+    for shard, (largest, bad) in zip(shards, extents, strict=True):
         if bad >= 0:
             row = shard.begin + bad
             raise not_finite(row, np.asarray(data[row], dtype=np.float64))
         most = max(most, largest)
     return _Table(data, Scale(centre, exponent_of(most)), shard_rows, threads)
-
-
-def _extent(centre: Floats, shard: _Shard) -> tuple[float, int]:
-    return extent(shard.rows, centre)
 
 
 # -- the start ------------------------------------------------------------------------------------
@@ -167,7 +162,7 @@ def _start(table: _Table, k: int, seed: int, n_rounds: int, oversampling: float)
 
 def _approach(table: _Table, new: Floats, n_before: int, apart: Floats, nearest: Labels) -> float:
     """Note, in place, of every row whether a new candidate is its nearest; return the sum of squared distances."""
-    work = partial(_nearer, new, n_before, table.known, table.threads)
+    work = partial(_nearer, new, n_before, table.scale, table.threads)
     items = ((shard, apart[shard.part], nearest[shard.part]) for shard in table.shards)
     mass, begin = 0, 0
     for distances, numbers, more in spread(work, items):
@@ -178,11 +173,11 @@ def _approach(table: _Table, new: Floats, n_before: int, apart: Floats, nearest:
 
 
 def _nearer(
-    new: Floats, n_before: int, known: Scale, threads: int | None, item: tuple[_Shard, Floats, Labels]
+    new: Floats, n_before: int, scale: Scale, threads: int | None, item: tuple[_Shard, Floats, Labels]
 ) -> tuple[Floats, Labels, int]:
     """Return squared distance to the nearest candidate, its number, and the exact sum of the distances."""
     shard, apart, nearest = item
-    labels, distances = _assigned(new, known, threads, shard)
+    labels, distances = _assigned(new, scale, threads, shard)
     closer = distances < apart
     apart = np.where(closer, distances, apart)
     return apart, np.where(closer, labels + np.int32(n_before), nearest), exact_sum(apart)
@@ -190,12 +185,12 @@ def _nearer(
 
 def _drawn(apart: Floats, wanted: float, mass: float, seed: int, draw: int, step: int) -> Longs:
     """Return the rows that become candidates, some at a time."""
-    found = []
+    rows = []
     for begin in range(0, len(apart), step):
         part = apart[begin : begin + step]
         chance = uniform(seed, draw, begin, begin + len(part))
-        found.append(begin + np.flatnonzero(chance * mass < wanted * part))
-    return np.concatenate(found)
+        rows.append(begin + np.flatnonzero(chance * mass < wanted * part))
+    return np.concatenate(rows)
 
 
 def _clustered(
@@ -204,7 +199,8 @@ def _clustered(
     """Return k centres of weighted candidates."""
     used = np.flatnonzero(weights)
     rows, weights = candidates[used], weights[used]
-    if len(rows) <= k:  # equal centres lose their rows to the first and are given others
+    # equal centres lose their rows to the first and are given others
+    if len(rows) <= k:
         return rows[np.minimum(np.arange(k), len(rows) - 1)].astype(np.float64)
     same = Scale(np.zeros(rows.shape[1]), 0)
     bits = bits_for(int(weights.sum()))
@@ -212,8 +208,8 @@ def _clustered(
         blocks = list(some.map(lambda block: block.rows))
         centres = plus_plus(blocks, k, generator=generator, pool=some.pool, weights=weights)
     for _ in range(_WARM_UP):
-        found = _statistics(centres, bits, same, threads, _Shard(0, rows), weights)
-        centres = means(found.sums, found.counts, bits, otherwise=centres)
+        statistics = _statistics(centres, bits, same, threads, _Shard(0, rows), weights)
+        centres = means(statistics.sums, statistics.counts, bits, otherwise=centres)
     return centres
 
 
@@ -256,11 +252,11 @@ def _moved(table: _Table, centres: Floats) -> tuple[Floats, float]:
     bits = bits_for(table.n)
     sums, counts = np.zeros(centres.shape, np.int64), np.zeros(len(centres), np.int64)
     inertia, far = 0, []
-    for found in spread(partial(_statistics, centres, bits, table.known, table.threads), table.shards):
-        sums += found.sums
-        counts += found.counts
-        inertia += found.inertia
-        far.append(found.far)
+    for of_shard in spread(partial(_statistics, centres, bits, table.scale, table.threads), table.shards):
+        sums += of_shard.sums
+        counts += of_shard.counts
+        inertia += of_shard.inertia
+        far.append(of_shard.far)
     for empty, row, old in _taken_over(counts, far):
         values = fixed(table.read(np.array([row])), bits)[0]
         sums[old] -= values
@@ -269,25 +265,25 @@ def _moved(table: _Table, centres: Floats) -> tuple[Floats, float]:
 
 
 def _statistics(
-    centres: Floats, bits: int, known: Scale, threads: int | None, shard: _Shard, weights: Longs | None = None
+    centres: Floats, bits: int, scale: Scale, threads: int | None, shard: _Shard, weights: Longs | None = None
 ) -> _Statistics:
     """Return sums and counts of the rows of a shard by nearest centre."""
     sums, counts = np.zeros(centres.shape, np.int64), np.zeros(len(centres), np.int64)
     n = len(shard.rows)
     labels, apart = np.empty(n, np.int32), np.empty(n)
     weights = np.ones(n, np.int64) if weights is None else weights
-    with Reader(shard.rows, known, n_threads(threads)) as rows:
+    with Reader(shard.rows, scale, n_threads(threads)) as rows:
         for block in rows.map(partial(assign, centres, facts(centres), labels, apart)):
             part = block.part
             add_fixed(sums, counts, block.rows, labels[part], weights[part], 2.0**bits)
     return _Statistics(sums, counts, exact_sum(apart), _farthest(apart, labels, shard.begin, len(centres)))
 
 
-def _assigned(centres: Floats, known: Scale, threads: int | None, shard: _Shard) -> tuple[Labels, Floats]:
+def _assigned(centres: Floats, scale: Scale, threads: int | None, shard: _Shard) -> tuple[Labels, Floats]:
     """Return nearest centre and squared distance of every row of a shard."""
     n = len(shard.rows)
     labels, apart = np.empty(n, np.int32), np.empty(n)
-    with Reader(shard.rows, known, n_threads(threads)) as rows:
+    with Reader(shard.rows, scale, n_threads(threads)) as rows:
         for _ in rows.map(partial(assign, centres, facts(centres), labels, apart)):
             pass
     return labels, apart
@@ -303,14 +299,13 @@ def _farthest(apart: Floats, labels: Labels, begin: int, k: int) -> _Far:
     return _Far(apart[order], begin + order, labels[order])
 
 
-def _taken_over(counts: Longs, far: list[_Far]) -> Iterator[tuple[int, int, int]]:
+def _taken_over(counts: Longs, far: Sequence[_Far]) -> Iterator[tuple[int, int, int]]:
     """Yield every empty cluster with the farthest row that it takes over and that row's label; counts are kept."""
     empty = np.flatnonzero(counts == 0).tolist()
     if not empty:
         return
-    rows = np.concatenate([one.rows for one in far])
-    labels = np.concatenate([one.labels for one in far])
-    order = np.lexsort((rows, -np.concatenate([one.apart for one in far])))
+    apart, rows, labels = map(np.concatenate, zip(*far, strict=True))
+    order = np.lexsort((rows, -apart))
     farthest = iter(zip(rows[order].tolist(), labels[order].tolist(), strict=True))
     for c in empty:
         row, old = next((row, old) for row, old in farthest if counts[old] > 1)
@@ -321,14 +316,13 @@ def _taken_over(counts: Longs, far: list[_Far]) -> Iterator[tuple[int, int, int]
 
 def _labels(table: _Table, centres: Floats) -> Labels:
     """Return the nearest centre of every row, all centres in use."""
-    found = list(spread(partial(_labelled, centres, table.known, table.threads), table.shards))
-    labels = np.concatenate([labels for labels, _ in found])
-    counts = np.bincount(labels, minlength=len(centres))
-    for empty, row, _ in _taken_over(counts, [far for _, far in found]):
+    by_shard, far = zip(*spread(partial(_labelled, centres, table.scale, table.threads), table.shards), strict=True)
+    labels: Labels = np.concatenate(by_shard)
+    for empty, row, _ in _taken_over(np.bincount(labels, minlength=len(centres)), far):
         labels[row] = empty
     return labels
 
 
-def _labelled(centres: Floats, known: Scale, threads: int | None, shard: _Shard) -> tuple[Labels, _Far]:
-    labels, apart = _assigned(centres, known, threads, shard)
+def _labelled(centres: Floats, scale: Scale, threads: int | None, shard: _Shard) -> tuple[Labels, _Far]:
+    labels, apart = _assigned(centres, scale, threads, shard)
     return labels, _farthest(apart, labels, shard.begin, len(centres))

@@ -36,12 +36,12 @@ class Block(NamedTuple):
 class Reader(Crew):
     """Rows of a table, a block at a time, worked on by several threads and handed back in their order."""
 
-    def __init__(self, data: Any, known: Scale, threads: int) -> None:
+    def __init__(self, data: Any, scale: Scale, threads: int) -> None:
         super().__init__(threads)
-        self.data, self.known = data, known
+        self.data, self.scale = data, scale
 
     def _work(self, function: Callable[[Block], Any], part: slice) -> Any:
-        return function(Block(part.start, prepared(self.data[part], self.known)))
+        return function(Block(part.start, prepared(self.data[part], self.scale)))
 
     def map(self, function: Callable[[Block], Any]) -> Iterator[Any]:
         """Yield what a function makes of every block, in order; few blocks are held at a time."""
@@ -54,11 +54,11 @@ class Reader(Crew):
             yield waiting.popleft().result()
 
 
-def prepared(rows: npt.NDArray[Any], known: Scale) -> Singles:
+def prepared(rows: npt.NDArray[Any], scale: Scale) -> Singles:
     """Return rows less their centre, scaled so that none is beyond 1, in float32."""
     kind = np.float32 if rows.dtype.kind == "f" and rows.dtype.itemsize < 8 else np.float64
     out = np.empty(rows.shape, np.float32)
-    _prepare(np.ascontiguousarray(rows, kind), known.centre, 2.0**known.exponent, out)
+    _prepare(np.ascontiguousarray(rows, kind), scale.centre, 2.0**scale.exponent, out)
     return out
 
 
@@ -85,17 +85,17 @@ def facts(centres: Floats) -> Centres:
     return Centres(narrow, half.astype(np.float32), float(half.max()))
 
 
-def assign(centres: Floats, known: Centres, labels: Labels, apart: Floats, block: Block) -> Block:
+def assign(centres: Floats, about: Centres, labels: Labels, apart: Floats, block: Block) -> Block:
     """Write nearest centre and squared distance of every row of a block: the same bits whatever the block.
 
     Half the squared distance, but for the row's part, is ``|c|^2 / 2 - x.c``; in float32 it is off by no more than
     ``(d + 8) 2^-24 (|x|^2 + |c|^2) / 2``.  Centres within well over twice that of the least are measured in float64.
     """
     d = centres.shape[1]
-    scores = block.rows @ known.narrow.T
-    np.subtract(known.half_norms, scores, out=scores)
+    scores = block.rows @ about.narrow.T
+    np.subtract(about.half_norms, scores, out=scores)
     norms = np.einsum("ij,ij->i", block.rows, block.rows)
-    slack = (d + 8) * 2.0**-23 * (norms + 2 * known.largest) + d * 2.0**-120
+    slack = (d + 8) * 2.0**-23 * (norms + 2 * about.largest) + d * 2.0**-120
     limits = (scores.min(axis=1) + slack).astype(np.float32)
     _nearest(block.rows, scores, limits, centres, labels[block.part], apart[block.part])
     return block
@@ -136,22 +136,8 @@ def plus_plus(
 ) -> Floats:
     """Choose k rows by greedy k-means++ (Arthur and Vassilvitskii 2007): of ``2 + log k`` candidates the best.
 
-    A row is a candidate with a chance that grows with its squared distance to those chosen before, times its weight.
-
-    Parameters
-    ----------
-    blocks : sequence of (m, d) float32 arrays
-        The rows; they are worked on a block at a time, side by side.
-    k : int
-    weights : (n,) int64
-        As if every row were there so many times.
-    generator : numpy.random.Generator
-    pool : concurrent.futures.Executor
-        Of threads.
-
-    Returns
-    -------
-    (k, d) float64
+    A row is a candidate with a chance that grows with its squared distance to those chosen before, times its weight:
+    as if it were there so many times.  The (m, d) blocks of rows are worked on side by side, by the threads of `pool`.
     """
     norms = [np.einsum("ij,ij->i", block, block, dtype=np.float64) for block in blocks]
     starts = np.cumsum([0, *map(len, blocks)])

@@ -28,14 +28,9 @@ _LEAF = 256  # rows that are not ordered further
 class Survey(NamedTuple):
     """Facts about (n, d) rows.
 
-    Attributes
-    ----------
-    centre : (d,) float64
-        The median of some rows: of an odd number, so that it is as coarse as the data and differences to it are exact.
-    exponent : int
-        Of the power of two by which rows without the centre are multiplied, so that none is beyond 1.
-    first : (n,) int64
-        The first row that equals the row.
+    The (d,) centre is the median of some rows: of an odd number, so that it is as coarse as the data and differences to
+    it are exact.  Rows without the centre are multiplied by 2 to the `exponent`, so that none is beyond 1.  Of every
+    row, `first` (n,) is the first one that equals it.
     """
 
     centre: Floats
@@ -51,15 +46,7 @@ class Scale(NamedTuple):
 
 
 def survey(data: Any) -> Survey:
-    """Read all rows once, some at a time.
-
-    Raises
-    ------
-    UsageError
-        If `data` is no table of real numbers.
-    InputError
-        If a value is NaN or infinite; the row is named.
-    """
+    """Read all rows once, some at a time; refuse what is no table of real numbers, or has one that is not finite."""
     centre = middle(data)
     hashes = np.empty(len(data), np.uint64)
     most = 0.0
@@ -86,7 +73,7 @@ def middle(data: Any) -> Floats:
     return np.where(np.isfinite(centre), centre, 0.0)  # the row is reported by whoever reads all of them
 
 
-def extent(data: Any, centre: Floats) -> tuple[float, int]:
+def extent(centre: Floats, data: Any) -> tuple[float, int]:
     """Return the largest distance to the centre on any axis, and the first row that is not finite, or -1."""
     most = 0.0
     for part in parts(len(data)):
@@ -114,11 +101,11 @@ def parts(n: int) -> Iterator[slice]:
     return (slice(p, min(n, p + _ROWS)) for p in range(0, n, _ROWS))
 
 
-def centred(data: Any, rows: Longs, known: Survey) -> Floats:
+def centred(data: Any, rows: Longs, surveyed: Survey) -> Floats:
     """Return (len(rows), d) float64: the rows without the centre, scaled."""
     C = np.empty((len(rows), data.shape[1]))
     for part in parts(len(rows)):
-        C[part] = _scaled(data, rows[part], known)
+        C[part] = _scaled(data, rows[part], surveyed)
     return C
 
 
@@ -151,8 +138,8 @@ def _doubles(data: Any, rows: slice | Longs) -> Floats:
     return np.ascontiguousarray(data[rows], dtype=np.float64)
 
 
-def _scaled(data: Any, rows: Longs, known: Survey) -> Floats:
-    return np.ldexp(_doubles(data, rows) - known.centre, known.exponent)
+def _scaled(data: Any, rows: Longs, surveyed: Survey) -> Floats:
+    return np.ldexp(_doubles(data, rows) - surveyed.centre, surveyed.exponent)
 
 
 @compiled
@@ -208,20 +195,20 @@ def _first_copies(data: Any, hashes: npt.NDArray[np.uint64]) -> Longs:
     return first
 
 
-def neighbourly(data: Any, rows: Longs, known: Survey) -> Longs:
+def neighbourly(data: Any, rows: Longs, surveyed: Survey) -> Longs:
     """Return the rows in an order that puts near ones close: halved again and again at the median of the widest axis.
 
     The axes are the leading ones of a sample.  The order saves time and changes no result.
     """
     n, d = len(rows), data.shape[1]
     generator = np.random.default_rng(0)
-    sample = _scaled(data, rows[generator.permutation(n)[:4096]], known)
+    sample = _scaled(data, rows[generator.permutation(n)[:4096]], surveyed)
     axes = generator.normal(size=(d, min(d, _AXES)))
     for _ in range(4):
         axes = np.linalg.qr(sample.T @ (sample @ axes))[0]
     places = np.empty((n, axes.shape[1]), np.float32)
     for part in parts(n):
-        places[part] = _scaled(data, rows[part], known) @ axes
+        places[part] = _scaled(data, rows[part], surveyed) @ axes
     order = np.arange(n)
     ranges = [(0, n)]
     while ranges:

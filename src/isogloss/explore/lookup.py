@@ -35,14 +35,7 @@ _KEPT_SPACES = 150
 class Clusterings:
     """One way the states of one stack of one model were clustered: at several layers, into several numbers of concepts.
 
-    Attributes
-    ----------
-    first : Clustering
-        At the first layer, into the least number.
-    base_model : str
-    layers : tuple of int
-    ks : tuple of int
-        The study's numbers of concepts.
+    `first` is the clustering at the first layer into the least of `ks`, the study's numbers of concepts.
     """
 
     first: Clustering
@@ -55,12 +48,7 @@ class Clusterings:
 
 
 class Lookup:
-    """Names to what they name, in one finished study.  It reads files of the study and writes none.
-
-    Parameters
-    ----------
-    study : FinishedStudy
-    """
+    """Names to what they name, in one finished study.  It reads files of the study and writes none."""
 
     def __init__(self, study: FinishedStudy) -> None:
         self.study = study
@@ -73,8 +61,8 @@ class Lookup:
         self._states: dict[tuple[str, str], Any] = {}
         keys = ("language", "sentence")
         lines = self.sentences.select(keys).with_row_index("line")
-        found = self.tokens.select(keys).join(lines, on=keys, how="left", maintain_order="left")["line"]
-        self.line_of = found.to_numpy().astype(np.int64)
+        line_of = self.tokens.select(keys).join(lines, on=keys, how="left", maintain_order="left")["line"]
+        self.line_of = line_of.to_numpy().astype(np.int64)
         self.line = {key[:2]: key[2] for key in lines.select(*keys, "line").iter_rows()}
         self.texts = self.sentences["text"].to_list()
         self.rule = study.config.metrics
@@ -89,12 +77,12 @@ class Lookup:
         for run in sorted(self.study.runs, key=lambda run: named.get(run[0].model, len(named))):
             layers = tuple(clustering.layer for clustering in run)
             alike.setdefault((replace(run[0], n_concepts=0), layers), []).append(run[0])
-        made = []
+        places = []
         for (_, layers), firsts in alike.items():
             ks = tuple(sorted(clustering.n_concepts for clustering in firsts))
             first = replace(firsts[0], n_concepts=ks[0])
-            made.append(Clusterings(first, self.study.bases[first.model], layers, ks))
-        return made
+            places.append(Clusterings(first, self.study.bases[first.model], layers, ks))
+        return places
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
@@ -109,21 +97,19 @@ class Lookup:
     @cached_property
     def columns(self) -> dict[str, tuple[list[str], npt.NDArray[np.int16]]]:
         """Columns that may colour the map: name -> its values and, for every token, which one (-1: none)."""
-        found = {}
-        for table, known, rows in (
-            (self.tokens, WORD_COLUMNS, slice(None)),
-            (self.sentences, SENTENCE_COLUMNS, self.line_of),
-        ):
+        columns = {}
+        tables = (self.tokens, WORD_COLUMNS, slice(None)), (self.sentences, SENTENCE_COLUMNS, self.line_of)
+        for table, usual, rows in tables:
             for name in table.columns:
-                if name in known or table.schema[name] != pl.String:
+                if name in usual or table.schema[name] != pl.String:
                     continue
                 counts = table[name].drop_nulls().value_counts(sort=True)
                 values = counts[name].to_list()[:MAX_VALUES]
                 if len(values) < 2 or int(counts["count"][:MAX_VALUES].sum()) < _COVERED * int(counts["count"].sum()):
                     continue
                 codes = table[name].replace_strict(values, list(range(len(values))), default=-1, return_dtype=pl.Int16)
-                found[name] = (values, codes.fill_null(-1).to_numpy()[rows])
-        return found
+                columns[name] = (values, codes.fill_null(-1).to_numpy()[rows])
+        return columns
 
     def place(self, number: int) -> Clusterings:
         """Return a place by its number."""
@@ -143,23 +129,21 @@ class Lookup:
             if key in self._spaces:
                 self._spaces.move_to_end(key)
                 return self._spaces[key]
-            found = self._spaces[key] = self._open(where, layer, name)
+            space = self._spaces[key] = self._open(where, layer, name)
             if len(self._spaces) > _KEPT_SPACES:
                 self._spaces.popitem(last=False)
-            return found
+            return space
 
     def _open(self, place: Clusterings, layer: int, name: str) -> Space:
         study = StudyLayout(self.study.root)
         space = ConceptSpace.named(name)
 
         def labels(k: int) -> pl.DataFrame:
-            path = study.concepts(place.at(layer, k), space)
-            return read_table(study.checked(path), ("row", "concept"))
+            return read_table(study.checked(study.concepts(place.at(layer, k), space)), ("row", "concept"))
 
         tree = None
         if METHODS[place.first.method].has_tree:
-            path = study.tree(place.at(layer, place.ks[0]), space)
-            table = read_table(study.checked(path), TREE_COLUMNS)
+            table = read_table(study.checked(study.tree(place.first.at(layer), space)), TREE_COLUMNS)
             rows = table["row"].to_numpy()
             tree = table[:-1].select(pl.col("left", "right", "height", "size").cast(pl.Float64)).to_numpy()
         else:
@@ -172,15 +156,13 @@ class Lookup:
                 raise unknown("number of concepts", k, [str(x) for x in place.ks])
             return labels(k)["concept"].to_numpy().astype(np.int32)
 
-        return Space(
-            rows.astype(np.int64), self.lexicon, tree=tree, stored=stored, states=lambda: self._layer(place, layer)
-        )
+        def states() -> Any:
+            key = (place.first.model, place.first.stack)
+            if key not in self._states:
+                self._states[key] = open_states(study, name=key[0], stack=key[1]).arrays
+            return self._states[key][layer]
 
-    def _layer(self, place: Clusterings, layer: int) -> Any:
-        key = (place.first.model, place.first.stack)
-        if key not in self._states:
-            self._states[key] = open_states(StudyLayout(self.study.root), name=key[0], stack=key[1]).arrays
-        return self._states[key][layer]
+        return Space(rows.astype(np.int64), self.lexicon, tree=tree, stored=stored, states=states)
 
     def cut(self, place: int, layer: int, name: str, k: int) -> Cut:
         """Return a space in k concepts."""
@@ -200,15 +182,12 @@ class Lookup:
             table = self.study.dictionary(Pair(source, target)).table
             number, n = self.lexicon.number, len(self.lexicon.words)
             s, t = self.languages.index(source), self.languages.index(target)
-            found = [
-                (number.get((s, a), -1), number.get((t, b), -1))
-                for a, b in table.select("source", "target").iter_rows()
-            ]
-            pairs = np.array(found, np.int64).reshape(-1, 2)
+            words = table.select("source", "target").iter_rows()
+            types = [(number.get((s, a), -1), number.get((t, b), -1)) for a, b in words]
+            pairs = np.array(types, np.int64).reshape(-1, 2)
             pairs = pairs[(pairs >= 0).all(axis=1)]
-            self._translations[key] = sp.csr_array(
-                (np.ones(len(pairs), np.int32), (pairs[:, 0], pairs[:, 1])), shape=(n, n)
-            )
+            ones = np.ones(len(pairs), np.int32)
+            self._translations[key] = sp.csr_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(n, n))
         return self._translations[key]
 
     def matches(self, place: int, layer: int, k: int, source: str, target: str) -> tuple[Cut, Cut, Matches]:

@@ -62,13 +62,7 @@ _HEADERS = {
 
 
 class Explorer:
-    """The server of one study.
-
-    Attributes
-    ----------
-    address : str
-        What to open in a browser; it holds the token.
-    """
+    """The server of one study; `address`, which holds the token, is what to open in a browser."""
 
     def __init__(self, views: Views, *, port: int = 0) -> None:
         self.token = secrets.token_urlsafe(24)
@@ -210,26 +204,23 @@ class _Handler(BaseHTTPRequestHandler):
 def _asked(views: Views, name: str, query: str) -> Mapping[str, Any]:
     """Call the view of that name with the parameters of a query, turned into what it takes."""
     if name == "charts":
-        return {
-            "map": bare(concept_map()),
-            "depth": bare(depth_curves()),
-            "config": chart_config(ink="currentColor", font=FONT),
-        }
+        config = chart_config(ink="currentColor", font=FONT)
+        return {"map": bare(concept_map()), "depth": bare(depth_curves()), "config": config}
     if name not in QUESTIONS:
         raise unknown("question", name, QUESTIONS)
     view: Callable[..., dict[str, Any]] = getattr(views, name)
     takes = inspect.signature(view, eval_str=True).parameters
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in takes:
             raise unknown("parameter", key, takes)
         try:
-            given[key] = takes[key].annotation(value)
+            values[key] = takes[key].annotation(value)
         except ValueError:
             raise UsageError(f"{key} must be a whole number; got '{value}'.") from None
-        if key == "offset" and given[key] < 0:
+        if key == "offset" and values[key] < 0:
             raise UsageError(f"offset must be 0 or more; got {value}.")
-    missing = [key for key, p in takes.items() if p.default is inspect.Parameter.empty and key not in given]
+    missing = [key for key, p in takes.items() if p.default is inspect.Parameter.empty and key not in values]
     if missing:
         raise UsageError(f"The question {name} lacks {', '.join(missing)}.")
-    return view(**given)
+    return view(**values)

@@ -35,28 +35,15 @@ _KEPT_CUTS = 6  # of one space
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Every distinct word of every language, numbered.
-
-    Attributes
-    ----------
-    languages : tuple of str
-    words : list of str
-        (n_types,)
-    folded : polars.Series
-        (n_types,) the words as they are searched: NFKC, without case.
-    language : numpy.ndarray
-        (n_types,) int16, an index into `languages`.
-    counts : numpy.ndarray
-        (n_types,) int64, tokens of the type in the corpus.
-    type_of, language_of : numpy.ndarray
-        (n_tokens,) int32 and int16.
-    """
+    """Every distinct word of every language, numbered."""
 
     languages: tuple[str, ...]
+    # of every type; folded are the words as they are searched, counts their tokens, language is an index
     words: list[str]
     folded: pl.Series
     language: npt.NDArray[np.int16]
     counts: Longs
+    # of every token
     type_of: Ints
     language_of: npt.NDArray[np.int16]
 
@@ -64,25 +51,14 @@ class Lexicon:
     def of(cls, tokens: pl.DataFrame, languages: Sequence[str]) -> Lexicon:
         """Number the words of a token table."""
         keys = ("language", "word")
-        types = (
-            tokens.select(keys)
-            .group_by(keys, maintain_order=True)
-            .agg(pl.len().cast(pl.Int64).alias("count"))
-            .with_row_index("type")
-        )
+        counts = tokens.group_by(keys, maintain_order=True).agg(pl.len().cast(pl.Int64).alias("count"))
+        types = counts.with_row_index("type")
         number = {name: i for i, name in enumerate(languages)}
-        own = types["language"].replace_strict(number, return_dtype=pl.Int16).to_numpy()
-        type_of = tokens.select(keys).join(types, on=keys, how="left", maintain_order="left")["type"]
-        numbers = type_of.to_numpy().astype(np.int32)
-        return cls(
-            tuple(languages),
-            types["word"].to_list(),
-            fold(types["word"]),
-            own,
-            types["count"].to_numpy(),
-            numbers,
-            own[numbers],
-        )
+        language = types["language"].replace_strict(number, return_dtype=pl.Int16).to_numpy()
+        joined = tokens.select(keys).join(types, on=keys, how="left", maintain_order="left")
+        type_of = joined["type"].to_numpy().astype(np.int32)
+        words, count = types["word"], types["count"].to_numpy()
+        return cls(tuple(languages), words.to_list(), fold(words), language, count, type_of, language[type_of])
 
     @cached_property
     def number(self) -> dict[tuple[int, str], int]:
@@ -99,14 +75,7 @@ def fold(words: pl.Series) -> pl.Series:
 class Cut:
     """A space divided into k concepts; what a question does not need is not worked out.
 
-    Attributes
-    ----------
-    labels : numpy.ndarray
-        (n,) int32, -1 = none.
-    k : int
-    rows : numpy.ndarray
-        (n,) int64 token rows.
-    lexicon : Lexicon
+    `labels` are (n,), -1 = none, and `rows` (n,) the token rows.
     """
 
     labels: Ints
@@ -183,17 +152,8 @@ class Cut:
 class Space:
     """One set of languages at one layer: its tokens, and its concepts at any number that can be had.
 
-    Parameters
-    ----------
-    rows : numpy.ndarray
-        (n,) int64, rising token rows.
-    lexicon : Lexicon
-    tree : numpy.ndarray or None
-        (n - 1, 4) linkage matrix.
-    stored : callable
-        A number of concepts -> its (n,) labels from the study; asked where there is no tree.
-    states : callable
-        () -> (n_tokens, d) states of the layer.
+    `rows` are (n,) token rows, rising; `tree` is a linkage matrix, or None: then `stored` returns the study's (n,)
+    labels for a number of concepts.  `states` returns the (n_tokens, d) states of the layer.
     """
 
     def __init__(
@@ -227,10 +187,10 @@ class Space:
                 self._cuts.move_to_end(k)
                 return self._cuts[k]
             labels = self._stored(k) if self.tree is None else cut(self.tree, n_clusters=k)
-            found = self._cuts[k] = Cut(labels, k, self.rows, self.lexicon)
+            concepts = self._cuts[k] = Cut(labels, k, self.rows, self.lexicon)
             if len(self._cuts) > _KEPT_CUTS:
                 self._cuts.popitem(last=False)
-            return found
+            return concepts
 
     @cached_property
     def _fine(self) -> tuple[Longs, Longs, npt.NDArray[np.float64]]:
@@ -241,24 +201,24 @@ class Space:
         return first, np.bincount(labels, minlength=self.finest), self._sums(labels, self.finest)
 
     def _sums(self, labels: Ints, k: int) -> npt.NDArray[np.float64]:
-        states = self._states()
-        chosen = sp.csr_array(
-            (np.ones(len(labels), np.float32), (np.maximum(labels, 0), np.arange(len(labels)))), shape=(k, len(labels))
-        )
-        chosen.data[labels[chosen.indices] < 0] = 0  # tokens of no concept
-        return np.asarray(chosen @ np.asarray(states[self.rows], np.float32), np.float64)
+        n, states = len(labels), np.asarray(self._states()[self.rows], np.float32)
+        chosen = sp.csr_array((np.ones(n, np.float32), (np.maximum(labels, 0), np.arange(n))), shape=(k, n))
+        # tokens of no concept
+        chosen.data[labels[chosen.indices] < 0] = 0
+        return np.asarray(chosen @ states, np.float64)
 
     def centroids(self, k: int) -> Floats:
         """Return the mean states of the k concepts: (k, d) float32."""
-        found = self.cut(k)
+        concepts = self.cut(k)
         if self.tree is None:
-            sums = self._sums(found.labels, found.k)
-        else:  # coarser concepts are unions of finer ones
+            sums = self._sums(concepts.labels, concepts.k)
+        else:
+            # coarser concepts are unions of finer ones
             first, _, fine_sums = self._fine
-            parents = found.labels[first], np.arange(len(first))
-            chosen = sp.csr_array((np.ones(len(first)), parents), shape=(found.k, len(first)))
+            parents = concepts.labels[first], np.arange(len(first))
+            chosen = sp.csr_array((np.ones(len(first)), parents), shape=(concepts.k, len(first)))
             sums = np.asarray(chosen @ fine_sums)
-        return (sums / np.maximum(found.sizes, 1)[:, None]).astype(np.float32)
+        return (sums / np.maximum(concepts.sizes, 1)[:, None]).astype(np.float32)
 
     @cached_property
     def _axes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -307,14 +267,8 @@ def principal_axes(
 class Matches:
     """The best counterpart of every source concept that has one of comparable size, best first.
 
-    Attributes
-    ----------
-    source, target, matched : numpy.ndarray
-        int32: concepts, and the source types with a translation in the target.
-    match : numpy.ndarray
-        float64, `matched` over the source's types.
-    n_eligible : int
-        Source concepts with enough types.
+    `source` and `target` are concepts, `matched` the source types with a translation in the target, `match` these over
+    all the source's types; `n_eligible` source concepts have enough types.
     """
 
     source: Ints
@@ -326,23 +280,18 @@ class Matches:
 
 def match(source: Cut, target: Cut, translations: sp.csr_array, rule: AlignmentSettings) -> Matches:
     """Match the concepts of two languages as `isogloss.calign` does, and keep every source's best."""
-    found = match_counts(source.incidence, translations, target.incidence)
-    s, t = np.repeat(np.arange(source.k), np.diff(found.indptr)), found.indices.astype(np.int64)
+    counts = match_counts(source.incidence, translations, target.incidence)
+    s, t = np.repeat(np.arange(source.k), np.diff(counts.indptr)), counts.indices.astype(np.int64)
     kept = rule.admissible(source.n_types[s], target.n_types[t])
     begins = np.flatnonzero(np.diff(s[kept], prepend=-1))  # where the targets of the next source begin
     # the target with most matched types, of equals the first; both in one number
-    both = found.data[kept].astype(np.int64) * target.k + target.k - 1 - t[kept]
+    both = counts.data[kept].astype(np.int64) * target.k + target.k - 1 - t[kept]
     best = np.maximum.reduceat(both, begins) if len(begins) else both
     sources, targets, matched = s[kept][begins], target.k - 1 - best % target.k, best // target.k
     share = matched / source.n_types[sources]
     order = np.lexsort((sources, -matched, -share))
-    return Matches(
-        sources[order].astype(np.int32),
-        targets[order].astype(np.int32),
-        matched[order].astype(np.int32),
-        share[order],
-        int(rule.eligible(source.n_types).sum()),
-    )
+    concepts, counterparts, types = (x[order].astype(np.int32) for x in (sources, targets, matched))
+    return Matches(concepts, counterparts, types, share[order], int(rule.eligible(source.n_types).sum()))
 
 
 def best_match(

@@ -32,12 +32,7 @@ _PERMUTATIONS = 50  # of the chance level at numbers of concepts that the study 
 
 
 class Views(WordViews):
-    """Answers about one finished study.
-
-    Parameters
-    ----------
-    study : FinishedStudy
-    """
+    """Answers about one finished study."""
 
     def overview(self) -> Json:
         """Return what can be chosen, and what the study says of itself."""
@@ -90,18 +85,17 @@ class Views(WordViews):
         """Return what is worth looking at first: the layer where CALIGN is highest above chance, the first pair."""
         place = self.places[0]
         layer = start_layer(self.study.results, model=place.first.model, stack=place.first.stack)
-        layer = layer if layer in place.layers else place.layers[-1]
-        return {"place": 0, "layer": layer, "k": place.ks[0]}
+        return {"place": 0, "layer": layer if layer in place.layers else place.layers[-1], "k": place.ks[0]}
 
     # -- questions --------------------------------------------------------------------------------
 
     def aligned(self, *, place: int, layer: int, k: int, source: str, target: str, offset: int = 0) -> Json:
         """Return the best aligned pairs of concepts with the words that join them."""
-        left, right, found = self.matches(place, layer, k, source, target)
+        left, right, matches = self.matches(place, layer, k, source, target)
         links = self.translations(source, target)
         entries = []
-        for i in range(offset, min(offset + PAGE, len(found.source))):
-            s, t = int(found.source[i]), int(found.target[i])
+        for i in range(offset, min(offset + PAGE, len(matches.source))):
+            s, t = int(matches.source[i]), int(matches.target[i])
             mine, theirs = left.words(s)[0], right.words(t)[0]
             rank = {int(x): j for j, x in enumerate(theirs)}
             ties, reached = [], set()
@@ -116,14 +110,14 @@ class Views(WordViews):
                 {
                     "source": s,
                     "target": t,
-                    "n_matched": int(found.matched[i]),
+                    "n_matched": int(matches.matched[i]),
                     "n_source": int(left.n_types[s]),
                     "n_target": int(right.n_types[t]),
                     "ties": [[self._word(x), *map(self._word, ys[:3])] for x, ys in ties[:MAX_WORDS]],
                     "rest": [[self._word(x) for x in side[: MAX_WORDS // 2]] for side in rest],
                 }
             )
-        return {"entries": entries, "total": len(found.source), "n_eligible": found.n_eligible}
+        return {"entries": entries, "total": len(matches.source), "n_eligible": matches.n_eligible}
 
     def shared(self, *, place: int, layer: int, k: int, space: str, offset: int = 0) -> Json:
         """Return the concepts of a joint space, the most evenly shared first."""
@@ -155,11 +149,10 @@ class Views(WordViews):
         """
         cut, names = self.cut(place, layer, space, k), Space.named(space).languages
         places = self.space(place, layer, space).places(k)
-        sizes = cut.sizes
-        found: Json = {
+        columns: Json = {
             "x": places[:, 0].round(5).tolist(),
             "y": places[:, 1].round(5).tolist(),
-            "size": sizes.tolist(),
+            "size": cut.sizes.tolist(),
             "types": cut.n_types.tolist(),
             "counts": cut.by_language[:, [self.languages.index(x) for x in names]].tolist(),
             "languages": names,
@@ -167,28 +160,28 @@ class Views(WordViews):
             "values": {name: self._most(cut, name) for name in self.columns},
         }
         if len(names) > 1:
-            passed = self.rule.overlapping(np.array(found["counts"]), self._theta(names))
-            found["aligned"] = passed.astype(int).tolist()
+            passed = self.rule.overlapping(np.array(columns["counts"]), self._theta(names))
+            columns["aligned"] = passed.astype(int).tolist()
         elif towards and towards != names[0]:
             _, _, matches = self.matches(place, layer, k, names[0], towards)
             best = np.full(cut.k, np.nan)
             best[self.rule.eligible(cut.n_types)] = 0
             best[matches.source] = matches.match
-            found["match"] = [None if math.isnan(x) else round(x, 4) for x in best.tolist()]
-        return found
+            columns["match"] = [None if math.isnan(x) else round(x, 4) for x in best.tolist()]
+        return columns
 
     def _most(self, cut: Cut, column: str) -> list[int]:
         """Return the commonest value of a column in every concept (-1: none has most of the tokens)."""
         values, codes = self.columns[column]
-        own, n = codes[cut.rows], len(values)
-        kept = (own >= 0) & (cut.labels >= 0)
-        counts = np.bincount(cut.labels[kept].astype(np.int64) * n + own[kept], minlength=cut.k * n).reshape(-1, n)
+        codes, n = codes[cut.rows], len(values)
+        kept = (codes >= 0) & (cut.labels >= 0)
+        counts = np.bincount(cut.labels[kept].astype(np.int64) * n + codes[kept], minlength=cut.k * n).reshape(-1, n)
         best = counts.argmax(axis=1)
         return np.where(counts[np.arange(cut.k), best] * 2 > cut.sizes, best, -1).tolist()  # type: ignore[no-any-return]
 
     def concept(self, *, place: int, layer: int, k: int, space: str, concept: int) -> Json:
         """Return one concept: its words, its neighbours, its counterparts in other languages, its labels."""
-        own = self.concept_rows(place, layer, space, k, concept)
+        rows = self.concept_rows(place, layer, space, k, concept)
         cut = self.cut(place, layer, space, k)
         names = Space.named(space).languages
         near = self.space(place, layer, space).neighbours(concept, k, N_NEIGHBOURS)
@@ -201,33 +194,27 @@ class Views(WordViews):
             "words": self._words(cut, concept, most=60),
             "neighbours": [{"concept": c, "cosine": round(v, 4), "words": self._short(cut, c)} for c, v in near],
             "counterparts": self._counterparts(place, layer, k, names[0], concept) if len(names) == 1 else [],
-            "values": {name: self._shares(own, name) for name in self.columns},
+            "values": {name: self._shares(rows, name) for name in self.columns},
             "labels": self._labels(self.place(place), layer, k, space, concept),
         }
 
     def _counterparts(self, place: int, layer: int, k: int, language: str, concept: int) -> list[Json]:
-        found = []
+        counterparts = []
         for other in self.languages:
-            pair = {(language, other), (other, language)}
-            if other == language or not pair & set(self.pairs):
+            if not {(language, other), (other, language)} & set(self.pairs):
                 continue
             left, right = (self.cut(place, layer, side.name, k) for side in Pair(language, other).sides)
             best = best_match(left, concept, right, self.translations(language, other), self.rule)
             if best is not None:
-                found.append(
-                    {
-                        "space": Space.of(other).name,
-                        "concept": best[0],
-                        "match": round(best[1], 4),
-                        "words": self._short(right, best[0]),
-                    }
-                )
-        return sorted(found, key=lambda entry: -entry["match"])
+                number, share = best
+                entry = {"space": Space.of(other).name, "concept": number, "match": round(share, 4)}
+                counterparts.append(entry | {"words": self._short(right, number)})
+        return sorted(counterparts, key=lambda entry: -entry["match"])
 
     def _shares(self, rows: Longs, column: str) -> list[list[Any]]:
         values, codes = self.columns[column]
-        own = codes[rows]
-        counts = np.bincount(own[own >= 0], minlength=len(values))
+        codes = codes[rows]
+        counts = np.bincount(codes[codes >= 0], minlength=len(values))
         best = [i for i in np.argsort(-counts, kind="stable")[:3] if counts[i]]
         return [[values[i], round(counts[i] / len(rows), 4)] for i in best]
 
@@ -235,11 +222,8 @@ class Views(WordViews):
         """Return the labels of a concept that chance does not explain, where the study labelled this cut."""
         if self.study.labels is None or k not in place.ks:
             return []
-        table = self.study.labels["labels"]
-        wanted = place.at(layer, k).facts()
-        wanted |= {"space": space, "concept": concept, "significant": True}
-        for name, value in wanted.items():
-            table = table.filter(pl.col(name) == value)
+        wanted = place.at(layer, k).facts() | {"space": space, "concept": concept, "significant": True}
+        table = self.study.labels["labels"].filter(pl.col(name) == value for name, value in wanted.items())
         return table.select("kind", "value", "share", "base_rate").to_dicts()
 
     def follow(self, *, place: int, layer: int, k: int, space: str, concept: int) -> Json:
@@ -249,15 +233,11 @@ class Views(WordViews):
 
         def column(number: int, depth: int) -> Json:
             there = self.space(number, depth, space)
-            found = flows(rows, there, k, N_FLOWS)
-            other = there.cut(k)
-            for entry in found:
-                entry |= {
-                    "words": self._short(other, entry["concept"]),
-                    "of_mine": round(entry["of_mine"], 4),
-                    "of_theirs": round(entry["of_theirs"], 4),
-                }
-            return {"place": number, "layer": depth, "flows": found}
+            entries = flows(rows, there, k, N_FLOWS)
+            for entry in entries:
+                entry |= {name: round(entry[name], 4) for name in ("of_mine", "of_theirs")}
+                entry["words"] = self._short(there.cut(k), entry["concept"])
+            return {"place": number, "layer": depth, "flows": entries}
 
         layers = [column(place, depth) for depth in where.layers]
         related = [
@@ -276,14 +256,13 @@ class Views(WordViews):
     ) -> Json:
         """Return the concept of another layer, model or number of concepts that most tokens of this one are in."""
         rows = self.concept_rows(place, layer, space, k, concept)
-        found = flows(rows, self.space(to_place, to_layer, space), to_k, 1)
-        return {"concept": found[0]["concept"] if found else None}
+        most = flows(rows, self.space(to_place, to_layer, space), to_k, 1)
+        return {"concept": most[0]["concept"] if most else None}
 
     @staticmethod
-    def _related(one: Clusterings, other: Clusterings) -> bool:
+    def _related(left: Clusterings, right: Clusterings) -> bool:
         """Whether one model was made from the other, or both from a third."""
-        family = one.base_model or one.first.model
-        return family == (other.base_model or other.first.model)
+        return (left.base_model or left.first.model) == (right.base_model or right.first.model)
 
     # -- figures ----------------------------------------------------------------------------------
 
@@ -307,27 +286,27 @@ class Views(WordViews):
         where = self.place(place)
         wanted = [(DIRECTED, source, target), (DIRECTED, target, source), (OVERLAP, source, target)]
         if k in where.ks:
-            rows = [self._estimates(where, k, *each).filter(pl.col("layer") == layer) for each in wanted]
-            found = [
+            at_layer = pl.col("layer") == layer
+            estimates = [
                 _score(*each, row)
-                for each, own in zip(wanted, rows, strict=True)
-                for row in own.head(1).iter_rows(named=True)
+                for each in wanted
+                for row in self._estimates(where, k, *each).filter(at_layer).head(1).iter_rows(named=True)
             ]
-            return {"estimates": found, "measured": "study"}
+            return {"estimates": estimates, "measured": "study"}
         metrics = self.study.config.metrics
         sides = {x: self._as_concepts(place, layer, k, Space.of(x).name) for x in (source, target)}
         options: Json = {"n_permutations": _PERMUTATIONS, "theta_align": metrics.theta_align[0]}
-        found = []
+        estimates = []
         for _, s, t in wanted[:2]:
             dictionary = self.study.dictionary(Pair(s, t))
             estimate = align_concepts(sides[s], sides[t], dictionary, metrics, **options).estimates[0]
-            found.append(_score(DIRECTED, s, t, _fields(estimate)))
+            estimates.append(_score(DIRECTED, s, t, _fields(estimate)))
         pair = Pair(source, target)
         joint = pair.space if pair in self.study.pairs else pair.reverse.space
         together = self._as_concepts(place, layer, k, joint.name)
         overlap = colap(together, settings=metrics, theta_overlap=metrics.theta_overlap[0])
-        found.append(_score(OVERLAP, source, target, _fields(overlap.estimates[0])))
-        return {"estimates": found, "measured": "now"}
+        estimates.append(_score(OVERLAP, source, target, _fields(overlap.estimates[0])))
+        return {"estimates": estimates, "measured": "now"}
 
     def _as_concepts(self, place: int, layer: int, k: int, name: str) -> Concepts:
         cut = self.cut(place, layer, name, k)
@@ -346,18 +325,12 @@ class Views(WordViews):
 
 
 def _score(metric: str, source: str, target: str, row: Json) -> Json:
-    numbers = ("score", "chance", "adjusted", "ci_low", "ci_high")
     measure = MEASURES[metric]
     title = f"{MEASURES[ALIGNMENT].title} {source} → {target}" if measure.directed else measure.title
-    found: Json = {
-        "metric": metric,
-        "title": title,
-        "source": source,
-        "target": target,
-        "theta": row["theta"],
-        "n": row["n"],
-    }
-    return found | {x: None if row[x] is None or math.isnan(row[x]) else round(row[x], 4) for x in numbers}
+    names: Json = {"metric": metric, "title": title, "source": source, "target": target}
+    names |= {"theta": row["theta"], "n": row["n"]}
+    numbers = {name: row[name] for name in ("score", "chance", "adjusted", "ci_low", "ci_high")}
+    return names | {name: None if x is None or math.isnan(x) else round(x, 4) for name, x in numbers.items()}
 
 
 def _fields(estimate: Estimate) -> Json:

@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 PAGE = 20  # entries of a list at a time
 MAX_WORDS = 12  # on each side of an entry
-N_FOUND = 60
+N_RESULTS = 60  # of a search
 
 
 class WordViews(Lookup):
@@ -27,24 +27,24 @@ class WordViews(Lookup):
 
     def _words(self, cut: Cut, concept: int, *, most: int = MAX_WORDS) -> dict[str, list[list[Any]]]:
         """Return the most frequent words of a concept with their tokens, by language."""
-        found: dict[str, list[list[Any]]] = {}
+        by_language: dict[str, list[list[Any]]] = {}
         types, counts = cut.words(concept)
-        own = self.lexicon.language[types]
         for i, language in enumerate(self.languages):
-            here = np.flatnonzero(own == i)
+            here = np.flatnonzero(self.lexicon.language[types] == i)
             if len(here):
-                found[language] = [[self._word(types[j]), int(counts[j])] for j in here[:most]]
-        return found
+                by_language[language] = [[self._word(types[j]), int(counts[j])] for j in here[:most]]
+        return by_language
 
     def _short(self, cut: Cut, concept: int, n: int = 4) -> list[list[str]]:
         """Return the most frequent words of a concept as ``[word, language]``, of the languages in turn."""
         by_language = self._words(cut, concept, most=n)
-        found: dict[str, str] = {}  # a word of two languages is said once
+        # a word of two languages is said once
+        language_of: dict[str, str] = {}
         for i in range(n):
             for language, words in by_language.items():
                 if i < len(words):
-                    found.setdefault(words[i][0], language)
-        return [[word, language] for word, language in found.items()][:n]
+                    language_of.setdefault(words[i][0], language)
+        return [[word, language] for word, language in language_of.items()][:n]
 
     def occurrences(
         self,
@@ -68,12 +68,13 @@ class WordViews(Lookup):
                 kind = self.lexicon.number.get((self.languages.index(language), word), -1)
                 rows = rows[self.lexicon.type_of[rows] == kind]
         total = len(rows)
-        if not language:  # languages in turn, so that the first page shows them all
-            own = self.lexicon.language_of[rows]
+        if not language:
+            # languages in turn, so that the first page shows them all
+            languages = self.lexicon.language_of[rows]
             turn = np.zeros(total, np.int64)
             for i in range(len(self.languages)):
-                turn[own == i] = np.arange(int((own == i).sum()))
-            rows = rows[np.lexsort((own, turn))]
+                turn[languages == i] = np.arange(int((languages == i).sum()))
+            rows = rows[np.lexsort((languages, turn))]
         shown = self.tokens[rows[offset : offset + PAGE]]
         others = Space.named(space).languages if Space.named(space).is_joint else self.languages
         entries = []
@@ -83,16 +84,9 @@ class WordViews(Lookup):
                 for x in others
                 if x != row["language"] and self.study.corpus.parallel and (x, row["sentence"]) in self.line
             }
-            entries.append(
-                {
-                    "language": row["language"],
-                    "sentence": row["sentence"],
-                    "text": self.texts[self.line[row["language"], row["sentence"]]],
-                    "start": row["start"],
-                    "end": row["end"],
-                    "beside": beside,
-                }
-            )
+            place_in_text = {name: row[name] for name in ("language", "sentence", "start", "end")}
+            text = self.texts[self.line[row["language"], row["sentence"]]]
+            entries.append(place_in_text | {"text": text, "beside": beside})
         return {"entries": entries, "total": total}
 
     def search(self, *, q: str, language: str = "") -> Json:
@@ -103,13 +97,13 @@ class WordViews(Lookup):
         if not wanted:
             return {"entries": [], "total": 0}
         folded = self.lexicon.folded
-        found = folded.str.contains(wanted, literal=True).to_numpy()
+        matching = folded.str.contains(wanted, literal=True).to_numpy()
         if language:
-            found = found & (self.lexicon.language == self.languages.index(language))
-        types = np.flatnonzero(found)
+            matching = matching & (self.lexicon.language == self.languages.index(language))
+        types = np.flatnonzero(matching)
         texts = folded.gather(types)
         rank = np.where(texts == wanted, 0, np.where(texts.str.starts_with(wanted), 1, 2))
-        order = np.lexsort((types, -self.lexicon.counts[types], rank))[:N_FOUND]
+        order = np.lexsort((types, -self.lexicon.counts[types], rank))[:N_RESULTS]
         entries = [
             [self._word(t), self.languages[self.lexicon.language[t]], int(self.lexicon.counts[t])]
             for t in types[order].tolist()
@@ -123,7 +117,7 @@ class WordViews(Lookup):
         kind = self.lexicon.number.get((self.languages.index(language), word), -1)
         if kind < 0:
             raise UsageError(f"The corpus has no word '{word}' in {language}.")
-        found = []
+        concepts = []
         for name in self.spaces:
             if language not in Space.named(name):
                 continue
@@ -132,7 +126,7 @@ class WordViews(Lookup):
             counts = np.bincount(labels[labels >= 0], minlength=cut.k)
             for c in np.argsort(-counts, kind="stable")[:3].tolist():
                 if counts[c]:
-                    found.append({"space": name, "concept": c, "n": int(counts[c]), "words": self._short(cut, c)})
+                    concepts.append({"space": name, "concept": c, "n": int(counts[c]), "words": self._short(cut, c)})
         translations: dict[str, list[str]] = {}
         for other in self.languages:
             if (language, other) in self.pairs or (other, language) in self.pairs:
@@ -140,4 +134,4 @@ class WordViews(Lookup):
                 meant = links.indices[links.indptr[kind] : links.indptr[kind + 1]].tolist()
                 translations[other] = [self._word(t) for t in sorted(meant, key=lambda t: -self.lexicon.counts[t])]
         n = int(self.lexicon.counts[kind])
-        return {"word": word, "language": language, "count": n, "concepts": found, "translations": translations}
+        return {"word": word, "language": language, "count": n, "concepts": concepts, "translations": translations}

@@ -84,12 +84,5 @@ def export_study(
     """
     if kind not in KINDS:
         raise unknown("kind of export", kind, KINDS)
-    choice = Choice(
-        model=model,
-        stack=stack,
-        n_concepts=n_concepts,
-        seed=seed,
-        layers=tuple(layers or ()) or None,
-        spaces=tuple(spaces or ()) or None,
-    )
+    choice = Choice(model, stack, n_concepts, seed, tuple(layers or ()) or None, tuple(spaces or ()) or None)
     return KINDS[kind](open_study(folder), Path(out), choice)

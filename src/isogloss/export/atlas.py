@@ -25,7 +25,7 @@ N_NEIGHBOURS = 10
 MAX_PRODUCTS = 10**12
 """Multiplications up to which nearest neighbours are looked up, about a minute's: all distances are computed."""
 _ROWS = 512  # states that are looked at together; of neighbours, with all others
-_OWN = ("row", "language", "sentence", "position", "word", "start", "end")
+_USUAL = ("row", "language", "sentence", "position", "word", "start", "end")
 
 Matrix = npt.NDArray[Any]
 
@@ -58,10 +58,8 @@ def write_atlas(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
     data, labels = out / "data.parquet", out / "labels.parquet"
     write_table(data, table)
     write_table(labels, names)
-    place = (
-        f"layer {layer} of {clustering.model} ({clustering.stack}), {space}, {concepts.n_concepts} concepts by "
-        f"{clustering.method}"
-    )
+    place = f"layer {layer} of {clustering.model} ({clustering.stack}), {space}, "
+    place += f"{concepts.n_concepts} concepts by {clustering.method}"
     write_readme(readme, _readme(study.config.name, place, shares, neighbours=few))
     return [data, labels, readme]
 
@@ -96,15 +94,11 @@ def plane(array: Matrix, rows: npt.NDArray[np.int64]) -> tuple[Matrix, tuple[flo
     axes[:, :n_axes] = vectors[:, ::-1][:, :n_axes]
     signs = np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
     axes *= np.where(signs == 0, 1, signs)
-    points = [(block - mean) @ axes for block in _blocks(array, rows)]
-    found = np.concatenate([np.empty((0, 2)), *points]).astype(np.float32)
+    blocks = [(block - mean) @ axes for block in _blocks(array, rows)]
+    points = np.concatenate([np.empty((0, 2)), *blocks]).astype(np.float32)
     total = float(np.trace(moments))
-    largest = [*values[::-1][:n_axes], 0.0][:2]
-    return found, (_share(largest[0], total), _share(largest[1], total))
-
-
-def _share(value: float, total: float) -> float:
-    return float(max(value, 0.0) / total) if total > 0 else 0.0
+    first, second = (float(max(x, 0.0) / total) if total > 0 else 0.0 for x in [*values[::-1][:n_axes], 0.0][:2])
+    return points, (first, second)
 
 
 def _blocks(array: Matrix, rows: npt.NDArray[np.int64]) -> Iterator[Matrix]:
@@ -128,15 +122,15 @@ def neighbours(array: Matrix, rows: npt.NDArray[np.int64], *, n: int = N_NEIGHBO
     squares, twice = (whole**2).sum(axis=1), 2 * whole.T
     ids, distances = np.empty((len(whole), n), np.int64), np.empty((len(whole), n), np.float32)
     for begin in range(0, len(whole), _ROWS):
-        own = slice(begin, min(begin + _ROWS, len(whole)))
-        block = whole[own]
+        part = slice(begin, min(begin + _ROWS, len(whole)))
+        block = whole[part]
         squared = squares - block @ twice  # but for the block's own squares, which do not change an order
-        squared[np.arange(len(block)), np.arange(own.start, own.stop)] = np.inf
+        squared[np.arange(len(block)), np.arange(part.start, part.stop)] = np.inf
         nearest = np.sort(np.argpartition(squared, max(n - 1, 0), axis=1)[:, :n], axis=1)
         exact = np.linalg.norm(whole[nearest] - block[:, None], axis=2)
         order = np.argsort(exact, axis=1, kind="stable")
-        ids[own] = np.take_along_axis(nearest, order, axis=1)
-        distances[own] = np.take_along_axis(exact, order, axis=1)
+        ids[part] = np.take_along_axis(nearest, order, axis=1)
+        distances[part] = np.take_along_axis(exact, order, axis=1)
     lists = pl.Series("ids", ids).arr.to_list(), pl.Series("distances", distances).arr.to_list()
     return pl.DataFrame(lists).to_struct("neighbors")
 
@@ -152,13 +146,10 @@ def points_table(
         (n tokens, 2) float32, in the order of the tokens of `concepts`.
     """
     names, labels = concepts.names(), pl.Series("concept", concepts.labels)
-    given = concepts.tokens
-    texts = study.sentences.select("language", "sentence", "text")
-    text = given.select("language", "sentence").join(
-        texts, on=["language", "sentence"], how="left", maintain_order="left"
-    )["text"]
-    table = pl.DataFrame({"x": points[:, 0], "y": points[:, 1], "word": given["word"], "sentence": text})
-    table = table.with_columns(given["language"], labels).with_columns(
+    tokens, keys = concepts.tokens, ["language", "sentence"]
+    texts = tokens.select(keys).join(study.sentences.select(*keys, "text"), on=keys, how="left", maintain_order="left")
+    table = pl.DataFrame({"x": points[:, 0], "y": points[:, 1], "word": tokens["word"], "sentence": texts["text"]})
+    table = table.with_columns(tokens["language"], labels).with_columns(
         pl.len().over("concept").cast(pl.Int32).alias("concept_size"),
         pl.col("concept").replace_strict(dict(enumerate(names)), default="").alias("concept_words"),
     )
@@ -167,15 +158,15 @@ def points_table(
         overlap = study.overlap(clustering, Space(concepts.languages))
         passed = overlap.overlapping().tolist()
         facts.append(pl.DataFrame({"concept": range(len(passed)), "overlaps": passed}))
-    found = labels_of(study, clustering, Space(concepts.languages))
-    if found is not None and found.height:
-        wide = found.pivot("kind", index="concept", values="value", aggregate_function="first")
+    long = labels_of(study, clustering, Space(concepts.languages))
+    if long is not None and long.height:
+        wide = long.pivot("kind", index="concept", values="value", aggregate_function="first")
         facts.append(wide.rename({x: f"label_{x.replace(':', '_')}" for x in wide.columns if x != "concept"}))
     for of_concepts in facts:
         table = table.join(of_concepts.cast({"concept": pl.Int32}), on="concept", how="left", maintain_order="left")
-    more = [name for name in given.columns if name not in _OWN]
-    places = given.select(pl.col("sentence").alias("sentence_number"), "position", pl.col("row").alias("token"))
-    table = pl.concat([table, given.select(more), places], how="horizontal")
+    more = [name for name in tokens.columns if name not in _USUAL]
+    places = tokens.select(pl.col("sentence").alias("sentence_number"), "position", pl.col("row").alias("token"))
+    table = pl.concat([table, tokens.select(more), places], how="horizontal")
     there = table.filter(pl.col("concept") >= 0)
     middles = there.group_by("concept", maintain_order=True).agg(
         pl.col("x", "y").mean(), pl.col("concept_words").first().alias("text"), pl.len().alias("priority")
@@ -185,7 +176,7 @@ def points_table(
 
 def _readme(name: str, place: str, shares: tuple[float, float], *, neighbours: bool) -> str:
     near = " --neighbors neighbors" if neighbours else ""
-    told = (
+    about = (
         f"`neighbors` are the {N_NEIGHBOURS} tokens with the nearest states (Euclidean distance, all dimensions)."
         if neighbours
         else "There are no `neighbors`: the space has too many tokens to compare all with all."
@@ -202,5 +193,5 @@ A point is a word in a sentence. Open it with [embedding-atlas](https://apple.gi
 {shares[1]:.1%} of the variance. What lies together there need not lie together in all dimensions, and concepts were
 found in all dimensions. Colour the points by `language`, `concept` or `overlaps`.
 
-{told}
+{about}
 """

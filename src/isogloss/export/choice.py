@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from isogloss.coordinates import Clustering, Space
 from isogloss.errors import UsageError, unknown
 from isogloss.metrics.registry import DIRECTED
 from isogloss.plots import main_thetas
-from isogloss.plots.rows import start_layer
+from isogloss.plots.rows import RUN, start_layer
 from isogloss.results import Results
 
 if TYPE_CHECKING:
@@ -25,15 +26,7 @@ RUN_COLUMNS = ("model", "base_model", "stack", "method", "n_concepts", "seed")
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen of a study; None is everything.
-
-    Attributes
-    ----------
-    model, stack : str or None
-    n_concepts, seed : int or None
-    layers : tuple of int or None
-    spaces : tuple of str or None
-    """
+    """What was chosen of a study; None is everything."""
 
     model: str | None = None
     stack: str | None = None
@@ -81,10 +74,10 @@ class Choice:
     def places(self, study: FinishedStudy) -> Iterator[Place]:
         """Yield every clustering and space that is chosen."""
         runs = self.runs(study)
-        layers, chosen = self.layers_of(runs), self.spaces_of(study)
-        for clustering in (one for run in runs for one in run if one.layer in layers):
-            for space in chosen:
-                yield clustering, space
+        layers, spaces = self.layers_of(runs), self.spaces_of(study)
+        for clustering in itertools.chain.from_iterable(runs):
+            if clustering.layer in layers:
+                yield from ((clustering, space) for space in spaces)
 
 
 def run_facts(study: FinishedStudy, clustering: Clustering) -> dict[str, Any]:
@@ -112,13 +105,12 @@ def one_place(study: FinishedStudy, choice: Choice) -> Place:
         If more layers or spaces than one are named.
     """
     for name in ("layers", "spaces"):
-        given = getattr(choice, name)
-        if given is not None and len(given) != 1:
-            raise unknown(f"choice of {name}", " ".join(map(str, given)), [f"one of the {name}"])
+        chosen = getattr(choice, name)
+        if chosen is not None and len(chosen) != 1:
+            raise unknown(f"choice of {name}", " ".join(map(str, chosen)), [f"one of the {name}"])
     run = choice.runs(study)[0]
     if choice.layers is None:
-        names = ("model", "stack", "method", "n_concepts", "seed")
-        of_run = study.results.only(**{name: getattr(run[0], name) for name in names})
+        of_run = study.results.only(**{name: getattr(run[0], name) for name in RUN})
         layer = start_layer(Results(of_run), theta=main_thetas(study)[DIRECTED])
     else:
         layer = choice.layers_of([run])[0]

@@ -40,8 +40,7 @@ def write_concepts(study: FinishedStudy, out: Path, choice: Choice) -> list[Path
     endings = {".json": _write_json, ".parquet": _write_parquet}
     if out.suffix not in endings:
         raise unknown("ending for concepts", out.suffix or str(out), endings)
-    places = list(choice.places(study))
-    endings[out.suffix](study, out, places)
+    endings[out.suffix](study, out, list(choice.places(study)))
     return [out]
 
 
@@ -97,8 +96,7 @@ def space_of(study: FinishedStudy, clustering: Clustering, space: Space) -> dict
     ]
     for concept, language, word, count in concepts.types().iter_rows():
         entries[concept]["words"][language].append([word, count])
-    facts = run_facts(study, clustering) | {"layer": clustering.layer, "space": space.name}
-    facts["languages"] = languages
+    facts = run_facts(study, clustering) | {"layer": clustering.layer, "space": space.name, "languages": languages}
     if space.is_joint:
         facts["theta"] = _add_shares(study, clustering, space, entries)
     else:
@@ -115,20 +113,18 @@ def _add_counterparts(study: FinishedStudy, clustering: Clustering, source: str,
         entry["aligned"] = []
     directions = study.results.table.filter((pl.col("metric") == DIRECTED) & (pl.col("source") == source))
     for target in directions["target"].unique(maintain_order=True).to_list():
-        found = study.alignment(clustering, Pair(source, target)).aligned()
-        for s, t, match in found.select("source_concept", "target_concept", "match").iter_rows():
+        aligned = study.alignment(clustering, Pair(source, target)).aligned()
+        for s, t, match in aligned.select("source_concept", "target_concept", "match").iter_rows():
             entries[s]["aligned"].append({"language": target, "concept": t, "match": _number(match)})
 
 
 def _add_shares(study: FinishedStudy, clustering: Clustering, space: Space, entries: list[dict[str, Any]]) -> float:
     """Add the share of every language, and whether the concept overlaps; return the threshold of that."""
     overlap = study.overlap(clustering, space)
-    theta = overlap.estimates[0].theta
-    passed = overlap.overlapping().tolist()
-    for entry, shares, shared in zip(entries, overlap.shares, passed, strict=True):
+    for entry, shares, overlaps in zip(entries, overlap.shares, overlap.overlapping().tolist(), strict=True):
         entry["shares"] = {x: _number(share) for x, share in zip(space.languages, shares, strict=True)}
-        entry["overlaps"] = shared
-    return theta
+        entry["overlaps"] = overlaps
+    return overlap.estimates[0].theta
 
 
 def _labels(study: FinishedStudy, clustering: Clustering, space: Space) -> Iterator[tuple[int, dict[str, object]]]:
@@ -146,14 +142,12 @@ def labels_of(study: FinishedStudy, clustering: Clustering, space: Space) -> pl.
     if study.labels is None or study.labels["labels"].is_empty():
         return None
     values = clustering.facts() | {"space": space.name}
-    table = study.labels["labels"]
-    own = table.filter(pl.col(name) == value for name, value in values.items())
-    return own.sort("concept", "kind", maintain_order=True)
+    rows = study.labels["labels"].filter(pl.col(name) == value for name, value in values.items())
+    return rows.sort("concept", "kind", maintain_order=True)
 
 
 def _estimates(study: FinishedStudy, clustering: Clustering, space: Space) -> list[dict[str, object]]:
     """Return the results that are about one space: CALIGN from a language, COLAP of a joint space."""
-    table = study.results.only(**clustering.facts())
     first, last = space.languages[0], space.languages[-1]
     if not space.is_joint:
         about = pl.col("metric").is_in([DIRECTED, "calign_soft"]) & (pl.col("source") == first)
@@ -162,8 +156,8 @@ def _estimates(study: FinishedStudy, clustering: Clustering, space: Space) -> li
         if len(space.languages) == 2:
             of_pair = (pl.col("source") == first) & (pl.col("target") == last)
             about = about | ((pl.col("metric") == OVERLAP) & of_pair)
-    table = table.filter(about)
-    return [{k: _number(v) for k, v in row.items()} for row in table.select(_COLUMNS).iter_rows(named=True)]
+    table = study.results.only(**clustering.facts()).filter(about).select(_COLUMNS)
+    return [{k: _number(v) for k, v in row.items()} for row in table.iter_rows(named=True)]
 
 
 def _number(value: Any) -> Any:

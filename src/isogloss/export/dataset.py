@@ -74,9 +74,8 @@ def write_dataset(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]
 
 def _token_rows(study: FinishedStudy, clustering: Clustering, space: Space) -> pl.DataFrame:
     concepts = study.concepts(clustering, space)
-    columns = ["row", "language", "sentence", "position", "word"]
-    table = concepts.tokens.select(columns).with_columns(pl.Series("concept", concepts.labels))
-    return with_place(study, table, clustering, space)
+    tokens = concepts.tokens.select("row", "language", "sentence", "position", "word")
+    return with_place(study, tokens.with_columns(pl.Series("concept", concepts.labels)), clustering, space)
 
 
 def _results_of(study: FinishedStudy, places: list[Place]) -> pl.DataFrame:

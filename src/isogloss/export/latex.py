@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,24 +41,10 @@ _BEYOND = "Adjusted: (score $-$ chance) / (1 $-$ chance). Intervals: 95\\%."
 
 @dataclass(frozen=True)
 class TexTable:
-    """One table.
+    """One table: the name of its file, and LaTeX.
 
-    Attributes
-    ----------
-    name : str
-        Of its file.
-    caption : str
-        LaTeX.
-    columns : tuple of str
-        Heads, LaTeX; the first column that holds numbers is `n_words`.
-    rows : tuple of tuple of str
-        LaTeX.
-    n_words : int
-        Columns in front that hold text.
-    signature : str
-        What reproduces the figures; it becomes a comment.
-    groups : int
-        A little space stands wherever the first so many columns change.
+    The first `n_words` columns hold text, the others numbers; a little space stands wherever the first `groups` columns
+    change.  `signature`, what reproduces the estimates, becomes a comment.
     """
 
     name: str
@@ -71,39 +57,28 @@ class TexTable:
 
     def source(self) -> str:
         """Return the file: a float, or a longtable where it has more than `LONG` rows."""
-        tidy = replace(self, rows=_without_repeats(self.rows, self.groups))
         kinds = "l" * self.n_words + "r" * (len(self.columns) - self.n_words)
-        head = " & ".join(self.columns) + r" \\"
-        body = list(tidy.rows)
-        lines = []
-        for row, before in zip(body, [None, *self.rows], strict=False):
-            if self.groups and before is not None and row[0]:
-                lines.append(r"\addlinespace")
-            lines.append(" & ".join(row) + r" \\")
+        head = ["\\toprule", " & ".join(self.columns) + r" \\", "\\midrule"]
         title = f"\\caption{{{self.caption}}}\\label{{tab:{self.name.replace('_', '-')}}}"
-        comment = f"% {self.signature}\n"
-        if len(body) <= LONG:
-            needs = "% \\usepackage{booktabs}\n"
-            inside = ["\\toprule", head, "\\midrule", *lines, "\\bottomrule"]
-            return comment + needs + _float(title, kinds, inside)
-        needs = "% \\usepackage{booktabs,longtable}\n"
-        parts = [f"\\begin{{longtable}}{{{kinds}}}", f"{title} \\\\", "\\toprule", head, "\\midrule"]
-        parts += ["\\endfirsthead", "\\toprule", head, "\\midrule", "\\endhead", "\\bottomrule", "\\endfoot"]
-        return comment + needs + "\n".join([*parts, *lines, "\\end{longtable}"]) + "\n"
+        comment = f"% {self.signature}"
+        if len(self.rows) <= LONG:
+            lines = [comment, "% \\usepackage{booktabs}", "\\begin{table}", "\\centering", "\\small", title]
+            lines += [f"\\begin{{tabular}}{{{kinds}}}", *head, *self._body()]
+            lines += ["\\bottomrule", "\\end{tabular}", "\\end{table}"]
+        else:
+            lines = [comment, "% \\usepackage{booktabs,longtable}", f"\\begin{{longtable}}{{{kinds}}}", f"{title} \\\\"]
+            lines += [*head, "\\endfirsthead", *head, "\\endhead", "\\bottomrule", "\\endfoot"]
+            lines += [*self._body(), "\\end{longtable}"]
+        return "\n".join(lines) + "\n"
 
-
-def _float(title: str, kinds: str, inside: Sequence[str]) -> str:
-    lines = ["\\begin{table}", "\\centering", "\\small", title, f"\\begin{{tabular}}{{{kinds}}}"]
-    return "\n".join([*lines, *inside, "\\end{tabular}", "\\end{table}"]) + "\n"
-
-
-def _without_repeats(rows: Sequence[tuple[str, ...]], groups: int) -> tuple[tuple[str, ...], ...]:
-    """Return rows whose first `groups` cells are empty where they repeat the row above."""
-    found: list[tuple[str, ...]] = []
-    for i, row in enumerate(rows):
-        same = bool(i and groups and rows[i - 1][:groups] == row[:groups])
-        found.append(("",) * groups + row[groups:] if same else row)
-    return tuple(found)
+    def _body(self) -> Iterator[str]:
+        """Yield the lines of the rows; the first `groups` cells are empty where they repeat the row above."""
+        for before, row in itertools.pairwise([(), *self.rows]):
+            repeats = self.groups and before[: self.groups] == row[: self.groups]
+            cells = ("",) * self.groups + row[self.groups :] if repeats else row
+            if self.groups and before and cells[0]:
+                yield r"\addlinespace"
+            yield " & ".join(cells) + r" \\"
 
 
 def escape(value: object) -> str:
@@ -129,46 +104,41 @@ def write_latex(study: FinishedStudy, out: Path, choice: Choice) -> list[Path]:
     UsageError
         If a choice is unknown.
     """
-    written = []
-    for table in tables(study, choice):
-        path = out / f"{table.name}.tex"
-        write_text(path, table.source())
-        written.append(path)
-    return written
+    files = {out / f"{table.name}.tex": table.source() for table in tables(study, choice)}
+    for path, source in files.items():
+        write_text(path, source)
+    return list(files)
 
 
 def tables(study: FinishedStudy, choice: Choice) -> list[TexTable]:
     """Return the tables of the chosen runs, layers and pairs."""
     runs = choice.runs(study)
     layers = choice.layers_of(runs)
-    pairs = choice.spaces_of(study)
-    found: list[TexTable] = []
-    labels = {
-        tuple(row[name] for name in RUN): row["label"] for row in run_labels(study.results.table).iter_rows(named=True)
-    }
+    tex: list[TexTable] = []
+    chosen = pl.col("layer").is_in(layers) & _is_pair(choice.spaces_of(study))
+    labels = {row[:-1]: row[-1] for row in run_labels(study.results.table).select(*RUN, "label").iter_rows()}
     for run in runs:
         values = {name: getattr(run[0], name) for name in RUN}
         label = labels[tuple(values.values())]
-        own = study.results.only(**values).filter(pl.col("layer").is_in(layers))
+        of_run = study.results.only(**values).filter(chosen)
         for metric in (ALIGNMENT, OVERLAP):
-            kept = own.filter((pl.col("metric") == metric) & _is_pair(pairs))
-            if kept.height:
-                found += _of_metric(study, kept, metric, label)
-        mine = (pl.col("model") == run[0].model) & (pl.col("stack") == run[0].stack)
-        kept = study.results.companions.filter(mine & pl.col("layer").is_in(layers) & _is_pair(pairs))
-        if kept.height:
-            found.append(_companions(kept, label))
+            rows = of_run.filter(pl.col("metric") == metric)
+            if rows.height:
+                tex += _of_metric(study, rows, metric, label)
+        of_stack = (pl.col("model") == run[0].model) & (pl.col("stack") == run[0].stack)
+        rows = study.results.companions.filter(of_stack & chosen)
+        if rows.height:
+            tex.append(_companions(rows, label))
     models = [run[0].model for run in runs]
     files = StudyLayout(Path(study.root))
     scores = files.table(files.task_scores, ("model", "baseline"), "tasks")
     if scores is not None:
-        found += _tasks(study, scores, models)
+        tex += _tasks(study, scores, models)
     table = files.table(files.differences, ("model", "base_model", "difference"))
     if table is not None:
         for model in dict.fromkeys(models):
-            kept = table.filter((pl.col("model") == model) & pl.col("layer").is_in(layers) & _is_pair(pairs))
-            found += _differences(study, kept)
-    return list({table.name: table for table in found}.values())
+            tex += _differences(study, table.filter((pl.col("model") == model) & chosen))
+    return list({table.name: table for table in tex}.values())
 
 
 def _is_pair(spaces: Sequence[Space]) -> pl.Expr:
@@ -212,16 +182,12 @@ def _of_metric(study: FinishedStudy, kept: pl.DataFrame, metric: str, label: str
 def _companions(kept: pl.DataFrame, label: str) -> TexTable:
     """Return the table of the measures without concepts: the mean over pairs of every measure and layer."""
     columns = ("score", "chance", "ci_low", "ci_high")
-    means = (
-        kept.fill_nan(None)
-        .group_by("metric", "layer", maintain_order=True)
-        .agg(pl.col(columns).mean(), pl.len().alias("n_pairs"))
-    )
+    groups = kept.fill_nan(None).group_by("metric", "layer", maintain_order=True)
+    means = groups.agg(pl.col(columns).mean(), pl.len().alias("n_pairs"))
     order = {name: i for i, name in enumerate(kept["metric"].unique(maintain_order=True).to_list())}
     rows = sorted(means.iter_rows(named=True), key=lambda row: (order[row["metric"]], row["layer"]))
-    cells = tuple(
-        (escape(COMPANIONS[r["metric"]].title), str(r["layer"]), *_scores(r), str(r["n_pairs"])) for r in rows
-    )
+    titles = {name: escape(measure.title) for name, measure in COMPANIONS.items()}
+    cells = tuple((titles[r["metric"]], str(r["layer"]), *_scores(r), str(r["n_pairs"])) for r in rows)
     return TexTable(
         f"companions_{folder_name(label)}",
         f"Measures of the same states without concepts ({escape(label)}), mean over pairs. Chance: of unrelated "
@@ -282,8 +248,8 @@ def _chance(study: FinishedStudy, model: str, row: dict[str, Any]) -> str:
 
 
 def _task(row: dict[str, Any]) -> tuple[str, ...]:
-    seen = "yes" if row["zero_shot"] else "no"
-    return escape(row["model"]), escape(row["language"]), seen, escape(row["metric"])
+    zero_shot = "yes" if row["zero_shot"] else "no"
+    return escape(row["model"]), escape(row["language"]), zero_shot, escape(row["metric"])
 
 
 def _scores(row: dict[str, Any]) -> tuple[str, ...]:
@@ -322,13 +288,13 @@ def common_signature(signatures: Iterable[str]) -> str:
     'theta:0.5|layer:*'
     """
     values: dict[str, set[str]] = {}
-    for part in itertools.chain.from_iterable(text.split("|") for text in set(signatures)):
+    for part in itertools.chain.from_iterable(text.split("|") for text in dict.fromkeys(signatures)):
         key, _, value = part.partition(":")
         values.setdefault(key, set()).add(value)
-    parts = (f"{key}:{next(iter(found)) if len(found) == 1 else '*'}" for key, found in values.items())
+    parts = (f"{key}:{'*' if len(of_key) > 1 else of_key.pop()}" for key, of_key in values.items())
     return re.sub(r"\s+", " ", "|".join(parts))
 
 
 def _study_line(study: FinishedStudy) -> str:
-    known = study.manifest
-    return common_signature([f"isogloss:{known.get('isogloss', '')}|study:{known.get('study', '')}"])
+    facts = study.manifest
+    return common_signature([f"isogloss:{facts.get('isogloss', '')}|study:{facts.get('study', '')}"])

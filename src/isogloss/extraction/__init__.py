@@ -1,6 +1,6 @@
 """Extraction: tokenising, subwords to words, forward passes, pooling, writing states.
 
-Importing this room does not import torch.
+Importing this package does not import torch.
 """
 
 from isogloss.extraction.engine import extract, open_states, states_key, write_corpus

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import resource
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from isogloss.corpus import SENTENCE_COLUMNS, WORD_COLUMNS, Corpus
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction.passes import run_passes
 from isogloss.extraction.saving import Progress, files_of, open_work, state_writers
-from isogloss.extraction.settings import StackSettings, key_of, settings_of
+from isogloss.extraction.settings import StackSettings, resolve
 from isogloss.extraction.subwords import check_prefix, lines_of
 from isogloss.settings import ExtractionSettings, takes
 from isogloss.states import States
@@ -118,9 +119,7 @@ def extract(
     >>> states.at(6, language="de").X.shape  # doctest: +SKIP
     (21000, 768)
     """
-    info = models.describe(model, revision=revision)
-    chosen = settings_of(corpus, info, settings, stack=stack)
-    key = key_of(corpus, info, chosen)
+    _, chosen, key = resolve(corpus, model, settings, stack=stack, revision=revision)
     study = StudyLayout(Path(out))
     name = name or (Path(model).resolve().name if Path(model).is_dir() else str(model))
     step = study.states_step(name, chosen.stack)
@@ -129,16 +128,7 @@ def extract(
         if study.is_done(step, key):
             log.info("states of %s/%s are already there", name, chosen.stack)
         else:
-            loaded = models.load(
-                model,
-                stack=chosen.stack,
-                device=device,
-                revision=revision,
-                compute=chosen.compute,
-                languages=corpus.languages,
-                codes=chosen.language_codes,
-                weights=chosen.weights,
-            )
+            loaded = load_model(model, chosen, corpus.languages, device=device, revision=revision)
             study.clear(step)
             _run(corpus, loaded, chosen, study=study, name=name, key=key, batch_tokens=batch_tokens)
     return _open(study, corpus.words, corpus.sentences, name=name, stack=chosen.stack)
@@ -167,11 +157,10 @@ def states_key(
     UsageError, InputError
         As `extract`.
     """
-    info = models.describe(model, revision=revision)
-    chosen = settings_of(corpus, info, settings, stack=stack)
+    info, chosen, key = resolve(corpus, model, settings, stack=stack, revision=revision)
     if chosen.prefix and info.source.adapter is None:  # an adapter may bring subwords that its base lacks
         check_prefix(models.outline(info, chosen.stack), chosen.prefix)
-    return key_of(corpus, info, chosen)
+    return key
 
 
 @checked
@@ -237,6 +226,25 @@ def write_corpus(corpus: Corpus, study: StudyLayout) -> None:
 # -- doing it -------------------------------------------------------------------------------------
 
 
+def load_model(
+    model: str | Path, settings: StackSettings, languages: Sequence[str], *, device: str, revision: str | None
+) -> models.Loaded:
+    """Load the model that gives these states; one without [CLS] is refused where sentences are read by it."""
+    loaded = models.load(
+        model,
+        stack=settings.stack,
+        device=device,
+        revision=revision,
+        compute=settings.compute,
+        languages=languages,
+        codes=settings.language_codes,
+        weights=settings.weights,
+    )
+    if "cls" in settings.sentences and loaded.tokenizer.cls_token_id is None:
+        raise UsageError(f"The tokenizer of '{loaded.name}' has no [CLS] subword. Use sentences mean or last.")
+    return loaded
+
+
 def _run(
     corpus: Corpus,
     model: models.Loaded,
@@ -248,22 +256,20 @@ def _run(
     batch_tokens: int | None,
 ) -> None:
     lines = lines_of(corpus, settings.condition, settings.prefix)
-    if "cls" in settings.sentences and model.tokenizer.cls_token_id is None:
-        raise UsageError(f"The tokenizer of '{model.name}' has no [CLS] subword. Use sentences mean or last.")
     folder = study.states(name, settings.stack)
     budget = batch_tokens or BATCH_TOKENS["cpu" if model.device == "cpu" else "cuda"]
     writers_of = partial(
         state_writers, partial_folder(folder), settings, n_tokens=corpus.words.height, n_lines=len(lines), d=model.d
     )
-    made, state, pieces = open_work(folder, writers_of, Progress(key, model.compute, budget, budget))
-    with closing(made) as writers:
+    writers, state, pieces = open_work(folder, writers_of, Progress(key, model.compute, budget, budget))
+    with closing(writers):
         note = progress_file(partial_folder(folder))
         run_passes(lines, model, settings, files_of(writers, settings, note, pieces), state)
     n_subwords = np.asarray(open_array(n_subwords_file(partial_folder(folder))))
-    told = facts_of(corpus, settings, state, n_subwords, about_model(model), label=f"{name}/{settings.stack}")
+    facts = facts_of(corpus, settings, state, n_subwords, about_model(model), label=f"{name}/{settings.stack}")
     remove_folder(folder)
     partial_folder(folder).rename(folder)
-    facts = {**told, "peak_memory_mb": _peak_memory()}
+    facts["peak_memory_mb"] = _peak_memory()
     files = state_files(folder, settings.layers, settings.sentences)
     arrays = [path for file in files for path in array_files(file)]
     study.mark_done(study.states_step(name, settings.stack), key, arrays, facts)
@@ -271,7 +277,7 @@ def _run(
 
 
 def about_model(model: models.Loaded) -> dict[str, Any]:
-    """Return what the manifest tells of a loaded model."""
+    """Return what the manifest says of a loaded model."""
     batches = "lines of equal length" if model.reading.equal_lengths else "any lines"
     return {"final_norm": model.reading.final_norm is not False, "batches": batches, **models.facts(model)}
 
@@ -285,7 +291,7 @@ def facts_of(
     *,
     label: str,
 ) -> dict[str, Any]:
-    """Return what is told of finished states, with what of the text the model did not see; that is logged too."""
+    """Return what the manifest says of finished states, with what of the text was not read; that is logged, too."""
     losses = [*state.notes, *_losses(corpus, model["max_length"], state, n_subwords)]
     for loss in losses:
         log.warning("%s: %s", label, loss)
@@ -305,16 +311,16 @@ def facts_of(
 
 def _losses(corpus: Corpus, max_length: int | None, state: Progress, n_subwords: np.ndarray[Any, Any]) -> list[str]:
     """Say what of the text the model does not get to see: cut sentences, lost words, unknown subwords."""
-    said = []
+    losses = []
     if state.n_truncated:
-        said.append(
+        losses.append(
             f"{state.n_truncated} of {corpus.sentences.height} sentences are cut at the limit of {max_length} subwords"
         )
     lost = np.flatnonzero(n_subwords == 0)
     if len(lost):
         shown = corpus.words[lost[:3]].iter_rows(named=True)
         examples = ", ".join(f"{w['word']!r} ({w['language']}, sentence {w['sentence']})" for w in shown)
-        said.append(
+        losses.append(
             f"{len(lost)} of {len(n_subwords)} words have no subword and so no state (cut off, or dropped by the "
             f"tokenizer): {examples}{' ...' if len(lost) > 3 else ''}"
         )
@@ -322,17 +328,17 @@ def _losses(corpus: Corpus, max_length: int | None, state: Progress, n_subwords:
     shares = {x: state.unknown.get(x, 0) / sizes[x] for x in corpus.languages if sizes.get(x)}
     many = [f"{share:.0%} of {language}" for language, share in shares.items() if share > _MANY_UNKNOWN]
     if many:
-        said.append(
+        losses.append(
             f"many words have unknown subwords ({', '.join(many)}): the model cannot tell them apart, so their "
             "states and concepts say nothing about the language"
         )
     lines = dict(corpus.sentences.group_by("language").len().iter_rows())
-    said += [
+    losses += [
         f"{n} of {lines[language]} lines of {language} hold names of the model's special subwords, such as '{name}'; "
         "they are read as text"
         for language, (n, name) in state.names.items()
     ]
-    return said
+    return losses
 
 
 def _peak_memory() -> float:

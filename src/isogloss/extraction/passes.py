@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,9 +26,7 @@ from isogloss.extraction.saving import Files, Progress
 from isogloss.extraction.settings import StackSettings
 from isogloss.extraction.subwords import Ints, Lines, Subwords, next_batch, tokenise
 from isogloss.progress import progress
-
-if TYPE_CHECKING:
-    import torch
+from isogloss.threads import threads_of_passes
 
 log = logging.getLogger(__name__)
 
@@ -131,8 +128,8 @@ def find_saved(lines: Lines, windows: Sequence[range], model: models.Loaded, fil
         for piece in pieces[whole:]:
             if piece.window != number or not state.done < piece.done <= len(order):
                 break
-            own = window.first + order[state.done : piece.done]
-            if files.digest(own, lines.bounds) != piece.digest:
+            saved = window.first + order[state.done : piece.done]
+            if files.digest(saved, lines.bounds) != piece.digest:
                 break
             state.done, whole = piece.done, whole + 1
         if state.done < len(order):
@@ -165,8 +162,8 @@ def passes_of(
                 raise
             _halve(state, batch, costs, model, error)
             continue
-        for layer, one in pooled.items():
-            check_fits(one.largest, settings.dtype, layer, compute=model.compute)
+        for layer, states in pooled.items():
+            check_fits(states.largest, settings.dtype, layer, compute=model.compute)
         state.done += len(batch)
         yield batch, rows, pooled
 
@@ -176,23 +173,15 @@ def run_batch(
 ) -> tuple[Ints, dict[int, Pooled]]:
     """Run some lines of a window through the model; return the token rows and, layer by layer, what is kept."""
     lines = [(window.ids[x], window.owners[x], window.text[x]) for x in map(window.line, batch)]
-    source: dict[str, torch.Tensor] = {}
+    source = None
     if model.conditioned:
         lines = [as_decoder_input(*line, model) for line in lines]
-        ids, mask = pad([window.source(int(i)) for i in batch], model)
-        source = {"source_ids": ids, "source_mask": mask}
+        source = pad([window.source(int(i)) for i in batch], model)
     ids, mask = pad([line[0] for line in lines], model)
-    pooler = Pooler(
-        [line[1] for line in lines],
-        [line[2] for line in lines],
-        int(ids.shape[1]),
-        pooling=settings.pooling,
-        sentences=settings.sentences,
-        dtype=settings.dtype,
-        device=model.device,
-    )
+    owners, texts = [line[1] for line in lines], [line[2] for line in lines]
+    pooler = Pooler(owners, texts, int(ids.shape[1]), settings, device=model.device)
     pooled = models.hidden_states(
-        model, ids, mask, pooler, layers=settings.layers, last_layer=settings.last_layer, **source
+        model, ids, mask, pooler, layers=settings.layers, last_layer=settings.last_layer, source=source
     )
     return pooler.rows, pooled
 
@@ -200,21 +189,20 @@ def run_batch(
 def write_states(lines: Ints, rows: Ints, pooled: dict[int, Pooled], files: Files) -> None:
     """Write the states of some lines, and of their token rows, which rise; of all layers, or none."""
     lacking = sorted(files.words.keys() - pooled.keys())
-    if lacking:  # rows that are not written would be read as zeros
+    # rows that are not written would be read as zeros
+    if lacking:
         raise InputError(f"A pass did not return the states of layers {lacking}.")
     rising = np.argsort(lines)
-    for layer, one in pooled.items():
-        files.words[layer].write(rows, one.words)
-        for kind, states in one.sentences.items():
-            files.sentences[kind, layer].write(lines[rising], states[rising])
+    for layer, states in pooled.items():
+        files.words[layer].write(rows, states.words)
+        for kind, of_lines in states.sentences.items():
+            files.sentences[kind, layer].write(lines[rising], of_lines[rising])
 
 
 def _write_counts(window: Subwords, lines: Lines, files: Files) -> None:
-    stop = window.first + len(window.bounds) - 1
-    first, last = int(lines.bounds[window.first]), int(lines.bounds[stop])
     of_words, of_text = counts_of(window, lines)
-    files.n_subwords.write(np.arange(first, last), of_words)
-    files.n_text.write(np.arange(window.first, stop), of_text)
+    files.n_subwords.write(lines.bounds[window.first] + np.arange(len(of_words)), of_words)
+    files.n_text.write(window.first + np.arange(len(of_text)), of_text)
 
 
 def counts_of(window: Subwords, lines: Lines) -> tuple[Ints, Ints]:
@@ -230,7 +218,7 @@ def finish_window(state: Progress, window: Subwords, lines: Lines, model: models
     """Add what a finished window has met to `state`."""
     state.window, state.done = state.window + 1, 0
     state.n_subwords += len(window.ids)
-    state.n_truncated += window.n_truncated
+    state.n_truncated += len(window.cut)
     unknown_id = model.tokenizer.unk_token_id
     if unknown_id is not None:
         rows = np.unique(window.owners[(window.ids == unknown_id) & (window.owners >= 0)])
@@ -242,9 +230,9 @@ def finish_window(state: Progress, window: Subwords, lines: Lines, model: models
         add_names(state, {language: models.lines_with_names(model, texts)})
 
 
-def add_names(state: Progress, found: Mapping[str, tuple[int, str]]) -> None:
+def add_names(state: Progress, names: Mapping[str, tuple[int, str]]) -> None:
     """Add lines that hold names of special subwords."""
-    for language, (n, name) in found.items():
+    for language, (n, name) in names.items():
         before, first = state.names.get(language, (0, ""))
         if n:
             state.names[language] = (before + n, first or name)
@@ -266,14 +254,6 @@ def _halve(state: Progress, batch: Ints, costs: Ints, model: models.Loaded, erro
         import torch
 
         torch.cuda.empty_cache()
-
-
-def threads_of_passes() -> int:
-    """Return the number of threads that forward passes on cores may use."""
-    import joblib
-
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return int(allowed) if allowed.isdigit() else int(joblib.cpu_count(only_physical_cores=True))
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from isogloss import models
 from isogloss.errors import InputError
 from isogloss.extraction.subwords import Flags, Ints
-from isogloss.settings import Pooling, Sentences, Storage
+from isogloss.settings import ExtractionSettings, Sentences, Storage
 
 if TYPE_CHECKING:
     import torch
@@ -56,14 +56,8 @@ def pad(lines: Sequence[Ints], model: models.Loaded) -> tuple[torch.Tensor, torc
 class Pooled:
     """What is kept of one layer of a batch: arrays in the storage type.
 
-    Attributes
-    ----------
-    words : numpy.ndarray
-        (n_words, d), in the order of `Pooler.rows`.
-    sentences : dict of str to numpy.ndarray
-        Kind of pooling -> (n_lines, d).
-    largest : float
-        The largest absolute value before it was stored; not finite where a state is not.
+    `words` are (n_words, d), in the order of `Pooler.rows`; `sentences` are kind of pooling -> (n_lines, d).  `largest`
+    is the largest absolute value before it was stored; not finite where a state is not.
     """
 
     words: npt.NDArray[np.floating]
@@ -82,10 +76,9 @@ class Pooler:
         Of every line of the batch: the token row of every subword (-1 = none), and whether it is text.
     width : int
         Of the padded batch.
-    pooling : {"mean", "last", "first"}
-    sentences : sequence of {"mean", "cls", "last"}
-        ``mean`` and ``last`` are of the subwords that are text, ``cls`` is the first one of all.
-    dtype : {"float16", "float32"}
+    settings : ExtractionSettings
+        Its pooling of words, its sentences (``mean`` and ``last`` are of the subwords that are text, ``cls`` is the
+        first one of all), and its storage type.
     device : str
 
     Attributes
@@ -95,32 +88,24 @@ class Pooler:
     """
 
     def __init__(
-        self,
-        owners: Sequence[Ints],
-        texts: Sequence[Flags],
-        width: int,
-        *,
-        pooling: Pooling,
-        sentences: Sequence[Sentences],
-        dtype: Storage,
-        device: str,
+        self, owners: Sequence[Ints], texts: Sequence[Flags], width: int, settings: ExtractionSettings, *, device: str
     ) -> None:
         import torch
 
-        self._dtype, self._device = dtype, device
+        self._dtype, self._device = settings.dtype, device
         owner = np.full((len(owners), width), -1, dtype=np.int64)
         self._text = np.zeros((len(owners), width), dtype=bool)
-        for i, (own, text) in enumerate(zip(owners, texts, strict=True)):
-            owner[i, : len(own)] = own
+        for i, (of_line, text) in enumerate(zip(owners, texts, strict=True)):
+            owner[i, : len(of_line)] = of_line
             self._text[i, : len(text)] = text
         flat = np.flatnonzero(owner.reshape(-1) >= 0)
         row = owner.reshape(-1)[flat]
         order = np.argsort(row, kind="stable")
         flat = flat[order]
         self.rows, first, counts = np.unique(row[order], return_index=True, return_counts=True)
-        if pooling == "last":
+        if settings.pooling == "last":
             first = first + counts - 1
-        if pooling != "mean":
+        if settings.pooling != "mean":
             counts = np.ones_like(counts)
         # words by falling number of subwords: the k-th subwords are then those of the first words
         ranked = np.argsort(-counts, kind="stable")
@@ -132,7 +117,7 @@ class Pooler:
         many = counts[ranked][: len(self._takes[1]) if len(self._takes) > 1 else 0]
         self._counts = torch.from_numpy(many.astype(np.float32)).to(device)[:, None]
         self._words: torch.Tensor | None = None
-        self._kinds = {kind: self._sentence_weights(kind) for kind in sentences}
+        self._kinds = {kind: self._sentence_weights(kind) for kind in settings.sentences}
 
     def _index(self, numbers: Ints) -> torch.Tensor:
         import torch
@@ -154,16 +139,16 @@ class Pooler:
         """Pool the states of one layer, (n_lines, width, d)."""
         import torch
 
-        if tuple(hidden.shape[:-1]) != self._text.shape:  # flat positions would be those of other subwords
+        # flat positions would be those of other subwords
+        if tuple(hidden.shape[:-1]) != self._text.shape:
             raise InputError(
                 f"The states of a layer have the shape {tuple(hidden.shape)}; the batch has {self._text.shape} "
                 "(lines, subwords)."
             )
         d = hidden.shape[-1]
         flat = hidden.reshape(-1, d)
-        if (
-            self._words is None or self._words.dtype != flat.dtype
-        ):  # one buffer for all layers: fresh memory costs more than the sums
+        # one buffer for all layers: fresh memory costs more than the sums
+        if self._words is None or self._words.dtype != flat.dtype:
             self._words = torch.empty(len(self.rows), d, dtype=flat.dtype, device=flat.device)
         words = self._words
         if self._takes:
@@ -175,8 +160,8 @@ class Pooler:
             words[: len(self._counts)] /= self._counts
         sentences = {}
         for kind, weights in self._kinds.items():
-            picked = torch.bmm(weights, hidden.float())[:, 0] if weights.ndim == 3 else flat[weights].float()
-            sentences[kind] = picked
+            of_mean = weights.ndim == 3
+            sentences[kind] = torch.bmm(weights, hidden.float())[:, 0] if of_mean else flat[weights].float()
         ends = [x for part in (words, *sentences.values()) if part.numel() for x in torch.aminmax(part)]
         largest = float(torch.stack(ends).abs().max()) if ends else 0.0
         to = getattr(torch, self._dtype)

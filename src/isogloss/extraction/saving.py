@@ -41,29 +41,11 @@ log = logging.getLogger(__name__)
 class Progress:
     """How far the work has come, and what it has met.
 
-    Attributes
-    ----------
-    key : str
-        Of the whole step.
-    compute : str
-        The number type that was used, where "auto" was asked for.
-    batch_tokens : int
-        The budget of a batch now; an out-of-memory halves it.
-    asked : int
-        The budget that the first run began with.
-    window : int
-        Windows that are finished.
-    done : int
-        Lines of the current window that are finished, longest first.
-    seconds : float
-    n_subwords, n_truncated : int
-        Of the finished windows.
-    unknown : dict of str to int
-        Language -> words with an unknown subword, in the finished windows.
-    names : dict of str to (int, str)
-        Language -> lines that hold the name of a special subword, in the finished windows, and the first such name.
-    notes : list of str
-        What a reader of the manifest must know.
+    `key` is that of the whole step, `compute` the number type in use.  The budget of a batch was `asked` when the first
+    run began, and is `batch_tokens` now: an out-of-memory halves it.  Finished are `window` windows, and of the
+    current one `done` lines, longest first.  Of the finished windows are `n_subwords`, `n_truncated`, `unknown`
+    (language -> words with an unknown subword) and `names` (language -> lines that hold the name of a special subword,
+    and the first such name).  `notes` are what a reader of the manifest must know.
     """
 
     key: str
@@ -92,18 +74,9 @@ class Piece(NamedTuple):
 class Files:
     """The open files of the states.
 
-    Attributes
-    ----------
-    words : dict of int to RowWriter
-        Layer -> (n_tokens, d).
-    sentences : dict of (str, int) to RowWriter
-        Kind of pooling and layer -> (n_lines, d).
-    n_subwords, n_text : RowWriter
-        Subwords of every token, and subwords of every line that are text.
-    note : Path
-        Of the progress.
-    pieces : list of Piece
-        What the note says is saved.
+    `words` are by layer, (n_tokens, d), `sentences` by kind of pooling and layer, (n_lines, d).  `n_subwords` are those
+    of every token, `n_text` those of every line that are text.  `pieces` are what the `note` of the progress says is
+    saved.
     """
 
     words: dict[int, RowWriter]
@@ -115,8 +88,8 @@ class Files:
 
     def save(self, state: dict[str, Any], lines: Ints, bounds: Ints) -> None:
         """Bring to the disk first what was written, of some lines since the last time, then how far it goes."""
-        for one in (*self.words.values(), *self.sentences.values(), self.n_subwords, self.n_text):
-            one.sync()
+        for writer in (*self.words.values(), *self.sentences.values(), self.n_subwords, self.n_text):
+            writer.sync()
         if len(lines):
             self.pieces.append(Piece(state["window"], state["done"], self.digest(lines, bounds)))
         write_note(self.note, state, self.pieces)
@@ -125,7 +98,8 @@ class Files:
         """Return the digest of the states of some lines as they lie in the files; `bounds` are those of `Lines`."""
         lines = np.sort(lines)
         rows = rows_of(lines, bounds)
-        jobs = [(one, rows) for one in self.words.values()] + [(one, lines) for one in self.sentences.values()]
+        jobs = [(writer, rows) for writer in self.words.values()]
+        jobs += [(writer, lines) for writer in self.sentences.values()]
         with ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as pool:
             return digest(list(pool.map(lambda job: job[0].digest(job[1]), jobs)))
 
@@ -156,10 +130,10 @@ def read_note(path: Path) -> tuple[Progress, list[Piece]] | None:
 
 def open_note(path: Path, fresh: Progress) -> tuple[Progress, list[Piece]] | None:
     """Return what the note of an earlier run with the same key and number type says, or None."""
-    found = read_note(path) if path.exists() else None
-    if found is None or (found[0].key, found[0].compute) != (fresh.key, fresh.compute):
+    note = read_note(path) if path.exists() else None
+    if note is None or (note[0].key, note[0].compute) != (fresh.key, fresh.compute):
         return None
-    state = found[0]
+    state = note[0]
     if state.asked != fresh.asked:
         log.warning(
             "the states in %s were begun with batch_tokens %d and go on with it, not with %d: other batches would give "
@@ -168,7 +142,7 @@ def open_note(path: Path, fresh: Progress) -> tuple[Progress, list[Piece]] | Non
             state.asked,
             fresh.asked,
         )
-    return found
+    return note
 
 
 def open_work(
@@ -177,17 +151,18 @@ def open_work(
     """Return the open files of an earlier run that can go on, how far it came and what it saved; else new ones."""
     work = partial_folder(folder)
     if progress_file(folder).exists() and not work.exists():
-        folder.rename(work)  # killed after the last renaming and before the marker was written
-    found = open_note(progress_file(work), fresh)
-    if found is not None:
+        # killed after the last renaming and before the marker was written
+        folder.rename(work)
+    note = open_note(progress_file(work), fresh)
+    if note is not None:
         try:
-            return writers_of(resume=True), *found
+            return writers_of(resume=True), *note
         except InputError as error:
             log.warning("%s is not whole (%s): the states there are made again", work, error)
     remove_folder(work)
-    made = writers_of()
+    writers = writers_of()
     write_note(progress_file(work), asdict(fresh), [])
-    return made, fresh, []
+    return writers, fresh, []
 
 
 def state_writers(
@@ -207,16 +182,16 @@ def state_writers(
         for kind in settings.sentences:
             path = layer_file(sentence_folder(folder, kind), layer)
             wanted[kind, layer] = (path, (n_lines, d), settings.dtype)
-    made: dict[object, RowWriter] = {}
+    writers: dict[object, RowWriter] = {}
     try:
         for what, (path, shape, number) in wanted.items():
-            made[what] = RowWriter(path, shape, number, resume=resume)
+            writers[what] = RowWriter(path, shape, number, resume=resume)
     except InputError:
-        with closing(made):
+        with closing(writers):
             if not resume:
                 remove_folder(folder)
         raise
-    return made
+    return writers
 
 
 def files_of(
@@ -224,7 +199,6 @@ def files_of(
 ) -> Files:
     """Return writers, named as by `state_writers`, as the passes take them."""
     words = {layer: writers[layer] for layer in settings.layers}
-    whole: dict[tuple[str, int], Any] = {
-        (kind, layer): writers[kind, layer] for kind in settings.sentences for layer in settings.layers
-    }
-    return Files(words, whole, writers["n_subwords"], writers["n_text"], note, pieces or [])
+    names: list[tuple[str, int]] = [(kind, layer) for kind in settings.sentences for layer in settings.layers]
+    counts = writers["n_subwords"], writers["n_text"]
+    return Files(words, {name: writers[name] for name in names}, *counts, note, pieces or [])

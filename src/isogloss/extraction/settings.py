@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from isogloss import models
 from isogloss.corpus import Corpus
@@ -21,10 +22,14 @@ class StackSettings(ExtractionSettings):
     condition: dict[str, str]
 
 
-def settings_of(
-    corpus: Corpus, info: models.ModelInfo, settings: ExtractionSettings, *, stack: str | None
-) -> StackSettings:
-    """Check the settings of `extract` against model and corpus, and fill in what follows from these."""
+def resolve(
+    corpus: Corpus, model: str | Path, settings: ExtractionSettings, *, stack: str | None, revision: str | None
+) -> tuple[models.ModelInfo, StackSettings, str]:
+    """Check the settings of `extract` against model and corpus, fill in what follows from these, and return all of it.
+
+    The last of it is the key of states: the digest of all that decides them.
+    """
+    info = models.describe(model, revision=revision)
     stack = info.check_stack(stack)
     for language in settings.language_codes:
         if language not in corpus.languages:
@@ -34,24 +39,20 @@ def settings_of(
         "layers": info.check_layers(stack, settings.layers),
         "condition": _condition(corpus, info, stack, settings.condition),
     }
-    return StackSettings(**settings.values_of(ExtractionSettings) | resolved)
+    chosen = StackSettings(**settings.values_of(ExtractionSettings) | resolved)
+    return info, chosen, digest([VERSION, corpus.digest, info.fingerprint, chosen.model_dump()])
 
 
-def key_of(corpus: Corpus, info: models.ModelInfo, settings: StackSettings) -> str:
-    """Return the key of states: the digest of all that decides them."""
-    return digest([VERSION, corpus.digest, info.fingerprint, settings.model_dump()])
-
-
-def _condition(corpus: Corpus, info: models.ModelInfo, stack: str, given: Mapping[str, str] | None) -> dict[str, str]:
+def _condition(corpus: Corpus, info: models.ModelInfo, stack: str, chosen: Mapping[str, str] | None) -> dict[str, str]:
     if not (stack == "decoder" and len(info.stacks) == 2):
-        if given:
+        if chosen:
             raise UsageError(
                 f"condition is for the decoder of an encoder-decoder; '{info.name}' is read with its {stack}."
             )
         return {}
     first, *others = corpus.languages
-    chosen = {first: others[0] if others else first} | dict.fromkeys(others, first) | dict(given or {})
-    for language in (*chosen, *chosen.values()):
+    mates = {first: others[0] if others else first} | dict.fromkeys(others, first) | dict(chosen or {})
+    for language in (*mates, *mates.values()):
         if language not in corpus.languages:
             raise unknown("language", language, corpus.languages, where="condition")
-    return chosen
+    return mates

@@ -18,8 +18,7 @@ import numpy as np
 
 from isogloss import models
 from isogloss.corpus import Corpus
-from isogloss.errors import UsageError
-from isogloss.extraction.engine import BATCH_TOKENS, about_model, facts_of
+from isogloss.extraction.engine import BATCH_TOKENS, about_model, facts_of, load_model
 from isogloss.extraction.passes import (
     WINDOW,
     add_names,
@@ -31,9 +30,9 @@ from isogloss.extraction.passes import (
     write_states,
 )
 from isogloss.extraction.saving import Progress, files_of, rows_of, state_writers
-from isogloss.extraction.settings import key_of, settings_of
+from isogloss.extraction.settings import StackSettings, resolve
 from isogloss.extraction.subwords import Ints, batches, lines_of, tokenise
-from isogloss.settings import Compute, ExtractionSettings, Weights, takes
+from isogloss.settings import ExtractionSettings, takes
 from isogloss.store import (
     RowWriter,
     StudyLayout,
@@ -55,15 +54,7 @@ _LEAST_LINES = 128  # of a shard: every part of a window tokenises the whole win
 
 @dataclass(frozen=True)
 class Shard:
-    """Part of the work of `extract`.
-
-    Attributes
-    ----------
-    window : int
-        Which window of lines.
-    part, n_parts : int
-        Which run of its batches, of how many of nearly equal length.
-    """
+    """Part of the work of `extract`: one of the `n_parts` runs, nearly equal in length, of a window's batches."""
 
     window: int
     part: int
@@ -78,11 +69,11 @@ def shards_of(n_lines: int) -> list[Shard]:
     """Return the shards of so many lines: a window each where there are many, else parts of windows."""
     windows = [min(WINDOW, n_lines - begin) for begin in range(0, n_lines, WINDOW)]
     wanted = math.ceil(_ENOUGH / max(len(windows), 1))
-    found = []
+    shards = []
     for number, size in enumerate(windows):
         n_parts = max(1, min(wanted, size // _LEAST_LINES))
-        found += [Shard(number, part, n_parts) for part in range(n_parts)]
-    return found
+        shards += [Shard(number, part, n_parts) for part in range(n_parts)]
+    return shards
 
 
 @takes(ExtractionSettings)
@@ -104,26 +95,14 @@ def extract_shard(
     The model is loaded once in a process and used for all shards of the same stack.  Parameters are those of
     `extract`; errors too.
     """
-    info = models.describe(model, revision=revision)
-    chosen = settings_of(corpus, info, settings, stack=stack)
-    loaded = _loaded(
-        str(model),
-        chosen.stack,
-        device,
-        revision,
-        chosen.compute,
-        corpus.languages,
-        tuple(sorted(chosen.language_codes.items())),
-        chosen.weights,
-    )
-    if "cls" in chosen.sentences and loaded.tokenizer.cls_token_id is None:
-        raise UsageError(f"The tokenizer of '{loaded.name}' has no [CLS] subword. Use sentences mean or last.")
+    _, chosen, key = resolve(corpus, model, settings, stack=stack, revision=revision)
+    loaded = _loaded(str(model), chosen.model_dump_json(), corpus.languages, device, revision)
     lines = lines_of(corpus, chosen.condition, chosen.prefix)
     begin = shard.window * WINDOW
     with sensible_threads(loaded.device):
         window = tokenise(lines, range(begin, min(begin + WINDOW, len(lines))), loaded)
         budget = batch_tokens or BATCH_TOKENS["cpu" if loaded.device == "cpu" else "cuda"]
-        state = Progress(key_of(corpus, info, chosen), loaded.compute, budget)
+        state = Progress(key, loaded.compute, budget)
         order = order_of(window, loaded)
         shapes = window.shapes if loaded.reading.equal_lengths else None
         state.done, stop = _bounds(order, window.costs, budget, shard, shapes)
@@ -134,46 +113,28 @@ def extract_shard(
             folder_in_one_piece(study.shard(name, chosen.stack, shard.name)) as folder,
             closing(state_writers(folder, chosen, n_tokens=len(rows), n_lines=len(numbers), d=loaded.d)) as writers,
         ):
-            places = (row_numbers_file(folder), rows), (row_numbers_file(sentence_folder(folder)), numbers)
-            for path, found in places:
-                writers[path] = RowWriter(path, found.shape, "int64")
-                writers[path].write(np.arange(len(found)), found)
+            numbered = (row_numbers_file(folder), rows), (row_numbers_file(sentence_folder(folder)), numbers)
+            for path, places in numbered:
+                writers[path] = RowWriter(path, places.shape, "int64")
+                writers[path].write(np.arange(len(places)), places)
             writers["n_subwords"].write(np.arange(len(rows)), of_words[rows - lines.bounds[begin]])
             writers["n_text"].write(np.arange(len(numbers)), of_text[numbers - begin])
-            placed = {
-                what: _Placed(writer, numbers if isinstance(what, tuple) else rows) for what, writer in writers.items()
-            }
+            placed = {x: _Placed(file, numbers if isinstance(x, tuple) else rows) for x, file in writers.items()}
             files = files_of(placed, chosen, Path())
             for batch, kept, pooled in passes_of(window, order[:stop], loaded, chosen, state):
                 write_states(begin + batch, kept, pooled, files)
     state.n_subwords = 0
-    if shard.part == 0:  # of the whole window, once
+    # of the whole window, once
+    if shard.part == 0:
         finish_window(state, window, lines, loaded)
     names = ("batch_tokens", "n_subwords", "n_truncated", "unknown", "names", "notes")
-    return {"passes": {key: getattr(state, key) for key in names}, "model": about_model(loaded)}
+    return {"passes": {x: getattr(state, x) for x in names}, "model": about_model(loaded)}
 
 
 @lru_cache(maxsize=1)
-def _loaded(  # noqa: PLR0917
-    model: str,
-    stack: str,
-    device: str,
-    revision: str | None,
-    compute: Compute,
-    languages: tuple[str, ...],
-    codes: tuple[tuple[str, str], ...],
-    weights: Weights,
-) -> models.Loaded:
-    return models.load(
-        model,
-        stack=stack,
-        device=device,
-        revision=revision,
-        compute=compute,
-        languages=languages,
-        codes=dict(codes),
-        weights=weights,
-    )
+def _loaded(model: str, settings: str, languages: tuple[str, ...], device: str, revision: str | None) -> models.Loaded:
+    """Return a model for the states that settings, as JSON, decide: text can be looked up in the cache."""
+    return load_model(model, StackSettings.model_validate_json(settings), languages, device=device, revision=revision)
 
 
 def _bounds(order: Ints, costs: Ints, budget: int, shard: Shard, shapes: Ints | None) -> tuple[int, int]:
@@ -212,29 +173,27 @@ def join_shards(
     n_lines: int,
 ) -> list[Path]:
     """Write and return the files of one layer, or (None) those with numbers of subwords, from those of all shards."""
-    target = study.states(name, stack)
+    target, folders = study.states(name, stack), [study.shard(name, stack, x) for x in shards]
     with folder_in_one_piece(target) as folder:
-        whole = sentence_folder(folder)
         if layer is None:
-            of_words, of_lines = n_subwords_file(folder), [n_subwords_file(whole)]
+            of_words, of_lines = n_subwords_file(folder), [n_subwords_file(sentence_folder(folder))]
         else:
             of_words = layer_file(folder, layer)
             of_lines = [layer_file(sentence_folder(folder, kind), layer) for kind in kinds]
-        files = [of_words, *of_lines]
-        _join(of_words, folder, [study.shard(name, stack, x) for x in shards], n_rows, of_lines=False)
+        _join(of_words, folder, folders, n_rows, of_lines=False)
         for file in of_lines:
-            _join(file, folder, [study.shard(name, stack, x) for x in shards], n_lines, of_lines=True)
-        return [target / path.relative_to(folder) for file in files for path in array_files(file)]
+            _join(file, folder, folders, n_lines, of_lines=True)
+        return [target / path.relative_to(folder) for file in (of_words, *of_lines) for path in array_files(file)]
 
 
 def _join(file: Path, folder: Path, shards: Sequence[Path], n: int, *, of_lines: bool) -> None:
-    own = file.relative_to(folder)
-    first = open_array(shards[0] / own)
+    name = file.relative_to(folder)
+    first = open_array(shards[0] / name)
     writer = RowWriter(file, (n, *first.shape[1:]), str(first.dtype))
     with closing({None: writer}):
         for shard in shards:
             numbers = row_numbers_file(sentence_folder(shard) if of_lines else shard)
-            writer.write(np.asarray(open_array(numbers)), np.asarray(open_array(shard / own)))
+            writer.write(np.asarray(open_array(numbers)), np.asarray(open_array(shard / name)))
         writer.sync()
 
 
@@ -260,25 +219,24 @@ def finish_states(
     joined : sequence of str
         Steps that wrote the files of all layers, first that of the numbers of subwords: their outputs are the states.
     """
-    info = models.describe(model, revision=revision)
-    chosen = settings_of(corpus, info, settings, stack=stack)
-    key, step = key_of(corpus, info, chosen), study.states_step(name, chosen.stack)
-    told = [study.known(shard)["info"] for shard in shards]
-    state = Progress(key, told[0]["model"]["compute"], min(one["passes"]["batch_tokens"] for one in told))
-    for one in told:
-        passes = one["passes"]
+    _, chosen, key = resolve(corpus, model, settings, stack=stack, revision=revision)
+    by_shard = [study.known(shard)["info"] for shard in shards]
+    about, budget = by_shard[0]["model"], min(info["passes"]["batch_tokens"] for info in by_shard)
+    state = Progress(key, about["compute"], budget)
+    for info in by_shard:
+        passes = info["passes"]
         state.n_subwords += passes["n_subwords"]
         state.n_truncated += passes["n_truncated"]
         state.unknown = dict(Counter(state.unknown) + Counter(passes["unknown"]))
         add_names(state, passes["names"])
         state.notes += [note for note in passes["notes"] if note not in state.notes]
-        state.seconds = round(state.seconds + one["wall_seconds"], 3)
+        state.seconds = round(state.seconds + info["wall_seconds"], 3)
     n_subwords = np.asarray(open_array(n_subwords_file(study.states(name, chosen.stack))))
-    facts = facts_of(corpus, chosen, state, n_subwords, told[0]["model"], label=f"{name}/{chosen.stack}")
-    facts["peak_memory_mb"] = max(one["peak_memory_mb"] for one in told)
+    facts = facts_of(corpus, chosen, state, n_subwords, about, label=f"{name}/{chosen.stack}")
+    facts["peak_memory_mb"] = max(info["peak_memory_mb"] for info in by_shard)
     facts["shards"] = len(shards)
-    outputs = {file: entry for one in joined for file, entry in study.known(one)["outputs"].items()}
-    study.mark_done(step, key, (), facts, listed=outputs)
+    outputs = {file: entry for step in joined for file, entry in study.known(step)["outputs"].items()}
+    study.mark_done(study.states_step(name, chosen.stack), key, (), facts, listed=outputs)
 
 
 def forget_shards(study: StudyLayout, *, name: str, stack: str) -> None:

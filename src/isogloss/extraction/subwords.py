@@ -20,19 +20,11 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Lines:
-    """The lines of a corpus, ready to be read a window at a time.
+    """The lines of a corpus, the rows of its sentences, ready to be read a window at a time.
 
-    Attributes
-    ----------
-    corpus : Corpus
-        A line is a row of its sentences.
-    bounds : numpy.ndarray
-        (n_lines + 1,) int64; the words of line i are the token rows ``bounds[i]:bounds[i + 1]``.
-    mates : numpy.ndarray
-        (n_lines,) int64, the line that the encoder reads while the decoder reads this one; empty where there is
-        no such encoder.
-    prefix : str
-        Text put before every line that an encoder or a decoder-only model reads.
+    The words of line i are the token rows ``bounds[i]:bounds[i + 1]``.  `mates`, (n_lines,) int64, are the lines that
+    the encoder reads while the decoder reads these; empty where there is no such encoder.  `prefix` is text put before
+    every line that an encoder or a decoder-only model reads.
     """
 
     corpus: Corpus
@@ -46,22 +38,12 @@ class Lines:
 
 @dataclass(frozen=True)
 class Subwords:
-    """A window of lines as subwords, end to end.
+    """A window of lines as subwords, end to end; line `first` + i is ``bounds[i]:bounds[i + 1]``.
 
-    Attributes
-    ----------
-    first : int
-        The number of the first line.
-    ids, owners : numpy.ndarray
-        (n,) int64, every subword's id and the token row it belongs to (-1 = none).
-    text : numpy.ndarray
-        (n,) bool, the subword stands for text of the line: it is neither special nor of the prefix.
-    bounds : numpy.ndarray
-        (n_lines + 1,) int64; line `first` + i is ``bounds[i]:bounds[i + 1]``.
-    source_ids, source_bounds : numpy.ndarray
-        int64, likewise what the encoder reads while the decoder reads the line; empty where there is no such encoder.
-    cut : tuple of int
-        Lines cut at the model's limit, counted from `first`.
+    `ids` and `owners`, (n,) int64, are every subword's id and the token row it belongs to (-1 = none); `text`, (n,)
+    bool, says whether it stands for text of the line: it is neither special nor of the prefix.  `source_ids` and
+    `source_bounds` are likewise what the encoder reads while the decoder reads the line; empty where there is no such
+    encoder.  `cut` are the lines cut at the model's limit, counted from `first`.
     """
 
     first: int
@@ -72,11 +54,6 @@ class Subwords:
     source_ids: Ints
     source_bounds: Ints
     cut: tuple[int, ...]
-
-    @property
-    def n_truncated(self) -> int:
-        """Lines cut at the model's limit."""
-        return len(self.cut)
 
     def line(self, i: int) -> slice:
         """Return where line `first` + i lies."""
@@ -163,14 +140,14 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
     texts, languages = table["text"].to_list(), table["language"].to_list()
     conditioned = bool(len(lines.mates))
     check_prefix(model, lines.prefix)
-    found = _encode(model, texts, languages, "" if conditioned else lines.prefix)
-    sizes = [len(x.ids) for x in found]
-    bounds = np.cumsum([0, *sizes], dtype=np.int64)
-    ids = np.array([i for x in found for i in x.ids], dtype=np.int64)
-    spans = np.array([span for x in found for span in x.offsets], dtype=np.int64).reshape(-1, 2)
-    special = np.array([i for x in found for i in x.special_tokens_mask], dtype=bool)
-    if not conditioned:
-        spans = np.maximum(spans - len(lines.prefix), 0)  # those of the prefix become empty
+    encodings = _encode(model, texts, languages, "" if conditioned else lines.prefix)
+    ids, bounds = _end_to_end(encodings)
+    sizes = np.diff(bounds)
+    spans = np.array([span for x in encodings for span in x.offsets], dtype=np.int64).reshape(-1, 2)
+    special = np.array([i for x in encodings for i in x.special_tokens_mask], dtype=bool)
+    before = 0 if conditioned else len(lines.prefix)
+    # those of the prefix become empty
+    spans = np.maximum(spans - before, 0)
     filled = spans[:, 1] > spans[:, 0]
     # characters are counted through the window, so that one search finds the owners of all its lines;
     # an empty span stays empty when shifted, so that special subwords find no owner
@@ -181,19 +158,21 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
     shift = np.repeat(base[:-1], np.diff(lines.bounds[window.start : window.stop + 1]))
     starts, ends = (words[side].to_numpy().astype(np.int64) + shift for side in ("start", "end"))
     order = np.argsort(starts, kind="stable")
-    owner = owners(spans[:, 0], spans[:, 1], starts[order], ends[order])
+    starts, ends = starts[order], ends[order]
+    owner = owners(spans[:, 0], spans[:, 1], starts, ends)
     owner[np.isin(ids, models.space_marks(model))] = -1
-    cut = [i for i, x in enumerate(found) if x.overflowing]
+    cut = [i for i, x in enumerate(encodings) if x.overflowing]
     for i in cut:
-        lost = base[i] + max(_first_start(found[i].overflowing[0]) - (0 if conditioned else len(lines.prefix)), 0)
-        _forget_cut_words(owner[bounds[i] : bounds[i + 1]], ends[order], lost)
+        # half a word has no state: words that reach into what was cut off lose their subwords
+        lost = base[i] + max(_first_start(encodings[i].overflowing[0]) - before, 0)
+        of_line = owner[bounds[i] : bounds[i + 1]]
+        of_line[(of_line >= 0) & (ends[of_line] > lost)] = -1
     rows = np.where(owner >= 0, np.append(order, -1)[owner] + first, -1)
     source_ids, source_bounds = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     if conditioned:
         mates = lines.corpus.sentences[lines.mates[window.start : window.stop]]
         read = _encode(model, mates["text"].to_list(), mates["language"].to_list(), lines.prefix)
-        source_ids = np.array([i for x in read for i in x.ids], dtype=np.int64)
-        source_bounds = np.cumsum([0, *(len(x.ids) for x in read)], dtype=np.int64)
+        source_ids, source_bounds = _end_to_end(read)
     return Subwords(window.start, ids, rows, filled & ~special, bounds, source_ids, source_bounds, cut=tuple(cut))
 
 
@@ -209,22 +188,23 @@ def check_prefix(model: models.Loaded, prefix: str) -> None:
 def _encode(model: models.Loaded, texts: Sequence[str], languages: Sequence[str], prefix: str) -> list:  # type: ignore[type-arg]
     """Tokenise lines that stand language by language (or not: each run of one language goes at once)."""
     changes = [i for i in range(1, len(languages)) if languages[i] != languages[i - 1]]
-    found = []
+    encodings = []
     for low, high in zip([0, *changes], [*changes, len(texts)], strict=True):
         if low < high:
-            found += models.encode(model, texts[low:high], language=languages[low], prefix=prefix)
-    return found
+            encodings += models.encode(model, texts[low:high], language=languages[low], prefix=prefix)
+    return encodings
+
+
+def _end_to_end(encodings: Sequence[Any]) -> tuple[Ints, Ints]:
+    """Return the ids of lines, and the bounds of every line among them."""
+    ids = np.array([i for x in encodings for i in x.ids], dtype=np.int64)
+    return ids, np.cumsum([0, *(len(x.ids) for x in encodings)], dtype=np.int64)
 
 
 def _first_start(rest: Any) -> int:
     """Return where the first subword of text begins in what was cut off."""
     spans = zip(rest.offsets, rest.special_tokens_mask, strict=True)
     return next(int(span[0]) for span, special in spans if not special)
-
-
-def _forget_cut_words(owner: Ints, word_ends: Ints, lost: int) -> None:
-    """Take the subwords of a line from words that reach into what was cut off: half a word has no state."""
-    owner[(owner >= 0) & (word_ends[owner] > lost)] = -1
 
 
 def owners(starts: Ints, ends: Ints, word_starts: Ints, word_ends: Ints) -> Ints:
@@ -249,7 +229,8 @@ def owners(starts: Ints, ends: Ints, word_starts: Ints, word_ends: Ints) -> Ints
     array([ 0,  1, -1])
     """
     first = np.searchsorted(np.maximum.accumulate(word_ends), starts, side="right")
-    stop = np.searchsorted(word_starts, ends, side="left")  # candidates are first .. stop - 1
+    # candidates are first .. stop - 1
+    stop = np.searchsorted(word_starts, ends, side="left")
     owner = np.full(len(starts), -1, dtype=np.int64)
     best = np.zeros(len(starts), dtype=np.int64)
     active = np.flatnonzero((ends > starts) & (first < stop))
@@ -269,8 +250,8 @@ def _mates(lines: pl.DataFrame, condition: Mapping[str, str]) -> Ints:
     if not condition:
         return np.empty(0, dtype=np.int64)
     wanted = lines.with_columns(pl.col("language").replace_strict(condition))
-    found = wanted.join(lines, on=["language", "sentence"], how="left", maintain_order="left", suffix="_mate")
-    lacking = found.filter(pl.col("line_mate").is_null())
+    mated = wanted.join(lines, on=["language", "sentence"], how="left", maintain_order="left", suffix="_mate")
+    lacking = mated.filter(pl.col("line_mate").is_null())
     if lacking.height:
         row = lacking.row(0, named=True)
         raise InputError(
@@ -278,4 +259,4 @@ def _mates(lines: pl.DataFrame, condition: Mapping[str, str]) -> Ints:
             f"{row['sentence']}, which '{row['language']}' lacks. Use a parallel corpus, another condition, "
             "or the encoder's states."
         )
-    return found["line_mate"].to_numpy().astype(np.int64)
+    return mated["line_mate"].to_numpy().astype(np.int64)

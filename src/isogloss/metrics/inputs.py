@@ -55,8 +55,8 @@ def same_rows(what: str, **columns: npt.ArrayLike) -> None:
     """Refuse columns of different lengths: row r of each is about the same thing."""
     lengths = {name: len(np.atleast_1d(column)) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{n} in {name}" for name, n in lengths.items())
-        raise InputError(f"{what} needs a row for the same things in each of its columns; got {told}.")
+        counts = ", ".join(f"{n} in {name}" for name, n in lengths.items())
+        raise InputError(f"{what} needs a row for the same things in each of its columns; got {counts}.")
 
 
 def unit(x: Floats) -> Floats:
@@ -77,6 +77,5 @@ def _numbers(X: Any, what: str) -> Floats:
     try:
         return np.asarray(X, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{what} needs vectors as an (n, d) array of numbers; got {type(X).__name__}: {error}"
-        ) from error
+        kind = f"{type(X).__name__}: {error}"
+        raise InputError(f"{what} needs vectors as an (n, d) array of numbers; got {kind}") from error

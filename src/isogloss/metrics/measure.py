@@ -14,49 +14,32 @@ Takes = Literal["sentences", "words", "space"]
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of two languages, or of a group, at one layer.
+    """A measure of two languages, or of a group, at one layer."""
 
-    Attributes
-    ----------
-    name : str
-        In tables and signatures.
-    title : str
-        For people: of axes, panels and tables.
-    what : str
-        One line.
-    formula : callable
-        The function; of a companion ``formula(X, Y)`` -> number or one value a row, of a space ``formula(X, languages,
-        sentences)``.
-    family : {"alignment", "overlap", "concepts", "companion"}
-        CALIGN, COLAP, other measures of joint concepts, and measures without concepts.
-    chance : str
-        What its chance level is; goes on from "the score with".  Empty: it has none.
-    range : (float, float)
-        Its least and greatest value, where intervals end.
-    theta : float or None
-        The published threshold; None: it has no threshold.
-    directed : bool
-        Whether it goes from a source to a target; else a pair has one value.
-    headline : bool
-        Whether a study is summed up by it.
-    signature : tuple of str
-        The parts of its signature, in their order.
-    null : str
-        The part ``null`` of its signature; empty: the settings say it.
-    """
-
+    # in tables and signatures
     name: str
+    # for people: of axes, panels and tables
     title: str
+    # in one line
     what: str
+    # of a companion formula(X, Y) -> number or one value a row, of a space formula(X, languages, sentences)
     formula: Callable[..., Any]
     _: KW_ONLY
+    # CALIGN, COLAP, other measures of joint concepts, and measures without concepts
     family: Family
+    # what its chance level is, after "the score with"; empty: it has none
     chance: str
+    # the parts of its signature, in their order
     signature: tuple[str, ...]
+    # its least and greatest value, where intervals end
     range: tuple[float, float] = (0.0, 1.0)
+    # the published threshold; None: it has no threshold
     theta: float | None = None
+    # whether it goes from a source to a target; else a pair has one value
     directed: bool = False
+    # whether a study is summed up by it
     headline: bool = False
+    # the part `null` of its signature; empty: the settings say it
     null: str = ""
 
     @property
@@ -81,25 +64,16 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Companion(Measure):
-    """A measure of the same states without concepts.
+    """A measure of the same states without concepts."""
 
-    Attributes
-    ----------
-    takes : {"sentences", "words", "space"}
-        Row-aligned states of sentences, of linked words (every pair of types once), or all sentences of both, stacked.
-    level : callable or None
-        Its chance level from the number of rows; None: from shuffled pairs, or undefined for a space.
-    draws : callable or None
-        ``draws(*given, weights=w)`` -> (m,): the measure under every line of (m, n) weights of rows, for the bootstrap.
-        None: from the values a row, or by the jackknife if there are none.
-    most : int or None
-        Only the first so many rows are looked at.
-    widened : float
-        By how much the values a row vary less than the measure does.
-    """
-
+    # row-aligned states of sentences, of linked words (every pair of types once), or all sentences of both, stacked
     takes: Takes
+    # its chance level from the number of rows; None: from shuffled pairs, or undefined for a space
     level: Callable[[int], float] | None = None
+    # draws(*arrays, weights=w) -> (m,): the measure under every line of (m, n) weights of rows, for the bootstrap;
+    # None: from the values a row, or by the jackknife if there are none
     draws: Callable[..., Floats] | None = None
+    # only the first so many rows are looked at
     most: int | None = None
+    # by how much the values a row vary less than the measure does
     widened: float = 1.0

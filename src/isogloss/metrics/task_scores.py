@@ -93,15 +93,15 @@ def score_entities(
     """
     _check(len(gold), len(predicted))
     counts = np.zeros((len(gold), 3))
-    for i, (right, found) in enumerate(zip(gold, predicted, strict=True)):
-        if len(right) != len(found):
-            raise InputError(f"Sentence {i} has {len(right)} gold and {len(found)} predicted tags.")
-        a, b = set(entities(right)), set(entities(found))
+    for i, (right, guess) in enumerate(zip(gold, predicted, strict=True)):
+        if len(right) != len(guess):
+            raise InputError(f"Sentence {i} has {len(right)} gold and {len(guess)} predicted tags.")
+        a, b = set(entities(right)), set(entities(guess))
         counts[i] = len(a & b), len(b), len(a)
 
     def f1(weights: Floats) -> Floats:
-        true, n_found, n_gold = (weights @ counts).T
-        return _quotient(2 * true, n_found + n_gold)
+        true, n_predicted, n_gold = (weights @ counts).T
+        return _quotient(2 * true, n_predicted + n_gold)
 
     draws = {"n_bootstrap": n_bootstrap, "draw_seed": draw_seed}
     return [_scored("f1", f1, len(gold), baseline=0.0, **draws)]
@@ -119,13 +119,13 @@ def score_classes(
         If the two differ in length.
     """
     _check(len(gold), len(predicted))
-    right, found = np.asarray(list(gold)), np.asarray(list(predicted))
+    right, guesses = np.asarray(list(gold)), np.asarray(list(predicted))
     names, sizes = np.unique(right, return_counts=True)
     draws, scores = {"n_bootstrap": n_bootstrap, "draw_seed": draw_seed}, []
     for metric, function in (("accuracy", _accuracy), ("macro_f1", _macro_f1)):
         always = np.full(len(right), names[sizes.argmax()])
         baseline = float(function(right, always)(np.ones((1, len(right))))[0])
-        scores.append(_scored(metric, function(right, found), len(right), baseline=baseline, **draws))
+        scores.append(_scored(metric, function(right, guesses), len(right), baseline=baseline, **draws))
     return scores
 
 
@@ -163,10 +163,9 @@ def score_translations(
         raise MissingExtraError("sacrebleu", "finetune", "BLEU and chrF") from None
     _check(len(references), len(translations))
     _check(len(references), len(sources))
-    found = []
+    scores, refs = [], [list(references)]
     tokenizer = bleu_tokenizer(language, references)
     for metric, judge in (("bleu", BLEU(tokenize=tokenizer)), ("chrf", CHRF())):
-        refs = [list(references)]
         score = judge.corpus_score(list(translations), refs).score / 100
         baseline = judge.corpus_score(list(sources), refs).score / 100
         low = high = math.nan
@@ -177,8 +176,8 @@ def score_translations(
             sums = weights.astype(np.float64) @ stats
             draws = [judge._compute_score_from_stats([int(x) for x in row]).score / 100 for row in sums]
             low, high = interval(score, draws)
-        found.append(TaskScore(metric, score, max(low, 0.0), min(high, 1.0), baseline, len(references)))
-    return found
+        scores.append(TaskScore(metric, score, max(low, 0.0), min(high, 1.0), baseline, len(references)))
+    return scores
 
 
 def bleu_tokenizer(language: str, references: Sequence[str]) -> str:
@@ -194,10 +193,10 @@ def bleu_tokenizer(language: str, references: Sequence[str]) -> str:
     >>> bleu_tokenizer("subtitles", ["我们在北京"])
     'zh'
     """
-    known = read_language(language)
-    if known and known.script == "Kore":
+    natural = read_language(language)
+    if natural and natural.script == "Kore":
         return "char"
-    script = (known.unspaced if known else "") or mainly_unspaced("".join(references))
+    script = (natural.unspaced if natural else "") or mainly_unspaced("".join(references))
     return {"": "13a", "Hani": "zh"}.get(script, "char")
 
 
@@ -207,9 +206,7 @@ def _accuracy(gold: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_]) -> Ca
 
 
 def _macro_f1(gold: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_]) -> Callable[[Floats], Floats]:
-    names = np.union1d(gold, predicted)
-    a = (gold[:, None] == names).astype(np.float64)
-    b = (predicted[:, None] == names).astype(np.float64)
+    a, b = ((labels[:, None] == np.union1d(gold, predicted)).astype(np.float64) for labels in (gold, predicted))
 
     def mean(weights: Floats) -> Floats:
         f1 = _quotient(2 * (weights @ (a * b)), weights @ a + weights @ b)

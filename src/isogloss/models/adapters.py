@@ -10,7 +10,8 @@ from isogloss.errors import InputError, MissingExtraError
 
 _HEADS = ("classifier", "score", "lm_head", "qa_outputs", "pre_classifier", "cls", "predictions")
 
-_TWICE = ("original_module", "modules_to_save")  # peft saves resized embeddings under these names, too
+# peft saves resized embeddings under these names, too
+_TWICE = ("original_module", "modules_to_save")
 
 
 def merge_adapter(module: Any, folder: Path) -> Any:
@@ -78,12 +79,11 @@ def _shell(module: Any, place: str) -> Any:
 def _resize(module: Any, weights: dict[str, Any]) -> None:
     """Give the base as many embeddings as the adapter was saved with."""
     table = module.get_input_embeddings()
-    own = next(name for name, part in module.named_modules() if part is table)
+    place = next(name for name, part in module.named_modules() if part is table)
     for name, value in weights.items():
-        if f".{own}." not in name:
-            continue
         by_column = "lora_embedding_A" in name
-        if by_column or (name.endswith(".weight") and value.shape[1:] == table.weight.shape[1:]):
+        whole = name.endswith(".weight") and value.shape[1:] == table.weight.shape[1:]
+        if f".{place}." in name and (by_column or whole):
             rows = value.shape[1 if by_column else 0]
             if rows != table.weight.shape[0]:
                 module.resize_token_embeddings(rows, mean_resizing=False)

@@ -1,11 +1,12 @@
-"""What a forward pass will cost, told before any weights are loaded."""
+"""What a forward pass will cost, before any weights are loaded."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 
-from isogloss.models.loading import ModelInfo, read_config, where, without_weights
+from isogloss.models.info import ModelInfo, read_config, without_weights
+from isogloss.models.loading import where
 from isogloss.models.trial import block_lists
 from isogloss.settings import Compute
 
@@ -25,15 +26,14 @@ def work_per_subword(info: ModelInfo, stack: str, layers: Sequence[int]) -> floa
     """
     whole = without_weights(info)
     # of a model that sees or hears too, the part that reads text
-    parts = [(whole.get_decoder() if stack == "decoder" else whole, max(layers))]
+    parts = {stack: (whole.get_decoder() if stack == "decoder" else whole, max(layers))}
     if len(info.stacks) == 2:
-        parts = [(whole.get_encoder(), info.n_layers["encoder"] if stack == "decoder" else max(layers))]
-        if stack == "decoder":
-            parts.append((whole.get_decoder(), max(layers)))
+        parts["encoder"] = (whole.get_encoder(), info.n_layers["encoder"] if stack == "decoder" else max(layers))
     weights = 0
-    for (module, last), name in zip(parts, ("encoder", "decoder") if len(parts) == 2 else (stack,), strict=True):
+    for name, (module, last) in parts.items():
         lists = block_lists(module, info.n_layers[name])
-        used = list(lists[0])[:last] if lists else [module] * last  # ALBERT: one block, again and again
+        # ALBERT: one block, again and again
+        used = list(lists[0])[:last] if lists else [module] * last
         weights += sum(p.numel() for block in used for p in block.parameters())
     return 2.0 * weights
 
@@ -48,7 +48,7 @@ def operations_per_second(info: ModelInfo, *, device: str, compute: Compute) -> 
     """
     import torch
 
-    place, number = where(device, compute, read_config(info))
+    place, number = where(device, compute, read_config(info.source, info.name))
     d = 1024 if place == "cpu" else 8192
     x = torch.ones((d, d), dtype=getattr(torch, number), device=place)
     (x @ x).sum().item()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from isogloss.errors import InputError, UsageError
 from isogloss.models.sources import quiet_transformers
-from isogloss.models.trial import collected, fitting, inputs_of, state_in, state_out
+from isogloss.models.trial import collected, fitting, inputs_of, removed_afterwards, state_in, state_out
 from isogloss.settings import LastLayer
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ def hidden_states(
     *,
     layers: Sequence[int] | None = None,
     last_layer: LastLayer = "normed",
-    source_ids: torch.Tensor | None = None,
-    source_mask: torch.Tensor | None = None,
+    source: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> dict[int, T]:
     """Run one padded batch and take what is wanted of each layer; blocks after the last one are not computed.
 
@@ -48,8 +48,8 @@ def hidden_states(
     last_layer : {"normed", "raw"}
         Layer L, the last, after the final norm of models that have one (T5-, mBART-, Llama-, GPT-NeoX-like), as
         transformers' ``hidden_states[-1]``; or before it, as all other layers are.
-    source_ids, source_mask : torch.Tensor, optional
-        What the encoder reads, for the decoder of an encoder-decoder.
+    source : (torch.Tensor, torch.Tensor), optional
+        Ids and mask of what the encoder reads, for the decoder of an encoder-decoder.
 
     Returns
     -------
@@ -67,63 +67,54 @@ def hidden_states(
 
     wanted = tuple(range(model.n_layers + 1)) if layers is None else tuple(layers)
     reading, end = model.reading, wanted[-1]
+    blocks = reading.blocks
     raw = last_layer == "raw" and end == model.n_layers
     if raw and reading.final_norm is None:
         raise UsageError(
             f"The last layer of '{model.name}' (type '{model.kind}') before its final norm cannot be had. "
             "Use last_layer normed, or leave the last layer out."
         )
-    inputs = inputs_of(model, ids, mask, source_ids, source_mask)
-    found: dict[int, T] = {}
+    inputs = inputs_of(model, ids, mask, source)
+    taken: dict[int, T] = {}
 
     def keep(layer: int, state: Any) -> None:
-        if layer in found:
+        if layer in taken:
             raise InputError(
                 f"Layer {layer} of the {model.stack} of '{model.name}' came twice in one pass. "
                 "This kind of model is not supported."
             )
-        found[layer] = take(fitting(state, ids, model, layer, cut=reading.cut))
+        taken[layer] = take(fitting(state, ids, model, layer, cut=reading.cut))
 
-    if reading.blocks is None:
+    if blocks is None:
         with torch.inference_mode(), quiet_transformers():
-            every = collected(model, inputs, cut=reading.cut)
+            states = collected(model, inputs, cut=reading.cut)
             for layer in wanted:
-                keep(layer, every[layer])
-        return found
+                keep(layer, states[layer])
+        return taken
 
     def before(layer: int) -> Callable[..., None]:
-        def hook(module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:  # noqa: ARG001  a hook
+        def hook(_: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
             keep(layer, state_in(positional, named))
             if layer == end:
                 raise _EnoughError
 
         return hook
 
-    def after(module: Any, positional: Any, output: Any) -> None:  # noqa: ARG001  a hook
+    def after(_module: Any, _positional: Any, output: Any) -> None:
         keep(model.n_layers, state_out(output))
         raise _EnoughError
 
-    hooks = [
-        reading.blocks[layer].register_forward_pre_hook(before(layer), with_kwargs=True)
-        for layer in wanted
-        if layer < model.n_layers
-    ]
+    hooks = [blocks[x].register_forward_pre_hook(before(x), with_kwargs=True) for x in wanted if x < model.n_layers]
     if raw:
-        hooks.append(reading.blocks[-1].register_forward_hook(after))
-    try:
-        with torch.inference_mode(), quiet_transformers():
-            output = model.module(**inputs)
-            if end == model.n_layers and not raw:
-                keep(end, output.last_hidden_state)
-    except _EnoughError:
-        pass
-    finally:
-        for hook in hooks:
-            hook.remove()
-    lacking = [layer for layer in wanted if layer not in found]
+        hooks.append(blocks[-1].register_forward_hook(after))
+    with removed_afterwards(hooks), suppress(_EnoughError), torch.inference_mode(), quiet_transformers():
+        output = model.module(**inputs)
+        if end == model.n_layers and not raw:
+            keep(end, output.last_hidden_state)
+    lacking = [layer for layer in wanted if layer not in taken]
     if lacking:
         raise InputError(
             f"The {model.stack} of '{model.name}' (type '{model.kind}') did not come by layers {lacking} in one pass. "
             "This kind of model is not supported."
         )
-    return found
+    return taken

@@ -7,22 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from isogloss.errors import InputError, MissingExtraError, UsageError
+from isogloss.models.info import describe, read_config
 from isogloss.models.languages import language_codes
-from isogloss.models.loading import Loaded, assemble, describe, load, read_config, where
+from isogloss.models.loading import Loaded, assemble, load, where
 from isogloss.models.sources import SENTENCE_SETTINGS, check_complete, load_part, quiet_transformers
 from isogloss.models.tokenizers import load_tokenizer
 from isogloss.settings import LoraSettings, Weights
 from isogloss.store import write_json
 
-_CLASSES = {
-    "tokens": "AutoModelForTokenClassification",
-    "sentences": "AutoModelForSequenceClassification",
-    "translation": "AutoModelForSeq2SeqLM",
-}
-_WHAT = {
-    "tokens": "labelling tokens",
-    "sentences": "labelling sentences",
-    "translation": "translation (an encoder-decoder such as mT5 or mBART)",
+# Kind of head -> transformers' loader of it, peft's name of its task, and ours.
+_HEADS = {
+    "tokens": ("AutoModelForTokenClassification", "TOKEN_CLS", "labelling tokens"),
+    "sentences": ("AutoModelForSequenceClassification", "SEQ_CLS", "labelling sentences"),
+    "translation": ("AutoModelForSeq2SeqLM", "SEQ_2_SEQ_LM", "translation (an encoder-decoder such as mT5 or mBART)"),
 }
 
 
@@ -44,8 +41,8 @@ def load_head(
 
     Parameters
     ----------
-    name : str or Path
-        A folder in the hub's format, or a hub id.
+    name, codes, device, revision
+        As of `isogloss.models.load`.
     kind : {"tokens", "sentences", "translation"}
         What the head does.
     labels : sequence of str
@@ -54,10 +51,6 @@ def load_head(
         Those that will be read.
     target : str, optional
         The language to translate into.
-    codes : mapping of str to str, optional
-        Language -> code of a model that reads codes.
-    device, revision : str
-        As `isogloss.models.load`.
     weights : {"pretrained", "random"}
         ``"random"``: the head is drawn from the seed; below it is what `load` calls random.
     seed : int
@@ -81,16 +74,16 @@ def load_head(
     info = describe(name, revision=revision)
     if info.source.adapter is not None:
         raise InputError(f"'{name}' is an adapter. Merge it into its base and give the folder of the result.")
-    config, tokenizer = read_config(info), load_tokenizer(info)
-    place, number = where(device, "float32", config)
-    loader = getattr(transformers, _CLASSES[kind])
+    config, tokenizer = read_config(info.source, name), load_tokenizer(info)
+    place = where(device, "float32", config)
+    loader_name, _, task = _HEADS[kind]
+    loader = getattr(transformers, loader_name)
     settings: dict[str, Any] = {}
     if labels:
         numbers = {label: i for i, label in enumerate(labels)}
-        settings = {"num_labels": len(labels), "label2id": numbers}
-        settings["id2label"] = {i: label for label, i in numbers.items()}
+        settings = {"num_labels": len(labels), "label2id": numbers, "id2label": dict(enumerate(labels))}
     if type(config) not in loader._model_mapping:
-        raise InputError(f"'{name}' (type '{config.model_type}') has no head for {_WHAT[kind]}.")
+        raise InputError(f"'{name}' (type '{config.model_type}') has no head for {task}.")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if weights == "random":
@@ -109,20 +102,20 @@ def load_head(
             inner = f"{module.base_model_prefix}."
             check_complete(name, [x for x in report["missing_keys"] if x.startswith(inner)], encoder_only=False)
         whole = getattr(module, module.base_model_prefix, module)
-        if weights == "random":  # the same numbers that stand for the untrained model elsewhere
+        # the same numbers that stand for the untrained model elsewhere
+        if weights == "random":
             untrained = load(name, stack=info.stacks[-1], device="cpu", revision=revision, weights="random")
             whole.load_state_dict(untrained.module.state_dict(), strict=False)
         if lora is not None:
             module = _with_lora(module, lora, kind)
-    found = language_codes(tokenizer, [*languages, *([target] if target else [])], codes or {}, name=str(name))
-    if target and found:
-        tokenizer.tgt_lang = found[target]
-    loaded = assemble(
-        info, module, stack=info.stacks[0], whole=whole, tokenizer=tokenizer, place=(place, number), codes=found
-    )
-    own = module.config.get_text_config()
-    own.use_cache = kind == "translation"
-    own.pad_token_id = loaded.pad_id  # a decoder's classifier takes the last subword that is not this one
+    codes = language_codes(tokenizer, [*languages, *([target] if target else [])], codes or {}, name=str(name))
+    if target and codes:
+        tokenizer.tgt_lang = codes[target]
+    loaded = assemble(info, module, stack=info.stacks[0], whole=whole, tokenizer=tokenizer, place=place, codes=codes)
+    text_config = module.config.get_text_config()
+    text_config.use_cache = kind == "translation"
+    # a decoder's classifier takes the last subword that is not this one
+    text_config.pad_token_id = loaded.pad_id
     return loaded
 
 
@@ -145,13 +138,12 @@ def _with_lora(module: Any, lora: LoraSettings, kind: str) -> Any:
         from peft import LoraConfig, TaskType, get_peft_model
     except ImportError:
         raise MissingExtraError("peft", "lora", "Training with LoRA") from None
-    types = {"tokens": TaskType.TOKEN_CLS, "sentences": TaskType.SEQ_CLS, "translation": TaskType.SEQ_2_SEQ_LM}
     settings = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # any number will do
         lora_dropout=lora.dropout,
         target_modules=list(lora.targets) if lora.targets else None,
-        task_type=types[kind],
+        task_type=TaskType[_HEADS[kind][1]],
     )
     try:
         return get_peft_model(module, settings)

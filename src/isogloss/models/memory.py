@@ -19,7 +19,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def enough_memory(name: str, device: str) -> Iterator[None]:
-    """Turn running out of memory while a model is made ready into one line."""
+    """Turn running out of memory while a model is made ready into one message."""
     try:
         yield
     except Exception as error:

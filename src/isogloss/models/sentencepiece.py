@@ -49,9 +49,9 @@ def as_in_file(tokenizer: Any, make: Callable[..., Any], file: Path, *, name: st
         raise InputError(f"{file} is not a SentencePiece model ({reason}). Give a whole copy.") from None
     options: dict[str, Any] = {}
     spec = proto.trainer_spec
-    own = {piece.piece for piece in proto.pieces}
+    vocabulary = {piece.piece for piece in proto.pieces}
     for kind, piece in (("unk_token", spec.unk_piece), ("pad_token", spec.pad_piece if spec.pad_id >= 0 else "")):
-        if piece in own and getattr(tokenizer, kind) not in own:
+        if piece in vocabulary and getattr(tokenizer, kind) not in vocabulary:
             options[kind] = piece
     if hasattr(tokenizer, "src_lang") and tokenizer.src_lang not in tokenizer.get_vocab():
         options["added_tokens_decoder"] = _codes(tokenizer, len(proto.pieces) + 1, file)
@@ -71,11 +71,11 @@ def normal_forms(tokenizer: Any, table: bytes) -> None:
     from tokenizers import normalizers
 
     backend = tokenizer.backend_tokenizer
-    there = backend.normalizer
-    if there is not None and b'"Precompiled"' in there.__getstate__():
+    present = backend.normalizer
+    if present is not None and b'"Precompiled"' in present.__getstate__():
         return
     first = normalizers.Precompiled(table)
-    backend.normalizer = first if there is None else normalizers.Sequence([first, there])
+    backend.normalizer = first if present is None else normalizers.Sequence([first, present])
 
 
 def _codes(tokenizer: Any, begin: int, file: Path) -> dict[int, Any]:
@@ -87,8 +87,8 @@ def _codes(tokenizer: Any, begin: int, file: Path) -> dict[int, Any]:
     listed = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
     codes = listed.get("additional_special_tokens") or tokenization_nllb.FAIRSEQ_LANGUAGE_CODES
     names = [code["content"] if isinstance(code, dict) else str(code) for code in codes]
-    every = [*names, str(tokenizer.mask_token)]
-    return {begin + i: AddedToken(token, special=True, normalized=False) for i, token in enumerate(every)}
+    tokens = [*names, str(tokenizer.mask_token)]
+    return {begin + i: AddedToken(token, special=True, normalized=False) for i, token in enumerate(tokens)}
 
 
 def _number_of_unknown(tokenizer: Any) -> None:
@@ -123,18 +123,18 @@ def _around(tokenizer: Any) -> None:
 
 def _compare(tokenizer: Any, pieces: Any, file: Path, *, name: str) -> None:
     """Refuse a tokenizer that reads most words in another way than its file: a few differ by equal scores."""
-    known = (pieces.id_to_piece(i) for i in range(len(pieces)) if not pieces.is_control(i))
-    words = [x[1:] for x in known if x[:1] == "\u2581" and x[1:].isalpha() and x[1:].islower()][:_PROBES]
+    vocabulary = (pieces.id_to_piece(i) for i in range(len(pieces)) if not pieces.is_control(i))
+    words = [x[1:] for x in vocabulary if x[:1] == "\u2581" and x[1:].isalpha() and x[1:].islower()][:_PROBES]
     differ = []
     for word in words:
-        found = tokenizer.convert_ids_to_tokens(tokenizer(word, add_special_tokens=False)["input_ids"])
+        read = tokenizer.convert_ids_to_tokens(tokenizer(word, add_special_tokens=False)["input_ids"])
         wanted = pieces.encode(word, out_type=str)
-        if [x for x in found if x != "\u2581"] != [x for x in wanted if x != "\u2581"]:
-            differ.append((word, found, wanted))
+        if [x for x in read if x != "\u2581"] != [x for x in wanted if x != "\u2581"]:
+            differ.append((word, read, wanted))
     if 2 * len(differ) > len(words):
-        word, found, wanted = differ[0]
+        word, read, wanted = differ[0]
         raise InputError(
             f"transformers makes of {file} a tokenizer that reads {len(differ)} of {len(words)} words wrongly, e.g. "
-            f"'{word}' as {' '.join(found)} instead of {' '.join(wanted)}. Save a tokenizer.json of '{name}' with an "
+            f"'{word}' as {' '.join(read)} instead of {' '.join(wanted)}. Save a tokenizer.json of '{name}' with an "
             "older transformers (4.x) beside it."
         )

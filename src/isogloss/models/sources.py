@@ -28,20 +28,9 @@ SENTENCE_SETTINGS = "sentence_bert_config.json"  # of sentence-transformers, bes
 class Source:
     """Where configuration, weights and tokenizer are loaded from.
 
-    Attributes
-    ----------
-    path : str
-        A folder or a hub id, for transformers.
-    fingerprint : str
-        Digest of the files (a folder) or commit (the hub); of an adapter with its base.
-    commit : str or None
-        Commit on the hub; None for a folder.
-    offline : bool
-        Only files on this machine are to be used.
-    adapter : Path or None
-        The folder of an adapter whose base `path` is.
-    lower_case : bool
-        Text is put in lower case before the tokenizer reads it, as files of sentence-transformers may ask for.
+    `path` is a folder, or a hub id with its `commit`.  `fingerprint` is the digest of the files, or the commit; of an
+    `adapter`, whose base `path` then is, it is of both.  `offline`: only files on this machine are to be used.
+    `lower_case`: text is put in lower case before the tokenizer reads it, as sentence-transformers may ask for.
     """
 
     path: str
@@ -60,8 +49,8 @@ class Source:
     @property
     def tokenizer(self) -> str:
         """Where the tokenizer is: beside the adapter, if that brings one."""
-        own = self.adapter is not None and (self.adapter / "tokenizer_config.json").exists()
-        return str(self.adapter) if own else self.path
+        beside = self.adapter is not None and (self.adapter / "tokenizer_config.json").exists()
+        return str(self.adapter) if beside else self.path
 
 
 def find_source(name: str | Path, revision: str | None) -> Source:
@@ -97,7 +86,7 @@ def model_file(source: Source, name: str, *, place: str) -> Path | None:
     """Return a file of a model's folder or of the hub's cache, or None."""
     from transformers.utils import cached_file
 
-    found = cached_file(
+    file = cached_file(
         place,
         name,
         revision=source.commit,
@@ -105,11 +94,11 @@ def model_file(source: Source, name: str, *, place: str) -> Path | None:
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
     )
-    return None if found is None else Path(found)
+    return None if file is None else Path(file)
 
 
 def _transformer_folder(folder: Path) -> Path:
-    """Return where the transformer is: in a folder of sentence-transformers it may have one of its own."""
+    """Return where the transformer is: in a folder of sentence-transformers it may have its own folder."""
     path = folder / _MODULES
     if not path.exists():
         return folder
@@ -194,22 +183,22 @@ def _folder_fingerprint(folder: Path) -> str:
     for it, as reading costs less than loading: 0.6 to 1 GB a second.
     """
     files = [x for x in sorted(folder.iterdir()) if x.suffix in _MODEL_FILES and x.is_file()]
-    found = {}
+    contents = {}
     with progress(f"digest of {folder.name}", sum(path.stat().st_size for path in files)) as advance:
         for path in files:
-            found[path.name] = [path.stat().st_size, _digest_once(path)]
+            contents[path.name] = [path.stat().st_size, _digest_once(path)]
             advance(path.stat().st_size)
-    return digest(found)
+    return digest(contents)
 
 
 def _digest_once(path: Path) -> str:
     now, file = time.time(), path.stat()
     key = (str(path.resolve()), file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns)
     if key not in _digests:
-        found = file_digest(path)
+        content = file_digest(path)
         if now - max(file.st_mtime, file.st_ctime) < _SETTLED:
-            return found
-        _digests[key] = found
+            return content
+        _digests[key] = content
     return _digests[key]
 
 
@@ -257,9 +246,9 @@ def load_part(what: str, name: object, make: Callable[[], Any]) -> Any:
     What transformers warns of on the way may be the cause, and stands in the message.  A warning that it takes
     something else than was asked for is an error.
     """
-    with _heard_transformers() as said:
+    with _heard_transformers() as warnings:
         try:
-            made = make()
+            loaded = make()
         except Exception as error:  # transformers and its file readers raise many kinds
             if "trust_remote_code" in str(error):
                 raise InputError(
@@ -268,29 +257,30 @@ def load_part(what: str, name: object, make: Callable[[], Any]) -> Any:
                 ) from None
             lines = (line.strip() for line in str(error).split("\n"))
             reason = next((line for line in lines if line), type(error).__name__)
-            whole = " ".join([*said, reason])  # a warning names the cause, and the error what it led to
+            # a warning names the cause, and the error what it led to
+            whole = " ".join([*warnings, reason])
             hint = " Install it with: pip install --upgrade protobuf" if "protobuf" in whole.lower() else ""
             raise InputError(f"The {what} of the model '{name}' cannot be loaded: {whole}{hint}") from error
-    for warning in said:
+    for warning in warnings:
         # the report of loaded weights is a table for screens; `check_complete` says what matters of it
         if "LOAD REPORT" not in warning:
             log.info("%s, %s: %s", name, what, warning)
-    instead = next((x for x in said if "falling back" in x.lower()), None)
+    instead = next((x for x in warnings if "falling back" in x.lower()), None)
     if instead is not None:
         raise InputError(f"The {what} of the model '{name}' cannot be loaded as it is meant: {instead}")
-    return made
+    return loaded
 
 
 @contextlib.contextmanager
 def _heard_transformers() -> Iterator[list[str]]:
     """Keep transformers' warnings off the screen, and yield the list that they go to, a line each."""
-    said: list[str] = []
+    warnings: list[str] = []
 
     class _Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             line = " ".join(record.getMessage().split())
-            if line not in said:
-                said.append(line)
+            if line not in warnings:
+                warnings.append(line)
 
     theirs = logging.getLogger("transformers")
     with quiet_transformers():
@@ -298,7 +288,7 @@ def _heard_transformers() -> Iterator[list[str]]:
         theirs.handlers, theirs.propagate = [_Keep(logging.WARNING)], False
         theirs.setLevel(logging.WARNING)
         try:
-            yield said
+            yield warnings
         finally:
             theirs.handlers, theirs.propagate = handlers, propagate
 

@@ -40,13 +40,8 @@ class _Normal(dict[int, str]):
 class Names:
     """Finds the names of special subwords in a line.
 
-    Attributes
-    ----------
-    pattern : re.Pattern
-        The first character of a name, with the whole name behind it.
-    normal : mapping or None
-        Characters that a tokenizer takes for others before it looks at its pieces: ``＜`` for ``<``, small letters
-        for large ones.
+    `pattern` matches the first character of a name, with the whole name behind it.  `normal` are the characters that a
+    tokenizer takes for others before it looks at its pieces: ``＜`` for ``<``, small letters for large ones.
     """
 
     pattern: re.Pattern[str]
@@ -55,8 +50,8 @@ class Names:
     def find(self, text: str) -> dict[int, str]:
         """Return the place of every name in a text, rising, and the name as it is written there."""
         forms = [text] if self.normal is None else [text, text.translate(self.normal)]
-        found = {m.start(): text[m.start(1) : m.end(1)] for form in forms for m in self.pattern.finditer(form)}
-        return dict(sorted(found.items()))
+        names = {m.start(): text[m.start(1) : m.end(1)] for form in forms for m in self.pattern.finditer(form)}
+        return dict(sorted(names.items()))
 
     def hidden(self, text: str) -> str:
         """Return a text with another character in place of the first one of every name."""
@@ -66,11 +61,12 @@ class Names:
 
 def special_names(tokenizer: Any) -> Names | None:
     """Return what finds the names of special subwords in a line; None where nothing is to be found."""
-    if not tokenizer.is_fast:  # reads bytes
+    # one that is not fast reads bytes
+    if not tokenizer.is_fast:
         return None
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    known = {*tokenizer.all_special_tokens, *(x.content for x in added if x.special)}
-    names = [x for x in sorted(known, key=len, reverse=True) if _BRACKETED.fullmatch(x) or CODE.fullmatch(x)]
+    special = {*tokenizer.all_special_tokens, *(x.content for x in added if x.special)}
+    names = [x for x in sorted(special, key=len, reverse=True) if _BRACKETED.fullmatch(x) or CODE.fullmatch(x)]
     if not names:
         return None
     pattern = re.compile(f"{_BEGINS}(?=({'|'.join(map(re.escape, names))})).", re.DOTALL)
@@ -90,8 +86,8 @@ def lines_with_names(model: Loaded, texts: Sequence[str]) -> tuple[int, str]:
     """Return how many lines hold the name of a special subword, and the first one, or ""."""
     if model.special_names is None:
         return 0, ""
-    found = [places for text in texts if (places := model.special_names.find(_cased(model, text)))]
-    return len(found), next(iter(found[0].values())) if found else ""
+    by_line = [names for text in texts if (names := model.special_names.find(_cased(model, text)))]
+    return len(by_line), next(iter(by_line[0].values())) if by_line else ""
 
 
 def _cased(model: Loaded, text: str) -> str:

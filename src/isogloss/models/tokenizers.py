@@ -15,7 +15,8 @@ from isogloss.models.sources import Source, load_part, model_file
 from isogloss.models.text import as_text
 
 if TYPE_CHECKING:
-    from isogloss.models.loading import Loaded, ModelInfo
+    from isogloss.models.info import ModelInfo
+    from isogloss.models.loading import Loaded
 
 _NO_LIMIT = 10**6  # tokenizers without a limit of their own name a huge one (1e30)
 _LIMITS = ("max_seq_len", "n_positions", "max_encoder_position_embeddings")  # beside max_position_embeddings
@@ -26,15 +27,9 @@ _BYTES, _CHARACTERS = "ByT5Tokenizer", "CanineTokenizer"
 
 @dataclass(frozen=True)
 class Encoding:
-    """One sentence of a tokenizer that reads bytes, told as `tokenizers.Encoding` tells it.
+    """One sentence of a tokenizer that reads bytes, in the form of `tokenizers.Encoding`.
 
-    Attributes
-    ----------
-    ids, special_tokens_mask : list of int
-    offsets : list of (int, int)
-        Code points of the sentence; the bytes of one share its span.
-    overflowing : list of Encoding
-        What was cut off; empty where nothing was.
+    Its `offsets` are code points of the sentence (the bytes of one share its span); `overflowing` is what was cut off.
     """
 
     ids: list[int]
@@ -49,7 +44,7 @@ def load_tokenizer(info: ModelInfo) -> Any:
     Raises
     ------
     InputError
-        If it cannot be loaded, tells no character offsets, or reads in another way than its files say.
+        If it cannot be loaded, gives no character offsets, or reads in another way than its files say.
     """
     from transformers import AutoTokenizer
 
@@ -125,10 +120,10 @@ def encode(model: Loaded, texts: Sequence[str], *, language: str | None = None, 
     limit: dict[str, Any] = {}
     if model.max_length is not None:
         limit = {"truncation": True, "max_length": model.max_length}
-    found = list(tokenizer(texts, add_special_tokens=True, **limit).encodings)
-    largest = max((i for x in found for i in x.ids), default=0)
+    encodings = list(tokenizer(texts, add_special_tokens=True, **limit).encodings)
+    largest = max((i for x in encodings for i in x.ids), default=0)
     check_ids(tokenizer, model.module, [largest], name=model.name)
-    return found
+    return encodings
 
 
 def _bytes(tokenizer: Any, text: str, limit: int | None) -> Encoding:
@@ -167,7 +162,7 @@ def check_fits(tokenizer: Any, module: Any, codes: Sequence[str], *, name: str) 
 
 
 def n_embeddings(module: Any) -> int | None:
-    """Return how many subwords a model has embeddings for; None where it does not tell."""
+    """Return how many subwords a model has embeddings for; None where it does not say."""
     try:
         weight = getattr(module.get_input_embeddings(), "weight", None)
     except (NotImplementedError, AttributeError):
@@ -186,8 +181,8 @@ def space_marks(model: Loaded) -> list[int]:
     if not tokenizer.is_fast:
         return []
     spaced = "".join(tokenizer.tokenize("a e 1 2"))
-    found = [tokenizer.convert_tokens_to_ids(sign) for sign in ("\u2581", "\u0120") if sign in spaced]
-    return [i for i in found if i is not None and i != tokenizer.unk_token_id]
+    marks = [tokenizer.convert_tokens_to_ids(sign) for sign in ("\u2581", "\u0120") if sign in spaced]
+    return [i for i in marks if i is not None and i != tokenizer.unk_token_id]
 
 
 def max_length(tokenizer: Any, module: Any, stack: str) -> int | None:
@@ -196,9 +191,9 @@ def max_length(tokenizer: Any, module: Any, stack: str) -> int | None:
     if tokenizer.model_max_length < _NO_LIMIT:
         limits.append(int(tokenizer.model_max_length))
     config = module.config.get_text_config()
-    known = (*_LIMITS, _DECODER_LIMIT) if stack == "decoder" else _LIMITS
+    optional = (*_LIMITS, _DECODER_LIMIT) if stack == "decoder" else _LIMITS
     # What the JSON alone names, and the class does not know, has no meaning.
-    names = ["max_position_embeddings", *(x for x in known if hasattr(type(config), x))]
+    names = ["max_position_embeddings", *(x for x in optional if hasattr(type(config), x))]
     # RoBERTa-like: positions count from padding_idx + 1
     table = getattr(getattr(module, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)

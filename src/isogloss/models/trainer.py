@@ -21,14 +21,8 @@ from isogloss.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 
-CURVE = {
-    "step": pl.Int64,
-    "epoch": pl.Float64,
-    "loss": pl.Float64,
-    "rate": pl.Float64,
-    "dev_loss": pl.Float64,
-    "dev_score": pl.Float64,
-}
+_NUMBERS = ("epoch", "loss", "rate", "dev_loss", "dev_score")
+CURVE: dict[str, type[pl.DataType]] = {"step": pl.Int64, **dict.fromkeys(_NUMBERS, pl.Float64)}
 
 
 def train_head(
@@ -94,10 +88,10 @@ def train_head(
 
         def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
             self.model.eval()
-            found = {f"eval_{name}": float(value) for name, value in judge(model).items()}
-            self.log(found)
-            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
-            return found
+            scores = {f"eval_{name}": float(value) for name, value in judge(model).items()}
+            self.log(scores)
+            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
+            return scores
 
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -118,7 +112,8 @@ def train_head(
         logging_strategy="steps",
         logging_steps=max(1, every // 10),
         logging_nan_inf_filter=False,
-        train_sampling_strategy="sequential",  # ours: the Trainer's others cannot go on in the middle of an epoch
+        # the order is ours: the Trainer's others cannot go on in the middle of an epoch
+        train_sampling_strategy="sequential",
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
@@ -138,7 +133,8 @@ def train_head(
             model=model.module,
             args=arguments,
             train_dataset=[examples[i] for i in order],
-            eval_dataset=[],  # the judge has its own
+            # the judge has its own data
+            eval_dataset=[],
             data_collator=collate,
             callbacks=[_Advance(), *([EarlyStoppingCallback(settings.patience)] if keep == "best" else [])],
         )
@@ -171,24 +167,22 @@ def training_order(
     n = steps * batch_size
     packs = [generator.permutation(len(lengths)) for _ in range(-(-n // len(lengths)))]
     stream = np.concatenate(packs)[:n]
-    found = []
+    order = []
     for begin in range(0, n, 50 * batch_size):
-        some = stream[begin : begin + 50 * batch_size]
-        batches = some[np.argsort(lengths[some], kind="stable")].reshape(-1, batch_size)
-        found.append(batches[generator.permutation(len(batches))].ravel())
-    return np.concatenate(found)
+        group = stream[begin : begin + 50 * batch_size]
+        batches = group[np.argsort(lengths[group], kind="stable")].reshape(-1, batch_size)
+        order.append(generator.permutation(batches).ravel())
+    return np.concatenate(order)
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
     """Return the latest checkpoint that is whole, and remove those after it; the Trainer writes its state last."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[-1]), reverse=True)
-    for path in found:
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[-1]), reverse=True):
         try:
             json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            return path
         except (OSError, ValueError):
             shutil.rmtree(path)
-            continue
-        return path
     return None
 
 
@@ -196,8 +190,8 @@ def _curve(history: Sequence[Mapping[str, float]], epochs_a_step: float) -> pl.D
     names = {"loss": "loss", "learning_rate": "rate", "eval_loss": "dev_loss", "eval_score": "dev_score"}
     rows: dict[int, dict[str, float]] = {}
     for entry in history:
-        found = {names[key]: float(value) for key, value in entry.items() if key in names}
-        if found:
+        values = {names[key]: float(value) for key, value in entry.items() if key in names}
+        if values:
             row = rows.setdefault(int(entry["step"]), {"step": entry["step"]})
-            row |= {"epoch": entry["step"] * epochs_a_step} | found
+            row |= {"epoch": entry["step"] * epochs_a_step} | values
     return pl.DataFrame([rows[step] for step in sorted(rows)], schema=CURVE)

@@ -11,7 +11,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from isogloss.errors import InputError
 from isogloss.models.memory import is_out_of_memory
@@ -65,7 +65,8 @@ def try_out(model: Loaded) -> Reading:
     import torch
 
     adapted = getattr(model.module.config, "languages", None)
-    if adapted and hasattr(model.module.config, "default_language"):  # X-MOD reads all lines with one of them
+    # X-MOD reads all lines with one of them
+    if adapted and hasattr(model.module.config, "default_language"):
         raise InputError(
             f"'{model.name}' (type '{model.kind}') has weights of its own for each of {len(adapted)} languages, and "
             "would read every line with those of one. This kind of model is not supported."
@@ -84,20 +85,13 @@ def try_out(model: Loaded) -> Reading:
 
 
 def inputs_of(
-    model: Loaded,
-    ids: torch.Tensor,
-    mask: torch.Tensor,
-    source_ids: torch.Tensor | None = None,
-    source_mask: torch.Tensor | None = None,
+    model: Loaded, ids: torch.Tensor, mask: torch.Tensor, source: tuple[torch.Tensor, torch.Tensor] | None = None
 ) -> dict[str, Any]:
     """Return what a model is called with; a mask only where it takes one."""
     if model.conditioned:
-        return {
-            "input_ids": source_ids,
-            "attention_mask": source_mask,
-            "decoder_input_ids": ids,
-            "decoder_attention_mask": mask,
-        }
+        assert source is not None
+        names = ("input_ids", "attention_mask", "decoder_input_ids", "decoder_attention_mask")
+        return dict(zip(names, (*source, ids, mask), strict=True))
     takes = inspect.signature(model.module.forward).parameters.values()
     masked = any(x.name == "attention_mask" or x.kind is x.VAR_KEYWORD for x in takes)
     return {"input_ids": ids, **({"attention_mask": mask} if masked else {})}
@@ -121,12 +115,13 @@ def collected(model: Loaded, inputs: Mapping[str, Any], *, cut: bool = True) -> 
     """Return all layers as transformers collects them, the last one as the model returns it."""
     try:
         output = model.module(**inputs, output_hidden_states=True)
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:
         if is_out_of_memory(error):
             raise
-        _cannot_run(model, error)
-    except Exception as error:  # whatever a model asks for beside text
-        _cannot_run(model, error)
+        # whatever a model asks for beside text
+        lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+        reason = type(error).__name__ if not lines or isinstance(error, KeyError) else lines[0]
+        raise InputError(f"'{model.name}' (type '{model.kind}') cannot be run on text alone: {reason}") from error
     last = getattr(output, "last_hidden_state", None)
     layers = getattr(output, "decoder_hidden_states" if model.conditioned else "hidden_states", None)
     if last is None or layers is None:
@@ -140,19 +135,13 @@ def collected(model: Loaded, inputs: Mapping[str, Any], *, cut: bool = True) -> 
             f"its configuration promises {model.n_layers + 1}, embeddings included. This kind of model is not "
             "supported."
         )
-    text = _text(model, inputs)
-    found = [*layers[:-1], last]
-    return {layer: fitting(x, text, model, layer, cut=cut) for layer, x in enumerate(found)}
+    text = inputs[_text_names(model)[0]]
+    return {layer: fitting(x, text, model, layer, cut=cut) for layer, x in enumerate([*layers[:-1], last])}
 
 
-def _cannot_run(model: Loaded, error: Exception) -> NoReturn:
-    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
-    reason = type(error).__name__ if not lines or isinstance(error, KeyError) else lines[0]
-    raise InputError(f"'{model.name}' (type '{model.kind}') cannot be run on text alone: {reason}") from error
-
-
-def _text(model: Loaded, inputs: Mapping[str, Any]) -> torch.Tensor:
-    return inputs["decoder_input_ids" if model.conditioned else "input_ids"]  # type: ignore[no-any-return]
+def _text_names(model: Loaded) -> tuple[str, str]:
+    """Return what the text and its mask are called among the inputs."""
+    return ("decoder_input_ids", "decoder_attention_mask") if model.conditioned else ("input_ids", "attention_mask")
 
 
 def _batch(model: Loaded, lengths: Sequence[int]) -> dict[str, Any]:
@@ -174,8 +163,7 @@ def _batch(model: Loaded, lengths: Sequence[int]) -> dict[str, Any]:
         return ids.to(model.device), mask.to(model.device)
 
     text = padded(lengths)
-    source = padded([size + 2 for size in lengths]) if model.conditioned else ()
-    return inputs_of(model, *text, *source)
+    return inputs_of(model, *text, padded([size + 2 for size in lengths]) if model.conditioned else None)
 
 
 def _plain_subwords(model: Loaded) -> list[int]:
@@ -208,17 +196,17 @@ def _hooked(model: Loaded, batches: Sequence[Mapping[str, Any]], truths: Sequenc
         cut = normed = False
         for batch, truth in zip(batches, truths, strict=True):
             seen = _watch(model, blocks, batch)
-            width = _text(model, batch).shape[1]
+            width = batch[_text_names(model)[0]].shape[1]
             # Mamba-like models collect what comes out of blocks alone, without the embeddings
             if seen is None or not any(
                 all(_same(seen[x + skipped], truth[x], model) for x in range(model.n_layers)) for skipped in (0, 1)
             ):
                 break
             cut = cut or any(state.shape[1] > width for state in seen.values())
-            own, last = seen[model.n_layers], truth[model.n_layers]
-            if own.shape[1] < width or own.shape[2:] != last.shape[2:]:
+            output, last = seen[model.n_layers], truth[model.n_layers]
+            if output.shape[1] < width or output.shape[2:] != last.shape[2:]:
                 break
-            if _distance(own[:, :width], last) > _NOTHING:
+            if _distance(output[:, :width], last) > _NOTHING:
                 normed = True
                 if not _decides(model, blocks[-1], batch, last):
                     break
@@ -255,7 +243,7 @@ def _watch(model: Loaded, blocks: Sequence[Any], inputs: Mapping[str, Any]) -> d
 
     hooks = [block.register_forward_pre_hook(before(i), with_kwargs=True) for i, block in enumerate(blocks)]
     hooks.append(blocks[-1].register_forward_hook(lambda *call: seen[len(blocks)].append(_copy(state_out(call[-1])))))
-    with _removed_afterwards(hooks):
+    with removed_afterwards(hooks):
         model.module(**inputs)
     states = [calls[0] for calls in seen.values() if len(calls) == 1]
     if len(states) <= len(blocks) or any(not isinstance(x, torch.Tensor) or x.ndim != 3 for x in states):
@@ -275,15 +263,15 @@ def _decides(model: Loaded, block: Any, batch: Mapping[str, Any], last: torch.Te
     import torch
 
     kept: list[Any] = []
-    with _removed_afterwards([block.register_forward_hook(lambda *call: kept.append(_copied(call[-1])))]):
+    with removed_afterwards([block.register_forward_hook(lambda *call: kept.append(_copied(call[-1])))]):
         model.module(**batch)
-    name, marks = ("decoder_input_ids", "decoder_attention_mask") if model.conditioned else ("input_ids", "")
+    name, mask_name = _text_names(model)
     ids = batch[name]
-    mask = batch.get(marks or "attention_mask", torch.ones_like(ids))
+    mask = batch.get(mask_name, torch.ones_like(ids))
     other = {**batch, name: torch.where((mask == 1) & (mask.flip(0) == 1), ids.flip(0), ids)}
-    with _removed_afterwards([block.register_forward_hook(lambda *_: kept[0])]):
-        found = model.module(**other).last_hidden_state
-    return _distance(found, last) < _NOTHING
+    with removed_afterwards([block.register_forward_hook(lambda *_: kept[0])]):
+        replayed = model.module(**other).last_hidden_state
+    return _distance(replayed, last) < _NOTHING
 
 
 def _copied(output: Any) -> Any:
@@ -291,7 +279,8 @@ def _copied(output: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _removed_afterwards(hooks: Sequence[Any]) -> Iterator[None]:
+def removed_afterwards(hooks: Sequence[Any]) -> Iterator[None]:
+    """Remove hooks when the block ends, however it does."""
     try:
         yield
     finally:
@@ -300,17 +289,13 @@ def _removed_afterwards(hooks: Sequence[Any]) -> Iterator[None]:
 
 
 def _collected_only(model: Loaded, batches: Sequence[Mapping[str, Any]]) -> Reading:
-    cut = any(_is_wider(model, batch) for batch in batches)
-    final = None if _has_maker_of_its_own(model) else False
-    return Reading(None, cut=cut, equal_lengths=False, final_norm=final)
-
-
-def _is_wider(model: Loaded, batch: Mapping[str, Any]) -> bool:
+    cut = False
     try:
-        collected(model, batch, cut=False)
+        for batch in batches:
+            collected(model, batch, cut=False)
     except InputError:
-        return True
-    return False
+        cut = True
+    return Reading(None, cut=cut, equal_lengths=False, final_norm=None if _has_maker_of_its_own(model) else False)
 
 
 def _has_maker_of_its_own(model: Loaded) -> bool:
@@ -324,15 +309,11 @@ def _has_maker_of_its_own(model: Loaded) -> bool:
 
     def look(module: Any, _: Any, output: Any) -> None:
         state = state_out(output)
-        for layer, found in makers.items():
-            if (
-                isinstance(state, torch.Tensor)
-                and state.shape == truth[layer].shape
-                and torch.equal(state, truth[layer])
-            ):
-                found.add(type(module))
+        for layer, kinds in makers.items():
+            if isinstance(state, torch.Tensor) and torch.equal(state, truth[layer]):
+                kinds.add(type(module))
 
-    with _removed_afterwards([m.register_forward_hook(look) for m in model.module.modules()]):
+    with removed_afterwards([m.register_forward_hook(look) for m in model.module.modules()]):
         model.module(**batch)
     return not makers[last - 1] or not makers[last - 1] <= makers[last]
 
@@ -342,22 +323,14 @@ def _has_maker_of_its_own(model: Loaded) -> bool:
 
 def _changed(model: Loaded, batch: Mapping[str, Any], together: Layers) -> bool:
     """Return whether any line of a batch has other states there than alone."""
-    names = [("input_ids", "attention_mask")]
-    if model.conditioned:
-        names.append(("decoder_input_ids", "decoder_attention_mask"))
-    for i, size in enumerate(_sizes(batch, names[-1])):
-        line: dict[str, Any] = {}
-        for ids, mask in names:
-            own = _sizes(batch, (ids, mask))[i]
-            line |= {name: batch[name][i : i + 1, :own] for name in (ids, mask) if name in batch}
+    of_text = _text_names(model)
+    sizes = {names: batch[names[1]].sum(1).tolist() for names in (("input_ids", "attention_mask"), of_text)}
+    for i, size in enumerate(sizes[of_text]):
+        line = {name: batch[name][i : i + 1, : sizes[names][i]] for names in sizes for name in names}
         for layer, state in collected(model, line).items():
             if not _same(together[layer][i : i + 1, :size], state, model):
                 return True
     return False
-
-
-def _sizes(batch: Mapping[str, Any], names: tuple[str, str]) -> list[int]:
-    return [int(x) for x in batch[names[1]].sum(1)]
 
 
 def _apart(model: Loaded, reading: Reading) -> Reading:
@@ -382,15 +355,15 @@ def _apart(model: Loaded, reading: Reading) -> Reading:
     return replace(reading, equal_lengths=True)
 
 
-def _same(one: torch.Tensor, other: torch.Tensor, model: Loaded) -> bool:
+def _same(states: torch.Tensor, expected: torch.Tensor, model: Loaded) -> bool:
     """Return whether states are the same but for rounding; what pads them inside is left out."""
-    if one.ndim != 3 or one.shape[0] != other.shape[0] or one.shape[1] < other.shape[1]:
+    if states.ndim != 3 or states.shape[0] != expected.shape[0] or states.shape[1] < expected.shape[1]:
         return False
-    one = one[:, : other.shape[1]]
-    return one.shape == other.shape and _distance(one, other) <= _TOLERANCE[model.compute]
+    states = states[:, : expected.shape[1]]
+    return states.shape == expected.shape and _distance(states, expected) <= _TOLERANCE[model.compute]
 
 
-def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Return the difference of states relative to their size; what is not finite is found elsewhere."""
-    one, other = one.double().nan_to_num(), other.double().nan_to_num()
-    return float((one - other).norm() / other.norm().clamp(min=1e-30))
+def _distance(states: torch.Tensor, expected: torch.Tensor) -> float:
+    """Return the difference of states relative to their size; what is not finite is refused elsewhere."""
+    states, expected = states.double().nan_to_num(), expected.double().nan_to_num()
+    return float((states - expected).norm() / expected.norm().clamp(min=1e-30))

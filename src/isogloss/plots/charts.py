@@ -15,7 +15,7 @@ import altair as alt
 from isogloss.arguments import Count, Share, checked
 from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES
 from isogloss.plots.rows import NUMBERS, Row, average, figure_rows, highest, languages
-from isogloss.plots.theme import BLUE, LABEL_SIZE, MEAN, ORANGE, PALETTE, Chart, against, count, finish, numbers, span
+from isogloss.plots.theme import LABEL_SIZE, MEAN, PALETTE, Chart, accent, against, count, facet, finish, numbers, span
 from isogloss.results import Results
 
 MAX_COLOURED = 4  # pairs that still get a colour, a band and a chance line each in one panel
@@ -65,38 +65,29 @@ def layer_curves(
     few = n_pairs <= MAX_COLOURED
     top = _top(rows, ("score", "chance", "ci_high") if few else ("score", "chance"))
     data: list[Row] = []
-    for run, own in runs.items():
-        lines = _by(own, "pair")
+    for run, of_run in runs.items():
+        lines = _by(of_run, "pair")
         if few:
-            main = [row | {"colour": row["pair"]} for row in own]
+            main = [row | {"colour": row["pair"]} for row in of_run]
         else:
-            common = {"pair": MEAN, "colour": "mean", "run": run, "theta": own[0]["theta"]}
-            main = [row | common for row in average(own)]
+            common = {"pair": MEAN, "colour": "mean", "run": run, "theta": of_run[0]["theta"]}
+            main = [row | common for row in average(of_run)]
             lines = {"mean": main} | _extremes(lines)
-            data += [row | {"kind": "pair"} for row in own]
+            data += [row | {"kind": "pair"} for row in of_run]
         marks = _ends(lines, main if MEASURES[metric].above_chance else [], top=top, height=height)
         data += [row | {"kind": "main"} for row in main] + [row | {"run": run} for row in marks]
     chart = _curve_layers(data, metric, top=top, coloured=few).properties(width=width, height=height)
-    note = f"bands: 95% intervals, dashed: {_dashed(metric)}"
-    if not few:
-        note = f"grey: {n_pairs} pairs, bold: their mean, dashed: {_dashed(metric)}"
-    finished: Chart = finish(
-        chart,
-        data,
-        **titled(metric, rows, note),
-        description=_curve_words(runs, metric, n_pairs),
-        columns=COLUMNS,
-        panels=alt.Facet("run:N", title=None, sort=list(runs)) if len(runs) > 1 else None,
-        across=2,
-    )
-    return finished
+    marks_are = "bands: 95% intervals" if few else f"grey: {n_pairs} pairs, bold: their mean"
+    words = titled(metric, rows, f"{marks_are}, dashed: {_dashed(metric)}")
+    words |= {"description": _curve_words(runs, metric, n_pairs), "columns": COLUMNS}
+    return facet(chart, data, "run", list(runs), across=2, **words) if len(runs) > 1 else finish(chart, data, **words)
 
 
 def _curve_words(runs: Mapping[str, Sequence[Row]], metric: str, n_pairs: int) -> str:
     """Say what the curves of every run show: where the mean of the pairs is highest, against chance."""
-    layers = span(row["layer"] for own in runs.values() for row in own)
+    layers = span(row["layer"] for rows in runs.values() for row in rows)
     text = f"{MEASURES[metric].title}, of {count(n_pairs, 'pair')} over {layers}"
-    peaks = {run: highest(average(own), metric) for run, own in runs.items()}
+    peaks = {run: highest(average(rows), metric) for run, rows in runs.items()}
     if len(runs) == 1:
         [peak] = peaks.values()
         if peak is None:
@@ -104,8 +95,8 @@ def _curve_words(runs: Mapping[str, Sequence[Row]], metric: str, n_pairs: int) -
         what = "the score" if n_pairs == 1 else "the mean"
         above = " above chance" if MEASURES[metric].above_chance else ""
         return f"{text}; {what} is highest{above} at layer {peak['layer']} {against(peak)}."
-    told = [f"{run} at layer {peak['layer']} {against(peak)}" for run, peak in peaks.items() if peak]
-    return f"{text}, a panel for each of {len(runs)} runs. The mean is highest in {'; '.join(told)}."
+    places = [f"{run} at layer {peak['layer']} {against(peak)}" for run, peak in peaks.items() if peak]
+    return f"{text}, a panel for each of {len(runs)} runs. The mean is highest in {'; '.join(places)}."
 
 
 def _extremes(pairs: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
@@ -128,15 +119,12 @@ def _curve_layers(data: Sequence[Row], metric: str, *, top: float, coloured: boo
     main = base.transform_filter("datum.kind == 'main'")
     layers = [main.mark_area(opacity=0.14, clip=True).encode(y("ci_low"), y2="ci_high:Q", color=colour)]
     if not coloured:
-        near = alt.selection_point(
-            name="near", on="pointerover", clear="pointerout", fields=["pair"], nearest=True, empty=False
-        )
+        at_pointer: Any = {"on": "pointerover", "clear": "pointerout", "nearest": True, "empty": False}
+        near = alt.selection_point(name="near", fields=["pair"], **at_pointer)
         pairs = base.transform_filter("datum.kind == 'pair'").encode(y("score"), detail="pair:N")
-        shown = alt.condition(near, alt.value(1), alt.value(0.28))
-        layers.append(pairs.mark_line(strokeWidth=1).encode(opacity=shown))
-        shown = alt.condition(near, alt.value(1), alt.value(0))
-        dots = pairs.mark_circle(size=26).encode(opacity=shown, tooltip=tooltip())
-        layers.append(dots.add_params(near))
+        pale, unseen = (alt.condition(near, alt.value(1), alt.value(opacity)) for opacity in (0.28, 0))
+        dots = pairs.mark_circle(size=26).encode(opacity=unseen, tooltip=tooltip())
+        layers += [pairs.mark_line(strokeWidth=1).encode(opacity=pale), dots.add_params(near)]
     layers += [
         main.mark_line(style="chance").encode(y("chance"), color=colour),
         main.mark_line(strokeWidth=2.2).encode(y("score"), color=colour),
@@ -170,11 +158,11 @@ def language_curves(
     top = _top(rows, ("score", "chance", "ci_high"))
     data: list[Row] = []
     for name in names:
-        own = [row | {"colour": row["target"]} for row in rows if row["source"] == name]
+        of_language = [row | {"colour": row["target"], "kind": "main"} for row in rows if row["source"] == name]
         if not directed:
-            own += [row | {"colour": row["source"]} for row in rows if row["target"] == name]
-        ends = _ends(_by(own, "colour"), [], top=top, height=height)
-        data += [row | {"panel": name} for row in [row | {"kind": "main"} for row in own] + ends]
+            of_language += [row | {"colour": row["source"], "kind": "main"} for row in rows if row["target"] == name]
+        ends = _ends(_by(of_language, "colour"), [], top=top, height=height)
+        data += [row | {"panel": name} for row in of_language + ends]
     scale = alt.Scale(domain=names, range=[PALETTE[i % len(PALETTE)] for i in range(len(names))])
     colour = alt.Color("colour:N", scale=scale, legend=None)
 
@@ -192,16 +180,9 @@ def language_curves(
     ]
     chart = alt.LayerChart(layer=layers).properties(width=width, height=height)
     role = "panel: source, lines: targets" if directed else "panel: one language, lines: the others"
-    finished: Chart = finish(
-        chart,
-        data,
-        **titled(metric, rows, f"{role}, dashed: {_dashed(metric)}"),
-        description=_language_words(rows, metric, len(names)),
-        columns=("panel", *COLUMNS),
-        panels=alt.Facet("panel:N", title=None, sort=names),
-        across=columns,
-    )
-    return finished
+    words = titled(metric, rows, f"{role}, dashed: {_dashed(metric)}")
+    words |= {"description": _language_words(rows, metric, len(names)), "columns": ("panel", *COLUMNS)}
+    return facet(chart, data, "panel", names, across=columns, **words)
 
 
 def _language_words(rows: Sequence[Row], metric: str, n_languages: int) -> str:
@@ -221,16 +202,11 @@ def _dashed(metric: str) -> str:
     return "chance" if measure.above_chance else measure.chance
 
 
-def accent(metric: str) -> str:
-    """Return the colour of a family of metrics."""
-    return ORANGE if MEASURES[metric].family == "overlap" else BLUE
-
-
 def _by(rows: Iterable[Row], field: str) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = defaultdict(list)
+    groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        found[row[field]].append(row)
-    return dict(found)
+        groups[row[field]].append(row)
+    return dict(groups)
 
 
 def tooltip(*, of_mean: bool = False) -> list[alt.Tooltip]:
@@ -279,8 +255,7 @@ def _ends(lines: Mapping[str, Sequence[Row]], chance: Sequence[Row], *, top: flo
         last = [row[field] for row in drawn if row["layer"] == drawn[-1]["layer"]]
         if last:
             ends[name] = (drawn[-1]["layer"], sum(last) / len(last))
-    gap = (LABEL_SIZE + 2) * top / height
-    places = _spread({name: y for name, (_, y) in ends.items()}, gap, top)
+    places = _spread({name: y for name, (_, y) in ends.items()}, (LABEL_SIZE + 2) * top / height, top)
     return [
         {"kind": "label", "layer": layer, "at": places[name], "text": name, "colour": name}
         | {"line": any(row.get("colour") == name for row in lines.get(name, ()))}

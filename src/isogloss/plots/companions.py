@@ -8,11 +8,9 @@ import altair as alt
 import polars as pl
 
 from isogloss.metrics.registry import COMPANIONS
-from isogloss.plots.theme import BLUE, MEAN, count, finish, numbers, shown, span
+from isogloss.plots.theme import BLUE, MEAN, count, facet, numbers, shown, span
 from isogloss.results import Results
 from isogloss.study.analyses.correlations import at_first_clustering
-
-_COLUMNS = ("measure", "layer", "pair", "score", "chance")
 
 
 def companion_panels(results: Results) -> alt.FacetChart:
@@ -30,8 +28,7 @@ def companion_panels(results: Results) -> alt.FacetChart:
         name = measure.read_as + ("" if math.isnan(theta) else f", θ = {theta:g}")
         # above chance, chance is 0
         chance = pl.lit(0.0) if measure.above_chance else pl.col("chance")
-        drawn = rows.select(pl.lit(name).alias("measure"), "layer", pair, score=measure.column, chance=chance)
-        parts.append(drawn)
+        parts.append(rows.select(pl.lit(name).alias("measure"), "layer", pair, score=measure.column, chance=chance))
     titles = {name: measure.title for name, measure in COMPANIONS.items()}
     named = pl.col("metric").replace(titles).alias("measure")
     parts.append(results.companions.select(named, "layer", pair, "score", "chance"))
@@ -58,16 +55,16 @@ def companion_panels(results: Results) -> alt.FacetChart:
     order = table["measure"].unique(maintain_order=True).to_list()
     falling = means.sort("score", descending=True, maintain_order=True)
     at = {row["measure"]: row for row in falling.unique("measure", keep="first").iter_rows(named=True)}
-    told = [f"{name} at layer {at[name]['layer']} ({shown(at[name]['score'])})" for name in order]
-    done: alt.FacetChart = finish(
+    peaks = [f"{name} at layer {at[name]['layer']} ({shown(at[name]['score'])})" for name in order]
+    return facet(
         alt.LayerChart(layer=layers).properties(width=170, height=110),
         [*table.to_dicts(), *means.to_dicts()],
+        "measure",
+        order,
+        free=("y",),
         title="The same states by other measures",
         note="grey: pairs; line: their mean; dashed: chance",
         description=f"{count(len(order), 'measure')} of {count(table['pair'].n_unique(), 'pair')} over "
-        f"{span(table['layer'])}. The mean of the pairs is highest: {'; '.join(told)}.",
-        columns=_COLUMNS,
-        panels=alt.Facet("measure:N", title=None, sort=order),
-        free=("y",),
+        f"{span(table['layer'])}. The mean of the pairs is highest: {'; '.join(peaks)}.",
+        columns=("measure", "layer", "pair", "score", "chance"),
     )
-    return done

@@ -5,15 +5,10 @@ Both are given their rows by the page that shows them: `concept_map` takes ``poi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import altair as alt
 
 from isogloss.metrics.registry import ALIGNMENT, MEASURES, OVERLAP
-from isogloss.plots.theme import BLUE, ORANGE, chart_config
-
-Rows = Sequence[Mapping[str, Any]]
+from isogloss.plots.theme import BLUE, ORANGE, Rows, chart_config
 
 
 def concept_map(points: Rows = (), *, width: int = 520, height: int = 420) -> alt.LayerChart:
@@ -29,7 +24,8 @@ def concept_map(points: Rows = (), *, width: int = 520, height: int = 420) -> al
     """
     plain = alt.Axis(labels=False, ticks=False, title=None, domain=False, grid=False)
     base = alt.Chart().encode(
-        alt.X("x:Q", axis=plain, scale=alt.Scale(zero=False, nice=False, padding=44)),  # room for a name
+        # the padding is for a name
+        alt.X("x:Q", axis=plain, scale=alt.Scale(zero=False, nice=False, padding=44)),
         alt.Y("y:Q", axis=plain, scale=alt.Scale(zero=False, nice=False, padding=24)),
         alt.Size("size:Q", legend=None, scale=alt.Scale(range=[14, 420])),
     )
@@ -63,11 +59,12 @@ def depth_curves(rows: Rows = (), *, width: int = 300, height: int = 110) -> alt
         In pixels.
     """
     scale = alt.Scale(domain=[MEASURES[name].title for name in (ALIGNMENT, OVERLAP)], range=[BLUE, ORANGE])
-    colour = alt.Color(
-        "measure:N", scale=scale, legend=alt.Legend(title=None, orient="top", padding=0, offset=2, symbolOpacity=1)
-    )
+    legend = alt.Legend(title=None, orient="top", padding=0, offset=2, symbolOpacity=1)
+    colour = alt.Color("measure:N", scale=scale, legend=legend)
     numbers = [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("score", "chance", "ci_low", "ci_high")]
+    tips = ["measure:N", "layer:Q", *numbers]
     base = alt.Chart().encode(alt.X("layer:O", axis=alt.Axis(labelAngle=0, title="layer")), colour)
+    at_now = base.transform_filter("datum.layer == now")
 
     def y(field: str) -> alt.Y:
         return alt.Y(f"{field}:Q", title=None, axis=alt.Axis(tickCount=4))
@@ -77,12 +74,8 @@ def depth_curves(rows: Rows = (), *, width: int = 300, height: int = 110) -> alt
         base.mark_area(opacity=0.14).encode(y("ci_low"), y2="ci_high:Q"),
         base.mark_line(style="chance").encode(y("chance")),
         base.mark_line(strokeWidth=2).encode(y("score")),
-        base.mark_circle(size=46, opacity=1, cursor="pointer").encode(
-            y("score"), tooltip=["measure:N", "layer:Q", *numbers]
-        ),
-        base.transform_filter("datum.layer == now")
-        .mark_rule(strokeWidth=1.2, opacity=0.5)
-        .encode(color=alt.value("gray")),
+        base.mark_circle(size=46, opacity=1, cursor="pointer").encode(y("score"), tooltip=tips),
+        at_now.mark_rule(strokeWidth=1.2, opacity=0.5).encode(color=alt.value("gray")),
     ]
     data = alt.InlineData(values=[dict(row) for row in rows], name="depth")
     chart = alt.LayerChart(layer=layers).add_params(now)

@@ -48,12 +48,13 @@ def width_of(text: str) -> float:
     """
     if text in WIDTHS:
         return WIDTHS[text]
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:mm)?", text)
-    if found is None:
+    number = re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:mm)?", text)
+    if number is None:
         raise unknown("width", text, [*WIDTHS, "84mm"])
-    if not 40 <= float(found[1]) <= 1000:
+    millimetres = float(number[1])
+    if not 40 <= millimetres <= 1000:
         raise UsageError(f"A figure of {text} is not readable. Choose a width of 40 to 1000 mm.")
-    return float(found[1])
+    return millimetres
 
 
 @cache
@@ -89,8 +90,8 @@ def save_charts(
     charts: Mapping[str, Any], folder: str | Path, *, formats: Sequence[str] = ("png", "svg"), **look: Any
 ) -> list[Path]:
     """Write charts as ``NAME.png`` and so on into a folder; see `write_chart`."""
-    made = (write_chart(chart, Path(folder) / name, formats=formats, **look) for name, chart in charts.items())
-    return [path for paths in made for path in paths]
+    written = (write_chart(chart, Path(folder) / name, formats=formats, **look) for name, chart in charts.items())
+    return [path for paths in written for path in paths]
 
 
 @checked
@@ -130,13 +131,11 @@ def write_chart(
     if not title:
         spec.pop("title", None)
     svg = _svg(spec) if width is None else _svg_of_width(spec, width)
-    written = []
-    for kind in formats:
-        path = stem.with_name(f"{stem.name}.{kind}")
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in formats]
+    for kind, path in zip(formats, paths, strict=True):
         with atomic(path) as f:
             f.write(_as(kind, svg, scale=3.0 if width is None else _DPI / 96))
-        written.append(path)
-    return written
+    return paths
 
 
 def _as(kind: str, svg: str, *, scale: float) -> bytes:
@@ -157,8 +156,11 @@ def _svg(spec: dict[str, Any]) -> str:
 
 
 def _svg_of_width(spec: dict[str, Any], width: float) -> str:
+    """Return the drawing so many millimetres wide."""
     pixels = width * _PIXELS
-    svg = _svg(_paneled(spec, pixels) if "facet" in spec else _fitted(spec, pixels))
+    spec = _wrapped(spec, pixels)
+    fit = {"width": int(pixels), "autosize": {"type": "fit-x", "contains": "padding"}}
+    svg = _svg(_paneled(spec, pixels) if "facet" in spec else spec | fit)
     drawn, height = _size(svg)
     return _of_size(svg, f"{width:g}mm", f"{width * height / drawn:.2f}mm")
 
@@ -168,10 +170,10 @@ _SIZE = re.compile(r'(<svg[^>]*?) width="([\d.]+)(mm)?" height="([\d.]+)(?:mm)?"
 
 def _size(svg: str) -> tuple[float, float]:
     """Return width and height of a drawing in pixels."""
-    found = _SIZE.search(svg)
-    assert found is not None, "Vega writes both sizes"
-    unit = _PIXELS if found[3] else 1.0
-    return float(found[2]) * unit, float(found[4]) * unit
+    sizes = _SIZE.search(svg)
+    assert sizes is not None, "Vega writes both sizes"
+    unit = _PIXELS if sizes[3] else 1.0
+    return float(sizes[2]) * unit, float(sizes[4]) * unit
 
 
 def _of_size(svg: str, width: str, height: str) -> str:
@@ -179,30 +181,24 @@ def _of_size(svg: str, width: str, height: str) -> str:
     return _SIZE.sub(rf'\1 width="{width}" height="{height}"', svg, count=1)
 
 
-def _fitted(spec: dict[str, Any], pixels: float) -> dict[str, Any]:
-    """Return the spec of one panel, the whole as wide as asked for."""
-    fit = {"type": "fit-x", "contains": "padding"}
-    return _wrapped(spec, pixels) | {"width": int(pixels), "autosize": fit}
-
-
 def _paneled(spec: dict[str, Any], pixels: float) -> dict[str, Any]:
     """Return the spec of several panels: as many in a row as have room, so wide that the whole fits."""
-    own = deepcopy(_wrapped(spec, pixels))
-    field = own["facet"]["field"]
-    names = {str(row.get(field)) for rows in own["datasets"].values() for row in rows}
-    gap = own["spacing"]["column"]
-    columns = max(1, min(own["columns"], len(names), int(pixels // (_PANEL + max(gap, _GAP)))))
-    own["columns"] = columns
-    # "MODEL: MEASURE" stands in two lines: one would run into the next panel
-    header = (own["facet"].get("header") or {}) | {"labelExpr": f"split(datum.label, regexp('{_BREAK}'))"}
-    own["facet"]["header"] = header
-    own["spacing"]["row"] += 14 * max(len(re.findall(_BREAK, name)) for name in names)
-    own["spec"]["width"] = _PANEL
+    spec = deepcopy(spec)
+    facet, spacing, panel = spec["facet"], spec["spacing"], spec["spec"]
+    names = {str(row.get(facet["field"])) for rows in spec["datasets"].values() for row in rows}
+    gap = spacing["column"]
+    columns = max(1, min(spec["columns"], len(names), int(pixels // (_PANEL + max(gap, _GAP)))))
+    spec["columns"] = columns
+    # "MODEL: MEASURE" stands in two lines: a single line would run into the next panel
+    header = (facet.get("header") or {}) | {"labelExpr": f"split(datum.label, regexp('{_BREAK}'))"}
+    facet["header"] = header
+    spacing["row"] += 14 * max(len(re.findall(_BREAK, name)) for name in names)
+    panel["width"] = _PANEL
     # without its title, which may be wider than panels of the least width
-    around = _size(_svg({**own, "title": None}))[0] - columns * _PANEL
-    own["spec"]["width"] = max(20, int((pixels - around) / columns))
-    header["labelLimit"] = own["spec"]["width"] + min(gap, _GAP)
-    return own
+    around = _size(_svg({**spec, "title": None}))[0] - columns * _PANEL
+    panel["width"] = max(20, int((pixels - around) / columns))
+    header["labelLimit"] = panel["width"] + min(gap, _GAP)
+    return spec
 
 
 def _wrapped(spec: dict[str, Any], pixels: float) -> dict[str, Any]:

@@ -30,9 +30,9 @@ def graph_chart(stages: Sequence[Mapping[str, Any]], links: Sequence[tuple[str, 
         place[stage["stage"]] = (stage["depth"], mates.index(stage["stage"]) - (len(mates) - 1) / 2)
     boxes = [
         {"kind": "stage", "x": x - _WIDE, "x2": x + _WIDE, "y": y - _HIGH, "y2": y + _HIGH, "middle": x, "line": y}
-        | {"stage": one["stage"], "steps": one["steps"], "label": count(one["steps"], "step")}
-        for one in stages
-        for x, y in [place[one["stage"]]]
+        | {"stage": stage["stage"], "steps": stage["steps"], "label": count(stage["steps"], "step")}
+        for stage in stages
+        for x, y in [place[stage["stage"]]]
     ]
     lines = [
         {"kind": "link", "from": a, "to": b, "x": place[a][0] + _WIDE, "y": place[a][1]}
@@ -43,12 +43,8 @@ def graph_chart(stages: Sequence[Mapping[str, Any]], links: Sequence[tuple[str, 
     across = alt.Scale(domain=[-0.5, max(depths) + 0.5], nice=False)
     down = alt.Scale(domain=[tallest / 2, -tallest / 2], nice=False)
     box = alt.Chart().transform_filter("datum.kind == 'stage'")
-    ends = {
-        "x": alt.X("x:Q", axis=None, scale=across),
-        "y": alt.Y("y:Q", axis=None, scale=down),
-        "x2": alt.X2("x2:Q"),
-        "y2": alt.Y2("y2:Q"),
-    }
+    ends: Any = {"x": alt.X("x:Q", axis=None, scale=across), "x2": alt.X2("x2:Q")}
+    ends |= {"y": alt.Y("y:Q", axis=None, scale=down), "y2": alt.Y2("y2:Q")}
     words = box.encode(alt.X("middle:Q", scale=across), alt.Y("line:Q", scale=down))
     layers = [
         alt.Chart().transform_filter("datum.kind == 'link'").mark_rule(opacity=0.4).encode(**ends),
@@ -56,9 +52,9 @@ def graph_chart(stages: Sequence[Mapping[str, Any]], links: Sequence[tuple[str, 
         words.mark_text(dy=-7, fontWeight="bold").encode(alt.Text("stage:N")),
         words.mark_text(dy=8).encode(alt.Text("label:N")),
     ]
-    total = sum(one["steps"] for one in stages)
-    widest = max(stages, key=lambda one: one["steps"])
-    chart: alt.LayerChart = finish(
+    total = sum(stage["steps"] for stage in stages)
+    widest = max(stages, key=lambda stage: stage["steps"])
+    return finish(
         alt.LayerChart(layer=layers).properties(width=_ACROSS * (max(depths) + 1), height=_DOWN * max(2, tallest)),
         [*lines, *boxes],
         title="Steps of the study",
@@ -69,4 +65,3 @@ def graph_chart(stages: Sequence[Mapping[str, Any]], links: Sequence[tuple[str, 
         ),
         columns=("kind", "stage", "steps", "from", "to"),
     )
-    return chart

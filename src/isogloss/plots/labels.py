@@ -9,7 +9,7 @@ import altair as alt
 import polars as pl
 
 from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES, OVERLAP
-from isogloss.plots.theme import BLUE, ORANGE, against, count, finish, numbers, span
+from isogloss.plots.theme import BLUE, ORANGE, against, count, facet, numbers, span
 
 _KINDS = {
     "all": "any label",
@@ -25,8 +25,9 @@ _KINDS = {
 }
 # what splits call the two; directions are pooled
 _MEASURES = {DIRECTED: MEASURES[ALIGNMENT].title, OVERLAP: MEASURES[OVERLAP].title}
-_MOST, _LEAST = 12, 3  # panels; concepts a label has in a pair, on average, to be given one
-_COLUMNS, _WIDTH, _HEIGHT = 4, 170, 110
+_MOST, _LEAST = 12, 3  # panels; concepts that a label with a panel has in a pair, on average
+_NUMBERS = ("score", "chance", "ci_low", "ci_high")
+_WIDTH, _HEIGHT = 170, 110
 
 
 def label_panels(scores: pl.DataFrame) -> alt.FacetChart:
@@ -86,9 +87,8 @@ def shared_panels(splits: pl.DataFrame, *, thetas: Mapping[str, float] | None = 
     """
     kinds = splits["kind"].unique().sort().to_list()
     leaves = [kind for kind in kinds if not any(other.startswith(f"{kind}:") for other in kinds)]
-    table = splits.filter(pl.col("kind").is_in(leaves)).with_columns(
-        pl.col("metric").replace(_MEASURES), panel=_panel()
-    )
+    table = splits.filter(pl.col("kind").is_in(leaves))
+    table = table.with_columns(pl.col("metric").replace(_MEASURES), panel=_panel())
     keys = ["layer", "metric"]
     labelled = table.drop_nulls("value").filter(pl.col("kind") != "language")
     often = labelled.group_by("panel").agg(pl.col("n").mean(), pl.col("n").sum().alias("sum"))
@@ -105,21 +105,20 @@ def shared_panels(splits: pl.DataFrame, *, thetas: Mapping[str, float] | None = 
     scale = alt.Scale(domain=list(_MEASURES.values()), range=[BLUE, ORANGE])
     legend = alt.Legend(title=None, orient="top", offset=10, symbolOpacity=1, symbolDash=[1, 0])
     base = _base().encode(alt.Color("metric:N", scale=scale, legend=legend))
+    tips = [alt.Tooltip("metric:N"), *_tooltip("panel", "label")]
     layers = [
         base.mark_area(opacity=0.12).encode(_y("ci_low", top=1), y2="ci_high:Q"),
         base.mark_line(strokeWidth=0.9, opacity=0.7).encode(_y("all", top=1)),
         base.mark_line(style="chance").encode(_y("chance", top=1)),
         base.mark_line(strokeWidth=2.2).encode(_y("score", top=1)),
-        base.mark_circle(size=26, opacity=1).encode(
-            _y("score", top=1), tooltip=[alt.Tooltip("metric:N"), *_tooltip("panel", "label")]
-        ),
+        base.mark_circle(size=26, opacity=1).encode(_y("score", top=1), tooltip=tips),
     ]
     at = [f"{title} at θ = {thetas[name]:g}; " for name, title in _MEASURES.items()] if thetas else []
     random = f"{_MEASURES[OVERLAP]}: {MEASURES[OVERLAP].chance}"
     note = f"{''.join(at)}all pairs together; thin: all concepts; dashed: chance ({random})"
     tops = pooled.sort("score", descending=True, nulls_last=True, maintain_order=True)
     tops = tops.unique("metric", keep="first", maintain_order=True).sort("metric")
-    told = [f"{r['metric']} for {r['panel']} at layer {r['layer']} {against(r)}" for r in tops.iter_rows(named=True)]
+    peaks = [f"{r['metric']} for {r['panel']} at layer {r['layer']} {against(r)}" for r in tops.iter_rows(named=True)]
     return _panels(
         layers,
         pooled.with_columns(pl.col(*_NUMBERS, "all").round(4)).to_dicts(),
@@ -127,12 +126,9 @@ def shared_panels(splits: pl.DataFrame, *, thetas: Mapping[str, float] | None = 
         title="Which concepts are shared, by what they are made of",
         note=note,
         description=f"{' and '.join(_MEASURES.values())} of concepts with one of {count(len(order), 'label')} over "
-        f"{span(pooled['layer'])}; highest: {', '.join(told)}.",
+        f"{span(pooled['layer'])}; highest: {', '.join(peaks)}.",
         columns=("panel", "metric", "layer", *_NUMBERS, "all", "n"),
     )
-
-
-_NUMBERS = ("score", "chance", "ci_low", "ci_high")
 
 
 def _panel() -> pl.Expr:
@@ -164,6 +160,4 @@ def _tooltip(field: str, title: str) -> list[alt.Tooltip]:
 
 def _panels(layers: list[alt.Chart], data: list[dict[str, object]], order: list[str], **words: Any) -> alt.FacetChart:
     chart = alt.LayerChart(layer=layers).properties(width=_WIDTH, height=_HEIGHT)
-    panels = alt.Facet("panel:N", title=None, sort=order)
-    done: alt.FacetChart = finish(chart, data, **words, panels=panels, across=_COLUMNS, free=("y",))
-    return done
+    return facet(chart, data, "panel", order, free=("y",), **words)

@@ -14,9 +14,9 @@ from scipy.spatial.distance import squareform
 from isogloss.arguments import Count, Share, checked
 from isogloss.errors import unknown
 from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES
-from isogloss.plots.charts import COLUMNS, accent, titled, tooltip
+from isogloss.plots.charts import COLUMNS, titled, tooltip
 from isogloss.plots.rows import Row, figure_rows, highest, languages, start_layer
-from isogloss.plots.theme import GAPS, Chart, count, finish, shown, span
+from isogloss.plots.theme import GAPS, Chart, accent, count, finish, shown, span
 from isogloss.results import Results
 
 _NARROW = 23  # pixels: a cell below it has no room for "(.12)"
@@ -49,15 +49,9 @@ def pair_heatmap(
     )
     chart = _cells(base, metric, top=_top(rows, metric), across=n_layers)
     chart = chart.properties(width=width, height=(20 if len(pairs) <= 20 else 16) * len(pairs))
-    words = f"{MEASURES[metric].read_as} of {count(len(pairs), 'pair')} at {span(row['layer'] for row in rows)}"
-    finished: Chart = finish(
-        chart,
-        rows,
-        **titled(metric, rows, _note(metric)),
-        description=words + _extremes(rows, metric, at_layer=True),
-        columns=COLUMNS,
-    )
-    return finished
+    text = f"{MEASURES[metric].read_as} of {count(len(pairs), 'pair')} at {span(row['layer'] for row in rows)}"
+    words = titled(metric, rows, _note(metric)) | {"description": text + _extremes(rows, metric, at_layer=True)}
+    return finish(chart, rows, **words, columns=COLUMNS)
 
 
 @checked
@@ -113,8 +107,7 @@ def language_map(
     )
     chart = _cells(base, metric, top=_top(every, metric), across=len(order))
     chart = chart.properties(width=width, height=max(180, (26 if len(order) <= 10 else 18) * len(order)))
-    finished: Chart = finish(chart, rows, **_map_words(rows, metric), columns=COLUMNS)
-    return finished
+    return finish(chart, rows, **_map_words(rows, metric), columns=COLUMNS)
 
 
 @checked
@@ -136,9 +129,10 @@ def language_map_words(
 def _map_words(rows: Sequence[Row], metric: str) -> dict[str, Any]:
     layer = rows[0]["layer"]
     pairs = {frozenset((row["source"], row["target"])): row for row in rows}
-    told = rows if MEASURES[metric].directed else list(pairs.values())
-    what = count(len(told), "direction" if MEASURES[metric].directed else "pair")
-    words = f"{MEASURES[metric].read_as} of {what} at layer {layer}{_extremes(told, metric)}"
+    if not MEASURES[metric].directed:
+        rows = list(pairs.values())
+    what = count(len(rows), "direction" if MEASURES[metric].directed else "pair")
+    words = f"{MEASURES[metric].read_as} of {what} at layer {layer}{_extremes(rows, metric)}"
     return titled(metric, rows, f"layer {layer}; {_note(metric)}") | {"description": words}
 
 
@@ -162,13 +156,13 @@ def language_order(
     Parameters are those of `language_map`.
     """
     names = languages(results.table)
-    found: dict[frozenset[str], list[float]] = defaultdict(list)
+    scores: dict[frozenset[str], list[float]] = defaultdict(list)
     for row in _first_run(results, metric, model=model, stack=stack, theta=theta):
         if row[MEASURES[metric].column] is not None:
-            found[frozenset((row["source"], row["target"]))].append(row[MEASURES[metric].column])
-    if len(names) < 3 or not found:
+            scores[frozenset((row["source"], row["target"]))].append(row[MEASURES[metric].column])
+    if len(names) < 3 or not scores:
         return names
-    means = {pair: float(np.mean(values)) for pair, values in found.items()}
+    means = {pair: float(np.mean(values)) for pair, values in scores.items()}
     least, most = min(means.values()), max(means.values())
     # A pair without a number is as far as the farthest; distances are at least a little more than none.
     distance = np.array([[most - means.get(frozenset((a, b)), least) for b in names] for a in names]) + 1e-9
@@ -200,9 +194,8 @@ def _cells(base: alt.Chart, metric: str, *, top: float, across: int) -> alt.Laye
     # the number in ink still has a contrast of 4.5 on either paper.
     shades = [f"rgba({red}, {green}, {blue}, {alpha})" for alpha in (0.06, 0.72)]
     colour = alt.Color(f"{field}:Q", scale=alt.Scale(domain=[0, top], range=shades, clamp=True), legend=None)
-    text = base.mark_text(style="cell").encode(
-        text="cell:N", opacity=alt.condition(f"width < {_NARROW * across}", alt.value(0), alt.value(1))
-    )
+    seen = alt.condition(f"width < {_NARROW * across}", alt.value(0), alt.value(1))
+    text = base.mark_text(style="cell").encode(text="cell:N", opacity=seen)
     rects = base.mark_rect(cornerRadius=2).encode(colour)
     # Written by Vega, since the report gives the map the rows of another layer without Python.
     return alt.LayerChart(layer=[rects, text]).transform_calculate(cell=_cell(field))
@@ -218,8 +211,8 @@ def _cell(field: str) -> str:
 
 
 def _note(metric: str) -> str:
-    above = MEASURES[metric].above_chance
-    return "adjusted score, 0 = chance; (…): interval includes chance" if above else "score"
+    adjusted = MEASURES[metric].above_chance
+    return "adjusted score, 0 = chance; (…): interval includes chance" if adjusted else "score"
 
 
 def _extremes(rows: Sequence[Row], metric: str, *, at_layer: bool = False) -> str:
@@ -228,8 +221,8 @@ def _extremes(rows: Sequence[Row], metric: str, *, at_layer: bool = False) -> st
     high = highest(rows, metric)
     if high is None:
         return "; nothing could be measured."
-    known = [row for row in rows if row[field] is not None]
-    low = min(known, key=lambda row: row[field])
+    measured = [row for row in rows if row[field] is not None]
+    low = min(measured, key=lambda row: row[field])
 
     def named(row: Row) -> str:
         where = f" at layer {row['layer']}" if at_layer else ""
@@ -237,6 +230,6 @@ def _extremes(rows: Sequence[Row], metric: str, *, at_layer: bool = False) -> st
 
     text = f": highest for {named(high)}, lowest for {named(low)}"
     if field == "adjusted":
-        clear = sum((row["ci_low"] or 0) > row["chance"] for row in known)
-        text += f"; the interval lies above chance in {clear} of {len(known)}"
+        clear = sum((row["ci_low"] or 0) > row["chance"] for row in measured)
+        text += f"; the interval lies above chance in {clear} of {len(measured)}"
     return f"{text}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from isogloss.plots.theme import GAPS, count, finish
+from isogloss.plots.theme import GAPS, count, facet
 
 _KINDS = {"rho_layers": "layers", "rho_pairs": "pairs", "rho_models": "models"}
 
@@ -24,9 +24,8 @@ def robustness_map(table: pl.DataFrame) -> alt.FacetChart | None:
     if not kinds:
         return None
     long = table.unpivot(kinds, index=["theta", "n_concepts"], variable_name="kind", value_name="rho")
-    long = long.group_by("kind", "theta", "n_concepts", maintain_order=True).agg(
-        pl.col("rho").mean(), pl.col("rho").min().alias("least")
-    )
+    settings = long.group_by("kind", "theta", "n_concepts", maintain_order=True)
+    long = settings.agg(pl.col("rho").mean(), pl.col("rho").min().alias("least"))
     long = long.with_columns(pl.col("kind").replace(_KINDS))
     base = alt.Chart().encode(
         alt.X("theta:O", title="theta", axis=alt.Axis(labelAngle=0), scale=GAPS),
@@ -40,25 +39,23 @@ def robustness_map(table: pl.DataFrame) -> alt.FacetChart | None:
         base.mark_rect(cornerRadius=2).encode(alt.Color("rho:Q", scale=scale, legend=None)),
         base.mark_text(style="cell").encode(alt.Text("rho:Q", format=".2f")),
     ]
-    chart = alt.LayerChart(layer=layers).properties(
-        width=44 * long["theta"].n_unique(), height=30 * long["n_concepts"].n_unique()
-    )
+    width, height = 44 * long["theta"].n_unique(), 30 * long["n_concepts"].n_unique()
     sentences = []
-    for (kind,), own in long.drop_nulls("rho").group_by("kind", maintain_order=True):
-        low = own.sort("rho").row(0, named=True)
-        above = own.filter(pl.col("rho") > 0.8).height
+    for (kind,), rows in long.drop_nulls("rho").group_by("kind", maintain_order=True):
+        low = rows.sort("rho").row(0, named=True)
+        above = rows.filter(pl.col("rho") > 0.8).height
         sentences.append(
-            f"of {kind} above 0.8 in {above} of {count(own.height, 'setting')}, least {low['rho']:.2f} at theta "
+            f"of {kind} above 0.8 in {above} of {count(rows.height, 'setting')}, least {low['rho']:.2f} at theta "
             f"{low['theta']:g} and K {low['n_concepts']}"
         )
-    done: alt.FacetChart = finish(
-        chart,
+    return facet(
+        alt.LayerChart(layer=layers).properties(width=width, height=height),
         long.with_columns(pl.col("rho", "least").round(4)).to_dicts(),
+        "kind",
+        list(_KINDS.values()),
+        across=3,
         title="Does the ordering survive other settings?",
         note="rank correlation of CALIGN above chance with the study's own; mean over top and min_types",
         description=f"Rank correlation of orderings by CALIGN with the study's own setting: {'; '.join(sentences)}.",
         columns=("kind", "theta", "n_concepts", "rho", "least"),
-        panels=alt.Facet("kind:N", title=None, sort=list(_KINDS.values())),
-        across=3,
     )
-    return done

@@ -26,8 +26,8 @@ def languages(table: pl.DataFrame) -> list[str]:
     groups = table.filter(pl.col("metric") == GROUP_OVERLAP)["source"]
     named = Space.named(groups[0]).languages if len(groups) else ()
     pairs = table.filter(pl.col("target") != "")
-    found = pl.concat([pairs["source"], pairs["target"]]).unique(maintain_order=True).to_list()
-    return [x for x in named if x in found] + [x for x in found if x not in named]
+    paired = pl.concat([pairs["source"], pairs["target"]]).unique(maintain_order=True).to_list()
+    return [x for x in named if x in paired] + [x for x in paired if x not in named]
 
 
 def run_labels(table: pl.DataFrame) -> pl.DataFrame:
@@ -42,9 +42,9 @@ def run_labels(table: pl.DataFrame) -> pl.DataFrame:
 
 def main_theta(table: pl.DataFrame, metric: str) -> float:
     """Return the theta to draw when none is asked for: the published default, else the smallest."""
-    found = sorted(set(table.filter(pl.col("metric") == metric)["theta"].to_list()))
+    thetas = sorted(set(table.filter(pl.col("metric") == metric)["theta"].to_list()))
     published = MEASURES[metric].theta
-    return published if published is not None and published in found else found[0]
+    return published if published is not None and published in thetas else thetas[0]
 
 
 def figure_rows(
@@ -58,9 +58,9 @@ def figure_rows(
         If the metric, model, stack or theta is not in the results.
     """
     table = results.table
-    known = [measure.name for measure in with_theta() if measure.name in set(table["metric"].to_list())]
-    if metric not in known:
-        raise unknown("metric", metric, known)
+    metrics = [measure.name for measure in with_theta() if measure.name in set(table["metric"].to_list())]
+    if metric not in metrics:
+        raise unknown("metric", metric, metrics)
     table = table.filter(pl.col("metric") == metric)
     for name, value in (("model", model), ("stack", stack)):
         if value is not None:
@@ -75,11 +75,11 @@ def figure_rows(
     table = table.filter(pl.col("theta") == theta)
     rank = {name: i for i, name in enumerate(languages(results.table))}
     table = table.join(run_labels(table), on=RUN, how="left", maintain_order="left")
-    rows = sorted(
-        table.iter_rows(named=True),
-        key=lambda row: (rank.get(row["source"], 0), rank.get(row["target"], 0), row["layer"]),
-    )
-    return [_drawn(row, theta) for row in rows]
+
+    def place(row: Row) -> tuple[int, int, int]:
+        return rank.get(row["source"], 0), rank.get(row["target"], 0), row["layer"]
+
+    return [_drawn(row, theta) for row in sorted(table.iter_rows(named=True), key=place)]
 
 
 def _drawn(row: Mapping[str, Any], theta: float) -> Row:
@@ -104,21 +104,21 @@ def average(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
     for row in rows:
         if row["score"] is not None:
             layers[row["layer"]].append(row)
-    found = []
+    means = []
     for layer, group in sorted(layers.items()):
         mean: Row = {"layer": layer, "n": sum(row["n"] for row in group), "n_pairs": len(group)}
         for name in NUMBERS:
             values = [row[name] for row in group if row[name] is not None]
             mean[name] = round(sum(values) / len(values), 4) if values else None
-        found.append(mean)
-    return found
+        means.append(mean)
+    return means
 
 
 def highest(rows: Iterable[Row], metric: str) -> Row | None:
     """Return the first of the rows that are highest, CALIGN above chance; None where nothing was measured."""
     field = MEASURES[metric].column
-    known = [row for row in rows if row[field] is not None]
-    return max(known, key=lambda row: (row[field], -row["layer"])) if known else None
+    measured = [row for row in rows if row[field] is not None]
+    return max(measured, key=lambda row: (row[field], -row["layer"]), default=None)
 
 
 @checked

@@ -28,7 +28,7 @@ from isogloss.store import StudyLayout, folder_name, read_table
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
 
-_CURVE = {"step": pl.Int64, **dict.fromkeys(("epoch", "loss", "dev_loss", "dev_score"), pl.Float64)}  # of training
+_CURVE = {"step": pl.Int64, **dict.fromkeys(("epoch", "loss", "dev_loss", "dev_score"), pl.Float64)}
 _CURVES = {DIRECTED: ALIGNMENT, OVERLAP: OVERLAP}
 
 
@@ -49,20 +49,19 @@ def run_charts(
     layer : int, optional
         Of the maps; default: where CALIGN is highest above chance.
     """
-    there = set(results.table["metric"].to_list())
-    many = len(languages(results.table)) > 2
-    found: dict[str, Chart] = {}
+    there, thetas = set(results.table["metric"].to_list()), thetas or {}
+    charts: dict[str, Chart] = {}
     for name, metric in _CURVES.items():
-        theta = dict(thetas or {}).get(name)
+        theta = thetas.get(name)
         if metric in there:
-            found[name] = layer_curves(results, metric=metric, theta=theta)
-            found[f"{name}_pairs"] = pair_heatmap(results, metric=metric, theta=theta)
+            charts[name] = layer_curves(results, metric=metric, theta=theta)
+            charts[f"{name}_pairs"] = pair_heatmap(results, metric=metric, theta=theta)
         if name in there:
-            at = start_layer(results, theta=dict(thetas or {}).get(DIRECTED)) if layer is None else layer
-            found[f"{name}_map"] = language_map(results, metric=name, layer=at, theta=theta)
-        if name == DIRECTED and name in there and many:
-            found["calign_languages"] = language_curves(results, metric=name, theta=theta)
-    return found
+            at = start_layer(results, theta=thetas.get(DIRECTED)) if layer is None else layer
+            charts[f"{name}_map"] = language_map(results, metric=name, layer=at, theta=theta)
+        if name == DIRECTED and name in there and len(languages(results.table)) > 2:
+            charts["calign_languages"] = language_curves(results, metric=name, theta=theta)
+    return charts
 
 
 @checked
@@ -70,9 +69,9 @@ def side_by_side(results: Results, *, thetas: Mapping[str, float] | None = None)
     """Return the curves of several runs in one figure, ``calign_runs`` and ``colap_runs``; none of a single run."""
     if run_labels(results.table).height < 2:
         return {}
-    there = set(results.table["metric"].to_list())
+    there, thetas = set(results.table["metric"].to_list()), thetas or {}
     return {
-        f"{name}_runs": layer_curves(results, metric=metric, theta=dict(thetas or {}).get(name), width=280, height=180)
+        f"{name}_runs": layer_curves(results, metric=metric, theta=thetas.get(name), width=280, height=180)
         for name, metric in _CURVES.items()
         if metric in there
     }
@@ -81,11 +80,11 @@ def side_by_side(results: Results, *, thetas: Mapping[str, float] | None = None)
 @checked
 def results_charts(results: Results, *, thetas: Mapping[str, float] | None = None) -> dict[str, Chart]:
     """Return the charts of `run_charts` for every run, ``WHAT_MODEL_STACK``, and those of `side_by_side`."""
-    found: dict[str, Chart] = {}
+    charts: dict[str, Chart] = {}
     for run in run_labels(results.table).iter_rows(named=True):
-        own = Results(results.only(**{name: run[name] for name in RUN}))
-        found |= {f"{what}_{_name(run)}": chart for what, chart in run_charts(own, thetas=thetas).items()}
-    return found | side_by_side(results, thetas=thetas)
+        of_run = Results(results.only(**{name: run[name] for name in RUN}))
+        charts |= {f"{what}_{_name(run)}": chart for what, chart in run_charts(of_run, thetas=thetas).items()}
+    return charts | side_by_side(results, thetas=thetas)
 
 
 def beside_charts(study: FinishedStudy, run: Sequence[Clustering]) -> dict[str, Chart]:
@@ -93,20 +92,16 @@ def beside_charts(study: FinishedStudy, run: Sequence[Clustering]) -> dict[str, 
 
     ``companions``: other measures of the same states; ``labels`` and ``labels_shared``: what concepts are made of.
     """
-    found: dict[str, Chart] = {}
-    mine = (pl.col("model") == run[0].model) & (pl.col("stack") == run[0].stack)
-    of_run = (pl.col(name) == getattr(run[0], name) for name in ("method", "n_concepts", "seed"))
-    own = mine & pl.all_horizontal(of_run)
-    companions = study.results.companions.filter(mine)
+    charts: dict[str, Chart | None] = {}
+    of_stack = (pl.col("model") == run[0].model) & (pl.col("stack") == run[0].stack)
+    of_run = pl.all_horizontal(pl.col(name) == getattr(run[0], name) for name in RUN)
+    companions = study.results.companions.filter(of_stack)
     if companions.height:
-        results = Results(pl.concat([study.results.table.filter(own), companions]))
-        found["companions"] = companion_panels(results)
-    if study.labels is not None and study.labels["scores"].filter(own).height:
-        found["labels"] = label_panels(study.labels["scores"].filter(own))
-        shared = shared_panels(study.labels["splits"].filter(own), thetas=main_thetas(study))
-        if shared is not None:
-            found["labels_shared"] = shared
-    return found
+        charts["companions"] = companion_panels(Results(pl.concat([study.results.table.filter(of_run), companions])))
+    if study.labels is not None and study.labels["scores"].filter(of_run).height:
+        charts["labels"] = label_panels(study.labels["scores"].filter(of_run))
+        charts["labels_shared"] = shared_panels(study.labels["splits"].filter(of_run), thetas=main_thetas(study))
+    return _drawn(charts)
 
 
 def tuning_charts(root: str | Path, *, thetas: Mapping[str, float]) -> dict[str, Chart]:
@@ -115,36 +110,29 @@ def tuning_charts(root: str | Path, *, thetas: Mapping[str, float]) -> dict[str,
     ``tasks``: scores by language; ``training``: loss curves; ``differences``, ``movement``, ``transfer``.
     """
     study = StudyLayout(Path(root))
-    found: dict[str, Chart] = {}
+    charts: dict[str, Chart | None] = {}
     scores = study.table(study.task_scores, (), "tasks")
     if scores is not None:
-        found["tasks"] = score_chart(scores)
+        charts["tasks"] = score_chart(scores)
         names = scores["model"].unique(maintain_order=True).to_list()
-        curves = [
-            read_table(study.tuned(name) / "curve.parquet", _CURVE).with_columns(model=pl.lit(name)) for name in names
-        ]
-        found["training"] = curve_chart(pl.concat(curves))
+        curves = {name: read_table(study.tuned(name) / "curve.parquet", _CURVE) for name in names}
+        charts["training"] = curve_chart(pl.concat(t.with_columns(model=pl.lit(name)) for name, t in curves.items()))
     differences = study.table(study.differences, ()) if thetas else None
     if differences is not None:
-        found["differences"] = difference_chart(differences, thetas=thetas)
+        charts["differences"] = difference_chart(differences, thetas=thetas)
     fates = study.table(study.movement("fates"), ())
     if fates is not None and fates.filter(pl.col("compared") == "base").height:
-        found["movement"] = fate_chart(fates)
+        charts["movement"] = fate_chart(fates)
     points = study.table(study.transfer_points, (), "transfer")
     if points is not None:
-        chart = transfer_chart(points)
-        if chart is not None:
-            found["transfer"] = chart
-    return found
+        charts["transfer"] = transfer_chart(points)
+    return _drawn(charts)
 
 
 def whole_charts(study: FinishedStudy) -> dict[str, Chart]:
     """Return the charts of a whole study that are not of one run: ``robustness``, and those of `tuning_charts`."""
-    found: dict[str, Chart] = {}
     orderings = None if study.robustness is None else robustness_map(study.robustness)
-    if orderings is not None:
-        found["robustness"] = orderings
-    return found | tuning_charts(study.root, thetas=main_thetas(study))
+    return _drawn({"robustness": orderings}) | tuning_charts(study.root, thetas=main_thetas(study))
 
 
 def study_charts(study: FinishedStudy) -> dict[str, Chart]:
@@ -157,10 +145,10 @@ def study_charts(study: FinishedStudy) -> dict[str, Chart]:
     >>> from isogloss.study import open_study
     >>> study_charts(open_study("my-study"))["calign_xlm-r_encoder"]  # doctest: +SKIP
     """
-    found = results_charts(study.results, thetas=main_thetas(study))
+    charts = results_charts(study.results, thetas=main_thetas(study))
     for row, run in zip(run_labels(study.results.table).iter_rows(named=True), study.runs, strict=True):
-        found |= {f"{what}_{_name(row)}": chart for what, chart in beside_charts(study, run).items()}
-    return found | whole_charts(study)
+        charts |= {f"{what}_{_name(row)}": chart for what, chart in beside_charts(study, run).items()}
+    return charts | whole_charts(study)
 
 
 def chosen_charts(study: FinishedStudy, names: Sequence[str]) -> dict[str, Chart]:
@@ -173,15 +161,15 @@ def chosen_charts(study: FinishedStudy, names: Sequence[str]) -> dict[str, Chart
     """
     there = study_charts(study)
     ends = [f"_{_name(row)}" for row in run_labels(study.results.table).iter_rows(named=True)]
-    found: dict[str, Chart] = {}
+    chosen: dict[str, Chart] = {}
     for name in names:
-        own = {full: there[full] for full in (name, *(name + end for end in ends)) if full in there}
-        if not own:
+        charts = {full: there[full] for full in (name, *(name + end for end in ends)) if full in there}
+        if not charts:
             # the short names come first to mind, and are nearer to what was mistyped
             short = {next((full.removesuffix(end) for end in ends if full.endswith(end)), full) for full in there}
             raise unknown("figure", name, short)
-        found |= own
-    return found if names else there
+        chosen |= charts
+    return chosen if names else there
 
 
 def save_study_figures(study: FinishedStudy) -> list[Path]:
@@ -193,8 +181,8 @@ def save_study_figures(study: FinishedStudy) -> list[Path]:
 def save_task_figures(root: str | Path) -> list[Path]:
     """Write the figures of `tuning_charts` that need no results: scores by language, and training curves."""
     charts = tuning_charts(root, thetas={})
-    shown = ("tasks", "training")
-    return save_charts({n: chart for n, chart in charts.items() if n in shown}, StudyLayout(Path(root)).figures)
+    charts = {name: chart for name, chart in charts.items() if name in ("tasks", "training")}
+    return save_charts(charts, StudyLayout(Path(root)).figures)
 
 
 def main_thetas(study: FinishedStudy) -> dict[str, float]:
@@ -203,6 +191,11 @@ def main_thetas(study: FinishedStudy) -> dict[str, float]:
     first = {"alignment": metrics.theta_align[0], "overlap": metrics.theta_overlap[0]}
     whole = {GROUP_OVERLAP: group_theta(first["overlap"], len(study.languages))}
     return {measure.name: first[measure.family] for measure in with_theta()} | whole
+
+
+def _drawn(charts: Mapping[str, Chart | None]) -> dict[str, Chart]:
+    """Leave out the charts that had nothing to draw."""
+    return {name: chart for name, chart in charts.items() if chart is not None}
 
 
 def _name(run: dict[str, str]) -> str:

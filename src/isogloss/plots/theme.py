@@ -6,10 +6,12 @@ and on dark paper: every colour here has a contrast of 3 or more to white and to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import altair as alt
+
+from isogloss.metrics.registry import MEASURES
 
 # Bright qualitative colours after Tol (2021), the pale ones made darker.
 PALETTE = (
@@ -21,6 +23,8 @@ LABEL_SIZE = 10
 GAPS = alt.Scale(paddingInner=0.06)
 MEAN = "mean of the pairs"
 Chart = alt.LayerChart | alt.FacetChart
+AnyChart = TypeVar("AnyChart", alt.LayerChart, alt.FacetChart)
+Rows = Sequence[Mapping[str, Any]]
 
 
 def chart_config(
@@ -40,13 +44,8 @@ def chart_config(
         "padding": 4,
         "view": {"stroke": None},
         "axis": text | quiet | bare | {"titlePadding": 6},
-        "header": {
-            "labelColor": ink,
-            "labelFontSize": size + 1,
-            "labelFontWeight": "bold",
-            "labelPadding": 6,
-            "labelAnchor": "start",
-        },
+        "header": {"labelColor": ink, "labelFontSize": size + 1, "labelFontWeight": "bold"}
+        | {"labelPadding": 6, "labelAnchor": "start"},
         "legend": text | {"symbolFillColor": ink},
         "title": {"color": ink, "fontSize": size + 2, "fontWeight": "bold", "anchor": "start", "offset": 10}
         | {"subtitleColor": ink, "subtitleFontSize": size, "subtitlePadding": 4},
@@ -57,25 +56,13 @@ def chart_config(
     }
 
 
-def finish(
-    chart: Any,
-    rows: Iterable[dict[str, Any]],
-    *,
-    title: str,
-    note: str,
-    description: str,
-    columns: Sequence[str],
-    panels: alt.Facet | None = None,
-    across: int = 4,
-    free: Sequence[str] = (),
-    gap: int = 0,
-) -> Any:
-    """Give a chart its rows, words and look, and lay out its panels.
+def finish(chart: AnyChart, rows: Rows, *, title: str, note: str, description: str, columns: Sequence[str]) -> AnyChart:
+    """Give a chart its rows, words and look.
 
     Parameters
     ----------
-    chart : altair.LayerChart or altair.Chart
-    rows : iterable of dict
+    chart : altair.LayerChart or altair.FacetChart
+    rows : sequence of mapping
         What is drawn; rows of the kind ``"label"`` only place a name beside a line.
     title, note : str
         The title and the line under it.
@@ -83,30 +70,49 @@ def finish(
         The text alternative: what is drawn, where it peaks, against chance; one or two sentences.
     columns : sequence of str
         What a reader who takes the data away gets of `rows`; kept in the chart's ``usermeta``.
-    panels : altair.Facet, optional
-        A panel a value of it, `across` of them in a row.
-    free : sequence of str
-        The scales, of ``"x"`` and ``"y"``, that are each panel's own.
-    gap : int
-        Pixels between panels, where their axes need more than usual.
     """
-    chart = chart.properties(data=alt.InlineData(values=list(rows)))
-    look = {
-        "title": alt.TitleParams(title, subtitle=note),
-        "description": description,
-        "usermeta": {"columns": list(columns)},
-        "config": chart_config(),
-    }
-    if panels is None:
-        return chart.properties(**look)
+    finished: AnyChart = chart.properties(
+        data=alt.InlineData(values=list(rows)),
+        title=alt.TitleParams(title, subtitle=note),
+        description=description,
+        usermeta={"columns": list(columns)},
+        config=chart_config(),
+    )
+    return finished
+
+
+def facet(
+    chart: alt.Chart | alt.LayerChart,
+    rows: Rows,
+    by: str,
+    order: Sequence[str],
+    *,
+    across: int = 4,
+    free: Sequence[str] = (),
+    gap: int = 0,
+    **words: Any,
+) -> alt.FacetChart:
+    """Draw a chart once for every value of the field `by`, `across` panels in a row, and `finish` it.
+
+    `free` are the scales, of ``"x"`` and ``"y"``, that are each panel's own; `gap` the pixels between panels, where
+    their axes need more than usual; `words` the title, note, description and columns.
+    """
+    panels = alt.Facet(f"{by}:N", title=None, sort=list(order))
+    data = alt.InlineData(values=list(rows))
     # "flush": panels stand in line whatever the widths of their labels, which the gaps have room for
-    gap = gap or (44 if "y" in free else 18)
-    faceted = chart.facet(panels, columns=across, spacing={"row": 70, "column": gap})
-    faceted = faceted.properties(bounds="flush")
+    spacing = {"row": 70, "column": gap or (44 if "y" in free else 18)}
+    faceted: alt.FacetChart = chart.facet(panels, data=data, columns=across, spacing=spacing, bounds="flush")
+    independent: Any = dict.fromkeys(free, "independent")
     if free:
-        faceted = faceted.resolve_scale(**dict.fromkeys(free, "independent"))
+        faceted = faceted.resolve_scale(**independent)
     # no orphan axis under a missing last panel
-    return faceted.resolve_axis(x="independent").properties(**look)
+    faceted = faceted.resolve_axis(x="independent")
+    return finish(faceted, rows, **words)
+
+
+def accent(metric: str) -> str:
+    """Return the colour of a family of metrics."""
+    return ORANGE if MEASURES[metric].family == "overlap" else BLUE
 
 
 def numbers(*names: str) -> list[alt.Tooltip]:

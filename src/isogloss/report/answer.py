@@ -32,8 +32,8 @@ def alignment_answer(results: Results, *, theta: float | None = None) -> str:
     if peak is None:
         return "No layer has enough concepts of sufficient size to measure alignment."
     first = means[0]
-    found = f"{_with_interval(peak)} of concepts find a counterpart in the other language"
-    place = f"layer {peak['layer']}: {found}, where chance gives {percent(peak['chance'])}."
+    place = f"layer {peak['layer']}: {_with_interval(peak)} of concepts find a counterpart in the other language, "
+    place += f"where chance gives {percent(peak['chance'])}."
     text = f"Above chance, alignment peaks at {place}"
     if peak["ci_low"] <= peak["chance"]:
         return f"No layer is clearly above chance. At the highest, {place}"
@@ -53,10 +53,8 @@ def overlap_answer(results: Results, *, theta: float | None = None) -> str:
     peak = highest(average(row for row in rows if row["score"] is not None), OVERLAP)
     if peak is None:
         return "No layer has a concept to measure overlap with."
-    text = (
-        f"When two languages are clustered together, the share of concepts that both own is largest at layer "
-        f"{peak['layer']}: {_with_interval(peak)}"
-    )
+    text = "When two languages are clustered together, the share of concepts that both own is largest at layer "
+    text += f"{peak['layer']}: {_with_interval(peak)}"
     mixed = peak["chance"]
     return text + (f"; languages mixed at random would reach {percent(mixed)}." if mixed is not None else ".")
 
@@ -92,8 +90,6 @@ def _extremes(rows: Sequence[Row]) -> str:
     low, high = order[0], order[-1]
     if percent(low["score"]) == percent(high["score"]):
         return f" There is no difference between pairs at layer {high['layer']}."
-    text = (
-        f" At layer {high['layer']}, {high['pair']} share most ({percent(high['score'])}) and {low['pair']} least "
-        f"({percent(low['score'])})"
-    )
+    text = f" At layer {high['layer']}, {high['pair']} share most ({percent(high['score'])}) and {low['pair']} least "
+    text += f"({percent(low['score'])})"
     return text + ("." if _apart(low, high) else ", though their intervals overlap.")

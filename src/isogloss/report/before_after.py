@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from isogloss.html import text
 from isogloss.metrics.registry import MEASURES, OVERLAP, SOFT_ALIGNMENT
 from isogloss.plots import MAIN_SCORES
+from isogloss.report import methods
 from isogloss.report.answer import percent
-from isogloss.report.methods import table, text
 from isogloss.store import StudyLayout
 
 if TYPE_CHECKING:
@@ -31,21 +32,19 @@ def tuning(study: FinishedStudy) -> str:
         return ""
     scores = scores.filter(pl.col("metric").is_in(MAIN_SCORES))
     parts = []
-    for (model,), own in scores.group_by("model", maintain_order=True):
-        sentences = [_scored(own), *_changed(files, str(model)), *_concerned(files, str(model))]
-        name = text(model)
-        parts.append(f"<p><b>{name}</b>: {text(' '.join(sentences))}</p>")
+    for (model,), rows in scores.group_by("model", maintain_order=True):
+        sentences = [_scored(rows), *_changed(files, str(model)), *_concerned(files, str(model))]
+        parts.append(f"<p><b>{text(model)}</b>: {text(' '.join(sentences))}</p>")
     parts += [f"<p>{text(line)}</p>" for line in _transferred(files)]
-    parts.append(_shared(files, study))
-    return "".join(parts)
+    return "".join([*parts, _shared(files, study)])
 
 
-def _scored(own: pl.DataFrame) -> str:
-    first = own.row(0, named=True)
+def _scored(rows: pl.DataFrame) -> str:
+    """Say what a model was trained for, and its scores, from its rows of the table."""
+    first = rows.row(0, named=True)
     what = _TASKS[first["kind"]] + (" with shuffled labels, a control" if first["control"] else "")
-    told = f"{what}, from {first['base_model']}, trained on {first['train_languages']}."
-    told += f" {_SCORES[first['metric']]}"
-    seen, zero = own.filter(~pl.col("zero_shot")), own.filter("zero_shot").drop_nans("score").sort("score")
+    what += f", from {first['base_model']}, trained on {first['train_languages']}. {_SCORES[first['metric']]}"
+    seen, zero = rows.filter(~pl.col("zero_shot")), rows.filter("zero_shot").drop_nans("score").sort("score")
     named = [f"{_number(r['score'])} in {r['language']}" for r in seen.iter_rows(named=True)]
     if zero.height:
         low, high = zero.row(0, named=True), zero.row(-1, named=True)
@@ -53,53 +52,52 @@ def _scored(own: pl.DataFrame) -> str:
         if high is not low:
             ends += f" to {_number(high['score'])} ({high['language']})"
         named.append(f"zero-shot {ends}")
-    return f"{told} {', '.join(named)}."
+    return f"{what} {', '.join(named)}."
 
 
 def _changed(files: StudyLayout, model: str) -> Iterator[str]:
-    table_ = files.table(files.differences, ())
-    if table_ is None:
+    table = files.table(files.differences, ())
+    if table is None:
         return
-    table_ = table_.filter(pl.col("model") == model)
+    table = table.filter(pl.col("model") == model)
     for measure in (MEASURES[SOFT_ALIGNMENT], MEASURES[OVERLAP]):
-        own = table_.filter((pl.col("metric") == measure.name) & (pl.col("of") == measure.column))
-        if own.height:
-            theta = own["theta"].fill_nan(None)  # null: the measure has no threshold
-            own = own.filter(theta.is_null() if theta[0] is None else theta == theta[0])
-            sure = own.filter(pl.col("q_value") < 0.05)
+        rows = table.filter((pl.col("metric") == measure.name) & (pl.col("of") == measure.column))
+        if rows.height:
+            # null: the measure has no threshold
+            theta = rows["theta"].fill_nan(None)
+            rows = rows.filter(theta.eq_missing(theta[0]))
+            sure = rows.filter(pl.col("q_value") < 0.05)
             rose = sure.filter(pl.col("difference") > 0).height
-            counts = f"rose in {rose} and fell in {sure.height - rose} of {own.height} layers and pairs"
+            counts = f"rose in {rose} and fell in {sure.height - rose} of {rows.height} layers and pairs"
             yield f"{measure.read_as} {counts} (q < 0.05)."
 
 
 def _concerned(files: StudyLayout, model: str) -> Iterator[str]:
-    own = files.table(files.movement("concerns"), (), "movement/fates")
-    if own is None:
+    table = files.table(files.movement("concerns"), (), "movement/fates")
+    if table is None:
         return
-    own = own.filter((pl.col("model") == model) & (pl.col("compared") == "base"))
-    deepest = own.filter(pl.col("layer") == own["layer"].max())
+    table = table.filter((pl.col("model") == model) & (pl.col("compared") == "base"))
+    deepest = table.filter(pl.col("layer") == table["layer"].max())
     parts = []
     layer = n = 0
     for what, name in (("entities", "words in entities"), ("sentiment", "agreement in sentiment")):
-        means = deepest.filter(pl.col("what") == what).fill_nan(None).drop_nulls(["newly_shared", "others"])
-        if means.height:
-            n, layer = int(means["n_shared"].sum()), means["layer"][0]
-            one, two = (float(np.average(means[x], weights=means["n_shared"])) for x in ("newly_shared", "others"))
-            parts.append(f"{name} {percent(one)} (in the other concepts {percent(two)})")
+        rows = deepest.filter(pl.col("what") == what).fill_nan(None).drop_nulls(["newly_shared", "others"])
+        if rows.height:
+            n, layer = int(rows["n_shared"].sum()), rows["layer"][0]
+            new, rest = (percent(np.average(rows[x], weights=rows["n_shared"])) for x in ("newly_shared", "others"))
+            parts.append(f"{name} {new} (in the other concepts {rest})")
     if parts:
         yield f"At layer {layer}, {n} concepts became shared by two languages: {', '.join(parts)}."
 
 
 def _transferred(files: StudyLayout) -> Iterator[str]:
-    whole = files.table(files.transfer, ())
-    if whole is None:
+    table = files.table(files.transfer, ())
+    if table is None:
         return
-    whole = whole.filter(
-        (pl.col("measure") == SOFT_ALIGNMENT) & (pl.col("when") == "after") & (pl.col("control") == "")
-    )
+    measured = (pl.col("measure") == SOFT_ALIGNMENT) & (pl.col("when") == "after") & (pl.col("control") == "")
     soft = MEASURES[SOFT_ALIGNMENT].title
-    for (task, stack), own in whole.group_by("task", "stack", maintain_order=True):
-        last = own.sort("layer").row(-1, named=True)
+    for (task, stack), rows in table.filter(measured).group_by("task", "stack", maintain_order=True):
+        last = rows.sort("layer").row(-1, named=True)
         n = last["n"]
         if not math.isfinite(last["rho"]):
             yield f"Transfer of {task}: {n} zero-shot languages in the text of the study are too few for a correlation."
@@ -115,24 +113,25 @@ def _transferred(files: StudyLayout) -> Iterator[str]:
 
 
 def _shared(files: StudyLayout, study: FinishedStudy) -> str:
-    own = files.table(files.movement("shared"), (), "movement/fates")
-    if own is None:
+    table = files.table(files.movement("shared"), (), "movement/fates")
+    if table is None:
         return ""
-    own = own.filter((pl.col("compared") == "base") & (pl.col("space").str.count_matches(r"\+") == 1))
-    first = study.results.clustered.select("n_concepts", "seed").row(0)
-    own = own.filter((pl.col("n_concepts") == first[0]) & (pl.col("seed") == first[1]))
-    if own.is_empty():
+    first = study.clusterings[0]
+    of_first = (pl.col("n_concepts") == first.n_concepts) & (pl.col("seed") == first.seed)
+    of_pair = pl.col("space").str.count_matches(r"\+") == 1
+    table = table.filter((pl.col("compared") == "base") & of_pair & of_first)
+    if table.is_empty():
         return ""
-    own = own.filter(pl.col("layer") == pl.col("layer").max().over("model"))
+    table = table.filter(pl.col("layer") == pl.col("layer").max().over("model"))
     rows: list[tuple[Any, ...]] = []
-    for _, mine in own.group_by("model", maintain_order=True):
-        for r in mine.sort("n", descending=True).head(_SHOWN).iter_rows(named=True):
+    for _, of_model in table.group_by("model", maintain_order=True):
+        for r in of_model.sort("n", descending=True).head(_SHOWN).iter_rows(named=True):
             numbers = (percent(r["was_shared"]), _share(r["entities"]), _share(r["sentiment"]))
             rows.append((r["model"], r["layer"], r["space"], r["n"], *numbers, r["words"]))
     head = ("model", "layer", "space", "words", "shared before", "in entities", "sentiment agrees", "the most frequent")
     return (
         f"<details><summary>Concepts that became multilingual: the {_SHOWN} largest of every model at its deepest layer"
-        f"</summary>{table(head, rows)}</details>"
+        f"</summary>{methods.table(head, rows)}</details>"
     )
 
 

@@ -6,7 +6,6 @@ a view has at most `MAX_CONCEPTS` entries of a kind, fewer where there are many 
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -31,22 +30,15 @@ Types = dict[int, dict[str, list[str]]]
 
 
 class Explorer:
-    """Collects the views of a study, and the table of their words.
-
-    Attributes
-    ----------
-    words : dict of str to int
-        Every word shown and its number.
-    views : dict of str to dict
-        ``"RUN/LAYER/a-b"`` (``all`` for the whole group) -> ``forward``, ``backward``, ``joint``.
-    thetas : dict of str to float
-        The main threshold of ``calign``, ``colap`` and ``colap_group``.
-    """
+    """Collects the views of a study, and the table of their words."""
 
     def __init__(self, study: FinishedStudy) -> None:
         self.study = study
+        # every word shown and its number
         self.words: dict[str, int] = {}
+        # "RUN/LAYER/a-b" (all for the whole group) -> forward, backward, joint
         self.views: dict[str, dict[str, Any]] = {}
+        # the main threshold of calign, colap and colap_group
         self.thetas: dict[str, float] = {}
         self.pairs = [pair.languages for pair in study.pairs]
         n_views = len(study.clusterings) * max(len(self.pairs), 1)
@@ -82,20 +74,20 @@ class Explorer:
         view["joint"] = self._joint(clustering, pair.space, OVERLAP)
         return view
 
-    def _aligned(self, found: Alignment, source: Types, target: Types) -> list[list[Any]]:
+    def _aligned(self, alignment: Alignment, source: Types, target: Types) -> list[list[Any]]:
         """Return ``[source concept, target concept, matched, source types, target types, ties, rest, rest]``.
 
         ``ties`` are ``[source word, its translations ...]``; the rests are words without a tie.
         """
-        best = found.pairs.unique("source_concept", keep="first", maintain_order=True).head(self.n_concepts)
+        best = alignment.pairs.unique("source_concept", keep="first", maintain_order=True).head(self.n_concepts)
         keys = ["source_concept", "target_concept"]
         ties: dict[tuple[int, int], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-        for s, t, word, translation in found.words.join(best.select(keys), on=keys, how="semi").iter_rows():
+        for s, t, word, translation in alignment.words.join(best.select(keys), on=keys, how="semi").iter_rows():
             ties[s, t][word].append(translation)
         entries = []
         for row in best.iter_rows(named=True):
             s, t = row["source_concept"], row["target_concept"]
-            tied, left, right = ties[s, t], source[s][found.source], target[t][found.target]
+            tied, left, right = ties[s, t], source[s][alignment.source], target[t][alignment.target]
             rank = {word: i for i, word in enumerate(right)}
             shown = [[w, *sorted(tied[w], key=rank.__getitem__)[:2]] for w in left if w in tied][:MAX_WORDS]
             reached = {word for words in tied.values() for word in words}
@@ -133,9 +125,7 @@ class Explorer:
 
 def words_of(concepts: Concepts) -> Types:
     """Return concept -> language -> words, most frequent first."""
-    found: Types = defaultdict(lambda: defaultdict(list))
-    columns = ("concept", "language", "word")
-    for concept, group in itertools.groupby(concepts.types().select(columns).iter_rows(), key=lambda row: row[0]):
-        for _, language, word in group:
-            found[concept][language].append(word)
-    return found
+    words: Types = defaultdict(lambda: defaultdict(list))
+    for concept, language, word in concepts.types().select("concept", "language", "word").iter_rows():
+        words[concept][language].append(word)
+    return words

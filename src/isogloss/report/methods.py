@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
+from isogloss.html import text
 from isogloss.metrics.registry import DIRECTED, MEASURES
 from isogloss.store import StudyLayout
 
@@ -23,11 +23,6 @@ GLOSSARY = (
 )
 
 
-def text(value: object) -> str:
-    """Return a value as HTML text."""
-    return html.escape(str(value), quote=True)
-
-
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return an HTML table of text."""
     top = "".join(f'<th scope="col">{text(cell)}</th>' for cell in head)
@@ -40,11 +35,11 @@ def facts(study: FinishedStudy) -> str:
     """Return the line under the title: models, layers, languages, sentences."""
     models = list(dict.fromkeys(run[0].model for run in study.runs))
     layers = max(len(run) for run in study.runs)
-    found = [", ".join(models), f"{layers} layers", ", ".join(study.languages)]
+    parts = [", ".join(models), f"{layers} layers", ", ".join(study.languages)]
     n = study.manifest.get("n_sentences")
     if n:
-        found.append(f"{n:,} sentences")
-    return " <span>·</span> ".join(f"<span>{text(part)}</span>" for part in found)
+        parts.append(f"{n:,} sentences")
+    return " <span>·</span> ".join(f"<span>{text(part)}</span>" for part in parts)
 
 
 def warnings(study: FinishedStudy) -> str:
@@ -82,55 +77,49 @@ def coverage(study: FinishedStudy) -> str:
     rows = study.results.only(metric=DIRECTED)
     if rows.is_empty():
         return ""
-    found = rows.group_by("source", "target", maintain_order=True).agg(
-        pl.col("coverage").min().alias("least"), pl.col("coverage").max().alias("most")
-    )
-    lines = [(s, t, f"{low:.1%}", f"{high:.1%}") for s, t, low, high in found.iter_rows()]
+    low, high = pl.col("coverage").min().alias("low"), pl.col("coverage").max().alias("high")
+    ends = rows.group_by("source", "target", maintain_order=True).agg(low, high)
+    lines = [(s, t, f"{low:.1%}", f"{high:.1%}") for s, t, low, high in ends.iter_rows()]
     inside = table(("source", "target", "least", "most"), lines)
-    low, high = min(found["least"].to_list()), max(found["most"].to_list())
     return (
-        f"<p>{low:.0%} to {high:.0%} of the clustered word forms have a translation among those of the other "
-        "language.</p>"
+        f"<p>{min(ends['low']):.0%} to {max(ends['high']):.0%} of the clustered word forms have a translation among "
+        "those of the other language.</p>"
         f"<details><summary>Coverage of every direction</summary>{inside}</details>"
     )
 
 
 def signatures(study: FinishedStudy) -> str:
     """Return, for every metric, the parts of its signature that all its figures share, and what varies."""
-    found = []
+    entries = []
     for measure in MEASURES.values():
         signed = study.results.only(metric=measure.name)["signature"].unique(maintain_order=True).to_list()
         if not signed:
             continue
-        split = [dict(part.partition(":")[::2] for part in one.split("|")) for one in signed]
-        same = [f"{k}:{v}" for k, v in split[0].items() if all(one.get(k) == v for one in split)]
-        varied = [k for k in split[0] if any(one.get(k) != split[0][k] for one in split)]
-        note = f" <span>with {text(', '.join(varied))} as in the table</span>" if varied else ""
-        found.append(
-            f"<dt>{text(measure.title)}</dt><dd><code>{text('|'.join(same)).replace('|', '|<wbr>')}</code>{note}</dd>"
-        )
-    return f'<dl class="signatures">{"".join(found)}</dl>'
+        first, *others = (dict(part.partition(":")[::2] for part in signature.split("|")) for signature in signed)
+        same = {k: v for k, v in first.items() if all(parts.get(k) == v for parts in others)}
+        varied = ", ".join(k for k in first if k not in same)
+        common = text("|".join(f"{k}:{v}" for k, v in same.items())).replace("|", "|<wbr>")
+        note = f" <span>with {text(varied)} as in the table</span>" if varied else ""
+        entries.append(f"<dt>{text(measure.title)}</dt><dd><code>{common}</code>{note}</dd>")
+    return f'<dl class="signatures">{"".join(entries)}</dl>'
 
 
 def material(study: FinishedStudy) -> str:
     """Return what the manifest says of text and software."""
-    known: dict[str, Any] = study.manifest
+    facts = study.manifest
     parts = []
-    if "n_words" in known:
-        dropped = ", ".join(f"{n:,} {reason}" for reason, n in known.get("dropped_sentences", {}).items())
+    if "n_words" in facts:
+        dropped = ", ".join(f"{n:,} {reason}" for reason, n in facts.get("dropped_sentences", {}).items())
         note = f"; left out in all languages: {dropped}" if dropped else ""
-        parts.append(f"{known['n_sentences']:,} sentences per language, {known['n_words']:,} words in all{note}.")
-    versions = {"isogloss": known.get("isogloss"), "python": known.get("python"), **known.get("packages", {})}
+        parts.append(f"{facts['n_sentences']:,} sentences per language, {facts['n_words']:,} words in all{note}.")
+    versions = {"isogloss": facts.get("isogloss"), "python": facts.get("python"), **facts.get("packages", {})}
     parts.append(", ".join(f"{name} {version}" for name, version in versions.items() if version) + ".")
     return "".join(f"<p>{text(part)}</p>" for part in parts if part != ".")
 
 
 def files(study: FinishedStudy, *, beside: bool) -> str:
     """Return the names of the study's files, as links where the report lies beside them."""
-    places = StudyLayout(study.root)
-    wanted = (places.results_csv, places.results, places.config, places.manifest)
-    shown = []
-    for path in wanted:
-        name = text(path.name)
-        shown.append(f'<a href="{name}"><code>{name}</code></a>' if beside else f"<code>{name}</code>")
+    layout = StudyLayout(study.root)
+    names = [text(path.name) for path in (layout.results_csv, layout.results, layout.config, layout.manifest)]
+    shown = [f'<a href="{name}"><code>{name}</code></a>' if beside else f"<code>{name}</code>" for name in names]
     return f"<p>In the study folder: {', '.join(shown)}.</p>"

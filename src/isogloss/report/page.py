@@ -13,6 +13,7 @@ import polars as pl
 import vl_convert
 
 from isogloss.errors import InputError
+from isogloss.html import text
 from isogloss.languages import page_attributes
 from isogloss.metrics.registry import ALIGNMENT, DIRECTED, OVERLAP
 from isogloss.plots import (
@@ -59,8 +60,8 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "runs": [
             {"label": label, **{name: getattr(run[0], name) for name in RUN}}
             | {"layers": [clustering.layer for clustering in run]}
-            | {"start": start_layer(own, theta=explorer.thetas.get(DIRECTED))}
-            for label, run, own in zip(labels["label"], study.runs, runs, strict=True)
+            | {"start": start_layer(results, theta=explorer.thetas.get(DIRECTED))}
+            for label, run, results in zip(labels["label"], study.runs, runs, strict=True)
         ],
         "name": study.config.name,
         "languages": list(study.languages),
@@ -69,13 +70,13 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "thetas": explorer.thetas,
         "config": chart_config(ink="currentColor", font=FONT, size=11.5),
         "charts": charts(study, runs, explorer.thetas),
-        "maps": [map_words(own, explorer.thetas) for own in runs],
+        "maps": [map_words(results, explorer.thetas) for results in runs],
         "table": columns(study.results.clustered),
         "words": list(explorer.words),
         "views": explorer.views,
     }
     parts = {
-        "title": methods.text(study.config.name),
+        "title": text(study.config.name),
         "facts": methods.facts(study),
         "answers": answers(runs, explorer.thetas),
         "warnings": methods.warnings(study),
@@ -83,7 +84,7 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "signatures": methods.signatures(study),
         "tuning": tuning(study),
         "coverage": methods.coverage(study),
-        "paper": f'<pre class="paper">{methods.text(methods_paragraph(study))}</pre>',
+        "paper": f'<pre class="paper">{text(methods_paragraph(study))}</pre>',
         "material": methods.material(study),
         "files": methods.files(study, beside=beside),
         "glossary": methods.glossary(),
@@ -92,7 +93,7 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "vega": bundle(),
         "data": safe_json(data),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], asset("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], asset("page.html"))
 
 
 def asset(name: str) -> str:
@@ -102,8 +103,7 @@ def asset(name: str) -> str:
 
 def module(*names: str) -> str:
     """Return ES modules beside this file as one: a page without addresses has nowhere to import from."""
-    texts = (re.sub(r"^import .*\n", "", asset(name), flags=re.MULTILINE) for name in names)
-    return "\n".join(re.sub(r"^export ", "", text, flags=re.MULTILINE) for text in texts)
+    return "\n".join(re.sub(r"^import .*\n|^export ", "", asset(name), flags=re.MULTILINE) for name in names)
 
 
 @cache
@@ -126,35 +126,33 @@ def safe_json(value: object) -> str:
     >>> safe_json(["</script>"]) == '["' + chr(92) + 'u003c/script>"]'
     True
     """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return compact.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def answers(runs: list[Results], thetas: dict[str, float]) -> str:
     """Return the sentences of every run; the script shows those of the run that is chosen."""
-    found = []
+    parts = []
     for i, results in enumerate(runs):
         there = set(results.table["metric"].to_list())
         label = run_labels(results.table)["label"][0]
         lead = alignment_answer(results, theta=thetas.get(DIRECTED)) if ALIGNMENT in there else ""
         more = overlap_answer(results, theta=thetas.get(OVERLAP)) if OVERLAP in there else ""
-        name = f"<h2>{methods.text(label)}</h2>" if len(runs) > 1 else ""
-        found.append(
-            f'<div class="answer" data-run="{i}">{name}<p class="lead">{methods.text(lead)}</p>'
-            f"<p>{methods.text(more)}</p></div>"
-        )
-    return "".join(found)
+        name = f"<h2>{text(label)}</h2>" if len(runs) > 1 else ""
+        sentences = f'<p class="lead">{text(lead)}</p><p>{text(more)}</p>'
+        parts.append(f'<div class="answer" data-run="{i}">{name}{sentences}</div>')
+    return "".join(parts)
 
 
 def charts(study: FinishedStudy, runs: list[Results], thetas: dict[str, float]) -> dict[str, Any]:
     """Return the charts as Vega-Lite by name: a list of those of every run, and those of the study."""
-    own = [
+    of_runs = [
         run_charts(results, thetas=thetas) | beside_charts(study, run)
         for run, results in zip(study.runs, runs, strict=True)
     ]
     whole = side_by_side(study.results, thetas=thetas) | whole_charts(study)
     return {
-        "runs": [{name: packed(chart) for name, chart in made.items()} for made in own],
+        "runs": [{name: packed(chart) for name, chart in of_run.items()} for of_run in of_runs],
         "study": {name: packed(chart) for name, chart in whole.items()},
     }
 
@@ -186,16 +184,15 @@ def map_words(results: Results, thetas: dict[str, float]) -> dict[str, Any]:
 
 def columns(table: pl.DataFrame) -> dict[str, Any]:
     """Return a results table by column, texts as ``{"values": [...], "codes": [...]}``, NaN as null."""
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for name, dtype in RESULT_COLUMNS.items():
         column = table[name].to_list()
         if dtype == pl.String:
-            values = list(dict.fromkeys(column))
-            codes = {value: i for i, value in enumerate(values)}
-            found[name] = {"values": values, "codes": [codes[value] for value in column]}
+            codes = {value: i for i, value in enumerate(dict.fromkeys(column))}
+            by_name[name] = {"values": list(codes), "codes": [codes[value] for value in column]}
         else:
-            found[name] = [_number(value) for value in column]
-    return found
+            by_name[name] = [_number(value) for value in column]
+    return by_name
 
 
 def _number(value: float | None) -> float | None:

@@ -42,7 +42,7 @@ _SCORED = {"ner": "strict entity F1", "sentiment": "accuracy and macro F1", "tra
 
 def methods_paragraph(study: FinishedStudy) -> str:
     """Return a paragraph on how the figures of a study were made, and the list of its sources, as plain text."""
-    config, known = study.config, study.manifest
+    config, facts = study.config, study.manifest
     metrics, rules = config.metrics, config.selection
     models = ", ".join(f"{m.name} ({'random weights' if m.weights == 'random' else m.path})" for m in config.models)
     first = config.models[0]
@@ -52,9 +52,9 @@ def methods_paragraph(study: FinishedStudy) -> str:
     aligner = "given dictionaries" if config.alignment.dictionaries else config.alignment.aligner
     thetas = " and ".join(f"{theta:g}" for theta in metrics.theta_align)
     overlap = " and ".join(f"{theta:g}" for theta in metrics.theta_overlap)
-    said = [
-        f"We used isogloss {known.get('isogloss', '')} on {known.get('n_sentences', 0):,} parallel sentences in "
-        f"{', '.join(study.languages)} ({known.get('n_words', 0):,} words). States of {models} were taken at layers "
+    sentences = [
+        f"We used isogloss {facts.get('isogloss', '')} on {facts.get('n_sentences', 0):,} parallel sentences in "
+        f"{', '.join(study.languages)} ({facts.get('n_words', 0):,} words). States of {models} were taken at layers "
         f"{', '.join(map(str, layers))}, the {first.pooling} over the subwords of a word; the last layer "
         f"{'after' if first.last_layer == 'normed' else 'before'} the final norm where a model has one.",
         f"Words were linked by {aligner}; the dictionary keeps the {config.dictionary.top} most frequent translations.",
@@ -80,28 +80,28 @@ def methods_paragraph(study: FinishedStudy) -> str:
         sources.append(aligner)
     if metrics.n_bootstrap:
         kind = "BCa" if metrics.interval == "bca" else "percentile"
-        said.append(
+        sentences.append(
             f"Intervals are 95 % {kind} intervals of {metrics.n_bootstrap} bootstrap resamples of sentences, centred "
             "at the score, with concepts held (Efron 1987)."
         )
         sources.append("bca")
-    said.append("q-values control the false-discovery rate over layers and pairs (Benjamini and Hochberg 1995).")
+    sentences.append("q-values control the false-discovery rate over layers and pairs (Benjamini and Hochberg 1995).")
     sources.append("fdr")
     measures = config.companions.measures
     if measures:
         named = "; ".join(MEASURES[name].what for name in measures)
-        said.append(f"Beside them we report {', '.join(measures)} ({named}).")
+        sentences.append(f"Beside them we report {', '.join(measures)} ({named}).")
         sources += [name.removeprefix("word_").removesuffix("_absolute") for name in measures]
     for task in config.tasks:
-        said.append(_trained(task, base=task.base or first.name))
+        sentences.append(_trained(task, base=task.base or first.name))
         sources += {"ner": ["conll"], "translation": ["sacrebleu"]}.get(task.kind, [])
         sources += ["lora"] if task.lora else []
     if config.tasks:
-        said.append(
+        sentences.append(
             "Fine-tuned models are compared with their base on the same words, dictionary and resamples of sentences."
         )
     listed = [_SOURCES[name] for name in dict.fromkeys(sources) if name in _SOURCES]
-    return " ".join(said) + "\n\nSources:\n" + "\n".join(f"- {line}" for line in listed) + "\n"
+    return " ".join(sentences) + "\n\nSources:\n" + "\n".join(f"- {line}" for line in listed) + "\n"
 
 
 def _trained(task: TaskSection, *, base: str) -> str:

@@ -11,25 +11,6 @@ from isogloss.settings.measures import AlignmentSettings, Interval, LabelSetting
 from isogloss.settings.running import RunSection, SlurmSection
 from isogloss.settings.training import LoraSettings, TrainingSettings
 
-__all__ = [
-    "AlignmentSettings",
-    "Compute",
-    "DiscoverySettings",
-    "Drop",
-    "ExtractionSettings",
-    "Interval",
-    "LabelSettings",
-    "LastLayer",
-    "LoraSettings",
-    "OverlapSettings",
-    "Pooling",
-    "RunSection",
-    "Selection",
-    "SelectionRule",
-    "Sentences",
-    "SlurmSection",
-    "Storage",
-    "TrainingSettings",
-    "Weights",
-    "takes",
-]
+__all__ = ["AlignmentSettings", "Compute", "DiscoverySettings", "Drop", "ExtractionSettings", "Interval"]
+__all__ += ["LabelSettings", "LastLayer", "LoraSettings", "OverlapSettings", "Pooling", "RunSection", "Selection"]
+__all__ += ["SelectionRule", "Sentences", "SlurmSection", "Storage", "TrainingSettings", "Weights", "takes"]

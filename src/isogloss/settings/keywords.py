@@ -28,10 +28,10 @@ def takes(form: type[Section]) -> Callable[[Callable[..., R]], Callable[..., R]]
 
         @functools.wraps(function)
         def collected(*args: Any, settings: Section | None = None, **keywords: Any) -> R:
-            given = {key: keywords.pop(key) for key in form.model_fields if key in keywords}
-            if type(settings) is not form or given:
+            single = {key: keywords.pop(key) for key in form.model_fields if key in keywords}
+            if type(settings) is not form or single:
                 whole = {} if settings is None else settings.values_of(form)
-                settings = validated(whole | given, form, of=name)
+                settings = validated(whole | single, form, of=name)
             return function(*args, settings=settings, **keywords)
 
         _declare(collected, function, form)
@@ -42,10 +42,10 @@ def takes(form: type[Section]) -> Callable[[Callable[..., R]], Callable[..., R]]
 
 def _declare(outer: Any, function: Callable[..., Any], form: type[Section]) -> None:
     plain = typing.get_type_hints(form)
-    fields = [
-        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=_default(field), annotation=plain[key])
-        for key, field in form.model_fields.items()
-    ]
+    fields = []
+    for key, field in form.model_fields.items():
+        default = inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
+        fields.append(inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=plain[key]))
     signature = inspect.signature(function)
     parameters: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
@@ -62,10 +62,6 @@ def _declare(outer: Any, function: Callable[..., Any], form: type[Section]) -> N
     if place is not None:
         entries = [_entry(form, field) for field in fields]
         outer.__doc__ = text[: place.start()] + textwrap.indent("".join(entries), place[1]) + text[place.start() :]
-
-
-def _default(field: Any) -> Any:
-    return inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
 
 
 def _entry(form: type[Section], field: inspect.Parameter) -> str:

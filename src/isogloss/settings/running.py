@@ -78,7 +78,7 @@ class RunSection(Section):
 
     @field_validator("scheduler")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _named(cls, name: str) -> str:
         if "://" not in name and name not in SCHEDULERS:
             raise ValueError(f"{unknown('scheduler', name, SCHEDULERS)} An address reads tls://host:8786.")
         return name

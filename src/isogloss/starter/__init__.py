@@ -94,22 +94,22 @@ def parse(lines: Iterable[str], languages: Sequence[str] | None = None, *, name:
     header: re.Match[str] | None = None
     for number, line in enumerate(lines, start=1):
         place = f"{name}, line {number}"
-        if found := _HEADER.fullmatch(line):
-            header = found
+        if match := _HEADER.fullmatch(line):
+            header = match
             blocks.append([])
-        elif (found := _LINE.fullmatch(line)) and header:
-            blocks[-1].append(_sentence(header, found[1], found[2], place))
+        elif (match := _LINE.fullmatch(line)) and header:
+            blocks[-1].append(_sentence(header, match[1], match[2], place))
         elif line.strip():
             raise InputError(f"{place}: neither '# ID<tab>LABEL<tab>TOPIC' nor 'LANGUAGE: text': {line[:60]!r}.")
     if not blocks:
         raise InputError(f"{name} has no sentences.")
-    known = tuple(sentence.language for sentence in blocks[0])
-    if not known or len(set(known)) < len(known):
-        raise InputError(f"{name}: the first block must have one line a language; got {', '.join(known) or 'none'}.")
+    present = tuple(sentence.language for sentence in blocks[0])
+    if not present or len(set(present)) < len(present):
+        raise InputError(f"{name}: the first block must have one line a language; got {', '.join(present) or 'none'}.")
     for block in blocks:
-        if tuple(sentence.language for sentence in block) != known:
+        if tuple(sentence.language for sentence in block) != present:
             raise InputError(
-                f"{name}: every block must have the languages {', '.join(known)}, in the first one's order; "
+                f"{name}: every block must have the languages {', '.join(present)}, in the first one's order; "
                 f"{f'{block[0].place} ({block[0].id}) begins one that does not' if block else 'one has none'}."
             )
     ids = [block[0].id for block in blocks]
@@ -117,10 +117,10 @@ def parse(lines: Iterable[str], languages: Sequence[str] | None = None, *, name:
         again = next(block[0] for i, block in enumerate(blocks) if ids[i] in ids[:i])
         raise InputError(f"{again.place}: the id {again.id} is taken already. Give every block its own.")
     for language in languages or ():
-        if language not in known:
-            raise unknown("language", language, known)
-    chosen = tuple(languages) if languages else known
-    return _corpus([{sentence.language: sentence for sentence in block} for block in blocks], chosen)
+        if language not in present:
+            raise unknown("language", language, present)
+    by_language = [{sentence.language: sentence for sentence in block} for block in blocks]
+    return _corpus(by_language, tuple(languages or present))
 
 
 def _sentence(header: re.Match[str], language: str, line: str, place: str) -> _Sentence:
@@ -157,7 +157,8 @@ def _close_up(spaced: str) -> tuple[str, list[tuple[str, int, int]], list[int]]:
         if text and (text[-1] + word[0]).isascii() and (text[-1] + word[0]).isalnum():
             text += " "
         words.append((word, len(text), len(text) + len(word)))
-        moved += [*range(len(text), len(text) + len(word)), len(text) + len(word)]  # and the space behind
+        # and the space behind
+        moved += [*range(len(text), len(text) + len(word) + 1)]
         text += word
     return text, words, moved
 
@@ -169,34 +170,13 @@ def _corpus(blocks: Sequence[dict[str, _Sentence]], languages: tuple[str, ...]) 
             sentence = block[language]
             sentences.append((language, number, sentence.text, sentence.label, sentence.topic, sentence.id))
             words += [(language, number, position, *word) for position, word in enumerate(_tagged(sentence))]
-    string = pl.String()
-    table = pl.DataFrame(
-        words,
-        schema={
-            "language": string,
-            "sentence": pl.Int32,
-            "position": pl.Int16,
-            "word": string,
-            "start": pl.Int32,
-            "end": pl.Int32,
-            "ner": string,
-        },
-        orient="row",
-    )
+    of_sentences = {"text": pl.String, "label": pl.String, "topic": pl.String, "id": pl.String}
+    of_words = {"position": pl.Int16, "word": pl.String, "start": pl.Int32, "end": pl.Int32, "ner": pl.String}
+    key = {"language": pl.String, "sentence": pl.Int32}
+    table = pl.DataFrame(words, schema={**key, **of_words}, orient="row")
     return Corpus(
-        pl.DataFrame(
-            sentences,
-            schema={
-                "language": string,
-                "sentence": pl.Int32,
-                "text": string,
-                "label": string,
-                "topic": string,
-                "id": string,
-            },
-            orient="row",
-        ),
-        table.with_columns(pl.int_range(table.height, dtype=pl.Int64).alias("row")).select("row", *table.columns),
+        pl.DataFrame(sentences, schema={**key, **of_sentences}, orient="row"),
+        table.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), pl.all()),
         languages,
     )
 

@@ -1,4 +1,4 @@
-"""The only room that knows file names: study folders, digests, atomic writes, step markers, locks.
+"""The only package that knows file names: study folders, digests, atomic writes, step markers, locks.
 
 A *step* is one unit of work with a name (``concepts/mbert/encoder/ward-k600-s0/layer_06/en``), a
 key (the digest of its own parameters, its inputs' digests and its version) and output files.  Its

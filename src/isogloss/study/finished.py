@@ -29,7 +29,7 @@ from isogloss.study.steps.words import read_dictionary
 
 @dataclass(frozen=True)
 class FinishedStudy:
-    """The files of a study as nouns.
+    """The files of a study as data classes.
 
     Attributes
     ----------

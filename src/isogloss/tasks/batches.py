@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from isogloss.extraction.subwords import batches
+from isogloss.models import Loaded
 
 Example = Mapping[str, Any]
 IGNORED = -100  # the label that PyTorch's cross-entropy leaves out
@@ -18,10 +19,8 @@ def pad(rows: Sequence[Sequence[int]], fill: int) -> Any:
     """Return the (n, longest) int64 tensor of rows, filled up on the right."""
     import torch
 
-    found = torch.full((len(rows), max(len(row) for row in rows)), fill, dtype=torch.int64)
-    for i, row in enumerate(rows):
-        found[i, : len(row)] = torch.tensor(row, dtype=torch.int64)
-    return found
+    tensors = [torch.tensor(row, dtype=torch.int64) for row in rows]
+    return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=fill)
 
 
 def inputs(examples: Sequence[Example], pad_id: int) -> dict[str, Any]:
@@ -30,8 +29,11 @@ def inputs(examples: Sequence[Example], pad_id: int) -> dict[str, Any]:
     return {"input_ids": pad(ids, pad_id), "attention_mask": pad([[1] * len(x) for x in ids], 0)}
 
 
-def in_batches(examples: Sequence[Example]) -> Iterator[list[int]]:
-    """Yield the numbers of examples, like lengths together."""
+def in_batches(
+    examples: Sequence[Example], collate: Callable[..., dict[str, Any]], model: Loaded
+) -> Iterator[tuple[list[int], dict[str, Any]]]:
+    """Yield the numbers of examples, like lengths together, and their batch on the model's device."""
     costs = np.array([len(example["input_ids"]) + example.get("n_labels", 0) for example in examples])
-    for batch in batches(np.argsort(-costs, kind="stable"), costs, EVALUATION_TOKENS):
-        yield batch.tolist()
+    for numbers in batches(np.argsort(-costs, kind="stable"), costs, EVALUATION_TOKENS):
+        batch = collate([examples[i] for i in numbers], pad_id=model.pad_id)
+        yield numbers.tolist(), {name: value.to(model.device) for name, value in batch.items()}

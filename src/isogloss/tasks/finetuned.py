@@ -73,12 +73,12 @@ class FineTuned:
         InputError
             If it has not.
         """
-        whole = told(Path(folder))
-        if whole is None:
+        record = read_record(Path(folder))
+        if record is None:
             raise InputError(f"{folder} has no finished fine-tuning: its task.json is missing or damaged.")
-        found = {**whole["result"], "key": whole["key"]}
-        listed = {name: tuple(found[name]) for name in ("labels", "languages")}
-        return cls(folder=Path(folder), **{**found, **listed})
+        result = record["result"]
+        lists = {name: tuple(result[name]) for name in ("labels", "languages")}
+        return cls(folder=Path(folder), key=record["key"], **{**result, **lists})
 
     def _repr_html_(self) -> str:
         facts = {
@@ -95,30 +95,30 @@ class FineTuned:
 
 
 def is_done(folder: Path, key: str) -> bool:
-    """Tell whether a fine-tuning with this key is finished in a folder."""
-    whole = told(folder)
-    return whole is not None and whole["key"] == key and (folder / "model" / "config.json").is_file()
+    """Return whether a fine-tuning with this key is finished in a folder."""
+    record = read_record(folder)
+    return record is not None and record["key"] == key and (folder / "model" / "config.json").is_file()
 
 
-def told(folder: Path) -> dict[str, Any] | None:
-    """Return what ``task.json`` tells, or None where no fine-tuning has written it, or it is damaged."""
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """Return what ``task.json`` says, or None where no fine-tuning has written it, or it is damaged."""
     try:
-        whole: Any = read_json(folder / "task.json")
+        record: Any = read_json(folder / "task.json")
     except InputError:
         return None
-    if not (isinstance(whole, dict) and isinstance(whole.get("key"), str) and isinstance(whole.get("result"), dict)):
+    if not (isinstance(record, dict) and isinstance(record.get("key"), str) and isinstance(record.get("result"), dict)):
         return None
-    return whole if set(_RESULT) <= whole["result"].keys() else None
+    return record if set(_RESULT) <= record["result"].keys() else None
 
 
-def check_own(folder: Path, model: str | Path) -> None:
+def check_replaceable(folder: Path, model: str | Path) -> None:
     """Refuse a folder whose ``model`` is not from an earlier fine-tuning there, or is the one to begin from."""
-    own = folder / "model"
-    ours = told(folder) is not None or _checkpoints(folder)
-    if own.exists() and (not ours or Path(model).resolve() == own.resolve()):
+    previous = folder / "model"
+    ours = read_record(folder) is not None or _checkpoints(folder)
+    if previous.exists() and (not ours or Path(model).resolve() == previous.resolve()):
         what = "the model to begin from" if ours else "not from a fine-tuning there"
         raise InputError(
-            f"{own} would be replaced by the fine-tuned model, and is {what}. Choose another folder with out, or "
+            f"{previous} would be replaced by the fine-tuned model, and is {what}. Choose another folder with out, or "
             "remove it."
         )
 
@@ -133,9 +133,7 @@ def sweep(folder: Path, key: str) -> None:
     for path in _checkpoints(folder):
         if path.name != f"checkpoints-{key}":
             shutil.rmtree(path)
-    names = ["model.partial"]
+    shutil.rmtree(folder / "model.partial", ignore_errors=True)
     if key:
         (folder / "task.json").unlink(missing_ok=True)
-        names.append("model")
-    for name in names:
-        shutil.rmtree(folder / name, ignore_errors=True)
+        shutil.rmtree(folder / "model", ignore_errors=True)

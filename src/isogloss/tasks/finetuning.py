@@ -28,7 +28,7 @@ from isogloss.models import (
 from isogloss.settings import TrainingSettings, Weights, takes
 from isogloss.store import digest, locked, make_folder, write_json, write_table
 from isogloss.tasks.batches import Example
-from isogloss.tasks.finetuned import FineTuned, check_own, is_done, sweep
+from isogloss.tasks.finetuned import FineTuned, check_replaceable, is_done, sweep
 from isogloss.tasks.ner import Ner
 from isogloss.tasks.sentiment import Sentiment
 from isogloss.tasks.translation import Translation
@@ -37,11 +37,7 @@ log = logging.getLogger(__name__)
 
 VERSION = 2  # raise it when training or its files change
 Task = Ner | Sentiment | Translation
-TASKS: dict[str, type[Ner] | type[Sentiment] | type[Translation]] = {
-    "ner": Ner,
-    "sentiment": Sentiment,
-    "translation": Translation,
-}
+TASKS: dict[str, type[Task]] = {"ner": Ner, "sentiment": Sentiment, "translation": Translation}
 SCORES = {
     "language": pl.String,
     "metric": pl.String,
@@ -141,7 +137,7 @@ def finetune(
         return FineTuned.open(folder)
     make_folder(folder)
     with locked(folder / ".lock"):
-        check_own(folder, model)
+        check_replaceable(folder, model)
         (folder / f"checkpoints-{key}").mkdir(exist_ok=True)
         sweep(folder, key)
         generator = np.random.default_rng(seed)
@@ -169,8 +165,7 @@ def finetune(
             raise InputError("The development data have no sentence with a label.")
         for corpus in (train, dev):
             _warn_of_names(loaded, corpus)
-        both = [*examples, *held_out]
-        _warn_of_cut(kind, both, "training and development", limit=short.max_length, model=loaded)
+        _warn_of_cut(kind, [*examples, *held_out], "training and development", limit=short.max_length, model=loaded)
 
         def judge(trained: Any) -> dict[str, float]:
             with quiet_transformers():
@@ -193,9 +188,7 @@ def finetune(
         (folder / "model.partial").rename(folder / "model")
         write_table(folder / "curve.parquet", curve)
         best = curve.drop_nulls("dev_score")
-        if shuffled:
-            best = best[-1:]
-        best = best.sort("dev_score", descending=True, maintain_order=True)
+        best = (best[-1:] if shuffled else best).sort("dev_score", descending=True, maintain_order=True)
         write_json(
             folder / "task.json",
             {
@@ -285,13 +278,13 @@ def _warn_of_cut(kind: Task, examples: Sequence[Example], what: str, *, limit: i
     if limit != model.max_length:
         longest, way_out = f"the {limit} subwords that max_length of the training allows", "raise max_length"
     for language in dict.fromkeys(example["language"] for example in examples):
-        own = [example for example in examples if example["language"] == language]
-        cut = [example for example in own if example["cut"]]
+        of_language = [example for example in examples if example["language"] == language]
+        cut = [example for example in of_language if example["cut"]]
         if cut:
             log.warning(
                 "%d of %d %s sentences of %s%s are longer than %s; %s. Split them, or %s.",
                 len(cut),
-                len(own),
+                len(of_language),
                 what,
                 language,
                 f" (or their lines in {kind.target})" if kind.target else "",

@@ -32,7 +32,6 @@ class Ner:
 
     labels: tuple[str, ...]
     target: str | None = None
-    kind: ClassVar[str] = "ner"
     head: ClassVar[str] = "tokens"
     main: ClassVar[str] = "f1"
 
@@ -40,8 +39,8 @@ class Ner:
     def of(cls, corpus: Corpus, *, target: str | None = None) -> Ner:  # noqa: ARG003  one form for all tasks
         """Take the labels from a corpus with a word column ``ner``."""
         check_tags(corpus)
-        found = set(corpus.words["ner"].drop_nulls().unique().to_list())
-        kinds = sorted({tag[2:] for tag in found if tag != "O"})
+        tags = corpus.words["ner"].drop_nulls().unique().to_list()
+        kinds = sorted({tag[2:] for tag in tags if tag != "O"})
         if not kinds:
             raise InputError("The training data have no entity: every tag is O.")
         return cls(("O", *(f"{mark}-{kind}" for kind in kinds for mark in "BI")))
@@ -61,15 +60,16 @@ class Ner:
         lines = lines_of(corpus, {})
         tags = corpus.words["ner"].to_list()
         languages = corpus.sentences["language"].to_list()
-        found: list[Example] = []
+        examples: list[Example] = []
         for begin in range(0, len(lines), _WINDOW):
             window = range(begin, min(begin + _WINDOW, len(lines)))
             subwords = tokenise(lines, window, model)
             cut = set(subwords.cut)
             for i, line in enumerate(window):
                 low, high = (int(x) for x in lines.bounds[line : line + 2])
-                own = tags[low:high]
-                if high == low or None in own:  # not annotated
+                of_words = tags[low:high]
+                # not annotated
+                if high == low or None in of_words:
                     continue
                 here = subwords.line(i)
                 owner = subwords.owners[here]
@@ -78,18 +78,18 @@ class Ner:
                 firsts[words[words >= 0] - low] = places[words >= 0]
                 labels = np.full(len(owner), IGNORED)
                 seen = np.flatnonzero(firsts >= 0)
-                labels[firsts[seen]] = [number.get(own[k], 0) for k in seen]
-                found.append(
+                labels[firsts[seen]] = [number.get(of_words[k], 0) for k in seen]
+                examples.append(
                     {
                         "input_ids": subwords.ids[here].tolist(),
                         "labels": labels.tolist(),
                         "firsts": firsts,
-                        "tags": own,
+                        "tags": of_words,
                         "language": languages[line],
                         "cut": i in cut,
                     }
                 )
-        return found
+        return examples
 
     def collate(self, examples: Sequence[Example], *, pad_id: int) -> dict[str, Any]:
         """Return a padded batch."""
@@ -99,19 +99,18 @@ class Ner:
         """Return the tags of every example's words, and the mean loss; a word without a subword is O."""
         import torch
 
-        found: list[list[str]] = [[] for _ in examples]
+        tags: list[list[str]] = [[] for _ in examples]
         total = n = 0.0
-        for batch in in_batches(examples):
-            given = self.collate([examples[i] for i in batch], pad_id=model.pad_id)
+        for numbers, batch in in_batches(examples, self.collate, model):
             with torch.inference_mode():
-                output = model.module(**{name: value.to(model.device) for name, value in given.items()})
-            known = int((given["labels"] != IGNORED).sum())
-            if known:
-                total, n = total + float(output.loss) * known, n + known
+                output = model.module(**batch)
+            n_labels = int((batch["labels"] != IGNORED).sum())
+            if n_labels:
+                total, n = total + float(output.loss) * n_labels, n + n_labels
             best = output.logits.argmax(dim=-1).cpu().numpy()
-            for row, i in zip(best, batch, strict=True):
-                found[i] = [self.labels[row[k]] if k >= 0 else "O" for k in examples[i]["firsts"]]
-        return found, total / n if n else float("nan")
+            for row, i in zip(best, numbers, strict=True):
+                tags[i] = [self.labels[row[k]] if k >= 0 else "O" for k in examples[i]["firsts"]]
+        return tags, total / n if n else float("nan")
 
     def loss_of(self, cut: Sequence[Example]) -> str:
         """Return what is lost of sentences that were cut."""
@@ -139,9 +138,8 @@ def check_tags(corpus: Corpus) -> None:
     tags = corpus.words["ner"].drop_nulls()
     odd = [tag for tag in tags.unique(maintain_order=True) if not is_iob2(str(tag))]
     if odd:
-        word, language, sentence = (
-            corpus.words.filter(pl.col("ner") == odd[0]).select("word", "language", "sentence").row(0)
-        )
+        tagged = corpus.words.filter(pl.col("ner") == odd[0])
+        word, language, sentence = tagged.select("word", "language", "sentence").row(0)
         raise InputError(
             f"The entity tag '{odd[0]}' of '{word}' ({language}, sentence {sentence}) is not IOB2: O, B-PER and I-PER. "
             "Corpus.read makes IOB2 of other schemes; read the files again if it was made before that."

@@ -28,7 +28,6 @@ class Sentiment:
 
     labels: tuple[str, ...]
     target: str | None = None
-    kind: ClassVar[str] = "sentiment"
     head: ClassVar[str] = "sentences"
     main: ClassVar[str] = "macro_f1"
 
@@ -60,15 +59,15 @@ class Sentiment:
         """Return one example a labelled sentence."""
         self.check(corpus)
         number = {label: i for i, label in enumerate(self.labels)}
-        found: list[Example] = []
+        examples: list[Example] = []
         for language in corpus.languages:
-            own = corpus.sentences.filter(pl.col("language") == language).drop_nulls("label")
-            ids = encode(model, own["text"].to_list(), language=language) if own.height else []
-            found += [
+            labelled = corpus.sentences.filter(pl.col("language") == language).drop_nulls("label")
+            encodings = encode(model, labelled["text"].to_list(), language=language) if labelled.height else []
+            examples += [
                 {"input_ids": x.ids, "label": number[label], "language": language, "cut": bool(x.overflowing)}
-                for x, label in zip(ids, own["label"].to_list(), strict=True)
+                for x, label in zip(encodings, labelled["label"].to_list(), strict=True)
             ]
-        return found
+        return examples
 
     def collate(self, examples: Sequence[Example], *, pad_id: int) -> dict[str, Any]:
         """Return a padded batch."""
@@ -80,16 +79,15 @@ class Sentiment:
         """Return the label of every example, and the mean loss."""
         import torch
 
-        found = [""] * len(examples)
+        labels = [""] * len(examples)
         total = 0.0
-        for batch in in_batches(examples):
-            given = self.collate([examples[i] for i in batch], pad_id=model.pad_id)
+        for numbers, batch in in_batches(examples, self.collate, model):
             with torch.inference_mode():
-                output = model.module(**{name: value.to(model.device) for name, value in given.items()})
-            total += float(output.loss) * len(batch)
-            for best, i in zip(output.logits.argmax(dim=-1).tolist(), batch, strict=True):
-                found[i] = self.labels[best]
-        return found, total / len(examples)
+                output = model.module(**batch)
+            total += float(output.loss) * len(numbers)
+            for best, i in zip(output.logits.argmax(dim=-1).tolist(), numbers, strict=True):
+                labels[i] = self.labels[best]
+        return labels, total / len(examples)
 
     def loss_of(self, cut: Sequence[Example]) -> str:  # noqa: ARG002  one form for all tasks
         """Return what is lost of sentences that were cut."""

@@ -29,7 +29,6 @@ class Translation:
 
     labels: tuple[str, ...]
     target: str
-    kind: ClassVar[str] = "translation"
     head: ClassVar[str] = "translation"
     main: ClassVar[str] = "chrf"
 
@@ -63,14 +62,14 @@ class Translation:
         self.check(corpus)
         numbers = corpus.sentences.select("language", "sentence", "text")
         into = numbers.filter(pl.col("language") == self.target).select("sentence", reference="text")
-        found: list[Example] = []
+        examples: list[Example] = []
         for language in self.languages(corpus):
-            own = numbers.filter(pl.col("language") == language).join(into, on="sentence", maintain_order="left")
-            sources, references = own["text"].to_list(), own["reference"].to_list()
+            pairs = numbers.filter(pl.col("language") == language).join(into, on="sentence", maintain_order="left")
+            sources, references = pairs["text"].to_list(), pairs["reference"].to_list()
             read = encode(model, sources, language=language)
             written = self._targets(model, references)
             for x, (ids, cut), source, reference in zip(read, written, sources, references, strict=True):
-                found.append(
+                examples.append(
                     {
                         "input_ids": x.ids,
                         "labels": ids,
@@ -81,17 +80,16 @@ class Translation:
                         "cut": cut or bool(x.overflowing),
                     }
                 )
-        return found
+        return examples
 
     def _targets(self, model: Loaded, texts: Sequence[str]) -> list[tuple[list[int], bool]]:
         """Return the ids of every line to be written, and whether it was cut."""
         limit: dict[str, Any] = {}
         if model.max_length is not None:
             limit = {"truncation": True, "max_length": model.max_length}
-        found = model.tokenizer(text_target=as_text(model, texts), **limit).encodings
         end = model.tokenizer.eos_token_id
         rows = []
-        for x in found:
+        for x in model.tokenizer(text_target=as_text(model, texts), **limit).encodings:
             whole = end is None or (x.ids and x.ids[-1] == end) or model.codes
             rows.append((x.ids if whole else [*x.ids, end], bool(x.overflowing)))
         return rows
@@ -104,37 +102,29 @@ class Translation:
         """Return the greedy translation of every example, and the mean loss a target subword."""
         import torch
 
-        found = [""] * len(examples)
+        translations = [""] * len(examples)
         total = n = 0.0
         options: dict[str, Any] = {"do_sample": False, "num_beams": 1}
         module: Any = model.module
-        config = module.config
         # transformers makes as many places in the cache as the encoder has blocks
-        if getattr(config, "num_decoder_layers", None) not in (None, config.num_hidden_layers):
+        if getattr(module.config, "num_decoder_layers", None) not in (None, module.config.num_hidden_layers):
             options["use_cache"] = False
         if model.codes:
-            code = model.codes[self.target]
-            options["forced_bos_token_id"] = model.tokenizer.convert_tokens_to_ids(code)
-        for batch in in_batches(examples):
-            given = self.collate([examples[i] for i in batch], pad_id=model.pad_id)
-            given = {name: value.to(model.device) for name, value in given.items()}
-            known = int((given["labels"] != IGNORED).sum())
+            options["forced_bos_token_id"] = model.tokenizer.convert_tokens_to_ids(model.codes[self.target])
+        for numbers, batch in in_batches(examples, self.collate, model):
+            labels = batch.pop("labels")
+            n_labels = int((labels != IGNORED).sum())
+            longest = int(batch["input_ids"].shape[1] * _LONGER) + _MORE
+            # the decoder's first subword is there from the start
+            if model.max_length is not None:
+                longest = min(longest, model.max_length - 1)
             with torch.inference_mode():
-                total += float(model.module(**given).loss) * known
-                longest = int(given["input_ids"].shape[1] * _LONGER) + _MORE
-                if model.max_length is not None:  # the decoder's first subword is given
-                    longest = min(longest, model.max_length - 1)
-                made = module.generate(
-                    input_ids=given["input_ids"],
-                    attention_mask=given["attention_mask"],
-                    max_new_tokens=longest,
-                    **options,
-                )
-            n += known
-            texts = model.tokenizer.batch_decode(made, skip_special_tokens=True)
-            for text, i in zip(texts, batch, strict=True):
-                found[i] = text
-        return found, total / n
+                total += float(module(**batch, labels=labels).loss) * n_labels
+                written = module.generate(**batch, max_new_tokens=longest, **options)
+            n += n_labels
+            for text, i in zip(model.tokenizer.batch_decode(written, skip_special_tokens=True), numbers, strict=True):
+                translations[i] = text
+        return translations, total / n
 
     def loss_of(self, cut: Sequence[Example]) -> str:  # noqa: ARG002  one form for all tasks
         """Return what is lost of sentences that were cut."""

@@ -91,15 +91,15 @@ def linkage(
     """
     check_sample(sample, 1)
     data: Any = X if hasattr(X, "dtype") and hasattr(X, "shape") else np.asanyarray(X)
-    known = survey(data)
+    surveyed = survey(data)
     n = len(data)
-    slots, owners, centroids = _beginnings(data, known, sample, seed=seed, threads=n_threads(threads))
+    slots, owners, centroids = _beginnings(data, surveyed, sample, seed=seed, threads=n_threads(threads))
     merges, heights = np.empty((n - 1, 2), np.int64), np.zeros(n - 1)
     nodes, weights, n_merges = _merge_owned(owners, slots, merges)
     forest = plant(centroids, weights, slots, nodes, N_CANDIDATES)
     with _scanner(forest, device, n_threads(threads), block) as scan:
         _grow(forest, scan, merges, heights, n_merges)
-    return _as_scipy(merges, heights, known.exponent)
+    return _as_scipy(merges, heights, surveyed.exponent)
 
 
 def check(n_concepts: int, *, sample: object = None, **_: object) -> None:
@@ -108,17 +108,17 @@ def check(n_concepts: int, *, sample: object = None, **_: object) -> None:
 
 
 def _beginnings(
-    data: Any, known: Survey, sample: int | None, *, seed: int, threads: int
+    data: Any, surveyed: Survey, sample: int | None, *, seed: int, threads: int
 ) -> tuple[Longs, Longs, Floats]:
     """Return the rows that clusters begin with, the one of them that owns each row, and the clusters' centroids."""
-    distinct = np.flatnonzero(known.first == np.arange(len(known.first)))
+    distinct = np.flatnonzero(surveyed.first == np.arange(len(surveyed.first)))
     if sample is None or sample >= len(distinct):
-        slots = neighbourly(data, distinct, known)
-        return slots, known.first, centred(data, slots, known)
+        slots = neighbourly(data, distinct, surveyed)
+        return slots, surveyed.first, centred(data, slots, surveyed)
     chosen = draw(distinct, sample, seed=seed)
-    owners = attach(data, chosen, known, threads=threads)
-    slots = neighbourly(data, chosen, known)
-    return slots, owners, cell_means(data, owners, slots, known)
+    owners = attach(data, chosen, surveyed, threads=threads)
+    slots = neighbourly(data, chosen, surveyed)
+    return slots, owners, cell_means(data, owners, slots, surveyed)
 
 
 def _scanner(forest: Forest, device: str | None, threads: int, block: tuple[int, int] | None) -> Scanner:
@@ -143,12 +143,12 @@ def _grow(forest: Forest, scan: Scanner, merges: Longs, heights: Floats, n_merge
             wanted = _unknown(forest, active)
             advance(n_merges - before)
             n_rounds, n_scans = n_rounds + rounds, n_scans + 1
-    log.debug("Ward linkage of %d rows: %d rounds, %d scans, %s", n, n_rounds, n_scans, scan.told())
+    log.debug("Ward linkage of %d rows: %d rounds, %d scans, %s", n, n_rounds, n_scans, scan.summary())
 
 
 def _unknown(forest: Forest, active: Ints) -> Ints:
     """Return the clusters to look at anew: of those without a certain neighbour the ones whose bound is least."""
-    unknown = active[~forest.known[active]]
+    unknown = active[~forest.certain[active]]
     n_wanted = max(min(_AT_LEAST, len(unknown)), int(len(unknown) * _SHARE))
     order = np.lexsort((forest.ids[unknown], forest.bounds[unknown]))
     return np.sort(unknown[order[:n_wanted]])

@@ -61,9 +61,9 @@ class DeviceScanner(Scanner):
         clear_all(forest, wanted)
         sure = np.zeros(len(wanted), bool)
         tasks = []
-        for begin, found, least in self._candidates(wanted, active, n_asked):
-            part = slice(begin, begin + len(found))
-            arguments = (forest, wanted[part], found, least, n_asked == len(active) - 1, sure[part])
+        for begin, near, least in self._candidates(wanted, active, n_asked):
+            part = slice(begin, begin + len(near))
+            arguments = (forest, wanted[part], near, least, n_asked == len(active) - 1, sure[part])
             tasks.append(self.pool.submit(_measure, *arguments))
         for task in tasks:
             task.result()
@@ -74,9 +74,9 @@ class DeviceScanner(Scanner):
         if len(anew):
             super().__call__(anew, active)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """See `Scanner`."""
-        return f"{super().told()}, {self.n_anew} lists made anew by the CPU"
+        return f"{super().summary()}, {self.n_anew} lists made anew by the CPU"
 
     def _send(self, active: Ints) -> None:
         """Bring the device's copy up to date."""
@@ -114,14 +114,14 @@ class DeviceScanner(Scanner):
 
 @compiled
 def _measure(
-    forest: Forest, slots: Ints, found: Ints, least: Singles, complete: bool, sure: npt.NDArray[np.bool_]
+    forest: Forest, slots: Ints, near: Ints, least: Singles, complete: bool, sure: npt.NDArray[np.bool_]
 ) -> None:
     """Measure candidates, keep the nearest, and say of which slots the list is certainly the true one."""
     last = forest.lists.shape[1] - 1
     for r in range(len(slots)):
         bound = 0.0
-        for t in range(found.shape[1]):
-            j = found[r, t]
+        for t in range(near.shape[1]):
+            j = near[r, t]
             if j >= 0:
                 offer(forest, slots[r], j, squared_height(forest, slots[r], j), forest.nodes[j])
                 bound = max(bound, least[r, t])

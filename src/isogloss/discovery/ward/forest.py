@@ -21,63 +21,40 @@ _SAFE = 1 - 1e-12
 
 
 class Forest(NamedTuple):
-    """Clusters and what is known of their neighbours, one slot a cluster; of a merged pair one slot lives on.
+    """Clusters and what is known of their neighbours, one slot a cluster; of a merged pair one slot lives on."""
 
-    Attributes
-    ----------
-    centroids : (n, d) float64
-    weights : (n,) float64
-        Rows in the cluster.
-    ids : (n,) int64
-        The smallest row of the cluster: its name in ties, whatever the order of merges.
-    nodes : (n,) int64
-        Number of the cluster in the tree, new after every merge.
-    roots : (n,) int32
-        The slot a merged cluster went into (follow it to the end); its own while it lives.
-    lists, values, stamps : (n, k) int32, float64, int64
-        Candidates for the nearest neighbour: slot (-1 = none); squared height; the node that it was measured to.  When
-        that node has been merged since, the height is a lower bound.
-    bounds : (n,) float64
-        No cluster outside the list is nearer than this.
-    nearest, heights, known : (n,) int32, float64, bool
-        The nearest neighbour by (height, smaller id, larger id), its squared height, and whether it is certain.
-    marks : (n,) int64
-        Scratch.
-    """
-
+    # (n, d), and (n,) rows in the cluster
     centroids: Floats
     weights: Floats
+    # (n,): the smallest row of the cluster, its name in ties, whatever the order of merges
     ids: Longs
+    # (n,): number of the cluster in the tree, new after every merge
     nodes: Longs
+    # (n,): the slot a merged cluster went into (follow it to the end); its own while it lives
     roots: Ints
+    # (n, k) candidates for the nearest neighbour: slot (-1 = none); squared height; the node that it was measured to.
+    # When that node has been merged since, the height is a lower bound.
     lists: Ints
     values: Floats
     stamps: Longs
+    # (n,): no cluster outside the list is nearer than this
     bounds: Floats
+    # (n,): the nearest neighbour by (height, smaller id, larger id), its squared height, and whether it is certain
     nearest: Ints
     heights: Floats
-    known: npt.NDArray[np.bool_]
+    certain: npt.NDArray[np.bool_]
+    # (n,): scratch
     marks: Longs
 
 
 def plant(centroids: Floats, weights: Floats, ids: Longs, nodes: Longs, n_candidates: int) -> Forest:
     """Return the forest before the first merge; no neighbour is known yet."""
     n = len(centroids)
-    return Forest(
-        centroids,
-        weights,
-        ids,
-        nodes,
-        np.arange(n, dtype=np.int32),
-        np.full((n, n_candidates), -1, np.int32),
-        np.full((n, n_candidates), np.inf),
-        np.full((n, n_candidates), -1, np.int64),
-        np.zeros(n),
-        np.full(n, -1, np.int32),
-        np.full(n, np.inf),
-        np.zeros(n, np.bool_),
-        np.zeros(n, np.int64),
-    )
+    shape = (n, n_candidates)
+    candidates = np.full(shape, -1, np.int32), np.full(shape, np.inf), np.full(shape, -1, np.int64)
+    nearest = np.full(n, -1, np.int32), np.full(n, np.inf), np.zeros(n, np.bool_)
+    roots, bounds, marks = np.arange(n, dtype=np.int32), np.zeros(n), np.zeros(n, np.int64)
+    return Forest(centroids, weights, ids, nodes, roots, *candidates, bounds, *nearest, marks)
 
 
 @compiled
@@ -92,10 +69,10 @@ def is_before(forest: Forest, i: int, x: float, a: int, y: float, b: int) -> boo
     """True if i's pair with a, at x, comes before its pair with b, at y: by height, smaller id, larger id."""
     if x != y:
         return x < y
-    own, p, q = forest.ids[i], forest.ids[a], forest.ids[b]
-    if min(own, p) != min(own, q):
-        return bool(min(own, p) < min(own, q))
-    return bool(max(own, p) < max(own, q))
+    name, p, q = forest.ids[i], forest.ids[a], forest.ids[b]
+    if min(name, p) != min(name, q):
+        return bool(min(name, p) < min(name, q))
+    return bool(max(name, p) < max(name, q))
 
 
 @compiled
@@ -149,7 +126,7 @@ def _refresh(forest: Forest, i: int) -> None:
                 if T[i, t] != forest.nodes[a] or is_before(forest, i, V[i, t], a, V[i, best], b):
                     best = t
         if best < 0:
-            forest.nearest[i], forest.heights[i], forest.known[i] = -1, np.inf, False
+            forest.nearest[i], forest.heights[i], forest.certain[i] = -1, np.inf, False
             return
         s = _root(forest, L[i, best])
         if s == i:
@@ -165,7 +142,7 @@ def _refresh(forest: Forest, i: int) -> None:
                 L[i, best], V[i, best], T[i, best] = s, squared_height(forest, i, s), forest.nodes[s]
         else:
             forest.nearest[i], forest.heights[i] = s, V[i, best]
-            forest.known[i] = V[i, best] < forest.bounds[i]
+            forest.certain[i] = V[i, best] < forest.bounds[i]
             return
 
 
@@ -177,7 +154,7 @@ def trust_lists(forest: Forest, slots: Ints, complete: bool) -> None:
         full = forest.lists[i, k - 1] >= 0
         forest.bounds[i] = forest.values[i, k - 1] if full and not complete else np.inf
         forest.nearest[i], forest.heights[i] = forest.lists[i, 0], forest.values[i, 0]
-        forest.known[i] = forest.nearest[i] >= 0
+        forest.certain[i] = forest.nearest[i] >= 0
 
 
 @compiled
@@ -222,30 +199,18 @@ def _inherit(forest: Forest, a: int, b: int, wa: float, wb: float, lightest: flo
         offer(forest, a, slots[p], value, forest.nodes[slots[p]])
     forest.bounds[a] = bound
     forest.nearest[a], forest.heights[a] = forest.lists[a, 0], forest.values[a, 0]
-    forest.known[a] = forest.nearest[a] >= 0 and forest.heights[a] < bound
+    forest.certain[a] = forest.nearest[a] >= 0 and forest.heights[a] < bound
 
 
 @compiled
 def merge_rounds(
     forest: Forest, active: Ints, looked_up: Ints, merges: Longs, heights: Floats, n_merges: int, first_node: int
 ) -> tuple[int, int, int]:
-    """Merge all mutual nearest neighbours, round after round, until there are none.
+    """Merge all mutual nearest neighbours, round after round; return n_merges, how many clusters live on, and n_rounds.
 
-    Parameters
-    ----------
-    forest : Forest
-    active : (n_active,) int32
-        Slots of the living clusters; those that live on are moved to the front.
-    looked_up : (m,) int32
-        Slots whose nearest neighbours were found since the last call.
-    merges, heights : (n - 1, 2) int64, (n - 1,) float64
-        Nodes of every merge and its squared height, appended from `n_merges` on.
-    n_merges, first_node : int
-        Merges so far; the node of the first of all merges.
-
-    Returns
-    -------
-    n_merges, n_active, n_rounds : int
+    `active` are the slots of the living clusters; those that live on are moved to the front.  `looked_up` are the slots
+    whose nearest neighbours were looked up since the last call.  Nodes and squared height of every merge are appended
+    to `merges` and `heights`, from `n_merges` on; `first_node` is the node of the first of all merges.
     """
     n_active, n_changed, n_rounds = len(active), len(looked_up), 0
     changed = np.empty(n_active, np.int32)
@@ -259,7 +224,7 @@ def merge_rounds(
         for p in range(n_changed):
             i = changed[p]
             j = forest.nearest[i]
-            if forest.known[i] and forest.known[j] and forest.nearest[j] == i and not touched[i]:
+            if forest.certain[i] and forest.certain[j] and forest.nearest[j] == i and not touched[i]:
                 touched[i] = touched[j] = True
                 pairs[n_pairs, 0] = i if forest.ids[i] < forest.ids[j] else j
                 pairs[n_pairs, 1] = j if forest.ids[i] < forest.ids[j] else i

@@ -47,55 +47,35 @@ def draw(distinct: Longs, sample: int, *, seed: int) -> Longs:
     return np.sort(np.random.default_rng(seed).choice(distinct, sample, replace=False))
 
 
-def attach(data: Any, chosen: Longs, known: Survey, *, threads: int) -> Longs:
-    """Return the chosen row nearest to every row, of equally near ones the first; copies go where their first goes.
+def attach(data: Any, chosen: Longs, surveyed: Survey, *, threads: int) -> Longs:
+    """Return (n,): the chosen row nearest to every row, of equally near ones the first; of a chosen row itself.
 
-    Parameters
-    ----------
-    data : array_like
-        (n, d); read some rows at a time.
-    chosen : (s,) int64
-        Rising; none a copy of an earlier row.
-    known : Survey
-    threads : int
-
-    Returns
-    -------
-    numpy.ndarray
-        (n,) int64; of a chosen row itself.  The same for any number of threads.
+    Copies go where their first goes.  The chosen rows rise, and none is a copy of an earlier row.  The result is the
+    same for any number of threads.
     """
-    owners = known.first.copy()
-    free = known.first == np.arange(len(owners))
+    owners = surveyed.first.copy()
+    free = surveyed.first == np.arange(len(owners))
     free[chosen] = False
     others = np.flatnonzero(free)
-    with _Attacher(data, chosen, known, threads) as crew, progress("attach", len(others)) as advance:
+    with _Attacher(data, chosen, surveyed, threads) as crew, progress("attach", len(others)) as advance:
         blocks = [others[part] for part in parts(len(others))]
         for rows, nearest in zip(blocks, crew.pool.map(crew.nearest, blocks), strict=True):
             owners[rows] = chosen[nearest]
             advance(len(rows))
-    found: Longs = owners[known.first]
-    return found
+    return np.asarray(owners[surveyed.first])
 
 
-def cell_means(data: Any, owners: Longs, slots: Longs, known: Survey) -> Floats:
+def cell_means(data: Any, owners: Longs, slots: Longs, surveyed: Survey) -> Floats:
     """Return (s, d) float64: the mean of every cell, without the centre and scaled, added in the order of the rows.
 
-    Parameters
-    ----------
-    data : array_like
-        (n, d); read some rows at a time.
-    owners : (n,) int64
-        The chosen row of every row.
-    slots : (s,) int64
-        The chosen rows, in the order in which the means are wanted.
-    known : Survey
+    `owners` (n,) is the chosen row of every row, `slots` (s,) the chosen rows in the order of the means.
     """
     places = np.empty(len(owners), np.int32)
     places[slots] = np.arange(len(slots), dtype=np.int32)
     sums = np.zeros((len(slots), data.shape[1]))
     for part in parts(len(owners)):
         rows = np.arange(part.start, part.stop)
-        add(sums, centred(data, rows, known), places[owners[part]])
+        add(sums, centred(data, rows, surveyed), places[owners[part]])
     sums /= np.bincount(places[owners], minlength=len(slots))[:, None]
     return sums
 
@@ -111,10 +91,10 @@ class _Buffers(threading.local):
 class _Attacher(Crew):
     """Finds nearest chosen rows; every thread compares a block of rows with all of them."""
 
-    def __init__(self, data: Any, chosen: Longs, known: Survey, threads: int) -> None:
+    def __init__(self, data: Any, chosen: Longs, surveyed: Survey, threads: int) -> None:
         super().__init__(threads)
-        self.data, self.known = data, known
-        self.centroids = centred(data, chosen, known)
+        self.data, self.surveyed = data, surveyed
+        self.centroids = centred(data, chosen, surveyed)
         d = data.shape[1]
         # With x, y float32 roundings and p their float32 product, |y|^2 / 2 (1 - slack) - p is at most the true value
         # for the rows themselves plus slack |x|^2 / 2 (Higham 2002, 3.1; see `ward.scan.fetch`), but for underflow.
@@ -124,7 +104,7 @@ class _Attacher(Crew):
 
     def nearest(self, rows: Longs) -> Ints:
         """Return, for some rows, the place of the nearest one among the chosen."""
-        values = centred(self.data, rows, self.known)
+        values = centred(self.data, rows, self.surveyed)
         narrow, norms = values.astype(np.float32), _norms(values)
         best, apart = np.full(len(rows), -1, np.int32), np.full(len(rows), np.inf)
         at = self.buffers

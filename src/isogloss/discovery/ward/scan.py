@@ -29,15 +29,9 @@ _CHUNK = 64  # pairs tested before one is looked at
 class Lists(NamedTuple):
     """Lists of neighbours in the making, of m clusters.
 
-    Attributes
-    ----------
-    thresholds : (m,) float32
-        Half of the squared height from which on a pair does not reach the list.
-    uppers : (m, k) float32
-        The least upper bounds of half squared heights seen so far, rising.
-    n_waiting : (m,) int32
-    waiting, lowers : (m, WAITING) int32, float32
-        Slots that wait to be measured, and lower bounds of half squared heights.
+    `thresholds` (m,) are half the squared heights from which on a pair does not reach the list, `uppers` (m, k) the
+    least upper bounds of half squared heights seen so far, rising.  Of the (m, WAITING) slots that wait to be measured,
+    and the `lowers` of their half squared heights, the first `n_waiting` (m,) count.
     """
 
     thresholds: Singles
@@ -48,9 +42,7 @@ class Lists(NamedTuple):
 
     def part(self, which: slice) -> Lists:
         """Return the lists of some of the clusters (views)."""
-        return Lists(
-            self.thresholds[which], self.uppers[which], self.n_waiting[which], self.waiting[which], self.lowers[which]
-        )
+        return Lists._make(column[which] for column in self)
 
 
 def new_lists(m: int, n_candidates: int) -> Lists:
@@ -65,15 +57,9 @@ def new_lists(m: int, n_candidates: int) -> Lists:
 
 
 class Side(NamedTuple):
-    """Rows or columns of a block of products.
+    """Rows or columns of a block of products: slots, squared norms made a little too small, 1 / weight, and lists.
 
-    Attributes
-    ----------
-    slots : (m,) int32
-    norms, inverses : (m,) float32
-        Squared norms made a little too small, and 1 / weight.
-    lists : Lists
-        Of the same m clusters; of none if only the other side's are made.
+    The lists are of the same clusters, or of none if only the other side's are made.
     """
 
     slots: Ints
@@ -230,10 +216,10 @@ def select(forest: Forest, products: Singles, rows: Side, columns: Side, gap: fl
                 if by_column:
                     if column_waits[q] == len(waiting):
                         _make_room(forest, columns.lists, q, j)
-                    own = columns.lists.uppers[q]
-                    _wait(own, columns.lists.waiting[q], columns.lists.lowers[q], column_waits[q], i, low, high)
+                    highest = columns.lists.uppers[q]
+                    _wait(highest, columns.lists.waiting[q], columns.lists.lowers[q], column_waits[q], i, low, high)
                     column_waits[q] += 1
-                    column_thresholds[q] = min(column_thresholds[q], own[-1])
+                    column_thresholds[q] = min(column_thresholds[q], highest[-1])
 
 
 @compiled
@@ -289,25 +275,25 @@ class Scanner(Crew):
         height = min(self.rows, max(64, -(-len(wanted) // (2 * self.threads))))
         blocks = [_Block(wanted[p : p + height], forest.lists.shape[1]) for p in range(0, len(wanted), height)]
         rest = [others[p : p + self.columns] for p in range(0, len(others), self.columns)]
-        for done in [self.pool.submit(self._sweep, blocks[b:], rest) for b in range(len(blocks))]:
-            done.result()
-        for done in [self.pool.submit(measure_waiting, forest, b.slots, b.lists) for b in blocks]:
-            done.result()
+        for task in [self.pool.submit(self._sweep, blocks[b:], rest) for b in range(len(blocks))]:
+            task.result()
+        for task in [self.pool.submit(measure_waiting, forest, b.slots, b.lists) for b in blocks]:
+            task.result()
         squares = (len(block.slots) ** 2 for block in blocks)  # every other pair of blocks is multiplied once
         self.multiplied += (len(wanted) ** 2 + sum(squares)) // 2 + len(wanted) * len(others)
         trust_lists(forest, wanted, len(active) - 1 <= forest.lists.shape[1])
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """Return what was multiplied, in words."""
         return f"{self.multiplied / len(self.forest.weights) ** 2:.2f} n^2 products"
 
     def _sweep(self, blocks: list[_Block], rest: list[Ints]) -> None:
         """Compare the first block with itself, with the other blocks, both ways, and with the rest."""
-        forest, own, at = self.forest, blocks[0], self.buffers
-        n = len(own.slots)
+        forest, block, at = self.forest, blocks[0], self.buffers
+        n = len(block.slots)
         values, facts = at.rows[:n], at.row_facts[:, :n]
-        fetch(forest, own.slots, values, facts[0], facts[1], self.slack, self.floor)
-        rows = Side(own.slots, facts[0], facts[1], own.lists)
+        fetch(forest, block.slots, values, facts[0], facts[1], self.slack, self.floor)
+        rows = Side(block.slots, facts[0], facts[1], block.lists)
         for slots, lists, other in self._columns(blocks, rest):
             m = len(slots)
             others, facts = at.columns[:m], at.column_facts[:, :m]
@@ -315,7 +301,7 @@ class Scanner(Crew):
             products = at.products[: n * m].reshape(n, m)
             np.matmul(values, others.T, out=products)
             columns = Side(slots, facts[0], facts[1], lists)
-            with own.lock, other.lock if other else contextlib.nullcontext():
+            with block.lock, other.lock if other else contextlib.nullcontext():
                 select(forest, products, rows, columns, 2.5 * self.slack, 2.5 * self.floor)
 
     def _columns(self, blocks: list[_Block], rest: list[Ints]) -> Iterator[tuple[Ints, Lists, _Block | None]]:

@@ -55,7 +55,7 @@ def svcca(X: Vectors, Y: Vectors, *, variance: PositiveShare = 0.99) -> float:
     """
     x, y = paired(X, Y, what="SVCCA", least=3)
     q, r = _basis(centred(x), variance), _basis(centred(y), variance)
-    _check_room("SVCCA", q, r, "lower the variance or give more rows")
+    _check_rows("SVCCA", q, r, "lower the variance or give more rows")
     if not q.shape[1] or not r.shape[1]:
         return math.nan
     return float(np.linalg.svd(q.T @ r, compute_uv=False).clip(0, 1).mean())
@@ -101,7 +101,7 @@ def pwcca(X: Vectors, Y: Vectors) -> float:
     x, y = paired(X, Y, what="PWCCA", least=3)
     x = centred(x)
     q, r = _basis(x, 1.0), _basis(centred(y), 1.0)
-    _check_room("PWCCA", q, r, "give more rows, or reduce the dimensions before (svcca does)")
+    _check_rows("PWCCA", q, r, "give more rows, or reduce the dimensions before (svcca does)")
     if not q.shape[1] or not r.shape[1]:
         return math.nan
     left, correlations, _ = np.linalg.svd(q.T @ r, full_matrices=False)
@@ -120,7 +120,7 @@ def _basis(x: Floats, variance: float) -> Floats:
     return np.asarray(u[:, : min(rank, int(np.searchsorted(share, variance - 1e-12)) + 1)])
 
 
-def _check_room(what: str, q: Floats, r: Floats, remedy: str) -> None:
+def _check_rows(what: str, q: Floats, r: Floats, remedy: str) -> None:
     (n, k), m = q.shape, r.shape[1]
     if k and m and k + m >= n:
         raise InputError(

@@ -12,6 +12,7 @@ from isogloss.errors import UsageError
 from isogloss.metrics.inputs import Floats, Vectors, centred, paired
 
 _BLOCK = 512  # rows compared with all others at a time
+_SIDES = ((0, 0), (1, 1), (0, 1))
 
 
 @checked
@@ -84,22 +85,10 @@ def linear_cka(X: Vectors, Y: Vectors, *, debiased: bool = True, batch_size: Cou
 
 
 def cka_draws(X: Vectors, Y: Vectors, *, weights: npt.NDArray[np.floating]) -> Floats:
-    """Return debiased `linear_cka` with its rows weighted, once for every line of `weights`.
+    """Return (m,) float64: debiased `linear_cka` with rows weighted, once for every line of (m, n) `weights`.
 
-    Parameters
-    ----------
-    X, Y
-        As of `linear_cka`.
-    weights : array (m, n) of float
-        Not negative, e.g. `Resamples.of_rows`.
+    No weight is negative.  NaN where X or Y has no variance left to compare.
 
-    Returns
-    -------
-    array (m,) of float64
-        NaN where X or Y has no variance left to compare.
-
-    Notes
-    -----
     With K = XXᵀ, L = YYᵀ the HSIC is ``E[K_ij L_ij] + E[K_ij L_qr] - 2 E[K_ij L_iq]`` over distinct i, j, q, r; every
     mean is taken with the product of its rows' weights.  So a row that is drawn twice is not compared with itself,
     which would look like agreement, and rows of weights 0 and 1 give exactly the estimate of the rows with 1.  With
@@ -114,31 +103,28 @@ def cka_draws(X: Vectors, Y: Vectors, *, weights: npt.NDArray[np.floating]) -> F
     lines = np.zeros((2, w.shape[1]))
     for start in range(0, n, _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, n))
-        kernels = []
-        for side in (x, y):
-            kernel = side[rows] @ side.T
+        kernels = [side[rows] @ side.T for side in (x, y)]
+        for kernel in kernels:
             kernel[rows - start, rows] = 0
-            kernels.append(kernel)
         reached = [kernel @ w for kernel in kernels]
-        lines += [(w[rows] * one).sum(axis=0) for one in reached]
-        for part, (a, b) in zip(sums, ((0, 0), (1, 1), (0, 1)), strict=True):
+        lines += [(w[rows] * sums_there).sum(axis=0) for sums_there in reached]
+        for part, (a, b) in zip(sums, _SIDES, strict=True):
             both, product = kernels[a] * kernels[b], reached[a] * reached[b]
             once, twice = both @ w, both @ w2
-            parts = (w[rows] * once, w[rows] * twice, w2[rows] * twice, w[rows] * product, w2[rows] * product)
-            part += [one.sum(axis=0) for one in parts]
+            terms = (w[rows] * once, w[rows] * twice, w2[rows] * twice, w[rows] * product, w2[rows] * product)
+            part += [term.sum(axis=0) for term in terms]
     p1, p2, p3, p4 = (np.sum(w**power, axis=0) for power in (1, 2, 3, 4))
     n2, n3 = p1**2 - p2, p1**3 - 3 * p1 * p2 + 2 * p3
     n4 = p1**4 - 6 * p1**2 * p2 + 3 * p2**2 + 8 * p1 * p3 - 6 * p4
-    found = []
+    hsics = []
     with np.errstate(divide="ignore", invalid="ignore"):
-        for part, (a, b) in zip(sums, ((0, 0), (1, 1), (0, 1)), strict=True):
+        for part, (a, b) in zip(sums, _SIDES, strict=True):
             m11, m12, m22, l1, l2 = part
             apart = lines[a] * lines[b] - 4 * l2 + 2 * m22
-            found.append(m11 / n2 + apart / n4 - 2 * (l1 - m12) / n3)
-    own_x, own_y, cross = (np.where(n4 > 0, one, np.nan) for one in found)
+            hsics.append(m11 / n2 + apart / n4 - 2 * (l1 - m12) / n3)
+    xx, yy, xy = (np.where(n4 > 0, hsic, np.nan) for hsic in hsics)
     least = 1e-13 / (n * (n - 3))  # as in linear_cka
-    own = np.where((own_x > least) & (own_y > least), own_x * own_y, np.nan)
-    return np.asarray((cross / np.sqrt(own)).clip(-1, 1))
+    return np.asarray((xy / np.sqrt(np.where((xx > least) & (yy > least), xx * yy, np.nan))).clip(-1, 1))
 
 
 def _hsic(x: Floats, y: Floats) -> float:
@@ -165,7 +151,7 @@ def _scaled(x: Floats) -> Floats:
     return x / norm if norm > 0 else x
 
 
-def _quotient(cross: float, own_x: float, own_y: float) -> float:
-    if own_x <= 0 or own_y <= 0:
+def _quotient(xy: float, xx: float, yy: float) -> float:
+    if xx <= 0 or yy <= 0:
         return math.nan
-    return min(1.0, max(-1.0, cross / math.sqrt(own_x * own_y)))
+    return min(1.0, max(-1.0, xy / math.sqrt(xx * yy)))

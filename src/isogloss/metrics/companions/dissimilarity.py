@@ -74,11 +74,11 @@ def rsa(X: Vectors, Y: Vectors, *, n_permutations: Draws = 0, draw_seed: Seed = 
     left[upper] = a
     right[upper] = b
     right += right.T
-    found = 0
+    n_as_high = 0
     for _ in range(n_permutations):
         order = generator.permutation(len(x))
-        found += float(np.vdot(left, right[np.ix_(order, order)])) >= rho - 1e-12
-    return Rsa(rho, (1 + found) / (1 + n_permutations))
+        n_as_high += float(np.vdot(left, right[np.ix_(order, order)])) >= rho - 1e-12
+    return Rsa(rho, (1 + n_as_high) / (1 + n_permutations))
 
 
 def _standard_ranks(x: Floats, upper: tuple[np.ndarray, np.ndarray]) -> Floats | None:

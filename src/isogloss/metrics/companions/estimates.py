@@ -49,7 +49,7 @@ def compare_rows(
     InputError
         If the states are not finite or do not fit together, or a sentence is not among those that are drawn.
     """
-    measure = _found(name, of_space=False)
+    measure = _measure_named(name, of_space=False)
     same_rows(name, X=X, Y=Y, **({} if sentences is None else {"sentences": sentences}))
     X, Y = X[: measure.most], Y[: measure.most]
     n = len(X)
@@ -58,8 +58,7 @@ def compare_rows(
         chance = measure.level(n)
     else:
         generator = np.random.default_rng(draw_seed)
-        found = [_score(measure, X, Y[generator.permutation(n)]) for _ in range(_SHUFFLES)]
-        chance = float(np.mean(found))
+        chance = float(np.mean([_score(measure, X, Y[generator.permutation(n)]) for _ in range(_SHUFFLES)]))
     return _judged(measure, (X, Y), of_rows, resamples, chance=chance)
 
 
@@ -68,31 +67,31 @@ def look_at_space(
     name: str, X: Vectors, languages: Entries, sentences: WholeNumbers, *, resamples: Resamples | None = None
 ) -> Estimate:
     """Return a measure of the stacked states of several languages; all rows of a sentence are drawn together."""
-    measure = _found(name, of_space=True)
+    measure = _measure_named(name, of_space=True)
     same_rows(name, X=X, languages=languages, sentences=sentences)
     chance = measure.level(len(X)) if measure.level is not None else math.nan
-    given = (X, np.asarray(languages), np.asarray(sentences))
-    return _judged(measure, given, given[2], resamples, chance=chance)
+    of_rows = np.asarray(sentences)
+    return _judged(measure, (X, np.asarray(languages), of_rows), of_rows, resamples, chance=chance)
 
 
-def _found(name: str, *, of_space: bool) -> Companion:
-    known = [one for one, measure in COMPANIONS.items() if (measure.takes == "space") == of_space]
-    if name not in known:
-        raise unknown("measure of " + ("a space" if of_space else "row-aligned states"), name, known)
+def _measure_named(name: str, *, of_space: bool) -> Companion:
+    names = [measure.name for measure in COMPANIONS.values() if (measure.takes == "space") == of_space]
+    if name not in names:
+        raise unknown("measure of " + ("a space" if of_space else "row-aligned states"), name, names)
     return COMPANIONS[name]
 
 
 def _judged(
     measure: Companion,
-    given: tuple[npt.NDArray[Any], ...],
+    arrays: tuple[npt.NDArray[Any], ...],
     sentences: npt.NDArray[Any],
     resamples: Resamples | None,
     *,
     chance: float,
 ) -> Estimate:
-    """Return the measure with its interval; the arrays given have a row for each of the sentences."""
-    value = _value(measure, *given)
-    score, n = float(np.mean(value)), len(given[0])
+    """Return the measure with its interval; the arrays have a row for each of the sentences."""
+    value = _value(measure, *arrays)
+    score, n = float(np.mean(value)), len(arrays[0])
     estimate = Estimate(math.nan, score, chance, math.nan, math.nan, math.nan, math.nan, n, math.nan)
     if resamples is None or math.isnan(score):
         return estimate
@@ -102,27 +101,27 @@ def _judged(
         with np.errstate(divide="ignore", invalid="ignore"):
             draws = score + measure.widened * (weights @ value / weights.sum(axis=1) - score)
     elif measure.draws is not None:
-        draws = measure.draws(*given, weights=weights)
+        draws = measure.draws(*arrays, weights=weights)
     if draws is not None:
         ends = interval(score, draws)
         ci, draws = named_interval("bca", draws), draws.astype(np.float32)
     else:
         kept = weights[-GROUPS:] > 0
         kept = kept[~kept.all(axis=1)]  # groups that have a row at all
-        ends = jackknife_interval(score, [_score(measure, *(one[rows] for one in given)) for rows in kept])
+        ends = jackknife_interval(score, [_score(measure, *(array[rows] for array in arrays)) for rows in kept])
         ci = f"jackknife{len(kept)}"
     low, high = (float(np.clip(end, *measure.range)) for end in ends)
     ci = "none" if math.isnan(low) else ci
     return replace(estimate, ci_low=low, ci_high=high, ci=ci, draws=draws)
 
 
-def _score(measure: Companion, *given: npt.NDArray[Any]) -> float:
-    return float(np.mean(_value(measure, *given)))
+def _score(measure: Companion, *arrays: npt.NDArray[Any]) -> float:
+    return float(np.mean(_value(measure, *arrays)))
 
 
-def _value(measure: Companion, *given: npt.NDArray[Any]) -> Any:
+def _value(measure: Companion, *arrays: npt.NDArray[Any]) -> Any:
     try:
-        return measure.formula(*given)
+        return measure.formula(*arrays)
     except InputError as error:
         if "canonical" in str(error) or "directions" in str(error):  # too few rows for CCA: not defined
             return math.nan

@@ -46,27 +46,18 @@ def mean_cosine(X: Vectors) -> float:
 
 
 def mean_cosine_draws(X: Vectors, weights: npt.NDArray[np.floating]) -> Floats:
-    """Return `mean_cosine` with its rows weighted, once for every line of `weights`.
+    """Return (m,) float64: `mean_cosine` with its rows weighted, once for every line of (m, n) `weights`.
 
-    Parameters
-    ----------
-    X : array (n, d) of float
-    weights : array (m, n) of float
-        Not negative, e.g. `Resamples.of_rows`.
-
-    Returns
-    -------
-    array (m,) of float64
-        ``sum_{i != j} w_i w_j cos(x_i, x_j) / sum_{i != j} w_i w_j``: a row is not compared with itself, however often
-        it is drawn.  NaN where fewer than two rows have weight.
+    It is ``sum_{i != j} w_i w_j cos(x_i, x_j) / sum_{i != j} w_i w_j``: a row is not compared with itself, however
+    often it is drawn.  NaN where fewer than two rows have weight; none is negative.
     """
     rows = unit(matrix(X, what="The mean cosine", least=2))
     w = np.asarray(weights, dtype=np.float64)
     total, squares = w @ rows, w**2
-    own = squares @ (rows**2).sum(axis=1)
+    with_itself = squares @ (rows**2).sum(axis=1)
     pairs = w.sum(axis=1) ** 2 - squares.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(pairs > 0, ((total**2).sum(axis=1) - own) / pairs, np.nan)
+        return np.where(pairs > 0, ((total**2).sum(axis=1) - with_itself) / pairs, np.nan)
 
 
 @checked

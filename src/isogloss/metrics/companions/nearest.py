@@ -113,10 +113,10 @@ def mexa(X: Vectors, Y: Vectors) -> Floats:
     """
     x, y = paired(X, Y, what="MEXA", least=2, same_width=True)
     scores = unit(x) @ unit(y).T
-    own = scores.diagonal().copy()
+    translations = scores.diagonal().copy()
     np.fill_diagonal(scores, -np.inf)
     rivals = np.maximum(scores.max(axis=0), scores.max(axis=1))
-    return np.where(own > rivals + _TIE, 1.0, 0.0)
+    return np.where(translations > rivals + _TIE, 1.0, 0.0)
 
 
 def _nearness(scores: Floats, k: int) -> Floats:

@@ -60,22 +60,14 @@ def anc(X: Vectors, Y: Vectors, *, signed: bool = True) -> float:
 
 
 def anc_draws(X: Vectors, Y: Vectors, *, weights: npt.NDArray[np.floating], signed: bool = True) -> Floats:
-    """Return `anc` with its rows weighted, once for every line of `weights`.
+    """Return (m,) float64: `anc` with its rows weighted, once for every line of (m, n) `weights`, none negative.
 
-    Parameters
-    ----------
-    X, Y, signed
-        As of `anc`.
-    weights : array (m, n) of float
-        Not negative, e.g. `Resamples.of_rows`.
-
-    Returns
-    -------
-    array (m,) of float64
-        The means over dimensions of ``(E[xy] - E[x] E[y]) / sqrt((E[x^2] - E[x]^2) (E[y^2] - E[y]^2))``, E the weighted
-        mean over rows; NaN where no dimension varies.
+    They are the means over dimensions of ``(E[xy] - E[x] E[y]) / sqrt((E[x^2] - E[x]^2) (E[y^2] - E[y]^2))``, E the
+    weighted mean over rows; NaN where no dimension varies.
     """
-    x, y = (_unit_columns(centred(side)) for side in paired(X, Y, what="ANC", least=3, same_width=True))
+    x, y = (centred(side) for side in paired(X, Y, what="ANC", least=3, same_width=True))
+    x_lengths, y_lengths = np.linalg.norm(x, axis=0), np.linalg.norm(y, axis=0)
+    x, y = x / np.where(x_lengths > 0, x_lengths, 1), y / np.where(y_lengths > 0, y_lengths, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = weights / weights.sum(axis=1, keepdims=True, dtype=np.float64)
         mean_x, mean_y = shares @ x, shares @ y
@@ -84,9 +76,3 @@ def anc_draws(X: Vectors, Y: Vectors, *, weights: npt.NDArray[np.floating], sign
         correlations = (shares @ (x * y) - mean_x * mean_y) / np.sqrt(spread_x * spread_y)
         kept = np.where(varies, (correlations if signed else np.abs(correlations)).clip(-1, 1), 0)
         return np.asarray(kept.sum(axis=1) / varies.sum(axis=1))
-
-
-def _unit_columns(x: Floats) -> Floats:
-    lengths = np.linalg.norm(x, axis=0)
-    scaled: Floats = x / np.where(lengths > 0, lengths, 1)
-    return scaled

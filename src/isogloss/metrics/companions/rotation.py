@@ -67,10 +67,10 @@ def procrustes_retrieval(
     for held_out in np.array_split(order, folds):
         train = np.setdiff1d(order, held_out, assume_unique=True)
         u, s, v = _svd_of_product(centred(x[train]), centred(y[train]))
-        known = s > s[0] * max(len(train), x.shape[1]) * np.finfo(np.float64).eps
-        source = (x[held_out] - x[train].mean(axis=0)) @ u[:, known]
-        target = (y[held_out] - y[train].mean(axis=0)) @ v[:, known]
-        if not known.any():  # constant rows: everything is equally near
+        determined = s > s[0] * max(len(train), x.shape[1]) * np.finfo(np.float64).eps
+        source = (x[held_out] - x[train].mean(axis=0)) @ u[:, determined]
+        target = (y[held_out] - y[train].mean(axis=0)) @ v[:, determined]
+        if not determined.any():  # constant rows: everything is equally near
             source = target = np.zeros((len(held_out), 1))
         hits[held_out] = retrieval(source, target, csls=csls)
     return hits

@@ -187,12 +187,10 @@ def _deal(language: Codes, groups: Labels | None, folds: int, generator: np.rand
         group = codes(groups, what="The language probe", name="groups", n=len(language))
         fewest = int(group.max()) + 1
         fold = (generator.permutation(fewest) % folds)[group]
-    unit_of = "rows of every language" if groups is None else "groups"
     if fewest < folds:
-        raise InputError(
-            f"The language probe needs at least {folds} {unit_of} for {folds} folds; got {fewest}: "
-            "give more or lower folds."
-        )
+        what = "rows of every language" if groups is None else "groups"
+        needed = f"The language probe needs at least {folds} {what} for {folds} folds"
+        raise InputError(f"{needed}; got {fewest}: give more or lower folds.")
     for part in range(folds):
         if np.bincount(language[fold != part], minlength=language.max() + 1).min() == 0:
             raise InputError(

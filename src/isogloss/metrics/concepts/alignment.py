@@ -94,8 +94,7 @@ def calign(
     if source.model and dictionary.induced_by.startswith(f"model:{source.model}:"):
         log.warning("the dictionary was induced with the model under study, %s: its score is circular", source.model)
     if covered_only:
-        known = dictionary.table["source"].unique(), dictionary.table["target"].unique()
-        source, target = (_only(side, words_) for side, words_ in zip((source, target), known, strict=True))
+        source, target = _only(source, dictionary.table["source"]), _only(target, dictionary.table["target"])
     S, T, D, vocabulary = matrices(source, target, dictionary)
     n_source, n_target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
     counts = match_counts(S, D, T)
@@ -128,7 +127,7 @@ def calign(
         _estimate(best[eligible], chance, drawn, _Passing(settings, theta), theta=theta, **facts)
         for theta in settings.theta_align
     )
-    soft = _estimate(best[eligible], chance, drawn, _identity, theta=math.nan, **facts)
+    soft = _estimate(best[eligible], chance, drawn, lambda matches: matches, theta=math.nan, **facts)
     pairs = _pairs(counts, n_source, n_target, settings, min(settings.theta_align))
     matched = _matched_words(source, target, dictionary, pairs) if words else _NO_WORDS
     return Alignment(dictionary.source, dictionary.target, estimates, soft, best, pairs, matched, settings, everywhere)
@@ -150,19 +149,8 @@ def mean_alignment(forward: Estimate, backward: Estimate) -> Estimate:
     if forward.draws is not None and backward.draws is not None:
         draws = ((forward.draws + backward.draws) / 2).astype(np.float32)
         low, high, ci = *share_interval(score, draws), named_interval("bca", draws)
-    return Estimate(
-        theta=forward.theta,
-        score=score,
-        chance=mean("chance"),
-        chance_sd=math.hypot(forward.chance_sd, backward.chance_sd) / 2,
-        p_value=math.nan,
-        ci_low=low,
-        ci_high=high,
-        n=forward.n + backward.n,
-        coverage=mean("coverage"),
-        ci=ci,
-        draws=draws,
-    )
+    sd, n = math.hypot(forward.chance_sd, backward.chance_sd) / 2, forward.n + backward.n
+    return Estimate(forward.theta, score, mean("chance"), sd, math.nan, low, high, n, mean("coverage"), ci, draws)
 
 
 def check_sides(source: Concepts, target: Concepts, dictionary: TranslationDictionary) -> None:
@@ -195,9 +183,9 @@ def matrices(
     )
 
 
-def _only(side: Concepts, known: pl.Series) -> Concepts:
-    """Return the concepts with tokens of known words alone; the others belong to none."""
-    there = side.tokens["word"].is_in(known.implode()).to_numpy()
+def _only(side: Concepts, words: pl.Series) -> Concepts:
+    """Return the concepts with tokens of some words alone; the others belong to none."""
+    there = side.tokens["word"].is_in(words.unique().implode()).to_numpy()
     return replace(side, labels=np.where(there, side.labels, -1).astype(np.int32))
 
 
@@ -266,10 +254,6 @@ class _Passing:
         return np.asarray(self.rule.reaches(best, theta), dtype=np.float64)
 
 
-def _identity(best: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    return best
-
-
 def _estimate(
     best: npt.NDArray[np.float64],
     chance: Nulls,
@@ -285,7 +269,7 @@ def _estimate(
     score = float(values.mean()) if n else math.nan
     mean = sd = p = math.nan
     if chance and n:
-        scores = np.array([value(one).mean() if len(one) else math.nan for one in chance], dtype=np.float64)
+        scores = np.array([value(m).mean() if len(m) else math.nan for m in chance], dtype=np.float64)
         scores = scores[np.isfinite(scores)]
         if len(scores):
             mean, sd = float(scores.mean()), float(scores.std())
@@ -332,10 +316,8 @@ def _pairs(
     return table.sort("match", "n_matched", "source_concept", "target_concept", descending=[True, True, False, False])
 
 
-_WORDS = ("source_concept", "target_concept", "source", "target")
-_NO_WORDS = pl.DataFrame(
-    schema={"source_concept": pl.Int32, "target_concept": pl.Int32, "source": pl.String, "target": pl.String}
-)
+_WORDS = {"source_concept": pl.Int32, "target_concept": pl.Int32, "source": pl.String, "target": pl.String}
+_NO_WORDS = pl.DataFrame(schema=_WORDS)
 
 
 def _matched_words(
@@ -343,6 +325,6 @@ def _matched_words(
 ) -> pl.DataFrame:
     s = source.types().select(pl.col("concept").alias("source_concept"), pl.col("word").alias("source"))
     t = target.types().select(pl.col("concept").alias("target_concept"), pl.col("word").alias("target"))
-    known = pairs.select("source_concept", "target_concept").join(s, on="source_concept")
-    known = known.join(dictionary.table.select("source", "target"), on="source")
-    return known.join(t, on=["target_concept", "target"]).select(*_WORDS).unique().sort(*_WORDS)
+    words = pairs.select("source_concept", "target_concept").join(s, on="source_concept")
+    words = words.join(dictionary.table.select("source", "target"), on="source")
+    return words.join(t, on=["target_concept", "target"]).select(*_WORDS).unique().sort(*_WORDS)

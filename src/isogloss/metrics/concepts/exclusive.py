@@ -101,26 +101,21 @@ def _draws(  # noqa: PLR0917
     theta: float,
     weights: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float32]:
-    """Return (n,): the share of aligned concepts under (n, m) weights of sentences."""
+    """Return (n,): the share of aligned concepts under (n, m) weights, among those with any type drawn."""
     eligible = rule.eligible(S.sum(axis=0).astype(np.int32))
-    drawn = weighted_matches(S, D, T, rule, drawn_types(counts, weights))
-    return np.array([_drawn_share(one, eligible, theta) for one in drawn], np.float32)
-
-
-def _drawn_share(match: npt.NDArray[np.float32], eligible: npt.NDArray[np.bool_], theta: float) -> float:
-    """Return the share of eligible concepts with any type drawn that can be aligned, each to one of its own."""
-    there = eligible & np.isfinite(match).all(axis=1)
-    passing = match[there] >= np.float32(theta) - np.float32(1e-6)  # sums in float32 may miss a tie by rounding
-    return _pairs(sp.csr_array(passing)) / len(passing) if len(passing) else math.nan
+    least = np.float32(theta) - np.float32(1e-6)  # sums in float32 may miss a tie by rounding
+    shares = []
+    for match in weighted_matches(S, D, T, rule, drawn_types(counts, weights)):
+        passing = match[eligible & np.isfinite(match).all(axis=1)] >= least
+        shares.append(_pairs(sp.csr_array(passing)) / len(passing) if len(passing) else math.nan)
+    return np.array(shares, np.float32)
 
 
 def _matched(counts: sp.csr_array, source: Int, target: Int, rule: AlignmentSettings, theta: float) -> int:
     pairs = counts.tocoo()
     s, t = pairs.coords
     kept = rule.admissible(source[s], target[t]) & rule.reaches(pairs.data / source[s], theta)
-    shape = counts.shape
-    graph = sp.csr_array((np.ones(int(kept.sum()), np.int8), (s[kept], t[kept])), shape=shape)
-    return _pairs(graph)
+    return _pairs(sp.csr_array((np.ones(int(kept.sum()), np.int8), (s[kept], t[kept])), shape=counts.shape))
 
 
 def _pairs(graph: sp.csr_array) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,7 @@ import polars as pl
 
 from isogloss.arguments import Draws, NConcepts, Numbers, Seed, Share, SomeDraws, WholeNumbers, checked
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.inputs import same_rows
-
-Int = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from isogloss.metrics.inputs import Floats, same_rows
 
 FATES = ("kept", "split", "merged", "gone")
 ORIGINS = ("kept", "merged", "split", "born")
@@ -29,10 +27,8 @@ class Movement:
     flows : polars.DataFrame
         ``before, after`` (concepts, i64), ``n`` (tokens in both), ``share_before`` and ``share_after`` (of the
         tokens of either), most tokens first.
-    before : polars.DataFrame
-        ``concept, n, fate`` of every concept before, by number.
-    after : polars.DataFrame
-        ``concept, n, origin`` of every concept after, by number.
+    before, after : polars.DataFrame
+        ``concept, n, fate`` of every concept before, and ``concept, n, origin`` of every concept after, by number.
     """
 
     flows: pl.DataFrame
@@ -46,9 +42,9 @@ class Movement:
         ``"from merged"``, ``"from split"``, ``"born"`` for those after.
         """
         n, m = self.before.height, self.after.height
-        found = {fate: int((self.before["fate"] == fate).sum()) / n for fate in FATES}
+        shares = {fate: int((self.before["fate"] == fate).sum()) / n for fate in FATES}
         names = {origin: origin if origin == "born" else f"from {origin}" for origin in ORIGINS}
-        return found | {name: int((self.after["origin"] == origin).sum()) / m for origin, name in names.items()}
+        return shares | {name: int((self.after["origin"] == origin).sum()) / m for origin, name in names.items()}
 
 
 @checked
@@ -83,8 +79,8 @@ def movement(before: WholeNumbers, after: WholeNumbers, *, theta: Share = 0.5) -
 
     Examples
     --------
-    >>> found = movement([0, 0, 0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2, 2, 2])
-    >>> found.before["fate"].to_list(), found.after["origin"].to_list()
+    >>> moved = movement([0, 0, 0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2, 2, 2])
+    >>> moved.before["fate"].to_list(), moved.after["origin"].to_list()
     (['split', 'merged', 'merged'], ['split', 'split', 'merged'])
     """
     if not 0.5 <= theta < 1:
@@ -97,29 +93,16 @@ def movement(before: WholeNumbers, after: WholeNumbers, *, theta: Share = 0.5) -
         raise InputError("The two clusterings have no token in common.")
     pairs = pl.DataFrame({"before": first[both], "after": second[both]})
     sizes = {side: pairs.group_by(side).len("n").sort(side).rename({side: "concept"}) for side in ("before", "after")}
-    flows = pairs.group_by("before", "after").len("n")
-    for side in ("before", "after"):
-        own = sizes[side].rename({"concept": side, "n": "size"})
-        flows = (
-            flows.join(own, on=side).with_columns((pl.col("n") / pl.col("size")).alias(f"share_{side}")).drop("size")
-        )
-    flows = flows.sort(["n", "before", "after"], descending=[True, False, False]).cast({"n": pl.Int64})
-    into, out_of = pl.col("share_before") > theta, pl.col("share_after") > theta
-    kept = flows.filter(into & out_of)
+    flows = pairs.group_by("before", "after").len("n").cast({"n": pl.Int64})
+    size = {side: pl.col("n").sum().over(side) for side in ("before", "after")}
+    flows = flows.with_columns((pl.col("n") / size[side]).alias(f"share_{side}") for side in size)
+    flows = flows.sort(["n", "before", "after"], descending=[True, False, False])
+    into, out_of = flows.filter(pl.col("share_before") > theta), flows.filter(pl.col("share_after") > theta)
+    kept = into.filter(pl.col("share_after") > theta)
+    fates = [kept["before"], _many(out_of, "before", theta), into["before"]]
+    origins = [kept["after"], _many(into, "after", theta), out_of["after"]]
     return Movement(
-        flows,
-        _named(
-            sizes["before"],
-            "fate",
-            FATES,
-            [kept["before"], _many(flows.filter(out_of), "before", theta), flows.filter(into)["before"]],
-        ),
-        _named(
-            sizes["after"],
-            "origin",
-            ORIGINS,
-            [kept["after"], _many(flows.filter(into), "after", theta), flows.filter(out_of)["after"]],
-        ),
+        flows, _named(sizes["before"], "fate", FATES, fates), _named(sizes["after"], "origin", ORIGINS, origins)
     )
 
 
@@ -132,8 +115,8 @@ def _many(flows: pl.DataFrame, side: str, theta: float) -> pl.Series:
 def _named(sizes: pl.DataFrame, column: str, names: Sequence[str], members: Sequence[pl.Series]) -> pl.DataFrame:
     """Give every concept the first name whose members it is among, the last name if none."""
     name = pl.lit(names[-1])
-    for here, own in reversed(list(zip(names, members, strict=False))):
-        name = pl.when(pl.col("concept").is_in(own.implode())).then(pl.lit(here)).otherwise(name)
+    for here, concepts in reversed(list(zip(names, members, strict=False))):
+        name = pl.when(pl.col("concept").is_in(concepts.implode())).then(pl.lit(here)).otherwise(name)
     return sizes.select("concept", pl.col("n").cast(pl.Int64), name.alias(column))
 
 
@@ -150,43 +133,25 @@ def chance_shares(
     same_rows("chance_shares", before=before, after=after)
     first, second = (np.asarray(x, dtype=np.int64) for x in (before, after))
     both = (first >= 0) & (second >= 0)
-    generator = np.random.default_rng(draw_seed)
-    drawn = [
-        movement(first[both], generator.permutation(second[both]), theta=theta).shares() for _ in range(n_permutations)
-    ]
-    return {name: float(np.mean([one[name] for one in drawn])) for name in drawn[0]}
+    first, second, generator = first[both], second[both], np.random.default_rng(draw_seed)
+    drawn = [movement(first, generator.permutation(second), theta=theta).shares() for _ in range(n_permutations)]
+    return {name: float(np.mean([shares[name] for shares in drawn])) for name in drawn[0]}
 
 
 def newly_shared(flows: pl.DataFrame, shared_before: npt.ArrayLike, shared_after: npt.ArrayLike) -> pl.DataFrame:
     """Return the concepts that became multilingual: shared now, and mostly made of tokens that were not in shared ones.
 
-    Parameters
-    ----------
-    flows : polars.DataFrame
-        Of `movement`.
-    shared_before, shared_after : arrays of bool
-        By number of the concept, whether it overlaps (COLAP's rule).
-
-    Returns
-    -------
-    polars.DataFrame
-        ``concept`` (i64), ``n`` (its tokens), ``was_shared`` (the share of them that was in a shared concept, at
-        most a half), the largest first.
+    `flows` are those of `movement`; the others say, by number of the concept, whether it overlaps (COLAP's rule).  The
+    table has ``concept`` (i64), ``n`` (its tokens), ``was_shared`` (the share of them that was in a shared concept, at
+    most a half), the largest first.
     """
     old, new = (np.asarray(x, dtype=bool) for x in (shared_before, shared_after))
     table = flows.with_columns(
         pl.Series("old", old[flows["before"].to_numpy()]), pl.Series("new", new[flows["after"].to_numpy()])
     )
-    found = (
-        table.filter("new")
-        .group_by("after")
-        .agg(pl.col("n").sum(), (pl.col("n") * pl.col("old")).sum().alias("stayed"))
-        .with_columns((pl.col("stayed") / pl.col("n")).alias("was_shared"))
-        .filter(pl.col("was_shared") <= 0.5)
-    )
-    return found.select(concept="after", n="n", was_shared="was_shared").sort(
-        ["n", "concept"], descending=[True, False]
-    )
+    stayed = (pl.col("n") * pl.col("old")).sum()
+    shared = table.filter("new").group_by(concept="after").agg(pl.col("n").sum(), was_shared=stayed / pl.col("n").sum())
+    return shared.filter(pl.col("was_shared") <= 0.5).sort(["n", "concept"], descending=[True, False])
 
 
 @checked
@@ -194,18 +159,8 @@ def label_agreement(labels: WholeNumbers, concepts: WholeNumbers, n_concepts: NC
     """Return, for every concept, the probability that two of its members, drawn without putting back, agree.
 
     ``sum over labels of n_l (n_l - 1) / (n (n - 1))`` (Simpson, *Measurement of Diversity*, Nature 163, 1949): without
-    bias from the size of a concept.
-
-    Parameters
-    ----------
-    labels, concepts : arrays (n,) of int
-        One member a row: for labels of sentences, give every sentence of a concept once.
-    n_concepts : int
-
-    Returns
-    -------
-    numpy.ndarray
-        (n_concepts,) float64 in [0, 1]; NaN with fewer than two members.
+    bias from the size of a concept; NaN with fewer than two members.  `labels` and `concepts` (n,) hold a member a row:
+    for labels of sentences, give every sentence of a concept once.
     """
     same_rows("label_agreement", labels=labels, concepts=concepts)
     label, concept = np.asarray(labels, dtype=np.int64), np.asarray(concepts, dtype=np.int64)
@@ -222,28 +177,15 @@ def difference_of_groups(
 ) -> tuple[float, float, float]:
     """Return the means of the chosen values and of the others, and a two-sided permutation p-value.
 
-    Parameters
-    ----------
-    values : array (n,) of float
-        NaN where not defined: left out.
-    chosen : array (n,) of bool
-
-    Returns
-    -------
-    (chosen_mean, other_mean, p_value)
-        NaN where a group is empty.
+    Values that are NaN are left out; what a group without any would have is NaN.
     """
     same_rows("difference_of_groups", values=values, chosen=chosen)
     x, mine = np.asarray(values, dtype=np.float64), np.asarray(chosen, dtype=bool)
-    known = np.isfinite(x)
-    x, mine = x[known], mine[known]
+    defined = np.isfinite(x)
+    x, mine = x[defined], mine[defined]
     if not mine.any() or mine.all():
-        nan = float("nan")
-        return (
-            float(x[mine].mean()) if mine.any() else nan,
-            float(x[~mine].mean()) if len(x) and not mine.all() else nan,
-            nan,
-        )
+        means = [float(group.mean()) if len(group) else math.nan for group in (x[mine], x[~mine])]
+        return means[0], means[1], math.nan
     k, n = int(mine.sum()), len(x)
     generator = np.random.default_rng(draw_seed)
     sums = np.array([x[mine].sum(), *(x[generator.permutation(n)[:k]].sum() for _ in range(n_permutations))])

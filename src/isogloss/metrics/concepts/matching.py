@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numba
 import numpy as np
@@ -37,13 +36,7 @@ def coverage_of(S: sp.csr_array, D: sp.csr_array, T: sp.csr_array) -> float:
 
 
 def match_counts(S: sp.csr_array, D: sp.csr_array, T: sp.csr_array) -> sp.csr_array:
-    """Count, for every pair of concepts, the source types with at least one translation in the target.
-
-    Returns
-    -------
-    scipy.sparse.csr_array
-        (K_s, K_t) int32; entry (s, t) = |{w in types(s): D(w) ∩ types(t) ≠ ∅}|.
-    """
+    """Return (K_s, K_t) int32: |{w in types(s): D(w) ∩ types(t) ≠ ∅}|, the source types with a translation in t."""
     reached = (D @ T).tocsr()
     reached.data[:] = 1
     counts: sp.csr_array = (S.T @ reached).tocsr()
@@ -51,20 +44,9 @@ def match_counts(S: sp.csr_array, D: sp.csr_array, T: sp.csr_array) -> sp.csr_ar
 
 
 def best_matches(counts: sp.csr_array, source: Int, target: Int, rule: AlignmentSettings) -> Float:
-    """Return every source concept's best match m(s, t) over admissible targets; 0 where there is none.
+    """Return (K_s,) float64 in [0, 1]: the best match m(s, t) over admissible targets; 0 where there is none.
 
-    Parameters
-    ----------
-    counts : scipy.sparse.csr_array
-        (K_s, K_t) from `match_counts`.
-    source, target : numpy.ndarray
-        (K_s,) and (K_t,) number of types of every concept.
-    rule : AlignmentSettings
-
-    Returns
-    -------
-    numpy.ndarray
-        (K_s,) float64 in [0, 1].
+    `counts` is from `match_counts`; `source` (K_s,) and `target` (K_t,) are the numbers of types of every concept.
     """
     pairs = counts.tocoo()
     s, t = pairs.coords
@@ -92,80 +74,59 @@ def permutations_within(bins: Int, n: int, generator: np.random.Generator) -> In
 def null_best_matches(
     S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: AlignmentSettings, permutations: Int
 ) -> npt.NDArray[np.float32]:
-    """Return best matches when the dictionary's target words are permuted and both clusterings are kept.
+    """Return (n, K_s): `best_matches` when the dictionary's target words are permuted and both clusterings are kept.
 
-    Parameters
-    ----------
-    permutations : numpy.ndarray
-        (n, V_t) int32: in permutation p the translation v is read as ``permutations[p, v]``.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n, K_s) float32, as `best_matches` for every permutation.
+    In permutation p of (n, V_t) the translation v is read as ``permutations[p, v]``.
     """
-    source, target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
-    allowed = rule.admissible(source[:, None], target[None, :])
-    arrays = [m.tocsr() for m in (S, D, T)]
-    pointers = [a for m in arrays for a in (m.indptr.astype(np.int64), m.indices.astype(np.int32))]
+    source, allowed = S.sum(axis=0).astype(np.int32), _admissible(S, T, rule)
     result = np.zeros((len(permutations), len(source)), np.float32)
-    _null(*pointers, source, allowed, permutations, result)
+    _null(*map(_plain, (S, D, T)), source, allowed, permutations, result)
     return result
 
 
 def weighted_best_matches(
     S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: AlignmentSettings, weights: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Return best matches when the types of source concepts weigh unequally, as in resamples of sentences.
+    """Return (n, K_s): best matches when the types of source concepts weigh unequally, as in resamples of sentences.
 
-    Which pairs of concepts are admissible, and which types match, is kept.
-
-    Parameters
-    ----------
-    weights : numpy.ndarray
-        (S.nnz, n) float32, not negative: of every entry of `S`, a type in a concept, in the order of its data.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n, K_s) float32 in [0, 1]; NaN where all types of a concept weigh nothing.
+    `weights` (S.nnz, n), none negative, are of every entry of `S`, a type in a concept, in the order of its data.
+    Which pairs are admissible, and which types match, is kept.  NaN where all types of a concept weigh nothing.
     """
-    allowed, pointers = _weighable(S, D, T, rule)
+    allowed = _admissible(S, T, rule)
     result = np.full((weights.shape[1], len(allowed)), np.nan, np.float32)
-    _weighted(*pointers, np.ascontiguousarray(weights.T), allowed, result)
+    _weighted(_plain(S), _plain(D @ T), np.ascontiguousarray(weights.T), allowed, result)
     return result
 
 
 def weighted_matches(
     S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: AlignmentSettings, weights: npt.NDArray[np.float32]
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield, for every column of weights, the match of every pair of concepts; see `weighted_best_matches`.
+    """Yield, for every column of weights, the (K_s, K_t) matches of all pairs of concepts; see `weighted_best_matches`.
 
-    Yields
-    ------
-    numpy.ndarray
-        (K_s, K_t) float32 in [0, 1]; 0 for pairs that are not admissible, NaN where all types of a source concept weigh
-        nothing.
+    They are 0 for pairs that are not admissible, and NaN where all types of a source concept weigh nothing.
     """
-    allowed, pointers = _weighable(S, D, T, rule)
-    for one in np.ascontiguousarray(weights.T):
-        matched, total = _matched(*pointers, one, allowed.shape)
+    allowed, plain_s, plain_reached = _admissible(S, T, rule), _plain(S), _plain(D @ T)
+    for drawn in np.ascontiguousarray(weights.T):
+        matched, total = _matched(plain_s, plain_reached, drawn, allowed.shape)
         with np.errstate(invalid="ignore"):
             yield np.where(allowed, matched, 0) / total[:, None]
 
 
-def _weighable(
-    S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: AlignmentSettings
-) -> tuple[npt.NDArray[np.bool_], list[npt.NDArray[Any]]]:
-    """Return which pairs of concepts are admissible, and S and the target concepts of every type as plain arrays."""
+def _admissible(S: sp.csr_array, T: sp.csr_array, rule: AlignmentSettings) -> npt.NDArray[np.bool_]:
+    """Return (K_s, K_t): which pairs of concepts may be aligned by their sizes."""
     source, target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
-    arrays = [m.tocsr() for m in (S, D @ T)]
-    pointers = [a for m in arrays for a in (m.indptr.astype(np.int64), m.indices.astype(np.int32))]
-    return rule.admissible(source[:, None], target[None, :]), pointers
+    return rule.admissible(source[:, None], target[None, :])
+
+
+def _plain(matrix: sp.csr_array) -> tuple[npt.NDArray[np.int64], Int]:
+    """Return the pointers and indices of a matrix, as compiled loops take them."""
+    rows = matrix.tocsr()
+    return rows.indptr.astype(np.int64), rows.indices.astype(np.int32)
 
 
 @numba.njit(cache=True)
-def _matched(s_ptr, s_ix, r_ptr, r_ix, weights, shape):  # type: ignore[no-untyped-def] # noqa: PLR0917
+def _matched(S, reached, weights, shape):  # type: ignore[no-untyped-def]
+    (s_ptr, s_ix), (r_ptr, r_ix) = S, reached
     matched = np.zeros(shape, np.float32)
     total = np.zeros(shape[0], np.float32)
     for w in range(len(s_ptr) - 1):
@@ -178,10 +139,10 @@ def _matched(s_ptr, s_ix, r_ptr, r_ix, weights, shape):  # type: ignore[no-untyp
 
 
 @numba.njit(parallel=True, cache=True)
-def _weighted(s_ptr, s_ix, r_ptr, r_ix, weights, allowed, result):  # type: ignore[no-untyped-def] # noqa: PLR0917
+def _weighted(S, reached, weights, allowed, result):  # type: ignore[no-untyped-def]
     n_source, n_target = allowed.shape
     for p in numba.prange(len(weights)):
-        matched, total = _matched(s_ptr, s_ix, r_ptr, r_ix, weights[p], allowed.shape)
+        matched, total = _matched(S, reached, weights[p], allowed.shape)
         for s in range(n_source):
             most = np.float32(0)
             for t in range(n_target):
@@ -192,7 +153,8 @@ def _weighted(s_ptr, s_ix, r_ptr, r_ix, weights, allowed, result):  # type: igno
 
 
 @numba.njit(parallel=True, cache=True)
-def _null(s_ptr, s_ix, d_ptr, d_ix, t_ptr, t_ix, source, allowed, permutations, result):  # type: ignore[no-untyped-def] # noqa: PLR0917
+def _null(S, D, T, source, allowed, permutations, result):  # type: ignore[no-untyped-def] # noqa: PLR0917
+    (s_ptr, s_ix), (d_ptr, d_ix), (t_ptr, t_ix) = S, D, T
     n_source, n_target = allowed.shape
     for p in numba.prange(len(permutations)):
         counts = np.zeros((n_source, n_target), np.int32)

@@ -25,7 +25,7 @@ def mixing_estimates(
     n_permutations: int = 20,
     draw_seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Return how languages mix in the concepts of a joint space, beside COLAP and without its threshold.
+    """Return ``language_entropy``, ``purity`` and ``ami`` (see `partition`) of a joint space, without thresholds.
 
     Parameters
     ----------
@@ -35,57 +35,58 @@ def mixing_estimates(
         (n + 20, n_concepts, n_languages): the same in every resample of sentences, from `colap.drawn_counts`, for
         intervals.  For AMI the expected mutual information stays that of `counts`: it depends on the sizes alone, and
         takes seconds for many concepts.
-    interval : {"bca", "percentile"}
-        Of the bootstrap.
     n_permutations : int
         For the chance level: the same tokens dealt out without regard to language.  As with COLAP a space that knows
         no languages reaches it.
-
-    Returns
-    -------
-    dict of str to Estimate
-        ``language_entropy``, ``purity`` and ``ami`` (see `partition`), without thresholds; intervals with `drawn` only.
 
     Examples
     --------
     >>> {name: round(estimate.score, 3) for name, estimate in mixing_estimates(np.array([[4, 0], [2, 2]])).items()}
     {'language_entropy': 0.5, 'purity': 0.75, 'ami': 0.23}
     """
+    from sklearn.metrics.cluster import expected_mutual_information
+
     kept = np.ix_(counts.sum(axis=1) > 0, counts.sum(axis=0) > 0)
     table = counts[kept]
     if drawn is not None:
         drawn = drawn[:, kept[0], kept[1]]
-    expected = _expected_information(table)
+    # E[MI] when tokens are dealt out at random to concepts of the same sizes
+    expected = float(expected_mutual_information(table, int(table.sum()))) if table.size else math.nan
     tokens = np.repeat(np.tile(np.arange(table.shape[1]), len(table)), table.reshape(-1))
     concepts = np.repeat(np.arange(len(table)), table.sum(axis=1))
     generator = np.random.default_rng(draw_seed)
     shuffled = np.zeros((n_permutations, *table.shape), np.int64)
-    for one in shuffled:
-        np.add.at(one, (concepts, generator.permutation(tokens)), 1)
-    found = {}
+    for dealt in shuffled:
+        np.add.at(dealt, (concepts, generator.permutation(tokens)), 1)
+    estimates = {}
     for name, measure in (("language_entropy", entropy_of), ("purity", purity_of), ("ami", None)):
         # AMI is 0 under this null by its definition
         null = measure(shuffled) if measure else np.zeros(1)
         of = measure or (lambda tables: ami_of(tables, expected))
-        score, low, high, ci, draws = float(of(table)), math.nan, math.nan, "none", None
-        if drawn is not None:
-            draws = np.asarray(of(drawn), np.float32)
-            ends, ci = bootstrap_interval(score, draws, method=interval), named_interval(interval, draws)
-            low, high = (float(np.clip(end, -1.0 if name == "ami" else 0.0, 1.0)) for end in ends)
-        found[name] = Estimate(
-            theta=math.nan,
-            score=score,
-            chance=float(np.mean(null)) if len(null) else math.nan,
-            chance_sd=float(np.std(null)) if len(null) > 1 else math.nan,
-            p_value=math.nan,
-            ci_low=low,
-            ci_high=high,
-            n=len(table),
-            coverage=1.0,
-            ci=ci,
-            draws=draws,
-        )
-    return found
+        draws = None if drawn is None else np.asarray(of(drawn), np.float32)
+        least = -1.0 if name == "ami" else 0.0
+        estimates[name] = estimate_of(float(of(table)), null, draws, interval, n=len(table), range_=(least, 1.0))
+    return estimates
+
+
+def estimate_of(
+    score: float,
+    null: npt.ArrayLike,
+    draws: npt.NDArray[np.float32] | None,
+    interval: Interval,
+    *,
+    n: int,
+    range_: tuple[float, float] = (-math.inf, math.inf),
+) -> Estimate:
+    """Return the estimate of a measure without a threshold: chance is the mean of the null, an interval needs draws."""
+    low, high, ci = math.nan, math.nan, "none"
+    if draws is not None:
+        ends, ci = bootstrap_interval(score, draws, method=interval), named_interval(interval, draws)
+        low, high = (float(np.clip(end, *range_)) for end in ends)
+    values = np.asarray(null, np.float64)
+    chance = float(np.mean(values)) if len(values) else math.nan
+    sd = float(np.std(values)) if len(values) > 1 else math.nan
+    return Estimate(math.nan, score, chance, sd, math.nan, low, high, n, 1.0, ci, draws)
 
 
 def entropy_of(counts: Counts) -> Floats:
@@ -93,8 +94,8 @@ def entropy_of(counts: Counts) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = counts / counts.sum(axis=-1, keepdims=True)
         terms = counts * np.log(shares, where=shares > 0, out=np.zeros(shares.shape))
-        given = abs(terms.sum(axis=(-2, -1))) / counts.sum(axis=(-2, -1))
-        return np.asarray(given / np.log(counts.shape[-1]))
+        conditional = abs(terms.sum(axis=(-2, -1))) / counts.sum(axis=(-2, -1))
+        return np.asarray(conditional / np.log(counts.shape[-1]))
 
 
 def purity_of(counts: Counts) -> Floats:
@@ -109,17 +110,9 @@ def ami_of(counts: Counts, expected: float) -> Floats:
         joint = counts / counts.sum(axis=(-2, -1), keepdims=True)
         concepts, languages = _entropy(joint.sum(axis=-1)), _entropy(joint.sum(axis=-2))
         both = _entropy(joint.reshape(*joint.shape[:-2], -1))
-        one = np.nan if counts.shape[-1] == 1 else 1.0  # nothing to tell
-        return one * (concepts + languages - both - expected) / ((concepts + languages) / 2 - expected)
+        factor = np.nan if counts.shape[-1] == 1 else 1.0  # with one language there is nothing to tell
+        return factor * (concepts + languages - both - expected) / ((concepts + languages) / 2 - expected)
 
 
 def _entropy(shares: Floats) -> Floats:
     return -np.asarray((shares * np.log(shares, where=shares > 0, out=np.zeros(shares.shape))).sum(axis=-1))
-
-
-def _expected_information(table: npt.NDArray[np.int64]) -> float:
-    """Return E[MI] when tokens are dealt out at random to concepts of the same sizes."""
-    from sklearn.metrics.cluster import expected_mutual_information
-
-    n = int(table.sum())
-    return float(expected_mutual_information(table, n)) if n else math.nan

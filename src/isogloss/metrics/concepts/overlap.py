@@ -76,9 +76,7 @@ def colap(
     counts = language_counts(concepts, group)
     coverage = float((concepts.labels >= 0).mean()) if len(concepts.labels) else math.nan
     drawn = None if resamples is None else drawn_counts(concepts, group, resamples)
-    estimates = tuple(
-        _estimate(counts, theta, coverage, settings=settings, drawn=drawn) for theta in settings.theta_overlap
-    )
+    estimates = tuple(_estimate(counts, t, coverage, settings=settings, drawn=drawn) for t in settings.theta_overlap)
     return Overlap(group, estimates, counts, settings)
 
 
@@ -120,20 +118,8 @@ def chance_overlap(
 
     For a concept of n tokens and languages with N_1 .. N_L tokens the counts are multivariate hypergeometric:
     ``P = sum over k_1 + .. + k_L = n with every k_l >= a(n) of prod_l C(N_l, k_l) / C(N, n)``, a(n) the smallest
-    count whose share passes theta.  The sum is a convolution of L sequences.
-
-    Parameters
-    ----------
-    sizes : numpy.ndarray
-        (n_concepts,) tokens of every concept.
-    totals : numpy.ndarray
-        (n_languages,) tokens of every language.
-    theta : float
-
-    Returns
-    -------
-    numpy.ndarray
-        (n_concepts,) float64.
+    count whose share passes theta.  The sum is a convolution of L sequences.  `sizes` (n_concepts,) and `totals`
+    (n_languages,) are the tokens of every concept and language.
     """
     distinct, inverse = np.unique(sizes, return_inverse=True)
     return np.array([_chance(int(n), totals, theta, rule) for n in distinct])[inverse]
@@ -176,15 +162,7 @@ def chance_deviation(sizes: Counts, totals: Counts, theta: float, *, rule: Overl
     both overlap: of counts k_l in i and m_l in j, language by language multinomial,
     ``p_ij = sum prod_l N_l! / (k_l! m_l! (N_l - k_l - m_l)!) / (N! / (n_i! n_j! (N - n_i - n_j)!))``, a convolution
     in two dimensions.  It is exact up to 20 different sizes; of more, the covariances, a tenth of the variance or
-    less, are those of 20 sizes that stand for all.
-
-    Parameters
-    ----------
-    sizes : numpy.ndarray
-        (n_concepts,) tokens of every concept, all above 0.
-    totals : numpy.ndarray
-        (n_languages,) tokens of every language.
-    theta : float
+    less, are those of 20 sizes that stand for all.  `sizes` are those of `chance_overlap`, all above 0.
     """
     distinct: Any
     distinct, counted = np.unique(sizes, return_counts=True)
@@ -258,16 +236,16 @@ def _estimate(
     n = int(kept.sum())
     if n == 0:
         return Estimate(theta, *(math.nan,) * 6, n=0, coverage=coverage)
-    found = int(settings.overlapping(counts[kept], theta).sum())
+    n_shared = int(settings.overlapping(counts[kept], theta).sum())
     totals = counts.sum(axis=0)
     chance = float(chance_overlap(sizes[kept], totals, theta, rule=settings).mean())
     sd = chance_deviation(sizes[kept], totals, theta, rule=settings)
-    p_value = 0.5 * math.erfc((found / n - chance) / (sd * math.sqrt(2))) if sd > 0 else math.nan
-    low, high, ci, draws = *wilson(found, n), "wilson", None
+    p_value = 0.5 * math.erfc((n_shared / n - chance) / (sd * math.sqrt(2))) if sd > 0 else math.nan
+    low, high, ci, draws = *wilson(n_shared, n), "wilson", None
     if drawn is not None:
         there = drawn[:, kept].sum(axis=2) > 0
         passed = settings.overlapping(drawn[:, kept], theta) & there
         draws = (passed.sum(axis=1) / np.maximum(there.sum(axis=1), 1)).astype(np.float32)
-        low, high = share_interval(found / n, draws, method=settings.interval)
+        low, high = share_interval(n_shared / n, draws, method=settings.interval)
         ci = named_interval(settings.interval, draws)
-    return Estimate(theta, found / n, chance, sd, p_value, low, high, n, coverage, ci, draws)
+    return Estimate(theta, n_shared / n, chance, sd, p_value, low, high, n, coverage, ci, draws)

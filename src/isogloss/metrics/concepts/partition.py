@@ -11,10 +11,9 @@ import polars as pl
 
 from isogloss.arguments import Count, Draws, Seed, checked
 from isogloss.errors import InputError, UsageError
-from isogloss.metrics.concepts.mixing import entropy_of, purity_of
+from isogloss.metrics.concepts.mixing import entropy_of, estimate_of, purity_of
 from isogloss.metrics.inputs import Codes, Labels, Vectors, codes, matrix
-from isogloss.metrics.statistics.bootstrap import Resamples, named_interval
-from isogloss.metrics.statistics.bootstrap import interval as bootstrap_interval
+from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.results import Estimate
 from isogloss.settings import Interval
 from isogloss.threads import one_blas_thread
@@ -168,15 +167,7 @@ def silhouette(X: Vectors, labels: Labels, *, sample: Count = 2000, draw_seed: S
 
 
 def sample_of(labels: Labels, sample: int = 2000, *, draw_seed: int = 0, n: int | None = None) -> Codes:
-    """Return (m,) rising numbers of at most `sample` rows that have a concept; `n` is how many labels there must be.
-
-    Raises
-    ------
-    InputError
-        If no row has a concept.
-    UsageError
-        If `sample` is less than 3.
-    """
+    """Return (m,) rising numbers of at most `sample` rows that have a concept; `n` is how many labels there must be."""
     if sample < 3:
         raise UsageError(f"sample is a number of rows and must be 3 or more; got {sample}.")
     rows = np.flatnonzero(_has_concept(labels, len(labels) if n is None else n, "The silhouette"))
@@ -207,43 +198,24 @@ def silhouette_estimate(
         (n,) the sentence of every row, for `resamples`.
     resamples : Resamples, optional
         Of sentences, for the interval; concepts, and the silhouette of every row, are kept.
-    interval : {"bca", "percentile"}
     n_permutations : int
         Chance is the mean over so many labelings with the concepts shuffled over the rows: below 0, for the nearest of
         many other concepts is nearer than a row's own.
-    draw_seed : int
-        Of the permutations.
 
     Returns
     -------
     Estimate
         Without a threshold; `n` counts the concepts.
     """
-    concept = np.asarray(labels)
-    values, *null = _silhouettes(
-        matrix(X, what="The silhouette"), concept, n_shuffled=n_permutations, draw_seed=draw_seed
-    )
-    score, chance = float(values.mean()), [float(one.mean()) for one in null]
-    low, high, ci, draws = math.nan, math.nan, "none", None
+    x, concept = matrix(X, what="The silhouette"), np.asarray(labels)
+    values, *null = _silhouettes(x, concept, n_shuffled=n_permutations, draw_seed=draw_seed)
+    draws = None
     if resamples is not None and sentences is not None:
         weights = resamples.of(resamples.table(np.arange(len(values)), sentences, len(values)))
         with np.errstate(invalid="ignore"):
             draws = (values @ weights / weights.sum(axis=0)).astype(np.float32)
-        low, high = bootstrap_interval(score, draws, method=interval)
-        ci = named_interval(interval, draws)
-    return Estimate(
-        theta=math.nan,
-        score=score,
-        chance=float(np.mean(chance)) if chance else math.nan,
-        chance_sd=float(np.std(chance)) if len(chance) > 1 else math.nan,
-        p_value=math.nan,
-        ci_low=low,
-        ci_high=high,
-        n=len(np.unique(concept)),
-        coverage=1.0,
-        ci=ci,
-        draws=draws,
-    )
+    chance = [float(silhouettes.mean()) for silhouettes in null]
+    return estimate_of(float(values.mean()), chance, draws, interval, n=len(np.unique(concept)))
 
 
 def _silhouettes(
@@ -258,7 +230,7 @@ def _silhouettes(
         return [np.full(len(concept), math.nan)] * len(labelings)
     with one_blas_thread():
         distances = pairwise_distances(x)
-    return [silhouette_samples(distances, one, metric="precomputed") for one in labelings]
+    return [silhouette_samples(distances, labeling, metric="precomputed") for labeling in labelings]
 
 
 def _codes(labels: Labels, languages: Labels) -> tuple[Codes, Codes]:
@@ -266,10 +238,8 @@ def _codes(labels: Labels, languages: Labels) -> tuple[Codes, Codes]:
     what = "A measure of concepts"
     every = codes(languages, what=what, name="languages")
     kept = _has_concept(labels, len(every), what)
-    return (
-        codes(np.asarray(labels)[kept], what=what, name="concepts"),
-        codes(every[kept], what=what, name="languages"),
-    )
+    concepts = codes(np.asarray(labels)[kept], what=what, name="concepts")
+    return concepts, codes(every[kept], what=what, name="languages")
 
 
 def _has_concept(labels: Labels, n: int, what: str) -> npt.NDArray[np.bool_]:

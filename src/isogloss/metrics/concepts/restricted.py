@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from isogloss.arguments import Seed, checked
@@ -37,28 +38,29 @@ def match_frequencies(alone: Mapping[str, Concepts], *, draw_seed: Seed = 0) -> 
     Examples
     --------
     >>> import numpy as np, polars as pl
-    >>> def made(language, words):
+    >>> def concepts(language, words):
     ...     n = len(words)
     ...     table = {"row": range(n), "language": [language] * n, "sentence": [0] * n, "position": range(n)}
     ...     return Concepts(pl.DataFrame({**table, "word": words}), np.zeros(n, np.int32), 1)
-    >>> both = {"en": made("en", ["a", "a", "b", "b", "c"]), "de": made("de", ["x", "x", "y", "z"])}
-    >>> {language: found.types()["count"].to_list() for language, found in match_frequencies(both).items()}
+    >>> both = {"en": concepts("en", ["a", "a", "b", "b", "c"]), "de": concepts("de", ["x", "x", "y", "z"])}
+    >>> {language: matched.types()["count"].to_list() for language, matched in match_frequencies(both).items()}
     {'en': [2, 1], 'de': [2, 1]}
     """
-    binned = {language: _bins(concepts) for language, concepts in alone.items()}
+    binned = {}
+    for language, concepts in alone.items():
+        types = concepts.types().group_by("word").agg(pl.col("count").sum())
+        binned[language] = types.select("word", bin=pl.Series(frequency_bins(types["count"].to_numpy())))
     sizes = [dict(table.group_by("bin").len().iter_rows()) for table in binned.values()]
     wanted = {b: min(size.get(b, 0) for size in sizes) for b in {b for size in sizes for b in size}}
-    found = {}
+    matched = {}
     for language, concepts in alone.items():
         words: list[str] = []
         for b, n in sorted(wanted.items()):
             there = binned[language].filter(pl.col("bin") == b)["word"].sort().to_list()
             generator = np.random.default_rng([draw_seed, b, *language.encode()])
             words += [there[i] for i in generator.permutation(len(there))[:n]]
-        kept = concepts.tokens["word"].is_in(words).to_numpy()
-        labels = np.where(kept, concepts.labels, -1).astype(np.int32)
-        found[language] = replace(concepts, labels=labels)
-    return found
+        matched[language] = _only(concepts, concepts.tokens["word"].is_in(words).to_numpy())
+    return matched
 
 
 @checked
@@ -84,26 +86,19 @@ def other_sentences(source: Concepts, target: Concepts, *, draw_seed: Seed = 0) 
     Examples
     --------
     >>> import polars as pl
-    >>> def made(language):
+    >>> def concepts(language):
     ...     table = {"row": range(4), "language": [language] * 4, "sentence": range(4), "position": [0] * 4}
     ...     return Concepts(pl.DataFrame({**table, "word": list("abcd")}), np.arange(4, dtype=np.int32), 4)
-    >>> one, two = other_sentences(made("en"), made("de"))
-    >>> sorted(one.labels.tolist() + two.labels.tolist())
+    >>> source, target = other_sentences(concepts("en"), concepts("de"))
+    >>> sorted(source.labels.tolist() + target.labels.tolist())
     [-1, -1, -1, -1, 0, 1, 2, 3]
     """
     numbers = [side.tokens["sentence"].to_numpy() for side in (source, target)]
-    known = np.union1d(*numbers)
-    first = known[np.random.default_rng(draw_seed).permutation(len(known))[: len(known) // 2]]
-    inside = [np.isin(own, first) for own in numbers]
-    kept = (inside[0], ~inside[1])
-    one, two = (
-        replace(side, labels=np.where(mine, side.labels, -1).astype(np.int32))
-        for side, mine in zip((source, target), kept, strict=True)
-    )
-    return one, two
+    every = np.union1d(*numbers)
+    first = every[np.random.default_rng(draw_seed).permutation(len(every))[: len(every) // 2]]
+    return _only(source, np.isin(numbers[0], first)), _only(target, ~np.isin(numbers[1], first))
 
 
-def _bins(concepts: Concepts) -> pl.DataFrame:
-    """Return ``word, bin`` of every clustered type."""
-    types = concepts.types().group_by("word").agg(pl.col("count").sum())
-    return types.select("word", bin=pl.Series(frequency_bins(types["count"].to_numpy())))
+def _only(concepts: Concepts, kept: npt.NDArray[np.bool_]) -> Concepts:
+    """Return the same concepts with label -1 on the tokens that are not kept."""
+    return replace(concepts, labels=np.where(kept, concepts.labels, -1).astype(np.int32))

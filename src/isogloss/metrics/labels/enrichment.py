@@ -85,8 +85,8 @@ class ConceptLabels:
         """
         if kind not in self.kinds:
             raise unknown("kind of label", kind, self.kinds)
-        found = (pl.col("kind") == kind) | (pl.col("kind").str.extract(FAMILY) == kind).fill_null(False)
-        return self.table.filter(found & (pl.col("significant") | pl.lit(not significant)))
+        of_kind = (pl.col("kind") == kind) | (pl.col("kind").str.extract(FAMILY) == kind).fill_null(False)
+        return self.table.filter(of_kind & (pl.col("significant") | pl.lit(not significant)))
 
     def __repr__(self) -> str:
         labelled, n = self.table["concept"].n_unique(), int(self.eligible.sum())
@@ -194,22 +194,14 @@ def label_concepts(
 def hypergeometric_tail(least: Int, n: Int, carrying: Int, total: int) -> Float:
     """Return P(X >= least) for X carriers among n units drawn without replacement from `total`, elementwise.
 
-    Parameters
-    ----------
-    least, n, carrying : numpy.ndarray
-        (m,) int64; units asked for, units drawn, and carriers among all.
-    total : int
-
-    Returns
-    -------
-    numpy.ndarray
-        (m,) float64 in [0, 1], by summing the probabilities of the tail, so that small ones keep their digits.
+    `least`, `n` and `carrying` (m,) are the units asked for, the units drawn, and the carriers among all.  The
+    probabilities of the tail are summed, so that small ones keep their digits.
 
     Examples
     --------
     >>> import numpy as np
-    >>> one = np.array([1])
-    >>> round(hypergeometric_tail(one, one, one, 4).item(), 12)
+    >>> single = np.array([1])
+    >>> round(hypergeometric_tail(single, single, single, 4).item(), 12)
     0.25
     """
     first = np.maximum(least, np.maximum(0, n - (total - carrying)))
@@ -229,8 +221,8 @@ def hypergeometric_tail(least: Int, n: Int, carrying: Int, total: int) -> Float:
 
 def _best(reached: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
     """Keep, of every draw, concept and kind, the value with the largest share; of equal ones the first by name."""
-    known = reached.join(values, on="v")
-    order = known.sort("draw", "concept", "kind", "share", "v", descending=[False, False, False, True, False])
+    labels = reached.join(values, on="v")
+    order = labels.sort("draw", "concept", "kind", "share", "v", descending=[False, False, False, True, False])
     return order.unique(["draw", "concept", "kind"], keep="first", maintain_order=True)
 
 

@@ -17,6 +17,11 @@ from isogloss.metrics.labels.enrichment import ALL, Bool, ConceptLabels, groups_
 from isogloss.metrics.statistics.intervals import wilson
 from isogloss.results import Alignment, Overlap
 
+_SCORES = (
+    *("kind", "measure", "score", "chance", "chance_sd", "p_value", "adjusted"),
+    *("ci_low", "ci_high", "n", "significant"),
+)
+
 
 @checked
 def label_set_scores(labels: ConceptLabels) -> pl.DataFrame:
@@ -45,33 +50,21 @@ def label_set_scores(labels: ConceptLabels) -> pl.DataFrame:
     )
     rows = []
     for kind in (*labels.kinds, ALL):
-        for measure, column, n in (
-            ("alignment", "n_labelled", n_concepts),
-            ("coverage", "n_covered", n_values.get(kind, 0)),
-        ):
-            found, beyond = (int(t[kind][column].item()) if kind in t else 0 for t in (observed, sure))
+        columns = ("alignment", "n_labelled", n_concepts), ("coverage", "n_covered", n_values.get(kind, 0))
+        for measure, column, n in columns:
+            hits, beyond = (int(t[kind][column].item()) if kind in t else 0 for t in (observed, sure))
             null = np.zeros(draws)
             if kind in drawn:
                 null[drawn[kind]["draw"].to_numpy()] = drawn[kind][column].to_numpy()
-            known = bool(draws and n)
-            chance = float(null.mean()) / n if known else math.nan
-            low, high = wilson(found, n)
-            rows.append(
-                {
-                    "kind": kind,
-                    "measure": measure,
-                    "score": found / n if n else math.nan,
-                    "chance": chance,
-                    "chance_sd": float(null.std()) / n if known else math.nan,
-                    "p_value": float((1 + (null >= found).sum()) / (1 + draws)) if known else math.nan,
-                    "adjusted": (found / n - chance) / (1 - chance) if known and chance < 1 else math.nan,
-                    "ci_low": low,
-                    "ci_high": high,
-                    "n": n,
-                    "significant": beyond / n if n else math.nan,
-                }
-            )
-    return pl.DataFrame(rows)
+            score = hits / n if n else math.nan
+            chance = sd = p = adjusted = math.nan
+            if draws and n:
+                chance, sd = float(null.mean()) / n, float(null.std()) / n
+                p = float((1 + (null >= hits).sum()) / (1 + draws))
+                adjusted = (score - chance) / (1 - chance) if chance < 1 else math.nan
+            significant = beyond / n if n else math.nan
+            rows.append((kind, measure, score, chance, sd, p, adjusted, *wilson(hits, n), n, significant))
+    return pl.DataFrame(rows, schema=_SCORES, orient="row")
 
 
 @checked
@@ -119,9 +112,9 @@ def split_alignment(
     """
     limit = _theta(alignment, theta)
     _check_sizes(len(alignment.best), labels, "the source concepts of the alignment")
-    known = ~np.isnan(alignment.best)
-    hit = known & alignment.rule.reaches(alignment.best, limit)
-    return _split(labels, kinds, labels.eligible & known, hit, chance, significant=significant)
+    eligible = ~np.isnan(alignment.best)
+    hit = eligible & alignment.rule.reaches(alignment.best, limit)
+    return _split(labels, kinds, labels.eligible & eligible, hit, chance, significant=significant)
 
 
 @checked
@@ -171,10 +164,9 @@ def _theta(scored: Alignment | Overlap, theta: float | None) -> float:
 
 
 def _check_sizes(n: int, labels: ConceptLabels, what: str) -> None:
-    if n != len(labels.n_types):
-        raise InputError(
-            f"The labels are of {len(labels.n_types)} concepts, but {what} are {n}. Label the same concepts."
-        )
+    m = len(labels.n_types)
+    if n != m:
+        raise InputError(f"The labels are of {m} concepts, but {what} are {n}. Label the same concepts.")
 
 
 def _split(
@@ -206,12 +198,6 @@ def _split(
         .sort("kind", "value", nulls_last=True)
     )
     bounds = [wilson(hits, n) for hits, n in split.select("hits", "n").iter_rows()]
-    return split.select(
-        "kind",
-        "value",
-        "n",
-        (pl.col("hits") / pl.col("n")).alias("score"),
-        "chance",
-        pl.Series("ci_low", [low for low, _ in bounds], dtype=pl.Float64),
-        pl.Series("ci_high", [high for _, high in bounds], dtype=pl.Float64),
-    )
+    ends = pl.DataFrame(bounds, schema={"ci_low": pl.Float64, "ci_high": pl.Float64}, orient="row")
+    score = (pl.col("hits") / pl.col("n")).alias("score")
+    return split.select("kind", "value", "n", score, "chance", *ends)

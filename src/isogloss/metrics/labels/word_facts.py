@@ -84,14 +84,8 @@ def word_properties(tokens: pl.DataFrame, sentences: pl.DataFrame | None = None)
     ['VERB', 'la-', 'lau-', '-en', '-fen', 'lower', 'last', 'once', 'de']
     """
     _check(tokens, sentences)
-    parts = [
-        *_tags(tokens),
-        *_sentiment(tokens, sentences),
-        *_of_words(tokens),
-        *_of_places(tokens),
-        _one(tokens, "frequency", _frequency()),
-        _one(tokens, "language", pl.col("language")),
-    ]
+    parts = [*_tags(tokens), *_sentiment(tokens, sentences), *_of_words(tokens), *_of_places(tokens)]
+    parts += [_of_kind(tokens, "frequency", _frequency()), _of_kind(tokens, "language", pl.col("language"))]
     return pl.concat(parts).sort("row", maintain_order=True)
 
 
@@ -99,22 +93,9 @@ def word_properties(tokens: pl.DataFrame, sentences: pl.DataFrame | None = None)
 class Units:
     """What the units of a space carry, a unit being a type in a concept.
 
-    U units, P pairs of a unit and a value that it carries (by tokens: that any of its tokens carries), K concepts,
-    V values.
-
-    Attributes
-    ----------
-    concept : numpy.ndarray
-        (U,) int32, rising.
-    n_tokens : numpy.ndarray or None
-        (U,) int64, by tokens; None by types.
-    unit, value : numpy.ndarray
-        (P,) int64.
-    n_carrying : numpy.ndarray or None
-        (P,) int64: how many of the unit's tokens carry the value, by tokens; None by types.
-    carries : numpy.ndarray
-        (P,) bool: more than half of the unit's tokens carry the value.
-    n_concepts, n_values : int
+    There are U units, and P pairs of a unit and a value that it carries (by tokens: that any of its tokens carries).
+    Of every unit, (U,): its `concept`, rising, and by tokens `n_tokens`.  Of every pair, (P,): its `unit` and `value`,
+    whether more than half of the unit's tokens carry the value (`carries`), and by tokens how many do (`n_carrying`).
     """
 
     concept: npt.NDArray[np.int32]
@@ -161,10 +142,10 @@ def units_of(concepts: Concepts, properties: pl.DataFrame, least: int, *, by: By
     tokens = concepts.table().select("row", *key)
     units = tokens.group_by(key).agg(n=pl.len()).sort(key)
     units = units.with_columns(unit=pl.int_range(pl.len()), type=pl.struct("language", "word").rank("dense"))
-    given = properties.select(*PROPERTY_COLUMNS).drop_nulls().join(tokens, on="row", how="semi").unique()
+    of_tokens = properties.select(*PROPERTY_COLUMNS).drop_nulls().join(tokens, on="row", how="semi").unique()
     pairs = (
         tokens.join(units, on=key)
-        .join(given, on="row")
+        .join(of_tokens, on="row")
         .group_by("unit", "kind", "value")
         .agg(pl.len().alias("m"), pl.col("n", "type").first())
         .with_columns(carries=2 * pl.col("m") > pl.col("n"))
@@ -185,16 +166,9 @@ def units_of(concepts: Concepts, properties: pl.DataFrame, least: int, *, by: By
         pairs = pairs.filter("carries")
     counts = (units["n"], pairs["m"]) if by == "tokens" else (None, None)
     n_tokens, n_carrying = (None if n is None else n.cast(pl.Int64).to_numpy() for n in counts)
-    return Units(
-        units["concept"].to_numpy(),
-        n_tokens,
-        pairs["unit"].to_numpy(),
-        pairs["v"].to_numpy(),
-        n_carrying,
-        pairs["carries"].to_numpy(),
-        concepts.n_concepts,
-        values.height,
-    ), values
+    unit, value, carries = (pairs[name].to_numpy() for name in ("unit", "v", "carries"))
+    concept, sizes = units["concept"].to_numpy(), (concepts.n_concepts, values.height)
+    return Units(concept, n_tokens, unit, value, n_carrying, carries, *sizes), values
 
 
 def check_properties(properties: pl.DataFrame, *, reserved: str) -> None:
@@ -223,15 +197,13 @@ def _check(tokens: pl.DataFrame, sentences: pl.DataFrame | None) -> None:
             raise InputError(f"The table of sentences lacks '{name}'. Give Corpus.sentences.")
 
 
-def _one(tokens: pl.DataFrame, kind: str, value: pl.Expr) -> pl.DataFrame:
+def _of_kind(tokens: pl.DataFrame, kind: str, value: pl.Expr) -> pl.DataFrame:
     """Return the rows of one kind; a null value is no property."""
-    table = tokens.select(
-        pl.col("row").cast(pl.Int64), pl.lit(kind).alias("kind"), value.cast(pl.String).alias("value")
-    )
-    return table.drop_nulls("value")
+    row, value = pl.col("row").cast(pl.Int64), value.cast(pl.String).alias("value")
+    return tokens.select(row, pl.lit(kind).alias("kind"), value).drop_nulls("value")
 
 
-def _given(column: str) -> pl.Expr:
+def _tag(column: str) -> pl.Expr:
     """Return a column of tags with null for none."""
     value = pl.col(column).cast(pl.String)
     return pl.when(~value.is_in(["", "_"])).then(value)
@@ -240,12 +212,12 @@ def _given(column: str) -> pl.Expr:
 def _tags(tokens: pl.DataFrame) -> list[pl.DataFrame]:
     parts = []
     if "upos" in tokens.columns:
-        parts.append(_one(tokens, "upos", _given("upos")))
+        parts.append(_of_kind(tokens, "upos", _tag("upos")))
     if "feats" in tokens.columns:
         parts.append(_features(tokens))
     if "ner" in tokens.columns:
-        entity = _given("ner").str.replace(r"^[BIESLU]-", "")
-        parts.append(_one(tokens, "ner", pl.when(entity != "O").then(entity)))
+        entity = _tag("ner").str.replace(r"^[BIESLU]-", "")
+        parts.append(_of_kind(tokens, "ner", pl.when(entity != "O").then(entity)))
     return parts
 
 
@@ -258,11 +230,11 @@ def _features(tokens: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("pair").str.contains("=", literal=True))
     )
     feature = pl.col("pair").str.extract("^([^=]*)=")
-    pairs = pairs.with_columns(feature=feature, one=pl.col("pair").str.replace("^[^=]*=", "").str.split(","))
-    values = pairs.explode("one").select(
+    pairs = pairs.with_columns(feature=feature, value=pl.col("pair").str.replace("^[^=]*=", "").str.split(","))
+    values = pairs.explode("value").select(
         "feats",
-        pl.concat_str(pl.lit("feats:"), pl.col("feature")).alias("kind"),
-        pl.concat_str(pl.col("feature"), pl.lit("="), pl.col("one")).alias("value"),
+        kind=pl.concat_str(pl.lit("feats:"), pl.col("feature")),
+        value=pl.concat_str(pl.col("feature"), pl.lit("="), pl.col("value")),
     )
     rows = tokens.select(pl.col("row").cast(pl.Int64), pl.col("feats").cast(pl.String))
     return rows.join(values.unique(maintain_order=True), on="feats", maintain_order="left_right").drop("feats")
@@ -271,11 +243,9 @@ def _features(tokens: pl.DataFrame) -> pl.DataFrame:
 def _sentiment(tokens: pl.DataFrame, sentences: pl.DataFrame | None) -> list[pl.DataFrame]:
     if sentences is None or "label" not in sentences.columns:
         return []
-    labels = sentences.select("language", "sentence", "label")
-    labelled = tokens.select("row", "language", "sentence").join(
-        labels, on=["language", "sentence"], maintain_order="left"
-    )
-    return [_one(labelled, "sentiment", _given("label"))]
+    key = ["language", "sentence"]
+    labelled = tokens.select("row", *key).join(sentences.select(*key, "label"), on=key, maintain_order="left")
+    return [_of_kind(labelled, "sentiment", _tag("label"))]
 
 
 def _of_words(tokens: pl.DataFrame) -> list[pl.DataFrame]:
@@ -283,15 +253,15 @@ def _of_words(tokens: pl.DataFrame) -> list[pl.DataFrame]:
     word = pl.col("word")
     small = word.str.replace_all("İ", "i", literal=True).str.to_lowercase()
     long = word.str.count_matches(LETTER) >= MIN_LETTERS
-    found: dict[str, pl.Expr] = {}
+    affixes: dict[str, pl.Expr] = {}
     for n in AFFIX_LETTERS:
-        found[f"prefix:{n}"] = pl.concat_str(small.str.extract(f"^((?:{LETTER}){{{n}}})"), pl.lit("-"))
+        affixes[f"prefix:{n}"] = pl.concat_str(small.str.extract(f"^((?:{LETTER}){{{n}}})"), pl.lit("-"))
     for n in AFFIX_LETTERS:
-        found[f"suffix:{n}"] = pl.concat_str(pl.lit("-"), small.str.extract(f"((?:{LETTER}){{{n}}})$"))
-    found = {kind: pl.when(long).then(affix) for kind, affix in found.items()} | {"casing": _casing(word)}
-    words = tokens.select(word.unique()).with_columns(**found)
-    known = tokens.select("row", "word").join(words, on="word", maintain_order="left")
-    return [_one(known, kind, pl.col(kind)) for kind in found]
+        affixes[f"suffix:{n}"] = pl.concat_str(pl.lit("-"), small.str.extract(f"((?:{LETTER}){{{n}}})$"))
+    kinds = {kind: pl.when(long).then(affix) for kind, affix in affixes.items()} | {"casing": _casing(word)}
+    words = tokens.select(word.unique()).with_columns(**kinds)
+    by_token = tokens.select("row", "word").join(words, on="word", maintain_order="left")
+    return [_of_kind(by_token, kind, pl.col(kind)) for kind in kinds]
 
 
 def _casing(word: pl.Expr) -> pl.Expr:
@@ -308,7 +278,8 @@ def _casing(word: pl.Expr) -> pl.Expr:
         .then(pl.lit(None, dtype=pl.String))
         .when(~word.str.contains(capital))
         .then(pl.lit("lower"))
-        .when(many_capitals & ~word.str.contains(r"[\p{Ll}--ß]"))  # STRAßE has no other way to be written in capitals
+        # STRAßE has no other way to be written in capitals
+        .when(many_capitals & ~word.str.contains(r"[\p{Ll}--ß]"))
         .then(pl.lit("UPPER"))
         .when(starts)
         .then(pl.lit("Title"))
@@ -318,11 +289,9 @@ def _casing(word: pl.Expr) -> pl.Expr:
 
 def _of_places(tokens: pl.DataFrame) -> list[pl.DataFrame]:
     position = pl.col("position")
-    places: Sequence[tuple[str, pl.Expr]] = (
-        ("first", position == 0),
-        ("last", position == position.max().over("language", "sentence")),
-    )
-    return [_one(tokens, "position", pl.when(here).then(pl.lit(name))) for name, here in places]
+    last = position.max().over("language", "sentence")
+    places: Sequence[tuple[str, pl.Expr]] = (("first", position == 0), ("last", position == last))
+    return [_of_kind(tokens, "position", pl.when(here).then(pl.lit(name))) for name, here in places]
 
 
 def _frequency() -> pl.Expr:

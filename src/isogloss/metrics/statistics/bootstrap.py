@@ -19,8 +19,6 @@ from isogloss.arguments import Inside, Numbers, Seed, SomeDraws, WholeNumbers, c
 from isogloss.errors import InputError, UsageError
 from isogloss.settings import Interval
 
-Floats = npt.NDArray[np.float64]
-
 _BATCH = 500  # resamples that are scored together
 GROUPS = 20  # of sentences left out one after the other: for the acceleration of BCa, and the jackknife
 
@@ -96,10 +94,10 @@ class Resamples:
     def _places(self, sentences: npt.ArrayLike) -> npt.NDArray[np.int64]:
         numbers = np.asarray(sentences).astype(np.int64)
         place = np.searchsorted(self.sentences, numbers)
-        known = place < len(self.sentences)
-        known[known] = self.sentences[place[known]] == numbers[known]
-        if not known.all():
-            raise InputError(f"Sentence {numbers[~known][0]} is not among the sentences that are drawn.")
+        drawn = place < len(self.sentences)
+        drawn[drawn] = self.sentences[place[drawn]] == numbers[drawn]
+        if not drawn.all():
+            raise InputError(f"Sentence {numbers[~drawn][0]} is not among the sentences that are drawn.")
         return place
 
 
@@ -116,19 +114,8 @@ def interval(score: float, draws: Numbers, *, method: Interval = "bca", level: I
     count half), a the skewness of the scores with a group left out, ``sum((mean - x)^3) / (6 sum((mean - x)^2)^1.5)``.
     Source: Efron, *Better Bootstrap Confidence Intervals*, JASA 82, 1987.
 
-    Parameters
-    ----------
-    score : float
-    draws : array (n + 20,)
-        The score in every row of a `Resamples`; NaN where it is not defined.
-    method : {"bca", "percentile"}
-    level : float
-        In (0, 1).
-
-    Returns
-    -------
-    (low, high)
-        NaN when the score or every draw is.
+    `draws` (n + 20,) are the score in every row of a `Resamples`, NaN where it is not defined; the ends are NaN when
+    the score or every draw is.
     """
     values = np.asarray(draws, dtype=np.float64)
     drawn, left = values[:-GROUPS], values[-GROUPS:]
@@ -169,21 +156,8 @@ def jackknife_interval(score: float, left_out: Numbers, *, level: Inside = 0.95)
 
     ``score +- t_{G-1} sd`` with ``sd^2 = (G - 1) / G * sum((x_g - mean(x))^2)`` over G groups of like size, t the
     quantile of Student's distribution.  For measures that know no weights, or cost too much in every resample.
-    Source: Kott, *The Delete-a-Group Jackknife*, Journal of Official Statistics 17, 2001.
-
-    Parameters
-    ----------
-    score : float
-        Of all sentences.
-    left_out : array (G,)
-        The score without group g, as of the last rows of a `Resamples`.
-    level : float
-        In (0, 1).
-
-    Returns
-    -------
-    (low, high)
-        NaN when the score or a value is, or there are fewer than two groups.
+    Source: Kott, *The Delete-a-Group Jackknife*, Journal of Official Statistics 17, 2001.  NaN when the score or a
+    value is, or there are fewer than two groups.
 
     Examples
     --------
@@ -201,16 +175,11 @@ def jackknife_interval(score: float, left_out: Numbers, *, level: Inside = 0.95)
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of two scores on the same sentences.
+    """The difference of two scores on the same sentences, second minus first, and its interval.
 
-    Attributes
-    ----------
-    difference : float
-        Second minus first.
-    ci_low, ci_high : float
-    p_value : float
-        Two-sided, of the difference over the standard deviation of its resamples, by the normal distribution: shares
-        of 200 resamples beyond zero are too coarse for a false-discovery rate over a hundred layers and pairs.
+    The two-sided p-value is that of the difference over the standard deviation of its resamples, by the normal
+    distribution: shares of 200 resamples beyond 0 are too coarse for a false-discovery rate over a hundred layers and
+    pairs.
     """
 
     difference: float
@@ -230,10 +199,10 @@ def paired_difference(
     UsageError
         If the two have unequal numbers of draws, so cannot be paired.
     """
-    one, two = (np.asarray(x, dtype=np.float64) for x in draws)
-    if one.shape != two.shape:
-        raise UsageError(f"Paired differences need the same resamples; got {len(one)} and {len(two)} draws.")
-    difference, change = second - first, two - one
+    before, after = (np.asarray(x, dtype=np.float64) for x in draws)
+    if before.shape != after.shape:
+        raise UsageError(f"Paired differences need the same resamples; got {len(before)} and {len(after)} draws.")
+    difference, change = second - first, after - before
     low, high = interval(difference, change, method=method, level=level)
     drawn = change[:-GROUPS][np.isfinite(change[:-GROUPS])]
     if not len(drawn):

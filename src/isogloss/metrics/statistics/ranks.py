@@ -30,41 +30,30 @@ def rank_correlation(x: Numbers, y: Numbers) -> float:
     >>> round(rank_correlation([1, 2, 3, 9], [1, 4, 3, 9]), 3)
     0.8
     """
-    one, two = (np.asarray(values, dtype=np.float64) for values in (x, y))
-    finite = np.isfinite(one) & np.isfinite(two)
-    one, two = one[finite], two[finite]
-    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(two) == 0:
+    left, right = (np.asarray(values, dtype=np.float64) for values in (x, y))
+    finite = np.isfinite(left) & np.isfinite(right)
+    left, right = left[finite], right[finite]
+    if len(left) < 3 or np.ptp(left) == 0 or np.ptp(right) == 0:
         return math.nan
-    return float(np.corrcoef(rankdata(one), rankdata(two))[0, 1])
+    return float(np.corrcoef(rankdata(left), rankdata(right))[0, 1])
 
 
 @dataclass(frozen=True)
 class Association:
-    """How a measure goes with a score over languages.
-
-    Attributes
-    ----------
-    n : int
-        Languages.
-    rho : float
-        Spearman's rank correlation; NaN below 4 languages or where one does not vary.
-    ci_low, ci_high : float
-        95 % by Fisher's z with Bonett and Wright's standard error for ranks; NaN below 5 languages.
-    p_value : float
-        Two-sided, by permutation of the languages: exact up to 8.
-    slope : float
-        Of the least-squares line score = intercept + slope * measure; NaN below 4 languages.
-    error, error_of_mean : float
-        Mean absolute error of predicting a language's score from the line through the *other* languages, and from
-        their mean.  The measure predicts transfer only where the first is smaller.
-    """
+    """How a measure goes with a score over `n` languages."""
 
     n: int
+    # Spearman's rank correlation; NaN below 4 languages or where one side does not vary
     rho: float
+    # 95 % by Fisher's z with Bonett and Wright's standard error for ranks; NaN below 5 languages
     ci_low: float
     ci_high: float
+    # two-sided, by permutation of the languages: exact up to 8
     p_value: float
+    # of the least-squares line score = intercept + slope * measure; NaN below 4 languages
     slope: float
+    # mean absolute error of predicting a language's score from the line through the *other* languages, and from their
+    # mean; the measure predicts transfer only where the first is smaller
     error: float
     error_of_mean: float
 
@@ -90,15 +79,15 @@ def association(measure: Numbers, score: Numbers, *, draw_seed: Seed = 0) -> Ass
 
     Examples
     --------
-    >>> found = association([0.1, 0.2, 0.3, 0.4], [0.3, 0.5, 0.6, 0.9])
-    >>> round(found.rho, 3), round(found.p_value, 3)
+    >>> transfer = association([0.1, 0.2, 0.3, 0.4], [0.3, 0.5, 0.6, 0.9])
+    >>> round(transfer.rho, 3), round(transfer.p_value, 3)
     (1.0, 0.083)
     """
     x, y = (np.asarray(values, dtype=np.float64) for values in (measure, score))
     if x.shape != y.shape:
         raise InputError(f"One value a language is needed of both; got {x.size} and {y.size}.")
-    known = np.isfinite(x) & np.isfinite(y)
-    x, y = x[known], y[known]
+    finite = np.isfinite(x) & np.isfinite(y)
+    x, y = x[finite], y[finite]
     n, nan = len(x), math.nan
     if n < LEAST or np.ptp(x) < 1e-12 or np.ptp(y) < 1e-12:
         return Association(n, nan, nan, nan, nan, nan, nan, nan)
@@ -120,7 +109,8 @@ def association(measure: Numbers, score: Numbers, *, draw_seed: Seed = 0) -> Ass
     for i in range(n):
         others = np.arange(n) != i
         means.append(abs(y[i] - y[others].mean()))
-        lines.append(abs(y[i] - _line(x[others], y[others], at=x[i])))
+        slope = _slope(x[others], y[others])
+        lines.append(abs(y[i] - float(y[others].mean() + slope * (x[i] - x[others].mean()))))
     return Association(n, rho, low, high, p, _slope(x, y), float(np.mean(lines)), float(np.mean(means)))
 
 
@@ -134,7 +124,3 @@ def _slope(x: Floats, y: Floats) -> float:
     away = x - x.mean()
     spread = float(away @ away)
     return float(away @ y) / spread if spread > 0 else 0.0
-
-
-def _line(x: Floats, y: Floats, *, at: float) -> float:
-    return float(y.mean() + _slope(x, y) * (at - x.mean()))

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss.errors import IsoglossError
-from isogloss.extraction.passes import threads_of_passes
 from isogloss.settings import RunSection, SlurmSection
 from isogloss.store import make_folder
+from isogloss.threads import threads_of_passes
 
 if TYPE_CHECKING:
     from distributed import Client

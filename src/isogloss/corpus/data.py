@@ -1,4 +1,4 @@
-"""The noun: two tables, one row a sentence and one row a word."""
+"""The data class of a corpus: two tables, one row a sentence and one row a word."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Corpus:
     def file_digest(self) -> str:
         """16 hex digits that pin both tables with all their columns."""
         tables = ((self.sentences, SENTENCE_COLUMNS), (self.words, WORD_COLUMNS))
-        further = [(table, [name for name in table.columns if name not in known]) for table, known in tables]
+        further = [(table, [name for name in table.columns if name not in columns]) for table, columns in tables]
         return digest([self.digest, [[names, table_digest(table, names)] for table, names in further if names]])
 
     @property
@@ -140,9 +140,10 @@ class Corpus:
     def word_lists(self, language: str) -> list[list[str]]:
         """Return the words of every sentence of one language, by sentence number."""
         self._check(language)
-        found = self.words.filter(pl.col("language") == language).group_by("sentence", maintain_order=True).agg("word")
-        lists = dict(zip(found["sentence"].to_list(), found["word"].to_list(), strict=True))
-        numbers = self.sentences.filter(pl.col("language") == language)["sentence"]
+        mine = pl.col("language") == language
+        by_sentence = self.words.filter(mine).group_by("sentence", maintain_order=True).agg("word")
+        lists = dict(zip(by_sentence["sentence"].to_list(), by_sentence["word"].to_list(), strict=True))
+        numbers = self.sentences.filter(mine)["sentence"]
         return [lists.get(i, []) for i in numbers.to_list()]
 
     @checked
@@ -183,17 +184,13 @@ class Corpus:
         )
 
     def _repr_html_(self) -> str:
-        counts = {
-            row[0]: row[1:]
-            for row in self.words.group_by("language")
-            .agg(pl.len(), pl.col("word").n_unique().alias("n_types"))
-            .iter_rows()
-        }
+        by_language = self.words.group_by("language").agg(pl.len(), n_types=pl.col("word").n_unique())
+        counts = {language: numbers for language, *numbers in by_language.iter_rows()}
         rows = []
         for language in self.languages:
-            own = self.sentences.filter(pl.col("language") == language)
-            first = word(own["text"][0], language) if own.height else ""
-            rows.append((language, own.height, *counts.get(language, (0, 0)), first))
+            texts = self.sentences.filter(pl.col("language") == language)["text"]
+            first = word(texts[0], language) if len(texts) else ""
+            rows.append((language, len(texts), *counts.get(language, (0, 0)), first))
         facts = {
             "sentences": f"{self.n_sentences:,}",
             "words": f"{self.words.height:,}",
