@@ -113,10 +113,7 @@ def test_on_concepts_hangs_all_but_what_they_are_made_from(study, halves, monkey
     monkeypatch.setattr(CutTree, "version", 2)
     again = {step.stage for step in planned(study).steps if not layout.is_done(step.name, step.key)}
     kept = {step.stage for step in planned(study).steps if layout.is_done(step.name, step.key)}
-    assert kept == {"links", "states", "dictionaries", "trees", "companions"} | {
-        "robustness of layers",
-        "robustness",
-    }
+    assert kept == {"links", "states", "dictionaries", "trees", "companions"} | {"robustness of layers", "robustness"}
     assert again.isdisjoint(kept)
 
 
