@@ -133,9 +133,9 @@ def differences(first: dict[str, str], second: dict[str, str]) -> list[str]:
 
 def main() -> int:
     """Run or compare, as the command line says; 1 if anything differs."""
-    command, *folders = sys.argv[1:]
+    command, *folders = sys.argv[1], *(Path(folder).resolve() for folder in sys.argv[2:])
     if command == "run":
-        folder = Path(folders[0])
+        folder = folders[0]
         run(folder)
         (folder / "contents.json").write_text(json.dumps(contents(folder), indent=0), encoding="utf-8")
         for name in ("trees", "kmeans"):
@@ -145,7 +145,7 @@ def main() -> int:
             )
             print(name, len(local), "tables; only local:", differences(local, workers))
         return 0
-    before, after = (json.loads(Path(folder, "contents.json").read_text()) for folder in folders)
+    before, after = (json.loads((folder / "contents.json").read_text()) for folder in folders)
     lost, new = differences(before, after), differences(after, before)
     print(f"{len(before)} and {len(after)} tables")
     for title, names in (("only in the first:", lost), ("only in the second:", new)):

@@ -122,10 +122,10 @@ def _show(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _stage_lines(stages: list[dict[str, Any]]) -> list[str]:
-    lines = [f"{'stage':14} {'steps':>6} {'done':>6} {'size':>12} {'about':>12}"]
+    lines = [f"{'stage':20} {'steps':>6} {'done':>6} {'size':>12} {'about':>12}"]
     for s in stages:
         size = f"{s['bytes'] / 1e6:,.0f} MB" if s["bytes"] else ""
-        lines.append(f"{s['stage']:14} {s['steps']:6d} {s['done']:6d} {size:>12} {_duration(s['seconds']):>12}")
+        lines.append(f"{s['stage']:20} {s['steps']:6d} {s['done']:6d} {size:>12} {_duration(s['seconds']):>12}")
     if any(s["stage"] == "trees" and s["seconds"] > _LONG for s in stages):
         lines.append("Trees of a sample take less: discovery.options {sample: 50000}, see docs/discovery.md.")
     return [line.rstrip() for line in lines]

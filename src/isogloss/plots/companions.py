@@ -29,9 +29,9 @@ def companion_panels(results: Results) -> alt.FacetChart:
         # above chance, chance is 0
         chance = pl.lit(0.0) if measure.above_chance else pl.col("chance")
         parts.append(rows.select(pl.lit(name).alias("measure"), "layer", pair, score=measure.column, chance=chance))
-    titles = {name: measure.title for name, measure in COMPANIONS.items()}
-    named = pl.col("metric").replace(titles).alias("measure")
-    parts.append(results.companions.select(named, "layer", pair, "score", "chance"))
+    for measure in COMPANIONS.values():
+        rows = results.only(metric=measure.name)
+        parts.append(rows.select(pl.lit(measure.title).alias("measure"), "layer", pair, "score", "chance"))
     table = pl.concat(parts).with_columns(pl.col("score", "chance").fill_nan(None).round(4))
     table = table.drop_nulls("score").with_columns(kind=pl.lit("pair"))
     means = table.group_by("measure", "layer", maintain_order=True).agg(pl.col("score", "chance").mean().round(4))
