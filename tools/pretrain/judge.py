@@ -72,11 +72,6 @@ def judge(
 def sentence_retrieval(model: str | Path, texts: Mapping[str, Sequence[str]]) -> pl.DataFrame:
     """Return how often a sentence's nearest one in another language is its translation, by layer and ordered pair.
 
-    Parameters
-    ----------
-    model, texts
-        See `judge`.
-
     Returns
     -------
     polars.DataFrame
@@ -174,7 +169,8 @@ def _guess(network: Any, lines: list[Ints], hidden: list[Bools], beside: list[In
         batch = pad([[np.where(hidden[i], MASK, lines[i]), *([beside[i]] if beside else [])] for i in rows])
         asked = np.zeros(batch.ids.shape, dtype=bool)
         for row, i in enumerate(rows):
-            asked[row, : len(hidden[i])] = hidden[i]  # the line itself comes first
+            # the line itself comes first
+            asked[row, : len(hidden[i])] = hidden[i]
         ids = torch.from_numpy(batch.ids)
         states = network.base_model(
             ids,

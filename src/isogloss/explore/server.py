@@ -128,7 +128,8 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_address = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # a page that no longer waits for its answer
+        # a page that no longer waits for its answer is no error
+        if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
@@ -142,12 +143,6 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*args)
 
     def do_GET(self) -> None:
-        self._answer()
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
         if len(self.path) > _MAX_ADDRESS:
             self._send(HTTPStatus.REQUEST_URI_TOO_LONG, "The address is too long.")
             return
@@ -170,6 +165,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, (files(package) / file).read_text(encoding="utf-8"), kind=kind)
         else:
             self._send(HTTPStatus.NOT_FOUND, "There is no such page.")
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def _question(self, name: str, query: str) -> None:
         try:

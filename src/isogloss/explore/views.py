@@ -233,10 +233,10 @@ class Views(WordViews):
 
         def column(number: int, depth: int) -> Json:
             there = self.space(number, depth, space)
-            entries = flows(rows, there, k, N_FLOWS)
+            entries, other = flows(rows, there, k, N_FLOWS), there.cut(k)
             for entry in entries:
                 entry |= {name: round(entry[name], 4) for name in ("of_mine", "of_theirs")}
-                entry["words"] = self._short(there.cut(k), entry["concept"])
+                entry["words"] = self._short(other, entry["concept"])
             return {"place": number, "layer": depth, "flows": entries}
 
         layers = [column(place, depth) for depth in where.layers]
@@ -264,7 +264,7 @@ class Views(WordViews):
         """Whether one model was made from the other, or both from a third."""
         return (left.base_model or left.first.model) == (right.base_model or right.first.model)
 
-    # -- figures ----------------------------------------------------------------------------------
+    # -- estimates --------------------------------------------------------------------------------
 
     def _estimates(self, place: Clusterings, k: int, metric: str, source: str, target: str) -> pl.DataFrame:
         """Return the study's estimates of a pair at the first theta, a row a layer; COLAP has no direction."""

@@ -29,8 +29,9 @@ class WordViews(Lookup):
         """Return the most frequent words of a concept with their tokens, by language."""
         by_language: dict[str, list[list[Any]]] = {}
         types, counts = cut.words(concept)
+        languages = self.lexicon.language[types]
         for i, language in enumerate(self.languages):
-            here = np.flatnonzero(self.lexicon.language[types] == i)
+            here = np.flatnonzero(languages == i)
             if len(here):
                 by_language[language] = [[self._word(types[j]), int(counts[j])] for j in here[:most]]
         return by_language

@@ -68,12 +68,8 @@ def _write_parquet(study: FinishedStudy, out: Path, places: list[Place]) -> None
 
 
 def _write_json(study: FinishedStudy, out: Path, places: list[Place]) -> None:
-    head = {
-        "schema": SCHEMA,
-        "isogloss": study.manifest.get("isogloss"),
-        "study": study.config.name,
-        "languages": list(study.languages),
-    }
+    head = {"schema": SCHEMA, "isogloss": study.manifest.get("isogloss")}
+    head |= {"study": study.config.name, "languages": list(study.languages)}
     with progress("Export", len(places)) as advance, atomic(out) as f:
         f.write(f'{_json(head)[:-1]},"spaces":['.encode())
         for number, place in enumerate(places):
@@ -91,9 +87,8 @@ def space_of(study: FinishedStudy, clustering: Clustering, space: Space) -> dict
     concepts = study.concepts(clustering, space)
     languages = list(space.languages)
     sizes = np.bincount(concepts.labels[concepts.labels >= 0], minlength=concepts.n_concepts).tolist()
-    entries: list[dict[str, Any]] = [
-        {"concept": c, "size": size, "words": {x: [] for x in languages}} for c, size in enumerate(sizes)
-    ]
+    entries: list[dict[str, Any]]
+    entries = [{"concept": c, "size": size, "words": {x: [] for x in languages}} for c, size in enumerate(sizes)]
     for concept, language, word, count in concepts.types().iter_rows():
         entries[concept]["words"][language].append([word, count])
     facts = run_facts(study, clustering) | {"layer": clustering.layer, "space": space.name, "languages": languages}

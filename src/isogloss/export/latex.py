@@ -162,7 +162,7 @@ def _of_metric(study: FinishedStudy, kept: pl.DataFrame, metric: str, label: str
         f"{name}_{stem}",
         f"{measure.title} of every layer and pair {facts} $n$: concepts.",
         ("Layer", "Pair", *heads),
-        tuple((str(r["layer"]), escape(r["pair"]), *_figure(r), str(r["n"])) for r in rows),
+        tuple((str(r["layer"]), escape(r["pair"]), *_estimate(r), str(r["n"])) for r in rows),
         2,
         signature,
         1,
@@ -172,7 +172,7 @@ def _of_metric(study: FinishedStudy, kept: pl.DataFrame, metric: str, label: str
         f"{measure.title} by layer, mean over pairs, {facts} The ends of an interval are the means of the pairs' "
         "ends. $n$: pairs.",
         ("Layer", *heads),
-        tuple((str(r["layer"]), *_figure(r), str(r["n_pairs"])) for r in average(rows)),
+        tuple((str(r["layer"]), *_estimate(r), str(r["n_pairs"])) for r in average(rows)),
         1,
         signature,
     )
@@ -203,14 +203,17 @@ def _companions(kept: pl.DataFrame, label: str) -> TexTable:
 def _tasks(study: FinishedStudy, scores: pl.DataFrame, models: Sequence[str]) -> list[TexTable]:
     kept = scores.filter(pl.col("metric").is_in(MAIN_SCORES))
     chosen = kept.filter(pl.col("model").is_in(list(models)))
-    kept = chosen if chosen.height else kept  # the scores of a study that was only fine-tuned, or of a base
+    # none chosen: the scores of a study that was only fine-tuned, or of a base
+    kept = chosen if chosen.height else kept
     rows = tuple((*_task(r), *_scores({**r, "chance": r["baseline"]}), str(r["n"])) for r in kept.iter_rows(named=True))
     caption = (
         "Scores of fine-tuned models by language. Chance: the score without looking at the text (for sentiment, the "
         "most frequent label). Intervals: 95\\%. $n$: sentences."
     )
     heads = ("Model", "Language", "Zero-shot", "Metric", "Score", "Chance", "Interval", "$n$")
-    return [TexTable("tasks", caption, heads, rows, 4, _study_line(study), 1)] if rows else []
+    facts = study.manifest
+    signature = common_signature([f"isogloss:{facts.get('isogloss', '')}|study:{facts.get('study', '')}"])
+    return [TexTable("tasks", caption, heads, rows, 4, signature, 1)] if rows else []
 
 
 def _differences(study: FinishedStudy, kept: pl.DataFrame) -> list[TexTable]:
@@ -248,15 +251,15 @@ def _chance(study: FinishedStudy, model: str, row: dict[str, Any]) -> str:
 
 
 def _task(row: dict[str, Any]) -> tuple[str, ...]:
-    zero_shot = "yes" if row["zero_shot"] else "no"
-    return escape(row["model"]), escape(row["language"]), zero_shot, escape(row["metric"])
+    model, language, metric = (escape(row[name]) for name in ("model", "language", "metric"))
+    return model, language, "yes" if row["zero_shot"] else "no", metric
 
 
 def _scores(row: dict[str, Any]) -> tuple[str, ...]:
     return number(row["score"]), number(row["chance"]), interval(row)
 
 
-def _figure(row: dict[str, Any]) -> tuple[str, ...]:
+def _estimate(row: dict[str, Any]) -> tuple[str, ...]:
     return number(row["score"]), number(row["chance"]), number(row["adjusted"]), interval(row)
 
 
@@ -280,7 +283,7 @@ def interval(row: dict[str, Any]) -> str:
 
 
 def common_signature(signatures: Iterable[str]) -> str:
-    """Return one signature for several figures: what differs between them is ``*``.
+    """Return one signature for several estimates: what differs between them is ``*``.
 
     Examples
     --------
@@ -293,8 +296,3 @@ def common_signature(signatures: Iterable[str]) -> str:
         values.setdefault(key, set()).add(value)
     parts = (f"{key}:{'*' if len(of_key) > 1 else of_key.pop()}" for key, of_key in values.items())
     return re.sub(r"\s+", " ", "|".join(parts))
-
-
-def _study_line(study: FinishedStudy) -> str:
-    facts = study.manifest
-    return common_signature([f"isogloss:{facts.get('isogloss', '')}|study:{facts.get('study', '')}"])

@@ -115,7 +115,7 @@ def _curve_layers(data: Sequence[Row], metric: str, *, top: float, coloured: boo
     def y(field: str) -> alt.Y:
         return _y(field, top, title=title)
 
-    base = alt.Chart().encode(_x(data, room=0.2))
+    base = alt.Chart().encode(_x(data, margin=0.2))
     main = base.transform_filter("datum.kind == 'main'")
     layers = [main.mark_area(opacity=0.14, clip=True).encode(y("ci_low"), y2="ci_high:Q", color=colour)]
     if not coloured:
@@ -169,7 +169,7 @@ def language_curves(
     def y(field: str) -> alt.Y:
         return _y(field, top, title=None)
 
-    base = alt.Chart().encode(_x(data, room=0.25, max_ticks=7))
+    base = alt.Chart().encode(_x(data, margin=0.25, max_ticks=7))
     main = base.transform_filter("datum.kind == 'main'").encode(colour)
     layers = [
         main.mark_area(opacity=0.1 if len(names) <= 6 else 0.05).encode(y("ci_low"), y2="ci_high:Q"),
@@ -216,13 +216,13 @@ def tooltip(*, of_mean: bool = False) -> list[alt.Tooltip]:
     return [*head, *numbers(*NUMBERS), alt.Tooltip("n:Q", title="concepts"), alt.Tooltip("theta:Q")]
 
 
-def _x(data: Iterable[Row], *, room: float, max_ticks: int = 13) -> alt.X:
-    """Return the layers as an axis with `room` (a share of its span) left on the right for names of lines."""
+def _x(data: Iterable[Row], *, margin: float, max_ticks: int = 13) -> alt.X:
+    """Return the layers as an axis with a `margin` (a share of its span) left on the right for names of lines."""
     layers = sorted({row["layer"] for row in data})
     span = max(layers[-1] - layers[0], 1)
     step = next((s for s in (1, 2, 3, 4, 6, 8, 12) if span / s <= max_ticks), 24)
     ticks = [layer for layer in layers if (layer - layers[0]) % step == 0]
-    scale = alt.Scale(domain=[layers[0] - 0.03 * span, layers[-1] + room * span], nice=False)
+    scale = alt.Scale(domain=[layers[0] - 0.03 * span, layers[-1] + margin * span], nice=False)
     return alt.X("layer:Q", axis=alt.Axis(values=ticks, format="d", grid=False, title="layer"), scale=scale)
 
 

@@ -87,10 +87,10 @@ def check_room() -> None:
 
 @checked
 def save_charts(
-    charts: Mapping[str, Any], folder: str | Path, *, formats: Sequence[str] = ("png", "svg"), **look: Any
+    charts: Mapping[str, Any], folder: str | Path, *, formats: Sequence[str] = ("png", "svg"), **options: Any
 ) -> list[Path]:
     """Write charts as ``NAME.png`` and so on into a folder; see `write_chart`."""
-    written = (write_chart(chart, Path(folder) / name, formats=formats, **look) for name, chart in charts.items())
+    written = (write_chart(chart, Path(folder) / name, formats=formats, **options) for name, chart in charts.items())
     return [path for paths in written for path in paths]
 
 
@@ -113,7 +113,7 @@ def write_chart(
     formats : sequence of {"svg", "pdf", "png"}
     width : float, optional
         Of the whole figure in millimetres.  The drawing is laid out anew at this width, so text keeps 7 to 9 points;
-        panels that have no room beside each other go below.  PNGs have 600 dots per inch.  Without a width the chart
+        panels that do not fit beside each other go below.  PNGs have 600 dots per inch.  Without a width the chart
         has its own size, and PNGs three dots a pixel.
     title : bool
         Whether to keep the title and the line under it; a paper has captions for that.
@@ -182,7 +182,7 @@ def _of_size(svg: str, width: str, height: str) -> str:
 
 
 def _paneled(spec: dict[str, Any], pixels: float) -> dict[str, Any]:
-    """Return the spec of several panels: as many in a row as have room, so wide that the whole fits."""
+    """Return the spec of several panels: as many in a row as fit, so wide that the whole fits."""
     spec = deepcopy(spec)
     facet, spacing, panel = spec["facet"], spec["spacing"], spec["spec"]
     names = {str(row.get(facet["field"])) for rows in spec["datasets"].values() for row in rows}

@@ -19,7 +19,7 @@ from isogloss.plots.rows import Row, figure_rows, highest, languages, start_laye
 from isogloss.plots.theme import GAPS, Chart, accent, count, finish, shown, span
 from isogloss.results import Results
 
-_NARROW = 23  # pixels: a cell below it has no room for "(.12)"
+_NARROW = 23  # pixels: a cell below it is too narrow for "(.12)"
 
 
 @checked

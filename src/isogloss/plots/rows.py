@@ -1,4 +1,4 @@
-"""The rows behind a figure: the figures of one metric at one theta, ready to be drawn."""
+"""The rows behind a figure: the estimates of one metric at one theta, ready to be drawn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from isogloss.results import Results
 Row = dict[str, Any]
 NUMBERS = ("score", "chance", "adjusted", "ci_low", "ci_high", "coverage")
 RUN = ("model", "stack", "method", "n_concepts", "seed")
-"""The columns that name one run: figures of different runs are never joined by a line."""
+"""The columns that name one run: estimates of different runs are never joined by a line."""
 
 
 def languages(table: pl.DataFrame) -> list[str]:

@@ -15,6 +15,7 @@ from isogloss.plots.theme import BLUE, GREY, MEAN, ORANGE, PALETTE, count, facet
 
 _WIDTH, _HEIGHT = 170, 110
 _SCORES = {"f1": "entity F1", "accuracy": "accuracy", "macro_f1": "macro F1", "bleu": "BLEU", "chrf": "chrF"}
+_NUMBERS = ("score", "ci_low", "ci_high")
 MAIN_SCORES = ("f1", "macro_f1", "bleu")  # of every task its own
 
 
@@ -29,12 +30,12 @@ def score_chart(scores: pl.DataFrame) -> alt.FacetChart:
     table = scores.filter(pl.col("metric").is_in(MAIN_SCORES)).with_columns(
         pl.concat_str(pl.col("task"), pl.col("metric").replace(_SCORES), separator=": ").alias("panel"),
         pl.when(pl.col("control") == "").then(pl.lit("trained")).otherwise(pl.lit("shuffled labels")).alias("labels"),
-        pl.col("score", "ci_low", "ci_high").fill_nan(None),
+        pl.col(_NUMBERS).fill_nan(None),
     )
     there = scores["language"].unique(maintain_order=True).to_list()
     plain = alt.Chart().encode(alt.Y("language:N", title=None, sort=there))
     base = plain.encode(_colour("labels", {"trained": BLUE, "shuffled labels": ORANGE}))
-    tips = ["model:N", "language:N", "train_languages:N", *numbers("score", "ci_low", "ci_high", "baseline"), "n:Q"]
+    tips = ["model:N", "language:N", "train_languages:N", *numbers(*_NUMBERS, "baseline"), "n:Q"]
     kinds = alt.Scale(domain=[False, True], range=["diamond", "circle"])
     legend = _legend(labelExpr="datum.label == 'true' ? 'zero-shot' : 'trained on'")
     layers = [
@@ -48,12 +49,8 @@ def score_chart(scores: pl.DataFrame) -> alt.FacetChart:
     ]
     chart = alt.LayerChart(layer=layers).properties(width=_WIDTH + 40, height=20 * len(there))
     zero = table.filter(pl.col("zero_shot") & (pl.col("control") == "")).drop_nulls("score").sort("score")
-    ends = {"highest": zero[-1:], "lowest": zero[:1]}
-    extremes = [
-        f"{end} {row['language']}, {shown(row['score'])} ({row['model']})"
-        for end, rows in ends.items()
-        for row in rows.iter_rows(named=True)
-    ]
+    ends = [(end, row) for end, rows in (("highest", zero[-1:]), ("lowest", zero[:1])) for row in rows.to_dicts()]
+    extremes = [f"{end} {row['language']}, {shown(row['score'])} ({row['model']})" for end, row in ends]
     models = count(table["model"].n_unique(), "model")
     zero_shot = "; ".join(extremes) or "no zero-shot scores"
     return _panels(
@@ -62,10 +59,7 @@ def score_chart(scores: pl.DataFrame) -> alt.FacetChart:
         title="Scores by language",
         note="95% intervals over sentences; grey: without a model",
         description=f"Task scores of {models} in {count(len(there), 'language')}. Zero-shot: {zero_shot}.",
-        columns=(
-            *("task", "model", "labels", "language", "zero_shot", "metric", "score", "ci_low", "ci_high"),
-            *("baseline", "n"),
-        ),
+        columns=(*("task", "model", "labels", "language", "zero_shot", "metric"), *_NUMBERS, "baseline", "n"),
     )
 
 
@@ -77,9 +71,8 @@ def curve_chart(curves: pl.DataFrame) -> alt.FacetChart:
     curves : polars.DataFrame
         ``model`` and the columns of `isogloss.models.CURVE`.
     """
-    table = curves.select("model", "step", "loss", "dev_loss", "dev_score").with_columns(
-        pl.col("loss", "dev_loss", "dev_score").fill_nan(None), panel=pl.col("model")
-    )
+    numeric = pl.col("loss", "dev_loss", "dev_score").fill_nan(None)
+    table = curves.select("model", "step", numeric, panel=pl.col("model"))
     base = alt.Chart().encode(alt.X("step:Q", title="step", axis=alt.Axis(tickCount=4)))
     loss = base.transform_filter("isValid(datum.loss)").mark_line(color=BLUE, strokeWidth=1.5)
     dev = base.transform_filter("isValid(datum.dev_score)")

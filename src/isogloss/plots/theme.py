@@ -1,4 +1,4 @@
-"""The one look of all charts, and how each is finished: its rows, title, description and panels.
+"""The look that all charts share, and how each is finished: its rows, title, description and panels.
 
 Inks are neutral or one accent per family of metrics, so that charts read in grey, for colour-blind readers,
 and on dark paper: every colour here has a contrast of 3 or more to white and to the report's dark paper.

@@ -89,7 +89,7 @@ def coverage(study: FinishedStudy) -> str:
 
 
 def signatures(study: FinishedStudy) -> str:
-    """Return, for every metric, the parts of its signature that all its figures share, and what varies."""
+    """Return, for every metric, the parts of its signature that all its estimates share, and what varies."""
     entries = []
     for measure in MEASURES.values():
         signed = study.results.only(metric=measure.name)["signature"].unique(maintain_order=True).to_list()

@@ -12,21 +12,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import vl_convert
 
+from isogloss import plots
 from isogloss.errors import InputError
 from isogloss.html import text
 from isogloss.languages import page_attributes
 from isogloss.metrics.registry import ALIGNMENT, DIRECTED, OVERLAP
-from isogloss.plots import (
-    VEGA_LITE,
-    beside_charts,
-    chart_config,
-    check_room,
-    language_map_words,
-    run_charts,
-    side_by_side,
-    start_layer,
-    whole_charts,
-)
 from isogloss.plots.rows import RUN, run_labels
 from isogloss.report import methods
 from isogloss.report.answer import alignment_answer, overlap_answer
@@ -60,7 +50,7 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "runs": [
             {"label": label, **{name: getattr(run[0], name) for name in RUN}}
             | {"layers": [clustering.layer for clustering in run]}
-            | {"start": start_layer(results, theta=explorer.thetas.get(DIRECTED))}
+            | {"start": plots.start_layer(results, theta=explorer.thetas.get(DIRECTED))}
             for label, run, results in zip(labels["label"], study.runs, runs, strict=True)
         ],
         "name": study.config.name,
@@ -68,7 +58,7 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "attributes": page_attributes(study.languages),
         "pairs": explorer.pairs,
         "thetas": explorer.thetas,
-        "config": chart_config(ink="currentColor", font=FONT, size=11.5),
+        "config": plots.chart_config(ink="currentColor", font=FONT, size=11.5),
         "charts": charts(study, runs, explorer.thetas),
         "maps": [map_words(results, explorer.thetas) for results in runs],
         "table": columns(study.results.clustered),
@@ -113,8 +103,8 @@ def bundle() -> str:
     It is 0.9 MB, about half of a usual report, and buys tooltips with every number, highlighting of a pair
     under the pointer and charts that fit the width of any screen; static SVG would carry none of these.
     """
-    check_room()
-    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
+    plots.check_room()
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=plots.VEGA_LITE)
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
@@ -147,10 +137,10 @@ def answers(runs: list[Results], thetas: dict[str, float]) -> str:
 def charts(study: FinishedStudy, runs: list[Results], thetas: dict[str, float]) -> dict[str, Any]:
     """Return the charts as Vega-Lite by name: a list of those of every run, and those of the study."""
     of_runs = [
-        run_charts(results, thetas=thetas) | beside_charts(study, run)
+        plots.run_charts(results, thetas=thetas) | plots.beside_charts(study, run)
         for run, results in zip(study.runs, runs, strict=True)
     ]
-    whole = side_by_side(study.results, thetas=thetas) | whole_charts(study)
+    whole = plots.side_by_side(study.results, thetas=thetas) | plots.whole_charts(study)
     return {
         "runs": [{name: packed(chart) for name, chart in of_run.items()} for of_run in of_runs],
         "study": {name: packed(chart) for name, chart in whole.items()},
@@ -176,7 +166,7 @@ def map_words(results: Results, thetas: dict[str, float]) -> dict[str, Any]:
     """Return the words of the language maps of one run, for each metric and layer; the page finds the numbers."""
     there = set(results.table["metric"].to_list())
     return {
-        metric: language_map_words(results, metric=metric, theta=thetas.get(metric))
+        metric: plots.language_map_words(results, metric=metric, theta=thetas.get(metric))
         for metric in (DIRECTED, OVERLAP)
         if metric in there
     }

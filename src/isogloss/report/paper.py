@@ -35,13 +35,11 @@ _SOURCES = {
     "sacrebleu": "Post 2018. A Call for Clarity in Reporting BLEU Scores. WMT.",
     "lora": "Hu et al. 2022. LoRA: Low-Rank Adaptation of Large Language Models. ICLR.",
 }
-
-
 _SCORED = {"ner": "strict entity F1", "sentiment": "accuracy and macro F1", "translation": "BLEU and chrF (sacreBLEU)"}
 
 
 def methods_paragraph(study: FinishedStudy) -> str:
-    """Return a paragraph on how the figures of a study were made, and the list of its sources, as plain text."""
+    """Return a paragraph on how the numbers of a study were made, and the list of its sources, as plain text."""
     config, facts = study.config, study.manifest
     metrics, rules = config.metrics, config.selection
     models = ", ".join(f"{m.name} ({'random weights' if m.weights == 'random' else m.path})" for m in config.models)
