@@ -116,8 +116,7 @@ class Concepts:
         """
         tree = self._tree()
         if n_concepts is not None:
-            n = len(self.labels)
-            check_n_concepts(n_concepts, n, n - int((tree[:, 2] == 0).sum()), self.space)
+            check_n_concepts(n_concepts, len(self.labels), self.n_distinct, self.space)
         labels = cut(tree, n_clusters=n_concepts, height=height)
         k = int(labels.max()) + 1
         means = None
@@ -129,6 +128,11 @@ class Concepts:
             np.add.at(sums, parents, self.centroids * counts[:, None].astype(np.float64))
             means = (sums / np.bincount(labels)[:, None]).astype(np.float32)
         return replace(self, labels=labels, n_concepts=k, centroids=means)
+
+    @property
+    def n_distinct(self) -> int:
+        """How many concepts can be cut from the tree at most: equal states, and cells of a sample, stay together."""
+        return len(self.labels) - int((self._tree()[:, 2] == 0).sum())
 
     def _tree(self) -> Tree:
         if self.tree is None:

@@ -17,6 +17,7 @@ from isogloss.arguments import (
     Name,
     NTypes,
     OneOf,
+    OrOne,
     PositiveShare,
     Seed,
     Several,
@@ -186,17 +187,17 @@ class LabelsSection(LabelSettings):
 class RobustnessSection(Section):
     """CALIGN under other settings, to see whether the ordering of layers, pairs and models survives."""
 
-    theta_align: Annotated[list[PositiveShare], Distinct(1)] = Field(
-        default_factory=lambda: [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], description="thresholds"
+    theta_align: Annotated[tuple[PositiveShare, ...], Distinct(1), OrOne(PositiveShare)] = Field(
+        default=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), description="thresholds"
     )
-    n_concepts: Annotated[list[Several], Distinct(1)] | None = Field(
-        default=None, description="cut from the trees; default: half of the study's first number, it, and twice it"
+    n_concepts: Annotated[tuple[Several, ...], Distinct(1), OrOne(Several)] | None = Field(
+        default=None, description="cut from the trees; default: half of the study's least number, it, and twice it"
     )
-    top: Annotated[list[Translations], Distinct(1)] = Field(
-        default_factory=lambda: [1, 5, 10], description="translations a word; at most `dictionary.top`"
+    top: Annotated[tuple[Translations, ...], Distinct(1), OrOne(Translations)] = Field(
+        default=(1, 5, 10), description="translations a word; at most `dictionary.top`"
     )
-    min_types: Annotated[list[NTypes], Distinct(1)] = Field(
-        default_factory=lambda: [3.0, 5.0, 8.0], description="types that a concept must have"
+    min_types: Annotated[tuple[NTypes, ...], Distinct(1), OrOne(NTypes)] = Field(
+        default=(3, 5, 8), description="types that a concept must have"
     )
 
 

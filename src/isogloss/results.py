@@ -366,7 +366,7 @@ class Results:
         for name, value in values.items():
             if name not in RESULT_COLUMNS:
                 raise unknown("column", name, RESULT_COLUMNS)
-            table = table.filter(pl.col(name) == value)
+            table = table.filter(pl.col(name).eq_missing(pl.lit(value)))
         return table
 
     def __repr__(self) -> str:

@@ -324,7 +324,7 @@ def test_a_table_that_a_study_may_do_without_is_left_out_where_it_is_of_another_
     assert study.table(study.transfer, ("x",))["x"].to_list() == [1]
     of_text(study, "second")
     assert study.table(study.transfer, ("x",)) is None
-    assert "transfer.parquet was made from another text and is left out" in caplog.text
+    assert "transfer.parquet was made from another text than tokens.parquet holds now and is left out" in caplog.text
     of_text(study, "first")
     study.transfer.write_bytes(b"x")
     with pytest.raises(InputError, match=r"transfer\.parquet is not as it was written"):

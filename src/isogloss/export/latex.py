@@ -125,10 +125,12 @@ def tables(study: FinishedStudy, choice: Choice) -> list[TexTable]:
             rows = of_run.filter(pl.col("metric") == metric)
             if rows.height:
                 tex += _of_metric(study, rows, metric, label)
-        of_stack = (pl.col("model") == run[0].model) & (pl.col("stack") == run[0].stack)
+    # these have no clustering: once a stack, whatever the runs
+    for model, stack in dict.fromkeys((run[0].model, run[0].stack) for run in runs):
+        of_stack = (pl.col("model") == model) & (pl.col("stack") == stack)
         rows = study.results.companions.filter(of_stack & chosen)
         if rows.height:
-            tex.append(_companions(rows, label))
+            tex.append(_companions(rows, f"{model} · {stack}"))
     models = [run[0].model for run in runs]
     files = StudyLayout(Path(study.root))
     scores = files.table(files.task_scores, ("model", "baseline"), "tasks")

@@ -19,7 +19,7 @@ def graph_chart(stages: Sequence[Mapping[str, Any]], links: Sequence[tuple[str, 
     Parameters
     ----------
     stages : sequence of mapping
-        ``stage, steps, depth``, as `isogloss.study.stage_graph` returns them.
+        ``stage, steps, depth``, as `isogloss.runner.stage_graph` returns them.
     links : sequence of (str, str)
         A stage, and one that reads what it writes.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -139,13 +139,13 @@ def _steps_in(value: Any) -> Iterator[Step]:
         yield from _steps_in(list(value.values()))
 
 
-def upstream(steps: Iterable[Step], stage: str) -> list[Step]:
-    """Return the steps of a stage and all that they wait for, in the order given."""
+def upstream(steps: Iterable[Step], stage: str, *, is_done: Callable[[Step], bool] = lambda _: False) -> list[Step]:
+    """Return the steps of a stage and what they wait for, in the order given; of a step that is done nothing more."""
     steps = list(steps)
     wanted: set[str] = set()
     for step in reversed(steps):
         if step.stage == stage or step.name in wanted:
-            wanted |= {step.name, *(before.name for before in step.inputs)}
+            wanted |= {step.name, *(() if is_done(step) else (before.name for before in step.inputs))}
     return [step for step in steps if step.name in wanted]
 
 

@@ -10,6 +10,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from isogloss.errors import unknown
 from isogloss.sections import Section, described, validated, values_in_words
 
 R = TypeVar("R")
@@ -25,6 +26,7 @@ def takes(form: type[Section]) -> Callable[[Callable[..., R]], Callable[..., R]]
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
         name = function.__qualname__.rsplit(".", 1)[-1]
+        others = [key for key in inspect.signature(function).parameters if key != "settings"]
 
         @functools.wraps(function)
         def collected(*args: Any, settings: Section | None = None, **keywords: Any) -> R:
@@ -32,6 +34,9 @@ def takes(form: type[Section]) -> Callable[[Callable[..., R]], Callable[..., R]]
             if type(settings) is not form or single:
                 whole = {} if settings is None else settings.values_of(form)
                 settings = validated(whole | single, form, of=name)
+            for key in keywords:
+                if key not in others:
+                    raise unknown(f"argument of {name}", key, [*form.model_fields, *others])
             return function(*args, settings=settings, **keywords)
 
         _declare(collected, function, form)

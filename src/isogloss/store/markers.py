@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,19 @@ log = logging.getLogger(__name__)
 MARKER_VERSION = 3
 CORPUS = "corpus"  # the step of the corpus's tables
 _HASHED_UP_TO = 64 * 2**20  # larger outputs (states) are read again only if they were written since
+
+
+# Of texts and plans of their own.
+_UNPLANNED = (CORPUS, "tasks", "manifest")
+
+
+@lru_cache(maxsize=8)
+def _keys_of(plan: Path, _written: int, _bytes: int) -> Mapping[str, str] | None:
+    """Return the keys of a plan by name; None where it cannot be read, which `study_status` tells."""
+    try:
+        return {str(name): str(key) for name, key, *_ in json.loads(plan.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -96,8 +110,8 @@ class Markers:
             wrong = "is not of a finished step" if path.exists() else "is not there"
         elif record["text"] and self.record(CORPUS) is None:
             wrong = f"cannot be compared with the text: {self.tokens.name} is not of a finished step"
-        elif self._is_of_another_text(record):
-            wrong = f"was made from another text than {self.tokens.name} holds now"
+        elif reason := self._outdated(step, record):
+            wrong = reason
         elif (entry := record["outputs"].get(name)) and self.fault(name, entry):
             wrong = "is not as it was written" if path.exists() else "is missing"
         if wrong:
@@ -113,22 +127,40 @@ class Markers:
         return "isogloss.extract, or the study that it belongs to"
 
     def is_outdated(self, path: Path, step: str = "") -> bool:
-        """True if the step that writes a file, named as it by default, was done, of another text than is here."""
-        record = self.record(step or self.step_of(path))
-        return record is not None and self._is_of_another_text(record)
+        """True if the step that writes a file, named as it by default, was done, and not for the study that is here."""
+        step = step or self.step_of(path)
+        record = self.record(step)
+        return record is not None and bool(self._outdated(step, record))
 
-    def _is_of_another_text(self, record: Mapping[str, Any]) -> bool:
-        return record["text"] not in ("", self.text())
+    def _outdated(self, step: str, record: Mapping[str, Any]) -> str:
+        """Return in what a finished step is not of the study that is here: its text, or the plan of its last run."""
+        if record["text"] not in ("", self.text()):
+            return f"was made from another text than {self.tokens.name} holds now"
+        keys = self.planned()
+        if keys is None or step.split("/", maxsplit=1)[0] in _UNPLANNED or keys.get(step) == record["key"]:
+            return ""
+        return f"was made with other settings than {self.config.name} has now"
+
+    def planned(self) -> Mapping[str, str] | None:
+        """Return the keys of the steps of the last run, by name; None where there was no run."""
+        try:
+            stat = self.plan.stat()
+        except OSError:
+            return None
+        return _keys_of(self.plan, stat.st_mtime_ns, stat.st_size)
 
     def is_there(self, path: Path, step: str = "") -> bool:
-        """True if there is a file, or should be; one of another text is left out, with a warning.
+        """True if there is a file, or should be; one of another text or other settings is left out, with a warning.
 
-        It is for what a study may do without: no step of a run need make it again.
+        It is for what a study may do without: no step of a run need make it again.  Nothing is said of what the study
+        does not ask for any more.
         """
         step = step or self.step_of(path)
-        if not self.is_outdated(path, step) or self.record(CORPUS) is None:
-            return path.exists() or self.record(step) is not None
-        log.warning("%s was made from another text and is left out. Make it again with: %s", path, self._again(step))
+        record = self.record(step)
+        if record is None or self.record(CORPUS) is None or not (reason := self._outdated(step, record)):
+            return path.exists() or record is not None
+        if step in (self.planned() or {step}):
+            log.warning("%s %s and is left out. Make it again with: %s", path, reason, self._again(step))
         return False
 
     def table(self, path: Path, columns: Mapping[str, Any] | Iterable[str], step: str = "") -> pl.DataFrame | None:

@@ -19,6 +19,7 @@ from isogloss.metrics.concepts.restricted import other_sentences
 from isogloss.metrics.registry import MEASURES
 from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.results import Alignment, Estimate
+from isogloss.settings import AlignmentSettings
 
 MATCHED = "frequency_matched"
 
@@ -62,7 +63,7 @@ def silhouette_of(
 
 
 def align_concepts(
-    source: Concepts, target: Concepts, dictionary: TranslationDictionary, settings: MetricsSection, **options: Any
+    source: Concepts, target: Concepts, dictionary: TranslationDictionary, settings: AlignmentSettings, **options: Any
 ) -> Alignment:
     """Return `calign` with the settings of a study."""
     return calign(source, target, dictionary, settings=settings, **{"words": False, **options})

@@ -13,7 +13,7 @@ from isogloss.coordinates import Clustering, Pair, Space, alone
 from isogloss.corpus import Corpus
 from isogloss.discovery import METHODS
 from isogloss.runner import Step
-from isogloss.settings import SelectionRule
+from isogloss.settings import AlignmentSettings, OverlapSettings, SelectionRule
 from isogloss.study.analyses.orderings import Grid
 from isogloss.study.inputs import Inputs
 from isogloss.study.measures import MATCHED, Origin
@@ -71,6 +71,10 @@ class _Maker:
         self.given, self.scores = given, scores
         self.config, self.corpus, self.pairs = given.config, given.corpus, given.pairs
         self.bases = {model.name: model.base or "" for model in self.config.models}
+        # the groups of settings that a step needs, so that others do not run it again
+        metrics = self.config.metrics
+        self.alignment = AlignmentSettings(**metrics.values_of(AlignmentSettings))
+        self.overlap = OverlapSettings(**metrics.values_of(OverlapSettings))
         self.group = Space(tuple(given.languages))
 
     def steps(self) -> Iterator[Step]:
@@ -242,9 +246,17 @@ class _Maker:
             return
         for states in self.states.values():
             for layer, pair in product(states.layers, self.pairs):
-                links, origin = self.links.get(pair), self._origin(states.model)
                 yield MeasureCompanions(
-                    pair, layer, states, links, section, metrics.n_bootstrap, metrics.draw_seed, origin
+                    pair=pair,
+                    layer=layer,
+                    states=states,
+                    links=self.links.get(pair),
+                    settings=section,
+                    n_bootstrap=metrics.n_bootstrap,
+                    draw_seed=metrics.draw_seed,
+                    made_by=isogloss.__version__,
+                    corpus=self.corpus.digest,
+                    base=states.model.base or "",
                 )
 
     def labels(self) -> Iterator[LabelConcepts | JoinLabels]:
@@ -260,7 +272,8 @@ class _Maker:
                 concepts=tuple(concepts[space] for space in spaces),
                 dictionaries=tuple(self.dictionaries.values()),
                 settings=section,
-                metrics=self.config.metrics,
+                alignment=self.alignment,
+                overlap=self.overlap,
                 text=self.corpus.file_digest,
             )
             for clustering, concepts in self.concepts.items()
@@ -287,7 +300,8 @@ class _Maker:
                     after=tuple(concepts.values()),
                     from_base=sides[0],
                     from_layer=sides[1],
-                    metrics=self.config.metrics,
+                    overlap=self.overlap,
+                    draw_seed=self.config.metrics.draw_seed,
                     text=self.corpus.file_digest,
                 )
             )
@@ -309,7 +323,7 @@ class _Maker:
                 assert isinstance(source, CutTree) and isinstance(target, CutTree)
                 both = (self.dictionaries[pair], self.dictionaries[pair.reverse])
                 trees = source.tree, target.tree
-                swept.append(SweepSettings(pair, trees, both, grid, self.config.metrics))
+                swept.append(SweepSettings(pair, trees, both, grid, self.alignment))
         yield from swept
         yield JoinRobustness(tuple(swept), grid)
 

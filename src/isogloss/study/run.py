@@ -20,7 +20,7 @@ from isogloss.results import Results
 from isogloss.runner import Step, execute, stage_graph, upstream
 from isogloss.runner.dask import Job, execute_on_workers, need_dask, slurm_script
 from isogloss.sections import validated
-from isogloss.settings import RunSection
+from isogloss.settings import RunSection, takes
 from isogloss.store import (
     CORPUS,
     StudyLayout,
@@ -95,13 +95,13 @@ def run_study(
         need_dask()
     folder = StudyLayout(Path(out or config.name).resolve())
     plan = _planned(config, folder)  # every check of the input, before anything is written
-    steps = _until(plan, until, config)
+    steps = _until(plan, until, config, folder)
     check_space(steps, folder)
     if config.tasks and any(step.is_forward_pass for step in steps):
         fine_tune(config, folder.root)
         scores = file_digest(folder.task_scores)
         plan = make_plan(with_tuned(config, folder.root), plan.corpus, scores=scores)
-        steps = _until(plan, until, config)
+        steps = _until(plan, until, config, folder)
     make_folder(folder.root)
     with locked(folder.lock):
         folder.sweep()
@@ -123,14 +123,19 @@ def run_study(
     return Results.read(folder.results) if there else Results.from_rows([])
 
 
-def _until(plan: Plan, stage: str | None, config: StudyConfig) -> list[Step]:
-    """Return the steps of a stage and what they wait for; all without one, none for the training of tasks."""
+def _until(plan: Plan, stage: str | None, config: StudyConfig, folder: StudyLayout | None = None) -> list[Step]:
+    """Return the steps of a stage and what they wait for; all without one, none for the training of tasks.
+
+    With a folder, what a step that is done there waited for is left out.
+    """
     if stage is None:
         return list(plan.steps)
     stages = [*([TRAINING] if config.tasks else []), *plan.stages]
     if stage not in stages:
         raise unknown("stage of this study", stage, stages)
-    return upstream(plan.steps, stage)
+    if folder is None:
+        return upstream(plan.steps, stage)
+    return upstream(plan.steps, stage, is_done=lambda step: folder.is_done(step.name, step.key))
 
 
 def _job(plan: Plan, steps: Sequence[Step], folder: StudyLayout) -> Job:
@@ -168,11 +173,13 @@ def with_run(config: StudyConfig, **changed: Any) -> StudyConfig:
 
 
 @checked
-def robustness(root: str | Path, *, workers: Workers | None = None, **settings: Any) -> pl.DataFrame:
+@takes(RobustnessSection)
+def robustness(root: str | Path, *, workers: Workers | None = None, settings: RobustnessSection) -> pl.DataFrame:
     """Measure CALIGN of a study under other settings, and how far each agrees with the study's own.
 
-    What the section ``robustness`` of a study file does as part of a run.  Every number of concepts is cut from the
-    trees that are there, so nothing is clustered again.
+    What the section ``robustness`` of a study file does as part of a run, on this machine; the section in the folder's
+    study file is replaced.  Every number of concepts is cut from the trees that are there.  Text and models must be
+    where the study file says, as for a run.
 
     Parameters
     ----------
@@ -180,8 +187,8 @@ def robustness(root: str | Path, *, workers: Workers | None = None, **settings: 
         A finished study folder.
     workers : int, optional
         As of `run_study`.
-    **settings
-        Those of `isogloss.config.RobustnessSection`.
+    settings : RobustnessSection, optional
+        All of these at once.
 
     Returns
     -------
@@ -192,13 +199,20 @@ def robustness(root: str | Path, *, workers: Workers | None = None, **settings: 
     Raises
     ------
     InputError
-        If the folder has no finished study.
+        If the folder has no finished study, or its text has changed since.
     UsageError
         If a setting cannot be, or the method grows no trees.
     """
-    section = validated(settings, RobustnessSection, of="robustness")
-    config = open_study(root).config.model_copy(update={"robustness": section})
-    folder = StudyLayout(Path(root).resolve())
+    folder, config = StudyLayout(Path(root).resolve()), open_study(root).config
+    text = folder.record(CORPUS)
+    if text is None or read_corpus(config.corpus).file_digest != text["key"]:
+        raise InputError(
+            f"The text of the study in {root} has changed since it was run. Run it again first, with: "
+            f"isogloss run {folder.config} --out {root}"
+        )
+    # here, whoever ran the study: what is asked for takes minutes, and workers may be gone
+    run = config.run.model_copy(update={"scheduler": "local", "storage": None})
+    config = config.model_copy(update={"robustness": settings, "run": run})
     run_study(config, out=folder.root, workers=workers, until="robustness")
     return read_csv(folder.checked(folder.robustness_csv))
 

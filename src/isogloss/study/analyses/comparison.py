@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,15 @@ def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
     InputError
         If the folder has no results.
     """
-    study = StudyLayout(Path(root).resolve())
-    parts = study.find_estimates()
-    if not parts:
+    files = StudyLayout(Path(root).resolve()).find_estimates()
+    if not files:
         raise InputError(f"{root} has no results to compare. Run the study first.")
-    table = pl.concat([read_table(path, [*RESULT_COLUMNS, "draws"]).select(*_READ) for path in parts])
+    return compare_files(files, first, second)
+
+
+def compare_files(files: Sequence[Path], first: str, second: str) -> pl.DataFrame:
+    """Return `compare` of the estimates in some files of measuring steps."""
+    table = pl.concat([read_table(path, [*RESULT_COLUMNS, "draws"]).select(*_READ) for path in files])
     models = table["model"].unique().to_list()
     for name in (first, second):
         if name not in models:

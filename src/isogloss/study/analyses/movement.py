@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,12 @@ import numpy.typing as npt
 import polars as pl
 
 from isogloss.concepts import Concepts
-from isogloss.config import MetricsSection
+from isogloss.coordinates import Space
 from isogloss.corpus import Corpus
 from isogloss.metrics.concepts.fates import chance_shares, difference_of_groups, label_agreement, movement, newly_shared
 from isogloss.metrics.concepts.overlap import language_counts
 from isogloss.metrics.concepts.partition import ami
+from isogloss.settings import OverlapSettings
 
 _RUN: dict[str, Any] = {
     "model": pl.String,
@@ -75,7 +75,7 @@ def word_facts(corpus: Corpus) -> pl.DataFrame:
 
 
 def compare_concepts(
-    before: Concepts, after: Concepts, space: Sequence[str], settings: MetricsSection, facts: pl.DataFrame
+    before: Concepts, after: Concepts, space: Space, settings: OverlapSettings, facts: pl.DataFrame, *, draw_seed: int
 ) -> dict[str, pl.DataFrame]:
     """Return the tables of ``COLUMNS`` for one space; without what is shared where there is one language."""
     common = before.tokens.select("row", before=pl.Series(before.labels)).join(
@@ -83,24 +83,24 @@ def compare_concepts(
     )
     old, new = (common[side].to_numpy() for side in ("before", "after"))
     moved = movement(old, new)
-    chance = chance_shares(old, new, n_permutations=_PERMUTATIONS, draw_seed=settings.draw_seed)
+    chance = chance_shares(old, new, n_permutations=_PERMUTATIONS, draw_seed=draw_seed)
     agreement = ami(old, new)
     fates = [
         {"fate": fate, "share": share, "chance": chance[fate], "ami": agreement}
         for fate, share in moved.shares().items()
     ]
     tables = {"flows": moved.flows, "fates": pl.DataFrame(fates)}
-    if len(space) < 2:  # nothing is shared within one language
+    if not space.is_joint:  # nothing is shared within one language
         return tables
     theta = settings.theta_overlap[0]
-    shared = [settings.overlapping(language_counts(side, tuple(space)), theta) for side in (before, after)]
+    shared = [settings.overlapping(language_counts(side, space.languages), theta) for side in (before, after)]
     newly = newly_shared(moved.flows, *shared)
     values = _concerns(after, facts)
     chosen = np.zeros(after.n_concepts, dtype=bool)
     chosen[newly["concept"].to_numpy()] = True
     concerns = []
     for what, value in values.items():
-        mine, others, p = difference_of_groups(value, chosen, draw_seed=settings.draw_seed)
+        mine, others, p = difference_of_groups(value, chosen, draw_seed=draw_seed)
         concerns.append(
             {"what": what, "n_shared": int(chosen.sum()), "newly_shared": mine, "others": others, "p_value": p}
         )
@@ -134,10 +134,10 @@ def _concerns(concepts: Concepts, facts: pl.DataFrame) -> dict[str, npt.NDArray[
     return values
 
 
-def _words(concepts: Concepts, concept: int, space: Sequence[str]) -> str:
+def _words(concepts: Concepts, concept: int, space: Space) -> str:
     members = concepts.members(concept)
     parts = []
-    for language in space:
+    for language in space.languages:
         words = members.filter(pl.col("language") == language)["word"].value_counts()
         words = words.sort(["count", "word"], descending=[True, False])[:_N_WORDS]
         parts.append(f"{language}: {' '.join(words['word'].to_list())}")

@@ -19,7 +19,6 @@ from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.runner import Facts, Step
 from isogloss.states import States, with_rows
 from isogloss.store import StudyLayout
-from isogloss.study.measures import Origin
 from isogloss.study.sheet import Sheet
 from isogloss.study.steps.states import ExtractStates
 from isogloss.study.steps.words import LinkWords
@@ -37,7 +36,8 @@ class MeasureCompanions(Step):
     links : LinkWords or None
     settings : CompanionsSection
     n_bootstrap, draw_seed : int
-    origin : Origin
+    made_by, corpus, base : str
+        The version of isogloss, the digest of the corpus, the model that its own was fine-tuned from or nothing.
     """
 
     pair: Pair
@@ -47,7 +47,9 @@ class MeasureCompanions(Step):
     settings: CompanionsSection
     n_bootstrap: int
     draw_seed: int
-    origin: Origin
+    made_by: str
+    corpus: str
+    base: str
     stage: ClassVar[str] = "companions"
 
     def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:
@@ -64,7 +66,7 @@ class MeasureCompanions(Step):
         if self.n_bootstrap:  # those of MeasurePair: the same sentences for every model, layer and measure
             resamples = Resamples.draw(states.tokens["sentence"].unique(), self.n_bootstrap, draw_seed=self.draw_seed)
         place = {"model": model, "stack": stack, "layer": self.layer}
-        sheet = Sheet({**place, "base_model": self.origin.base})
+        sheet = Sheet({**place, "base_model": self.base})
         material = self._material(layout, states)
         for name in self.settings.measures:
             takes = COMPANIONS[name].takes
@@ -77,15 +79,15 @@ class MeasureCompanions(Step):
                 X, Y, sentences = material[takes]
                 estimate = compare_rows(name, X, Y, sentences=sentences, resamples=resamples, draw_seed=self.draw_seed)
             signed = {
-                "isogloss": self.origin.version,
+                "isogloss": self.made_by,
                 "metric": name,
                 "states": takes,
-                "pooling": "mean" if takes != "words" else self.origin.pooling,
+                "pooling": self.states.model.pooling if takes == "words" else next(iter(states.sentence_arrays)),
                 "n": estimate.n,
                 "ci": estimate.ci,
                 "draw_seed": self.draw_seed,
                 **place,
-                "corpus": self.origin.corpus,
+                "corpus": self.corpus,
             }
             signed = {part: signed[part] for part in COMPANIONS[name].signature}
             sheet.add(name, self.pair, estimate, signed=signed)

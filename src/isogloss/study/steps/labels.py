@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from isogloss.config import LabelsSection, MetricsSection
+from isogloss.config import LabelsSection
 from isogloss.coordinates import Clustering, Pair
 from isogloss.corpus import Corpus
 from isogloss.metrics.concepts.overlap import language_counts
@@ -18,6 +18,7 @@ from isogloss.metrics.labels.scores import label_set_scores, split_alignment, sp
 from isogloss.metrics.labels.word_facts import word_properties
 from isogloss.results import Overlap
 from isogloss.runner import Facts, Step
+from isogloss.settings import AlignmentSettings, OverlapSettings
 from isogloss.store import LABEL_TABLES, StudyLayout, read_table, write_table, write_with_csv
 from isogloss.study.measures import align_concepts
 from isogloss.study.steps.concepts import FindConcepts
@@ -38,7 +39,8 @@ class LabelConcepts(Step):
         Of the languages of the pairs, each alone, and of the pairs.
     dictionaries : tuple of Dictionary
     settings : LabelsSection
-    metrics : MetricsSection
+    alignment : AlignmentSettings
+    overlap : OverlapSettings
     text : str
         Digest of the tables of the corpus, tags too.
     """
@@ -48,7 +50,8 @@ class LabelConcepts(Step):
     concepts: tuple[FindConcepts, ...]
     dictionaries: tuple[Dictionary, ...]
     settings: LabelsSection
-    metrics: MetricsSection
+    alignment: AlignmentSettings
+    overlap: OverlapSettings
     text: str
     stage: ClassVar[str] = "labels of layers"
 
@@ -66,12 +69,11 @@ class LabelConcepts(Step):
             tables[name].append(table.select(*place, *facts, pl.all()))
 
         concepts, labels = {}, {}
+        least_types = max(1, math.ceil(self.alignment.min_types))
         for step in self.concepts:
             space = step.space
             concepts[space] = step.load(layout, corpus.words)
-            labels[space] = label_concepts(
-                concepts[space], properties, settings=self.settings, min_types=max(1, math.ceil(self.metrics.min_types))
-            )
+            labels[space] = label_concepts(concepts[space], properties, settings=self.settings, min_types=least_types)
             add("labels", labels[space].table, space=space.name)
             add("scores", label_set_scores(labels[space]), space=space.name)
         for pair in self.pairs:
@@ -81,15 +83,15 @@ class LabelConcepts(Step):
                     concepts[source],
                     concepts[target],
                     read_dictionary(layout, direction),
-                    self.metrics,
+                    self.alignment,
                     n_permutations=self.settings.n_permutations,
                 )
                 split = split_alignment(alignment, labels[source], chance=alignment.chance_of())
                 add("splits", split, metric="calign", source=direction.source, target=direction.target)
             counts = language_counts(concepts[pair.space], pair.languages)
             # its own estimates are in the results
-            overlap = Overlap(pair.languages, (), counts, self.metrics)
-            split = split_overlap(overlap, labels[pair.space], theta=self.metrics.theta_overlap[0])
+            overlap = Overlap(pair.languages, (), counts, self.overlap)
+            split = split_overlap(overlap, labels[pair.space], theta=self.overlap.theta_overlap[0])
             add("splits", split, metric="colap", source=pair.source, target=pair.target)
         for name, parts in tables.items():
             write_table(layout.labels_at(self.clustering, name), pl.concat(parts))

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import polars as pl
 
-from isogloss.config import MetricsSection
 from isogloss.coordinates import Clustering
 from isogloss.corpus import Corpus
 from isogloss.runner import Facts, Step
+from isogloss.settings import OverlapSettings
 from isogloss.store import MOVEMENT_TABLES, StudyLayout, read_table, write_table, write_with_csv
 from isogloss.study.analyses.movement import COLUMNS, compare_concepts, word_facts
 from isogloss.study.steps.concepts import FindConcepts
@@ -32,7 +32,8 @@ class FollowConcepts(Step):
         A space each.
     from_base, from_layer : tuple of FindConcepts
         The same spaces in the base model and in the layer before; empty where there is none.
-    metrics : MetricsSection
+    overlap : OverlapSettings
+    draw_seed : int
     text : str
         Digest of the tables of the corpus, tags too.
     """
@@ -42,7 +43,8 @@ class FollowConcepts(Step):
     after: tuple[FindConcepts, ...]
     from_base: tuple[FindConcepts, ...]
     from_layer: tuple[FindConcepts, ...]
-    metrics: MetricsSection
+    overlap: OverlapSettings
+    draw_seed: int
     text: str
     stage: ClassVar[str] = "movement of layers"
 
@@ -65,7 +67,7 @@ class FollowConcepts(Step):
                 before = side[i].load(layout, corpus.words)
                 here = place | {"compared": compared, "space": step.space.name}
                 columns = [pl.lit(value).alias(name) for name, value in here.items()]
-                tables = compare_concepts(before, after, step.space.languages, self.metrics, facts)
+                tables = compare_concepts(before, after, step.space, self.overlap, facts, draw_seed=self.draw_seed)
                 for name, table in tables.items():
                     whole = table.select(*columns, pl.all()).select(list(COLUMNS[name]))
                     rows[name].append(pl.DataFrame(whole, schema_overrides=COLUMNS[name]))

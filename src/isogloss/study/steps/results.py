@@ -12,7 +12,7 @@ from isogloss.metrics.statistics.multiple import with_q_values
 from isogloss.results import Results
 from isogloss.runner import Facts, Step
 from isogloss.store import StudyLayout, read_table, write_csv, write_table, write_with_csv
-from isogloss.study.analyses.comparison import compare
+from isogloss.study.analyses.comparison import compare_files
 from isogloss.study.analyses.correlations import rank_correlations
 from isogloss.study.analyses.transfer import SCORE_COLUMNS, associations, transfer_points
 from isogloss.study.steps.companions import MeasureCompanions
@@ -48,7 +48,7 @@ class JoinResults(Step):
 
 @dataclass(frozen=True)
 class CompareWithBases(Step):
-    """`compare` of every model with the one that it was fine-tuned from.
+    """The differences of every model with the one that it was fine-tuned from.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class CompareWithBases(Step):
         tables = []
         for model, base in self.bases.items():
             names = [pl.lit(model).alias("model"), pl.lit(base).alias("base_model")]
-            tables.append(compare(layout.root, base, model).select(*names, pl.all()))
+            tables.append(compare_files(self.reads(layout), base, model).select(*names, pl.all()))
         table = pl.concat([t for t in tables if t.height], how="vertical_relaxed")
         write_with_csv(layout.differences, table)
         return {"n_differences": table.height}

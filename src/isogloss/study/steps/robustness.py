@@ -10,11 +10,11 @@ from typing import ClassVar
 
 import polars as pl
 
-from isogloss.config import MetricsSection
 from isogloss.coordinates import Pair
 from isogloss.corpus import Corpus
 from isogloss.metrics import calign
 from isogloss.runner import Facts, Step
+from isogloss.settings import AlignmentSettings
 from isogloss.store import StudyLayout, read_table, write_csv, write_table
 from isogloss.study.analyses.orderings import PLACE, SETTINGS, Grid, agreement
 from isogloss.study.steps.concepts import GrowTree
@@ -40,14 +40,14 @@ class SweepSettings(Step):
     dictionaries : tuple of Dictionary
         There and back.
     grid : Grid
-    metrics : MetricsSection
+    alignment : AlignmentSettings
     """
 
     pair: Pair
     trees: tuple[GrowTree, GrowTree]
     dictionaries: tuple[Dictionary, Dictionary]
     grid: Grid
-    metrics: MetricsSection
+    alignment: AlignmentSettings
     stage: ClassVar[str] = "robustness of layers"
 
     def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:
@@ -61,7 +61,8 @@ class SweepSettings(Step):
         where = self.trees[0].clustering
         values = (where.model, where.stack, where.layer, *self.pair.languages)
         place = dict(zip(PLACE, values, strict=True))
-        most = min(len(tree.labels) for tree in trees.values())
+        # equal states, and what lies beside a tree's sample, are never parted
+        most = min(tree.n_distinct for tree in trees.values())
         rows = []
         for k in self.grid.n_concepts:
             if k > most:
@@ -78,10 +79,10 @@ class SweepSettings(Step):
                         dictionaries[direction].top(top),
                         theta_align=self.grid.theta,
                         min_types=min_types,
-                        min_size_ratio=self.metrics.min_size_ratio,
-                        rule=self.metrics.rule,
+                        min_size_ratio=self.alignment.min_size_ratio,
+                        rule=self.alignment.rule,
                         n_permutations=_PERMUTATIONS,
-                        draw_seed=self.metrics.draw_seed,
+                        draw_seed=self.alignment.draw_seed,
                         words=False,
                     )
                     both.append(alignment.estimates)
