@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 import isogloss as ig
 from isogloss import models
+from isogloss.config import read_config
 from isogloss.coordinates import Pair, Space
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.registry import DEFAULT_COMPANIONS
@@ -457,3 +459,51 @@ def test_lists_in_small_letters_meet_the_words_of_the_corpus(
     assert scores["folded"][1] > scores["exact"][1] + 0.2
     again = {name for name in done["folded"] if done["folded"][name] != done["exact"][name]}
     assert not any(name.startswith(("states", "trees", "concepts", "links")) for name in again)
+
+
+def test_a_folder_shows_the_study_that_its_file_says(
+    study_file: StudyFile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    starter = {"name": "starter", "path": str(model_folder()), "layers": [4]}
+    models = [starter, {**starter, "name": "random", "weights": "random", "base": "starter"}]
+    sections = {"models": models, "metrics": {"n_bootstrap": 20}, "companions": {"measures": ["mexa"]}}
+    ig.run_study(study_file(**sections, discovery={"n_concepts": 20}, robustness={"top": [10]}), out=out, workers=1)
+    study = open_study(out)
+    assert study.labels is not None and study.robustness is not None
+    changed = study_file(**sections, discovery={"n_concepts": 30}, labels=None)
+    ig.run_study(changed, out=out, workers=1, until="concepts")
+    with pytest.raises(InputError, match=r"results.parquet was made with other settings than study.yaml has now.*run"):
+        open_study(out)
+    ig.run_study(changed, out=out, workers=1)
+    caplog.clear()
+    study = open_study(out)
+    assert study.labels is None and study.robustness is None and "left out" not in caplog.text
+    # differences are of the estimates of this study, as in a folder that never had another
+    ig.run_study(changed, out=tmp_path / "fresh", workers=1)
+    both = [pl.read_parquet(StudyLayout(root).differences) for root in (out, tmp_path / "fresh")]
+    assert both[0].equals(both[1]) and set(both[0]["n_concepts"].drop_nulls()) == {30}
+    assert compare(out, "starter", "random").height == both[0].height
+
+
+def test_robustness_leaves_out_what_a_sample_has_not(study_file: StudyFile, tmp_path: Path) -> None:
+    discovery = {"n_concepts": 30, "options": {"sample": 45}}
+    study = study_file(discovery=discovery, robustness={"top": [10], "min_types": [2]}, labels=None)
+    ig.run_study(study, out=tmp_path / "out", workers=1)
+    table = open_study(tmp_path / "out").robustness
+    assert table is not None and set(table["n_concepts"]) == {15, 30}
+
+
+def test_robustness_needs_no_states_and_the_text_as_it_was(finished: Path) -> None:
+    shutil.rmtree(finished / "states")
+    table = robustness(finished, top=5, min_types=2, theta_align=[0.5], n_concepts=15, workers=1)
+    assert set(table["n_concepts"]) == {15, 30} and not (finished / "states").exists()
+    config = read_config(finished / "study.yaml")
+    other = Path(str(config.corpus.files)).with_name("other.tsv")
+    text = Path(str(config.corpus.files)).read_text(encoding="utf-8")
+    other.write_text("\n".join(text.split("\n")[:-3]) + "\n", encoding="utf-8")
+    config.model_copy(update={"corpus": config.corpus.model_copy(update={"files": str(other)})}).write(
+        finished / "study.yaml"
+    )
+    with pytest.raises(InputError, match=r"text of the study in .* has changed"):
+        robustness(finished)

@@ -96,7 +96,7 @@ def test_keywords_become_one_object() -> None:
 def test_a_wrong_value_names_the_function(given, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         take(1, **given)
-    with pytest.raises(UsageError, match="unknown argument of take .thetas.. Did you mean .theta_align."):
+    with pytest.raises(UsageError, match=r"unknown argument of take .thetas.. Did you mean .theta_align."):
         take(1, thetas=0.5)
 
 
