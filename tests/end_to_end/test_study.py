@@ -173,8 +173,8 @@ def test_a_new_theta_measures_again_and_discovers_nothing(finished: Path, study_
     results = ig.run_study(changed, out=finished, workers=1)
     after = markers(finished)
     again = {name.split("/")[0] for name in after if after[name] != before.get(name)}
-    # the first theta splits by label, too
-    assert again == {"metrics", "labels", "movement", "plan.json", "results.json", "correlations.json"}
+    # the first theta splits by label, too; movement asks for the overlap alone
+    assert again == {"metrics", "labels", "plan.json", "results.json", "correlations.json"}
     assert results.only(metric="calign")["theta"].unique().to_list() == [0.6]
 
 
