@@ -79,7 +79,7 @@ def test_sizes_alone_are_no_stamp():
     assert _stamp({"size": 3, "LastModified": 1, "atime": 1}) == _stamp({"size": 3, "LastModified": 1, "atime": 2})
 
 
-@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/../../../x", "a\\x", "a\0"])
+@pytest.mark.parametrize("name", ["../../x", "/x", "a/../../../x", "a\\x", "a\0"])
 def test_a_marker_of_a_storage_writes_and_removes_nothing_outside(place, tmp_path, name):
     _, remote, folder = place
     victim = tmp_path / "x"

@@ -55,6 +55,11 @@ METHODS = {
 }
 
 
+def with_trees() -> str:
+    """Return the names of the methods that grow trees, for messages."""
+    return ", ".join(name for name, method in METHODS.items() if method.has_tree)
+
+
 @checked
 def find_method(name: str) -> Method:
     """Return a method by name; an unknown one is a ``UsageError`` that names the nearest."""

@@ -21,6 +21,7 @@ from isogloss.runner import Step
 from isogloss.settings import SelectionRule
 from isogloss.store import StudyLayout
 
+PROCESS = 500 * 2**20  # bytes of a process that has loaded what every step needs
 _SAMPLE = 500  # lines of a language that are tokenised to tell its subwords a word
 _RESERVE = 64 * 2**20  # bytes for tables, figures and the report
 

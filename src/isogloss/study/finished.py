@@ -15,7 +15,7 @@ from isogloss.config import StudyConfig, read_config
 from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
-from isogloss.discovery import METHODS
+from isogloss.discovery import METHODS, with_trees
 from isogloss.errors import InputError, UsageError
 from isogloss.html import card, grid
 from isogloss.metrics import colap
@@ -137,10 +137,9 @@ class FinishedStudy:
             If the method grows no trees.
         """
         if not METHODS[clustering.method].has_tree:
-            trees = ", ".join(name for name, method in METHODS.items() if method.has_tree)
             raise UsageError(
                 f"The concepts of this study were found by {clustering.method}, which grows no trees. "
-                f"Run it with another discovery.method ({trees})."
+                f"Run it with another discovery.method ({with_trees()})."
             )
         whole = read_tree(StudyLayout(self.root), self.tokens, clustering, space)
         return whole.cut(n_concepts=clustering.n_concepts)

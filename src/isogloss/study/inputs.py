@@ -13,7 +13,7 @@ from isogloss.aligners import make_aligner
 from isogloss.config import CorpusSection, ModelSection, StudyConfig
 from isogloss.coordinates import Pair
 from isogloss.corpus import Corpus
-from isogloss.discovery import METHODS, check_options, default_n_concepts
+from isogloss.discovery import METHODS, check_options, default_n_concepts, with_trees
 from isogloss.errors import InputError, UsageError, unknown
 from isogloss.extraction import states_key
 from isogloss.models import describe
@@ -123,10 +123,9 @@ class Inputs:
         directions = [direction for pair in self.pairs for direction in pair.directions]
         self.dictionary_files = _by_pair(alignment.dictionaries, directions, "pair in alignment.dictionaries:")
         if config.robustness is not None and not METHODS[config.discovery.method].has_tree:
-            trees = ", ".join(name for name, method in METHODS.items() if method.has_tree)
             raise UsageError(
                 f"robustness cuts trees at other numbers of concepts, and {config.discovery.method} grows none. "
-                f"Choose another discovery.method ({trees}), or leave robustness out."
+                f"Choose another discovery.method ({with_trees()}), or leave robustness out."
             )
 
     def _stacks(self, model: ModelSection) -> list[tuple[str, tuple[int, ...], int]]:

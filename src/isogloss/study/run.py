@@ -94,7 +94,11 @@ def run_study(
     if config.run.scheduler != "local":
         need_dask()
     folder = StudyLayout(Path(out or config.name).resolve())
-    plan = _planned(config, folder)  # every check of the input, before anything is written
+    return _run(config, folder, _planned(config, folder), until)
+
+
+def _run(config: StudyConfig, folder: StudyLayout, plan: Plan, until: str | None) -> Results:
+    """Do what `run_study` does with a plan, which holds every check of the input: nothing was written before."""
     steps = _until(plan, until, config, folder)
     check_space(steps, folder)
     if config.tasks and any(step.is_forward_pass for step in steps):
@@ -204,16 +208,16 @@ def robustness(root: str | Path, *, workers: Workers | None = None, settings: Ro
         If a setting cannot be, or the method grows no trees.
     """
     folder, config = StudyLayout(Path(root).resolve()), open_study(root).config
-    text = folder.record(CORPUS)
-    if text is None or read_corpus(config.corpus).file_digest != text["key"]:
+    # here, whoever ran the study: what is asked for takes minutes, and workers may be gone
+    run = config.run.model_copy(update={"scheduler": "local", "storage": None})
+    config = with_run(config.model_copy(update={"robustness": settings, "run": run}), workers=workers)
+    plan, text = _planned(config, folder), folder.record(CORPUS)
+    if text is None or plan.corpus.file_digest != text["key"]:
         raise InputError(
             f"The text of the study in {root} has changed since it was run. Run it again first, with: "
             f"isogloss run {folder.config} --out {root}"
         )
-    # here, whoever ran the study: what is asked for takes minutes, and workers may be gone
-    run = config.run.model_copy(update={"scheduler": "local", "storage": None})
-    config = config.model_copy(update={"robustness": settings, "run": run})
-    run_study(config, out=folder.root, workers=workers, until="robustness")
+    _run(config, folder, plan, "robustness")
     return read_csv(folder.checked(folder.robustness_csv))
 
 

@@ -67,12 +67,16 @@ def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
     files = StudyLayout(Path(root).resolve()).find_estimates()
     if not files:
         raise InputError(f"{root} has no results to compare. Run the study first.")
-    return compare_files(files, first, second)
+    return compare_models(read_estimates(files), first, second)
 
 
-def compare_files(files: Sequence[Path], first: str, second: str) -> pl.DataFrame:
-    """Return `compare` of the estimates in some files of measuring steps."""
-    table = pl.concat([read_table(path, [*RESULT_COLUMNS, "draws"]).select(*_READ) for path in files])
+def read_estimates(files: Sequence[Path]) -> pl.DataFrame:
+    """Read what `compare_models` takes from files of measuring steps."""
+    return pl.concat([read_table(path, [*RESULT_COLUMNS, "draws"]).select(*_READ) for path in files])
+
+
+def compare_models(table: pl.DataFrame, first: str, second: str) -> pl.DataFrame:
+    """Return `compare` of two models of a table of `read_estimates`."""
     models = table["model"].unique().to_list()
     for name in (first, second):
         if name not in models:

@@ -17,11 +17,10 @@ from isogloss.extraction import open_states
 from isogloss.runner import Facts, Step
 from isogloss.settings import SelectionRule
 from isogloss.store import StudyLayout
-from isogloss.study.estimate import Estimates
+from isogloss.study.estimate import PROCESS, Estimates
 from isogloss.study.steps.states import ExtractStates
 from isogloss.study.steps.words import LinkWords
 
-_BASE = 500 * 2**20  # bytes of a process that has loaded what every step needs
 _PASSES = 80  # products of states and centres that k-means takes, measured to convergence
 _START = 1.0  # CPU seconds of a clustering beside its products
 
@@ -101,7 +100,7 @@ class ClusterStates(Step):
     def memory(self, about: Estimates) -> int:
         """Return bytes of the selected states, where they are read into memory, beside those of a process."""
         n = about.n_selected(self.rule, self.space)
-        return _BASE + (0 if reads_in_parts(self.method, self.options) else n * self.states.width * 2)
+        return PROCESS + (0 if reads_in_parts(self.method, self.options) else n * self.states.width * 2)
 
 
 @dataclass(frozen=True)
@@ -202,6 +201,6 @@ def read_concepts(layout: StudyLayout, tokens: pl.DataFrame, clustering: Cluster
 
 
 def read_tree(layout: StudyLayout, tokens: pl.DataFrame, clustering: Clustering, space: Space) -> Concepts:
-    """Read the tree of one space from a study folder, uncut."""
+    """Read the tree of one space from a study folder, uncut; one of another text, or damaged, is an error."""
     path = layout.checked(layout.tree(clustering, space))
     return Concepts.read_tree(path, tokens, clustering)

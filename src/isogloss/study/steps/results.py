@@ -12,7 +12,7 @@ from isogloss.metrics.statistics.multiple import with_q_values
 from isogloss.results import Results
 from isogloss.runner import Facts, Step
 from isogloss.store import StudyLayout, read_table, write_csv, write_table, write_with_csv
-from isogloss.study.analyses.comparison import compare_files
+from isogloss.study.analyses.comparison import compare_models, read_estimates
 from isogloss.study.analyses.correlations import rank_correlations
 from isogloss.study.analyses.transfer import SCORE_COLUMNS, associations, transfer_points
 from isogloss.study.steps.companions import MeasureCompanions
@@ -65,10 +65,10 @@ class CompareWithBases(Step):
         return layout.differences, layout.differences.with_suffix(".csv")
 
     def run(self, layout: StudyLayout) -> Facts:
-        tables = []
+        tables, estimates = [], read_estimates(self.reads(layout))
         for model, base in self.bases.items():
             names = [pl.lit(model).alias("model"), pl.lit(base).alias("base_model")]
-            tables.append(compare_files(self.reads(layout), base, model).select(*names, pl.all()))
+            tables.append(compare_models(estimates, base, model).select(*names, pl.all()))
         table = pl.concat([t for t in tables if t.height], how="vertical_relaxed")
         write_with_csv(layout.differences, table)
         return {"n_differences": table.height}

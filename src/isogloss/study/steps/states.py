@@ -23,9 +23,7 @@ from isogloss.extraction import (
 )
 from isogloss.runner import Facts, Step
 from isogloss.store import StudyLayout, partial_folder, state_files
-from isogloss.study.estimate import Estimates
-
-_BASE = 500 * 2**20  # bytes of a process that has loaded what every step needs
+from isogloss.study.estimate import PROCESS, Estimates
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class ExtractStates(Step):
     def memory(self, about: Estimates) -> int:
         """Return bytes: the weights twice, of the file and in memory."""
         work = models.work_per_subword(about.info(self.model), self.stack, self.layers)
-        return _BASE + int(work / 2 * 8)
+        return PROCESS + int(work / 2 * 8)
 
     def parts(self) -> tuple[Step, ...]:
         cut = shards_of(self.n_lines)
