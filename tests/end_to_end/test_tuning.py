@@ -113,6 +113,9 @@ def test_a_study_looks_before_and_after(study: Path, tmp_path: Path) -> None:
     assert "too few for a correlation" in report
 
     written = {p: p.stat().st_mtime_ns for p in (out / ".steps").rglob("*.json") if p.name != "plan.json"}
+    assert all(stage["done"] == stage["steps"] for stage in preview(study, out=out))
+    ig.run_study(study, out=out, workers=1, until="concepts")  # trains nothing, and knows the scores that are there
+    assert not folder.is_outdated(folder.transfer)
     ig.run_study(study, out=out, workers=1)  # nothing is done twice
     assert {p: p.stat().st_mtime_ns for p in written} == written
 

@@ -156,7 +156,9 @@ def _planned(config: StudyConfig, folder: StudyLayout) -> Plan:
     names = [*(model.name for model in config.models), *(task.name for task in config.tasks)]
     for name in (name for name in names if folder_name(name) != name):
         log.info("files of '%s' are called '%s' in the study folder", name, folder_name(name))
-    scores = "planned" if config.tasks else ""
+    scores = ""
+    if config.tasks:
+        scores = file_digest(folder.task_scores) if folder.task_scores.is_file() else "planned"
     whole = with_tuned(config, folder.root, stand_in=True)
     return make_plan(whole, read_corpus(config.corpus), scores=scores)
 
