@@ -32,6 +32,8 @@ RESULT_COLUMNS: dict[str, type[pl.DataType]] = {
     "theta": pl.Float64,
     "score": pl.Float64,
     "chance": pl.Float64,
+    "chance_words": pl.Float64,
+    "chance_sentence": pl.Float64,
     "adjusted": pl.Float64,
     "p_value": pl.Float64,
     "q_value": pl.Float64,
@@ -57,11 +59,11 @@ class Estimate:
     score : float
         A share of concepts (or the measure's own range); NaN when `n` is 0.
     chance : float
-        Its expectation under the null.
+        Its expectation under the null; of CALIGN the higher of `chance_words` and `chance_sentence`.
     chance_sd : float
-        Standard deviation of the score under the null.
+        Standard deviation of the score under that null.
     p_value : float
-        P(score under the null >= this score); NaN where it was not estimated.
+        P(score under the null >= this score), of CALIGN the larger of both; NaN where it was not estimated.
     ci_low, ci_high : float
         95% interval; NaN where there is none.
     n : int
@@ -74,6 +76,11 @@ class Estimate:
         left out one after the other; ``"wilson"`` or ``"normal"``, over concepts; ``"none"``.
     draws : numpy.ndarray or None
         The score in every resample of sentences (see `isogloss.metrics.statistics.bootstrap`), float32.
+    chance_words, chance_sentence : float
+        Of CALIGN, its expectation when words translate at random, and when words of one sentence exchange their
+        concepts (see `isogloss.metrics.concepts.nulls`); NaN for other measures.
+    null_words, null_sentence : numpy.ndarray or None
+        (n permutations,) float32, the scores under these two nulls.
     """
 
     theta: float
@@ -87,11 +94,15 @@ class Estimate:
     coverage: float
     ci: str = "none"
     draws: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    chance_words: float = math.nan
+    chance_sentence: float = math.nan
+    null_words: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    null_sentence: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     @property
     def adjusted(self) -> float:
-        """(score - chance) / (1 - chance): 0 at chance level, 1 at the maximum; NaN when chance is 1."""
-        return (self.score - self.chance) / (1 - self.chance) if self.chance < 1 else math.nan
+        """(score - chance) / (1 - chance): 0 at chance level, and where chance is 1; 1 at the maximum."""
+        return 0.0 if self.chance >= 1 else (self.score - self.chance) / (1 - self.chance)
 
     def __str__(self) -> str:
         return (
@@ -161,8 +172,9 @@ class Alignment(_Scored):
         ``source_concept, target_concept, source, target``: the matched words of `pairs` (empty when not asked for).
     rule : AlignmentSettings
         When concepts are aligned.
-    null : numpy.ndarray or None
-        (n permutations, n source concepts) float32: `best` under every permuted dictionary.
+    null_words, null_sentence : numpy.ndarray or None
+        (n permutations, n source concepts) float32: `best` when words translate at random, and when words of one
+        sentence exchange their concepts.
     """
 
     source: str
@@ -173,16 +185,21 @@ class Alignment(_Scored):
     pairs: pl.DataFrame
     words: pl.DataFrame
     rule: AlignmentSettings
-    null: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    null_words: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    null_sentence: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     @checked
     def chance_of(self, theta: Share | None = None) -> npt.NDArray[np.float64]:
-        """Return (n source concepts,): how often chance aligns each at a theta; NaN where not eligible or not asked."""
-        if self.null is None:
-            return np.full(len(self.best), np.nan)
+        """Return (n source concepts,): how often chance aligns each at a theta; NaN where not eligible or not asked.
+
+        Of both nulls the one that aligns the concept more often.
+        """
         limit = np.float32(self.estimates[0].theta if theta is None else self.at(theta).theta)
-        passed = self.rule.reaches(self.null, limit)
-        return np.where(np.isnan(self.best), np.nan, passed.mean(axis=0))
+        both = [null for null in (self.null_words, self.null_sentence) if null is not None]
+        if not both:
+            return np.full(len(self.best), np.nan)
+        shares = [self.rule.reaches(null, limit).mean(axis=0) for null in both]
+        return np.where(np.isnan(self.best), np.nan, np.maximum.reduce(shares))
 
     @checked
     def aligned(self, theta: Share | None = None) -> pl.DataFrame:

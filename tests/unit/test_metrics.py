@@ -18,7 +18,6 @@ from isogloss.corpus import Corpus
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError
 from isogloss.metrics import calign, colap, mean_alignment
-from isogloss.metrics.concepts.alignment import matrices
 from isogloss.metrics.concepts.matching import (
     best_matches,
     frequency_bins,
@@ -26,6 +25,7 @@ from isogloss.metrics.concepts.matching import (
     null_best_matches,
     permutations_within,
 )
+from isogloss.metrics.concepts.matrices import Matrices
 from isogloss.metrics.concepts.overlap import chance_overlap
 from isogloss.metrics.statistics.intervals import wilson
 from isogloss.settings import AlignmentSettings, OverlapSettings
@@ -266,12 +266,11 @@ def test_null_with_the_identity_is_the_score():
     for given_ in (small, {**small, "rule": "paper-code"}, {"min_size_ratio": 0.0}):
         rule = AlignmentSettings(**given_)
         s, t, d = random_structure(1)
-        S, T, D, vocabulary = matrices(s, t, d)
-        n_source, n_target = (m.sum(axis=0).astype(np.int32) for m in (S, T))
-        expected = best_matches(match_counts(S, D, T), n_source, n_target, rule)
-        identity = np.arange(len(vocabulary), dtype=np.int32)[None]
-        found = null_best_matches(S, D, T, rule, identity)
-        assert (found[0] == expected.astype(np.float32)).all()
+        both = Matrices.of(s, t, d)
+        expected = best_matches(match_counts(both.S, both.D, both.T), *both.sizes, rule)
+        moves, columns = np.arange(both.T.shape[0], dtype=np.int32)[None], both.T.indices[None]
+        for null in ({"moves": moves}, {"columns": columns}):
+            assert (null_best_matches(both.S, both.D, both.T, rule, **null)[0] == expected.astype(np.float32)).all()
         assert expected.max() > 0
 
 
@@ -285,15 +284,16 @@ def test_permutations_stay_inside_their_frequency_bin():
     assert len(np.unique(moved, axis=0)) > 10
 
 
-def test_chance_is_the_expected_score_of_random_structure():
-    adjusted = []
-    for seed in range(30):
+def test_both_chance_levels_are_the_expected_score_of_random_structure():
+    above = {"chance_words": [], "chance_sentence": []}
+    for seed in range(40):
         s, t, d = random_structure(seed)
-        found = calign(s, t, d, theta_align=0.5, min_types=3, min_size_ratio=0.3, n_permutations=60, words=False)
-        assert 0.2 < found.chance < 0.8
-        adjusted.append(found.adjusted)
-    error = np.std(adjusted, ddof=1) / math.sqrt(len(adjusted))
-    assert abs(np.mean(adjusted)) < 2 * error
+        aligned = calign(s, t, d, theta_align=0.5, min_types=3, min_size_ratio=0.3, n_permutations=60, words=False)
+        assert 0.2 < aligned.chance < 0.8
+        for name, values in above.items():
+            values.append(aligned.score - getattr(aligned.estimates[0], name))
+    for values in above.values():
+        assert abs(np.mean(values)) < 2 * np.std(values, ddof=1) / math.sqrt(len(values))
 
 
 def test_chance_is_a_function_of_the_seed():

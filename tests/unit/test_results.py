@@ -74,7 +74,8 @@ def test_adjusted_is_the_share_of_what_chance_leaves():
     assert figure(0.8, score=0.6, chance=0.2).adjusted == pytest.approx(0.5)
     assert figure(0.8, score=0.2, chance=0.2).adjusted == 0
     assert figure(0.8, score=1, chance=0.2).adjusted == 1
-    assert math.isnan(figure(0.8, score=1, chance=1).adjusted)
+    assert figure(0.8, score=1, chance=1).adjusted == 0
+    assert math.isnan(figure(0.8, score=math.nan, chance=0.2).adjusted)
 
 
 def test_a_theta_that_was_not_computed_is_refused():

@@ -14,7 +14,13 @@ from isogloss.results import Estimate, Results, signature
 from isogloss.runner import Facts
 from isogloss.store import write_table
 
-_ESTIMATE = ("theta", "score", "chance", "adjusted", "p_value", "ci_low", "ci_high", "n", "coverage")
+_ESTIMATE = (
+    *("theta", "score", "chance", "chance_words", "chance_sentence", "adjusted"),
+    *("p_value", "ci_low", "ci_high", "n", "coverage"),
+)
+
+# of resamples of sentences, and of both nulls
+DRAWS = ("draws", "null_words", "null_sentence")
 
 
 class Sheet:
@@ -29,7 +35,7 @@ class Sheet:
     def __init__(self, place: Mapping[str, Any]) -> None:
         self._place = place
         self._rows: list[dict[str, Any]] = []
-        self._draws: list[list[float] | None] = []
+        self._draws: dict[str, list[list[float] | None]] = {name: [] for name in DRAWS}
 
     def add(self, metric: str, of: Pair | Space, estimate: Estimate, *, signed: Mapping[str, object]) -> None:
         """Add an estimate of a pair (of both languages, or in one direction) or of a group, with its signature."""
@@ -45,10 +51,13 @@ class Sheet:
             "signature": signature(signed),
         }
         self._rows.append(row)
-        self._draws.append(None if estimate.draws is None else estimate.draws.tolist())
+        for name, column in self._draws.items():
+            draws = getattr(estimate, name)
+            column.append(None if draws is None else draws.tolist())
 
     def write(self, path: Path) -> Facts:
         """Write the rows and their draws; return how many there are."""
         table = Results.from_rows(self._rows).table
-        write_table(path, table.with_columns(pl.Series("draws", self._draws, dtype=pl.List(pl.Float32))))
+        draws = [pl.Series(name, column, dtype=pl.List(pl.Float32)) for name, column in self._draws.items()]
+        write_table(path, table.with_columns(draws))
         return {"n_estimates": len(self._rows)}

@@ -18,16 +18,9 @@ from isogloss.arguments import checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.errors import UsageError
-from isogloss.metrics.concepts.matching import (
-    best_matches,
-    coverage_of,
-    frequency_bins,
-    incidence,
-    match_counts,
-    null_best_matches,
-    permutations_within,
-    weighted_best_matches,
-)
+from isogloss.metrics.concepts.matching import best_matches, match_counts, weighted_best_matches
+from isogloss.metrics.concepts.matrices import Matrices
+from isogloss.metrics.concepts.nulls import against, sentence_null, words_null
 from isogloss.metrics.statistics.bootstrap import Resamples, named_interval, share_interval
 from isogloss.metrics.statistics.intervals import mean_interval, wilson
 from isogloss.parallel import spread
@@ -36,7 +29,7 @@ from isogloss.settings import AlignmentSettings, Interval, takes
 
 log = logging.getLogger(__name__)
 
-Nulls = list[npt.NDArray[np.float32]]  # best matches of the eligible concepts, an array a permutation
+Null = list[npt.NDArray[np.float32]]  # best matches of the eligible concepts, an array a permutation
 
 
 @checked
@@ -59,8 +52,11 @@ def calign(
     `min_size_ratio` times the types of the larger.  Source: Mousi et al., *Exploring Alignment in Shared
     Cross-lingual Spaces*, ACL 2024, section 3.
 
-    The chance level is the mean score over `n_permutations` dictionaries whose target words are permuted among words of
-    like frequency (same floor(log2) of clustered tokens); both clusterings stay as they are.
+    There are two chance levels, each the mean score over `n_permutations` draws.  *Words*: the dictionary's target
+    words are permuted among words of like frequency (same floor(log2) of clustered tokens); both clusterings stay as
+    they are.  *Sentence*: words of one sentence exchange their target concepts (`isogloss.metrics.concepts.nulls`), as
+    in a parallel corpus concepts that are sentences are aligned though nothing is shared.  ``chance`` and the p-value
+    are those of the stricter one.
 
     With `resamples` the intervals are of a bootstrap over sentences.  Concepts, and which types match, are kept; a type
     weighs in a concept by how often its sentences are drawn there, in proportion to their number, so that types
@@ -95,26 +91,28 @@ def calign(
         log.warning("the dictionary was induced with the model under study, %s: its score is circular", source.model)
     if covered_only:
         source, target = _only(source, dictionary.table["source"]), _only(target, dictionary.table["target"])
-    S, T, D, vocabulary = matrices(source, target, dictionary)
-    n_source, n_target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
+    matrices = Matrices.of(source, target, dictionary)
+    S, T, D, (n_source, n_target) = matrices.S, matrices.T, matrices.D, matrices.sizes
     counts = match_counts(S, D, T)
     eligible = settings.eligible(n_source)
     best = np.where(eligible, best_matches(counts, n_source, n_target, settings), np.nan)
-    generator = np.random.default_rng(settings.draw_seed)
-    chance: Nulls = []
-    everywhere = None
-    n_permutations = settings.n_permutations
-    if n_permutations and settings.null == "targets":
-        moves = permutations_within(frequency_bins(vocabulary), n_permutations, generator)
-        everywhere = null_best_matches(S, D, T, settings, moves)
-        chance = list(everywhere[:, eligible])
-    elif n_permutations:
-        chance = [_shuffled(source, target, dictionary, settings, generator) for _ in range(n_permutations)]
+    nulls: dict[str, npt.NDArray[np.float32]] = {}
+    chance: dict[str, Null] = {"words": [], "sentence": []}
+    if settings.n_permutations:
+        nulls["null_sentence"] = sentence_null(matrices, target, settings)
+        chance["sentence"] = list(nulls["null_sentence"][:, eligible])
+    if settings.n_permutations and settings.null == "targets":
+        nulls["null_words"] = words_null(matrices, settings)
+        chance["words"] = list(nulls["null_words"][:, eligible])
+    elif settings.n_permutations:
+        generator = np.random.default_rng(settings.draw_seed)
+        shuffles = range(settings.n_permutations)
+        chance["words"] = [_shuffled(source, target, dictionary, settings, generator) for _ in shuffles]
     drawn = None
     if resamples is not None:
-        draw = partial(_drawn, type_counts(source, S, resamples), S, D, T, settings)
+        draw = partial(_drawn, matrices.type_counts(source, resamples), S, D, T, settings)
         drawn = np.concatenate(list(spread(draw, resamples.batches())))[:, eligible]
-    coverage = coverage_of(S, D, T)
+    coverage = matrices.coverage
     if coverage == 0:
         log.warning(
             "No concept of %s can be aligned: no translation of the dictionary is a clustered word of %s. If it is "
@@ -130,7 +128,7 @@ def calign(
     soft = _estimate(best[eligible], chance, drawn, lambda matches: matches, theta=math.nan, **facts)
     pairs = _pairs(counts, n_source, n_target, settings, min(settings.theta_align))
     matched = _matched_words(source, target, dictionary, pairs) if words else _NO_WORDS
-    return Alignment(dictionary.source, dictionary.target, estimates, soft, best, pairs, matched, settings, everywhere)
+    return Alignment(dictionary.source, dictionary.target, estimates, soft, best, pairs, matched, settings, **nulls)
 
 
 @checked
@@ -140,17 +138,29 @@ def mean_alignment(forward: Estimate, backward: Estimate) -> Estimate:
     def mean(name: str) -> float:
         return (float(getattr(forward, name)) + float(getattr(backward, name))) / 2
 
+    def mean_draws(name: str) -> npt.NDArray[np.float32] | None:
+        there, back = getattr(forward, name), getattr(backward, name)
+        return None if there is None or back is None else ((there + back) / 2).astype(np.float32)
+
     def half(side: Literal["ci_low", "ci_high"]) -> float:
         return math.hypot(getattr(forward, side) - forward.score, getattr(backward, side) - backward.score) / 2
 
     score = mean("score")
     low, high = np.clip((score - half("ci_low"), score + half("ci_high")), 0.0, 1.0).tolist()
-    draws, ci = None, forward.ci
-    if forward.draws is not None and backward.draws is not None:
-        draws = ((forward.draws + backward.draws) / 2).astype(np.float32)
+    draws, ci = mean_draws("draws"), forward.ci
+    if draws is not None:
         low, high, ci = *share_interval(score, draws), named_interval("bca", draws)
-    sd, n = math.hypot(forward.chance_sd, backward.chance_sd) / 2, forward.n + backward.n
-    return Estimate(forward.theta, score, mean("chance"), sd, math.nan, low, high, n, mean("coverage"), ci, draws)
+    return Estimate(
+        theta=forward.theta,
+        score=score,
+        ci_low=low,
+        ci_high=high,
+        n=forward.n + backward.n,
+        coverage=mean("coverage"),
+        ci=ci,
+        draws=draws,
+        **against(score, words=mean_draws("null_words"), sentence=mean_draws("null_sentence")),
+    )
 
 
 def check_sides(source: Concepts, target: Concepts, dictionary: TranslationDictionary) -> None:
@@ -161,26 +171,6 @@ def check_sides(source: Concepts, target: Concepts, dictionary: TranslationDicti
                 f"The {side} concepts are of {concepts.space} but the dictionary is "
                 f"{dictionary.source}->{dictionary.target}. CALIGN takes concepts of one language on each side."
             )
-
-
-def matrices(
-    source: Concepts, target: Concepts, dictionary: TranslationDictionary
-) -> tuple[sp.csr_array, sp.csr_array, sp.csr_array, npt.NDArray[np.int64]]:
-    """Return S, T, D of `matching` and the frequency of every target type (0: only in the dictionary)."""
-    s, t, d = source.types(), target.types(), dictionary.table
-    s_words = s["word"].unique().sort()
-    t_words = pl.concat([t["word"], d["target"]]).unique().sort()
-    s_index = pl.DataFrame({"word": s_words, "i": np.arange(len(s_words), dtype=np.int32)})
-    t_index = pl.DataFrame({"word": t_words, "j": np.arange(len(t_words), dtype=np.int32)})
-    s, t = s.join(s_index, on="word"), t.join(t_index, on="word")
-    links = d.join(s_index, left_on="source", right_on="word").join(t_index, left_on="target", right_on="word")
-    frequency = np.bincount(t["j"].to_numpy(), t["count"].to_numpy(), len(t_words)).astype(np.int64)
-    return (
-        incidence(s["i"].to_numpy(), s["concept"].to_numpy(), (len(s_words), source.n_concepts)),
-        incidence(t["j"].to_numpy(), t["concept"].to_numpy(), (len(t_words), target.n_concepts)),
-        incidence(links["i"].to_numpy(), links["j"].to_numpy(), (len(s_words), len(t_words))),
-        frequency,
-    )
 
 
 def _only(side: Concepts, words: pl.Series) -> Concepts:
@@ -198,10 +188,9 @@ def _shuffled(
 ) -> npt.NDArray[np.float32]:
     """Return best matches of eligible concepts when the tokens of each side change their labels at random."""
     left, right = (replace(side, labels=_moved(side.labels, generator)) for side in (source, target))
-    S, T, D, _ = matrices(left, right, dictionary)
-    n_source, n_target = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
-    best = best_matches(match_counts(S, D, T), n_source, n_target, rule)
-    return best[rule.eligible(n_source)].astype(np.float32)
+    matrices = Matrices.of(left, right, dictionary)
+    best = best_matches(match_counts(matrices.S, matrices.D, matrices.T), *matrices.sizes, rule)
+    return best[rule.eligible(matrices.sizes[0])].astype(np.float32)
 
 
 def _moved(labels: npt.NDArray[np.int32], generator: np.random.Generator) -> npt.NDArray[np.int32]:
@@ -224,22 +213,8 @@ def _drawn(  # noqa: PLR0917
 
 
 def drawn_types(counts: sp.csr_array, weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return (S.nnz, n): of every type in every concept, tokens drawn over tokens there; see `type_counts`."""
+    """Return (S.nnz, n): of every type in every concept, tokens drawn over tokens there; see `Matrices.type_counts`."""
     return np.asarray((counts @ weights.T) / counts.sum(axis=1)[:, None], dtype=np.float32)
-
-
-def type_counts(source: Concepts, S: sp.csr_array, resamples: Resamples) -> sp.csr_array:
-    """Return (S.nnz, m) float32: how many tokens every type in every concept has in every sentence."""
-    tokens = source.table()
-    words = tokens["word"].unique().sort()
-    index = pl.DataFrame({"word": words, "i": np.arange(len(words), dtype=np.int64)})
-    rows = tokens.join(index, on="word", how="left", maintain_order="left")["i"].to_numpy()
-    entry = rows * source.n_concepts + tokens["concept"].to_numpy()
-    coo = S.tocoo()
-    keys = coo.coords[0].astype(np.int64) * source.n_concepts + coo.coords[1]
-    order = np.argsort(keys)  # entries of S, in the order of its data, by key
-    place = order[np.searchsorted(keys[order], entry)]
-    return resamples.table(place, tokens["sentence"], len(keys))
 
 
 @dataclass(frozen=True)
@@ -256,7 +231,7 @@ class _Passing:
 
 def _estimate(
     best: npt.NDArray[np.float64],
-    chance: Nulls,
+    chance: dict[str, Null],
     drawn: npt.NDArray[np.float32] | None,
     value: Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]],
     *,
@@ -267,13 +242,7 @@ def _estimate(
     n = len(best)
     values = value(best)
     score = float(values.mean()) if n else math.nan
-    mean = sd = p = math.nan
-    if chance and n:
-        scores = np.array([value(m).mean() if len(m) else math.nan for m in chance], dtype=np.float64)
-        scores = scores[np.isfinite(scores)]
-        if len(scores):
-            mean, sd = float(scores.mean()), float(scores.std())
-            p = float((1 + (scores >= score - 1e-6).sum()) / (1 + len(scores)))
+    nulls = {name: np.array([value(m).mean() if len(m) else math.nan for m in null]) for name, null in chance.items()}
     draws = None
     if drawn is not None:
         there = np.isfinite(drawn)
@@ -287,7 +256,8 @@ def _estimate(
         low, high, ci = *mean_interval(values), "normal"
     else:
         low, high, ci = *wilson(int(values.sum()), n), "wilson"
-    return Estimate(theta, score, mean, sd, p, low, high, n, coverage, ci, draws)
+    facts: dict[str, Any] = {"theta": theta, "score": score, "n": n, "coverage": coverage}
+    return Estimate(**facts, ci_low=low, ci_high=high, ci=ci, draws=draws, **against(score, **nulls))
 
 
 def _pairs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +14,10 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from isogloss.arguments import checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
-from isogloss.metrics.concepts.alignment import check_sides, drawn_types, matrices, type_counts
-from isogloss.metrics.concepts.matching import (
-    Int,
-    coverage_of,
-    frequency_bins,
-    match_counts,
-    permutations_within,
-    weighted_matches,
-)
+from isogloss.metrics.concepts.alignment import check_sides, drawn_types
+from isogloss.metrics.concepts.matching import Int, frequency_bins, match_counts, permutations_within, weighted_matches
+from isogloss.metrics.concepts.matrices import Matrices
+from isogloss.metrics.concepts.nulls import against, exchanged
 from isogloss.metrics.statistics.bootstrap import Resamples, named_interval, share_interval
 from isogloss.metrics.statistics.intervals import wilson
 from isogloss.parallel import spread
@@ -52,8 +48,8 @@ def one_to_one(
     source, target, dictionary, resamples
         As of `calign`; a maximum matching in every resample.
     settings : AlignmentSettings, optional
-        Of `calign`: the first threshold, sizes by the symmetric rule, the dictionary's target words permuted, at most
-        50 times, as each is a matching.
+        Of `calign`: the first threshold, sizes by the symmetric rule, both nulls, of at most 50 draws, as each is a
+        matching.
 
     Returns
     -------
@@ -68,28 +64,30 @@ def one_to_one(
     check_sides(source, target, dictionary)
     theta, n_permutations = settings.theta_align[0], min(settings.n_permutations, _MOST_PERMUTATIONS)
     rule = AlignmentSettings(**settings.values_of(AlignmentSettings) | {"rule": "symmetric"})
-    S, T, D, frequency = matrices(source, target, dictionary)
-    sizes = S.sum(axis=0).astype(np.int32), T.sum(axis=0).astype(np.int32)
+    matrices = Matrices.of(source, target, dictionary)
+    S, T, D, sizes = matrices.S, matrices.T, matrices.D, matrices.sizes
     n = int(rule.eligible(sizes[0]).sum())
     matched = _matched(match_counts(S, D, T), *sizes, rule, theta)
-    coverage = coverage_of(S, D, T)
     score = matched / n if n else math.nan
-    chance = sd = p = math.nan
+    nulls: dict[str, Any] = {"words": None, "sentence": None}
     if n and n_permutations:
         generator = np.random.default_rng(settings.draw_seed)
-        scores = []
-        for move in permutations_within(frequency_bins(frequency), n_permutations, generator):
-            moved = sp.csr_array((D.data, move[D.indices], D.indptr), shape=D.shape)
-            scores.append(_matched(match_counts(S, moved, T), *sizes, rule, theta) / n)
-        chance, sd = float(np.mean(scores)), float(np.std(scores))
-        p = float((1 + sum(x >= score - 1e-12 for x in scores)) / (1 + len(scores)))
+        moves = permutations_within(frequency_bins(matrices.frequency), n_permutations, generator)
+        columns = exchanged(matrices, target, n_permutations, draw_seed=settings.draw_seed)
+        dictionaries = (sp.csr_array((D.data, move[D.indices], D.indptr), shape=D.shape) for move in moves)
+        targets = (sp.csr_array((T.data, column, T.indptr), shape=T.shape) for column in columns)
+        nulls = {
+            "words": np.array([_matched(match_counts(S, moved, T), *sizes, rule, theta) for moved in dictionaries]) / n,
+            "sentence": np.array([_matched(match_counts(S, D, moved), *sizes, rule, theta) for moved in targets]) / n,
+        }
     low, high, ci, draws = *wilson(matched, n), "wilson", None
     if resamples is not None:
-        draw = partial(_draws, type_counts(source, S, resamples), S, D, T, rule, theta)
+        draw = partial(_draws, matrices.type_counts(source, resamples), S, D, T, rule, theta)
         draws = np.concatenate(list(spread(draw, resamples.batches())))
         low, high = share_interval(score, draws, method=settings.interval)
         ci = named_interval(settings.interval, draws)
-    return Estimate(theta, score, chance, sd, p, low, high, n, coverage, ci, draws)
+    facts: dict[str, Any] = {"theta": theta, "score": score, "n": n, "coverage": matrices.coverage}
+    return Estimate(**facts, ci_low=low, ci_high=high, ci=ci, draws=draws, **against(score, **nulls))
 
 
 def _draws(  # noqa: PLR0917

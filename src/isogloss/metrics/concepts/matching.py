@@ -72,15 +72,25 @@ def permutations_within(bins: Int, n: int, generator: np.random.Generator) -> In
 
 
 def null_best_matches(
-    S: sp.csr_array, D: sp.csr_array, T: sp.csr_array, rule: AlignmentSettings, permutations: Int
+    S: sp.csr_array,
+    D: sp.csr_array,
+    T: sp.csr_array,
+    rule: AlignmentSettings,
+    *,
+    moves: Int | None = None,
+    columns: Int | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return (n, K_s): `best_matches` when the dictionary's target words are permuted and both clusterings are kept.
+    """Return (n, K_s): `best_matches` when words or concepts of the target side have changed places.
 
-    In permutation p of (n, V_t) the translation v is read as ``permutations[p, v]``.
+    With `moves`, (n, V_t), the translation v is read as ``moves[p, v]``; with `columns`, (n, T.nnz), they are the
+    concepts of the entries of T, in the order of its data.  Sizes of concepts stay those of T.
     """
     source, allowed = S.sum(axis=0).astype(np.int32), _admissible(S, T, rule)
-    result = np.zeros((len(permutations), len(source)), np.float32)
-    _null(*map(_plain, (S, D, T)), source, allowed, permutations, result)
+    (t_pointers, t_columns), n_types = _plain(T), T.shape[0]
+    moves = np.arange(n_types, dtype=np.int32)[None] if moves is None else moves
+    columns = t_columns[None] if columns is None else columns
+    result = np.zeros((max(len(moves), len(columns)), len(source)), np.float32)
+    _null(_plain(S), _plain(D), (t_pointers, columns), moves, source, allowed, result)
     return result
 
 
@@ -153,10 +163,11 @@ def _weighted(S, reached, weights, allowed, result):  # type: ignore[no-untyped-
 
 
 @numba.njit(parallel=True, cache=True)
-def _null(S, D, T, source, allowed, permutations, result):  # type: ignore[no-untyped-def] # noqa: PLR0917
-    (s_ptr, s_ix), (d_ptr, d_ix), (t_ptr, t_ix) = S, D, T
+def _null(S, D, T, moves, source, allowed, result):  # type: ignore[no-untyped-def] # noqa: PLR0917
+    (s_ptr, s_ix), (d_ptr, d_ix), (t_ptr, columns) = S, D, T
     n_source, n_target = allowed.shape
-    for p in numba.prange(len(permutations)):
+    for p in numba.prange(len(result)):
+        move, t_ix = moves[p % len(moves)], columns[p % len(columns)]
         counts = np.zeros((n_source, n_target), np.int32)
         seen = np.full(n_target, -1, np.int32)  # the last type that reached a target concept
         reached = np.empty(n_target, np.int32)
@@ -165,7 +176,7 @@ def _null(S, D, T, source, allowed, permutations, result):  # type: ignore[no-un
                 continue
             n = 0
             for a in range(d_ptr[w], d_ptr[w + 1]):
-                v = permutations[p, d_ix[a]]
+                v = move[d_ix[a]]
                 for b in range(t_ptr[v], t_ptr[v + 1]):
                     t = t_ix[b]
                     if seen[t] != w:

@@ -116,4 +116,4 @@ def _values(row: dict[str, Any], side: str, of: str) -> npt.NDArray[np.float64]:
     if of == "score":
         return values
     chance = row[f"chance{side}"]
-    return (values - chance) / (1 - chance) if chance < 1 else np.full(len(values), np.nan)
+    return (values - chance) / (1 - chance) if chance < 1 else np.zeros(len(values))

@@ -53,6 +53,7 @@ class LabelConcepts(Step):
     alignment: AlignmentSettings
     overlap: OverlapSettings
     text: str
+    version: ClassVar[int] = 2
     stage: ClassVar[str] = "labels of layers"
 
     def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:

@@ -60,6 +60,7 @@ class MeasurePair(Step):
     states: ExtractStates
     metrics: MetricsSection
     origin: Origin
+    version: ClassVar[int] = 2
     stage: ClassVar[str] = "metrics"
 
     def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:

@@ -26,6 +26,7 @@ class JoinResults(Step):
     """The estimates of all layers, with their q-values, and over the seeds where there are several."""
 
     measured: tuple[MeasurePair | MeasureGroup | MeasureCompanions, ...]
+    version: ClassVar[int] = 2
     stage: ClassVar[str] = "results"
 
     def _over_seeds(self) -> bool:

@@ -48,6 +48,7 @@ class SweepSettings(Step):
     dictionaries: tuple[Dictionary, Dictionary]
     grid: Grid
     alignment: AlignmentSettings
+    version: ClassVar[int] = 2
     stage: ClassVar[str] = "robustness of layers"
 
     def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:
