@@ -1,4 +1,4 @@
-"""Are the two nulls of CALIGN centred?  Planted concepts of words, topics, sentences and mixtures, none of them aligned.
+"""Are the two nulls of CALIGN centred?  Planted concepts of words, topics, sentences and mixtures, none aligned.
 
     python benchmarks/planted_nulls.py             # about ten minutes on two cores
 
@@ -154,7 +154,9 @@ def within(groups: Ints, rng: np.random.Generator) -> Ints:
     return moved
 
 
-def given_up(planted: Planted, dictionary: TranslationDictionary, rng: np.random.Generator) -> dict[str, list[Estimate]]:
+def given_up(
+    planted: Planted, dictionary: TranslationDictionary, rng: np.random.Generator
+) -> dict[str, list[Estimate]]:
     """Return one draw of each form that was given up: the soft estimate and that at theta 0.5."""
 
     def score(target: Concepts, words: TranslationDictionary) -> list[Estimate]:
