@@ -40,8 +40,8 @@ _RULES = ("top", "min_types", "min_size_ratio", "dictionary")
 _of_direction = partial(
     Measure,
     family="alignment",
-    chance="target words permuted",
-    theta=0.8,
+    chance="words permuted, or exchanged inside their sentences: the higher",
+    theta=0.5,
     directed=True,
     signature=("isogloss", "metric", "rule", "theta", *_RULES, *_CLUSTERED),
 )

@@ -46,7 +46,7 @@ def layer_curves(
     model, stack : str, optional
         Only these; otherwise a panel each.
     theta : float, optional
-        Default: 0.8 for CALIGN and 0.3 for COLAP where present, else the smallest.
+        Default: 0.5 for CALIGN and 0.3 for COLAP where present, else the smallest.
     width, height : int
         Of a panel, in pixels.
 

@@ -42,7 +42,7 @@ class DiscoverySettings(Section):
     method: str = Field(default="ward", description="see `isogloss list methods`")
     n_concepts: Literal["auto"] | Several | Annotated[tuple[Several, ...], Distinct(1)] = Field(
         default="auto",
-        description="one number, or several, which with ward cost one clustering. auto is 600, but at most a fifth of "
+        description="one number, or several, which with ward cost one clustering. auto is 600, but at most a tenth of "
         "the types of the language with the fewest; a number is at most the words of that language",
     )
     seeds: Annotated[tuple[Seed, ...], Distinct(1)] = Field(
