@@ -289,8 +289,7 @@ class StudyConfig(Section):
         sections = {name: data.get(name, {}) for name in _PAPER}
         # a section that is no mapping is refused where it is read
         return data | {
-            name: _PAPER[name] | section if isinstance(section, dict) else section
-            for name, section in sections.items()
+            name: _PAPER[name] | section if isinstance(section, dict) else section for name, section in sections.items()
         }
 
     @field_validator("pairs")
