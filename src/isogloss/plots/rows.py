@@ -16,7 +16,7 @@ from isogloss.metrics.registry import ALIGNMENT, GROUP_OVERLAP, MEASURES, with_t
 from isogloss.results import Results
 
 Row = dict[str, Any]
-NUMBERS = ("score", "chance", "adjusted", "ci_low", "ci_high", "coverage")
+NUMBERS = ("score", "chance", "chance_words", "chance_sentence", "adjusted", "ci_low", "ci_high", "coverage")
 RUN = ("model", "stack", "method", "n_concepts", "seed")
 """The columns that name one run: estimates of different runs are never joined by a line."""
 
