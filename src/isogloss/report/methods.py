@@ -25,8 +25,8 @@ GLOSSARY = (
     ("COLAP", "The share of concepts of languages clustered together in which every language has its part."),
     (
         "chance",
-        "What a score would be with nothing shared. Of CALIGN there are two, and the higher counts: words that translate "
-        "at random, and words of one sentence exchanged (it sees through concepts that are only a sentence). Of COLAP: "
+        "What a score would be with nothing shared. Of CALIGN there are two, of which the higher counts: words that "
+        "translate at random, and words of one sentence exchanged (it sees through concepts that are a sentence). Of COLAP: "
         "languages mixed at random.",
     ),
     ("adjusted", "(score − chance) / (1 − chance): 0 at chance level, 1 at the maximum."),
