@@ -26,7 +26,7 @@ GLOSSARY = (
     (
         "chance",
         "What a score would be with nothing shared. Of CALIGN there are two, of which the higher counts: words that "
-        "translate at random, and words of one sentence exchanged (it sees through concepts that are a sentence). Of COLAP: "
+        "translate at random, and words of one sentence exchanged (which sees concepts that are a sentence). COLAP: "
         "languages mixed at random.",
     ),
     ("adjusted", "(score − chance) / (1 − chance): 0 at chance level, 1 at the maximum."),
