@@ -336,8 +336,8 @@ def _losses(corpus: Corpus, max_length: int | None, state: Progress, words: pl.D
     shared = corpus.words.filter(words["shared"]).group_by("language").len()
     if many := _many(dict(shared.iter_rows()), sizes):
         losses.append(
-            f"many words share a subword with a neighbour ({many}): one that has no other subword has the neighbour's "
-            "state, or part of it. To leave them out of the concepts, choose drop: [shared] in the selection"
+            f"many words share a subword with a neighbour ({many}), and those that have no other share its state; "
+            "drop: [shared] of the selection leaves all of them out"
         )
     lines = dict(corpus.sentences.group_by("language").len().iter_rows())
     losses += [

@@ -21,9 +21,9 @@ class Selection(Section):
     )
     drop: Annotated[tuple[Drop, ...], Distinct()] = Field(
         default=(),
-        description="leave out words without any letter or digit; words that contain a digit; word forms that are "
-        "linked to (where pairs are counted) or occur as (where words are) the same form in another language; words "
-        "that share a subword with a neighbour, and so perhaps their state",
+        description="leave out words without any letter or digit; words that contain a digit; words that are linked to "
+        "(where pairs are counted) or occur as (where words are) the same form in another language; words that share a "
+        "subword with a neighbour, and so perhaps their state",
     )
 
 
