@@ -204,5 +204,5 @@ def files_of(
     """Return writers, named as by `state_writers`, as the passes take them."""
     words = {layer: writers[layer] for layer in settings.layers}
     names: list[tuple[str, int]] = [(kind, layer) for kind in settings.sentences for layer in settings.layers]
-    facts = (writers[name] for name in ("n_subwords", "shared", "n_text"))
+    facts = writers["n_subwords"], writers["shared"], writers["n_text"]
     return Files(words, {name: writers[name] for name in names}, *facts, note, pieces or [])
