@@ -9,7 +9,7 @@ from pydantic import Field
 from isogloss.arguments import Count, Distinct, Seed, Several
 from isogloss.sections import Section
 
-Drop = Literal["punctuation", "digits", "identical"]
+Drop = Literal["punctuation", "digits", "identical", "shared"]
 
 
 class Selection(Section):
@@ -21,8 +21,9 @@ class Selection(Section):
     )
     drop: Annotated[tuple[Drop, ...], Distinct()] = Field(
         default=(),
-        description="leave out words without any letter or digit, words that contain a digit, or word forms that are "
-        "linked to (where pairs are counted) or shared with (where words are) the same form in another language",
+        description="leave out words without any letter or digit; words that contain a digit; words that are linked to "
+        "(where pairs are counted) or occur as (where words are) the same form in another language; words that share a "
+        "subword with a neighbour, and so perhaps their state",
     )
 
 
