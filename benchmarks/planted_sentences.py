@@ -13,24 +13,28 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.stats import entropy
+from sklearn.metrics import adjusted_mutual_info_score, mutual_info_score
 
 from isogloss.concepts import Concepts
 from isogloss.metrics import colap
-from isogloss.metrics.concepts.sentences import colap_other_sentences, sentence_ami
+from isogloss.metrics.concepts.sentences import colap_other_sentences, expected_information, sentence_ami
 from isogloss.metrics.statistics.bootstrap import Resamples, interval
 
 Numbers = npt.NDArray[np.int64]
 LANGUAGES = ("a", "b")
+WORDS, TOPIC_WORDS, SENTENCES = "words", "topic words", "sentences"
 KINDS = {
-    "words": "a concept is some words, in both languages",
-    "words of a language": "a concept is some words of one language",
-    "topic words": "a concept is some words of one topic, in both languages",
-    "topics": "a concept is all sentences of one topic",
-    "sentences": "a concept is one sentence",
-    "several sentences": "a concept is three sentences, drawn at random",
-    "parts of a sentence": "a concept is a half of one sentence, with words of both languages",
-    "sentences of a language": "a concept is one sentence in one language",
+    WORDS: "some words, in both languages",
+    "words of a language": "some words of one language",
+    TOPIC_WORDS: "some words of one topic, in both languages",
+    "topics": "all sentences of one topic",
+    SENTENCES: "one sentence",
+    "several sentences": "three sentences, drawn at random",
+    "parts of a sentence": "a half of one sentence, words of both languages",
+    "sentences of a language": "one sentence in one language",
 }
+"""What a concept is made of."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def write_text(
     n_words: int = 18,
     n_types: int = 1500,
     n_topics: int = 25,
-    topical: float = 0.4,
+    topical: float = 0.0,
     zipf: float = 1.0,
     seed: int = 0,
 ) -> Text:
@@ -102,15 +106,15 @@ def write_text(
 
 
 def cluster(
-    text: Text, kind: str, *, n_concepts: int = 200, own: float = 1.0, stray: float = 0.0, seed: int = 0
+    text: Text, kind: str, *, n_concepts: int = 200, share: float = 1.0, stray: float = 0.0, seed: int = 0
 ) -> Concepts:
     """Return the joint space of a text in which concepts are of a kind of `KINDS`.
 
     Parameters
     ----------
     n_concepts : int
-        Of words: which of them a type belongs to is drawn, topic by topic for ``"topic words"``.
-    own : float
+        Of words: which of them a type belongs to is drawn, topic by topic for topic words.
+    share : float
         Share of the types that follow `kind`; the tokens of the others are concepts of words.
     stray : float
         Share of the tokens that lie in a concept at random; which, the text's seed says too.
@@ -119,8 +123,8 @@ def cluster(
     """
     rng = np.random.default_rng([seed, 7])
     group = rng.permutation(np.arange(text.n_types) % n_concepts)
-    label = _labels(text, kind, group, n_concepts, rng)
-    follows = rng.permutation(text.n_types) < own * text.n_types
+    label = _labels(text, kind, group, rng)
+    follows = rng.permutation(text.n_types) < share * text.n_types
     label = np.where(follows[text.types], label, label.max() + 1 + group[text.types])
     noise = np.random.default_rng([seed, text.seed, 8])
     astray = noise.random(len(label)) < stray
@@ -129,24 +133,19 @@ def cluster(
     return Concepts(text.tokens, label.astype(np.int32), len(numbers))
 
 
-def _labels(text: Text, kind: str, group: Numbers, n_concepts: int, rng: np.random.Generator) -> Numbers:
-    sentences, types, is_b = text.sentences, text.types, text.is_b
-    if kind == "words":
-        return group[types]
-    if kind == "words of a language":
-        return 2 * (group[types] // 2) + is_b
-    if kind == "topic words":
-        each = max(1, n_concepts // text.n_topics)
-        return (types % text.n_topics) * each + group[types] % each
-    if kind == "topics":
-        return text.topics
-    if kind == "sentences":
-        return sentences
-    if kind == "several sentences":
-        return (rng.permutation(sentences.max() + 1) // 3)[sentences]
-    if kind == "parts of a sentence":
-        return 2 * sentences + group[types] % 2
-    return 2 * sentences + is_b
+def _labels(text: Text, kind: str, group: Numbers, rng: np.random.Generator) -> Numbers:
+    sentences, of_words, is_b = text.sentences, group[text.types], text.is_b
+    each = max(1, (int(group.max()) + 1) // text.n_topics)
+    return {
+        WORDS: of_words,
+        "words of a language": 2 * (of_words // 2) + is_b,
+        TOPIC_WORDS: (text.types % text.n_topics) * each + of_words % each,
+        "topics": text.topics,
+        SENTENCES: sentences,
+        "several sentences": (rng.permutation(int(sentences.max()) + 1) // 3)[sentences],
+        "parts of a sentence": 2 * sentences + of_words % 2,
+        "sentences of a language": 2 * sentences + is_b,
+    }[kind]
 
 
 def alone(joint: Concepts, language: str) -> Concepts:
@@ -157,42 +156,62 @@ def alone(joint: Concepts, language: str) -> Concepts:
 
 def told_apart(repeats: int) -> None:
     """Print COLAP, COLAP across sentences and the AMI of sentences for every kind, and for mixtures."""
-    print("| concepts | COLAP | at random | across sentences | at random | AMI, a alone | AMI, a+b |")
+    print("| a concept is | COLAP | if mixed | across sentences | if mixed | AMI, a alone | AMI, a+b |")
     print("|---|---|---|---|---|---|---|")
-    cases = [(KINDS[kind], kind, {}) for kind in KINDS]
-    cases += [
-        (f"words, and one sentence for {own:.0%} of the types", "sentences", {"own": own}) for own in (0.25, 0.5, 0.75)
-    ]
-    cases += [("one sentence, and 10 % of the tokens anywhere", "sentences", {"stray": 0.1})]
+    cases: list[tuple[str, str, dict[str, float]]] = [(name, kind, {}) for kind, name in KINDS.items()]
+    cases += [(f"words; one sentence for {x:.0%} of the types", SENTENCES, {"share": x}) for x in (0.25, 0.5, 0.75)]
+    cases += [(f"one sentence, {x:.0%} of the tokens anywhere", SENTENCES, {"stray": x}) for x in (0.05, 0.2)]
     for name, kind, options in cases:
         rows = []
         for seed in range(repeats):
-            joint = cluster(write_text(seed=seed), kind, seed=seed, **options)
+            joint = cluster(write_text(seed=seed, topical=_topical(kind)), kind, seed=seed, **options)
             same, other = colap(joint).estimates[0], colap_other_sentences(joint)[0]
             amis = sentence_ami(alone(joint, "a")).score, sentence_ami(joint).score
             rows.append((same.score, same.chance, other.score, other.chance, *amis))
         table = np.array(rows)
-        spread = table.std(axis=0, ddof=1) / repeats**0.5
-        cells = [f"{mean:.3f} ± {se:.3f}" for mean, se in zip(table.mean(axis=0), spread, strict=True)]
-        print(
-            f"| {name} | {cells[0]} | {table[:, 1].mean():.3f} | {cells[2]} | {table[:, 3].mean():.3f} | {cells[4]} | {cells[5]} |"
-        )
+        means, errors = table.mean(axis=0), table.std(axis=0, ddof=1) / repeats**0.5
+        exact = [f"{mean:.3f} ± {error:.3f}" for mean, error in zip(means, errors, strict=True)]
+        cells = [exact[0], f"{means[1]:.3f}", exact[2], f"{means[3]:.3f}", *exact[4:]]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def bounds(repeats: int) -> None:
+    """Print the AMI with other bounds, and of both languages taken as one text."""
+    print("| a concept is | least entropy | mean entropy | that of concepts | least, a and b as one text |")
+    print("|---|---|---|---|---|")
+    for kind in (WORDS, TOPIC_WORDS, SENTENCES, "several sentences", "parts of a sentence"):
+        rows = []
+        for seed in range(repeats):
+            joint = cluster(write_text(seed=seed, topical=_topical(kind)), kind, seed=seed)
+            single = alone(joint, "a")
+            both = [(x.tokens["sentence"].to_numpy(), x.labels) for x in (single, joint)]
+            least, mean = (adjusted_mutual_info_score(*both[0], average_method=x) for x in ("min", "arithmetic"))
+            sizes = [np.bincount(labels).astype(np.int64) for labels in both[0]]
+            expected = expected_information(sizes[0], sizes[1])
+            information = mutual_info_score(*both[0]) - expected
+            of_concepts = information / (entropy(sizes[1]) - expected)
+            rows.append((least, mean, of_concepts, adjusted_mutual_info_score(*both[1], average_method="min")))
+        print(f"| {KINDS[kind]} | {' | '.join(f'{x:.3f}' for x in np.mean(rows, axis=0))} |", flush=True)
+
+
+def _topical(kind: str) -> float:
+    return 0.4 if "topic" in kind else 0.0
 
 
 def covered(texts: int, n: int) -> None:
     """Print how often 95 % intervals hold the mean over many texts of the same languages."""
-    print("| concepts | figure | mean score | bca | percentile | width of bca |")
-    print("|---|---|---|---|---|---|")
-    cases = {
-        KINDS["words"]: ("words", {}),
-        KINDS["topic words"]: ("topic words", {"stray": 0.1}),
-        "words, and one sentence for 50 % of the types": ("sentences", {"own": 0.5}),
-        "one sentence, and 20 % of the tokens anywhere": ("sentences", {"stray": 0.2}),
+    print("| a concept is | figure | mean score | bca | percentile | half width | spread of texts |")
+    print("|---|---|---|---|---|---|---|")
+    cases: dict[str, tuple[str, dict[str, float]]] = {
+        KINDS[WORDS]: (WORDS, {}),
+        f"{KINDS[TOPIC_WORDS]}; 10% of the tokens anywhere": (TOPIC_WORDS, {"stray": 0.1}),
+        "words; one sentence for 50% of the types": (SENTENCES, {"share": 0.5}),
+        "one sentence, 20% of the tokens anywhere": (SENTENCES, {"stray": 0.2}),
     }
     for name, (kind, options) in cases.items():
         rows: dict[str, list[tuple[float, ...]]] = {}
         for text in range(texts):
-            joint = cluster(write_text(seed=text + 1000), kind, seed=0, **options)
+            joint = cluster(write_text(seed=text + 1000, topical=_topical(kind)), kind, **options)
             resamples = Resamples.draw(np.arange(300), n, draw_seed=text)
             estimates = {
                 "COLAP across sentences": colap_other_sentences(joint, resamples=resamples, draw_seed=text)[0],
@@ -204,10 +223,11 @@ def covered(texts: int, n: int) -> None:
                 rows.setdefault(figure, []).append((estimate.score, *ends[0], *ends[1]))
         for figure, values in rows.items():
             x = np.array(values)
-            mean = x[:, 0].mean()
-            bca, percentile = (((x[:, i] <= mean) & (mean <= x[:, i + 1])).mean() for i in (1, 3))
-            width = (x[:, 2] - x[:, 1]).mean()
-            print(f"| {name} | {figure} | {mean:.3f} | {bca:.0%} | {percentile:.0%} | {width:.3f} |", flush=True)
+            mean, spread = x[:, 0].mean(), 1.96 * x[:, 0].std(ddof=1)
+            shares = [((x[:, i] <= mean) & (mean <= x[:, i + 1])).mean() for i in (1, 3)]
+            half = (x[:, 2] - x[:, 1]).mean() / 2
+            numbers = f"{mean:.3f} | {shares[0]:.0%} | {shares[1]:.0%} | {half:.3f} | {spread:.3f}"
+            print(f"| {name} | {figure} | {numbers} |", flush=True)
 
 
 def main() -> None:
@@ -217,6 +237,8 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=200)
     given = parser.parse_args()
     told_apart(given.repeats)
+    print()
+    bounds(given.repeats)
     print()
     covered(given.texts, given.resamples)
 

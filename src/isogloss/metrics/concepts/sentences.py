@@ -118,8 +118,16 @@ def colap_other_sentences(
     if ways == 0:
         return tuple(Estimate(theta, *(math.nan,) * 6, n=0, coverage=coverage) for theta in thetas)
     n = round(n_counted / ways)
-    rows = zip(thetas, scores / ways, chances / ways, strict=True)
-    return tuple(_estimate(*row, n, coverage, settings.interval) for row in rows)
+    estimates = []
+    for theta, of_theta, chance in zip(thetas, scores / ways, chances / ways, strict=True):
+        score, draws = float(of_theta[0]), None
+        ends, ci = wilson(score * n, n), "wilson"
+        if resamples is not None:
+            draws = of_theta[1:].astype(np.float32)
+            ends = share_interval(score, draws, method=settings.interval)
+            ci = named_interval(settings.interval, draws)
+        estimates.append(Estimate(theta, score, float(chance), math.nan, math.nan, *ends, n, coverage, ci, draws))
+    return tuple(estimates)
 
 
 def _halves(n: int, n_splits: int, *, draw_seed: int) -> Iterator[npt.NDArray[np.bool_]]:
@@ -163,15 +171,6 @@ def _chance(sizes: npt.NDArray[np.int64], totals: tuple[int, int], theta: float,
     logs = log_choose(totals[0], k) + log_choose(totals[1], n[of_size] - k) - log_choose(sum(totals), n)[of_size]
     chances = np.bincount(of_size, np.exp(logs), minlength=len(n))
     return float(np.minimum(chances, 1.0) @ times / times.sum())
-
-
-def _estimate(theta: float, scores: Floats, chance: float, n: int, coverage: float, interval: Interval) -> Estimate:
-    """Return the estimate of a share from itself and its resamples, in this order."""
-    score, draws = float(scores[0]), scores[1:].astype(np.float32)
-    if len(draws):
-        ends, ci = share_interval(score, draws, method=interval), named_interval(interval, draws)
-        return Estimate(theta, score, float(chance), math.nan, math.nan, *ends, n, coverage, ci, draws)
-    return Estimate(theta, score, float(chance), math.nan, math.nan, *wilson(score * n, n), n, coverage, "wilson")
 
 
 @checked
@@ -294,7 +293,7 @@ def _expected_in(sizes: Floats, columns: npt.NDArray[np.int64]) -> Floats:
     It goes with the concepts' sizes as the information itself does.  Held, it would leave the bootstrap twice as much
     spread as other texts show.
     """
-    most = min(int(math.ceil(sizes.max())), int(columns.sum()))
+    most = min(math.ceil(sizes.max()), int(columns.sum()))
     grid = np.unique(np.append(np.geomspace(1, most, _N_SIZES).astype(np.int64), [*range(1, min(most, 50)), most]))
     of_grid = np.append(0.0, _expected_of(grid, columns))
     return np.interp(sizes, np.append(0, grid), of_grid).sum(axis=0)
