@@ -290,13 +290,13 @@ def _expected_of(sizes: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -
 def _expected_in(sizes: Floats, columns: npt.NDArray[np.int64]) -> Floats:
     """Return (resamples,): the expected information with the sizes (n_concepts, resamples), read off a table.
 
-    It goes with the concepts' sizes as the information itself does.  Held, it would leave the bootstrap twice as much
-    spread as other texts show.
+    It goes with the concepts' sizes as the information itself does.  Held, it would leave the bootstrap up to twice the
+    spread of other texts.
     """
     most = min(math.ceil(sizes.max()), int(columns.sum()))
     grid = np.unique(np.append(np.geomspace(1, most, _N_SIZES).astype(np.int64), [*range(1, min(most, 50)), most]))
     of_grid = np.append(0.0, _expected_of(grid, columns))
-    return np.interp(sizes, np.append(0, grid), of_grid).sum(axis=0)
+    return np.asarray(np.interp(sizes, np.append(0, grid), of_grid).sum(axis=0))
 
 
 def _counts(clustered: pl.DataFrame, language: str, numbers: npt.NDArray[np.integer], n_concepts: int) -> sp.csr_array:
