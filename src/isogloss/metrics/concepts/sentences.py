@@ -204,11 +204,13 @@ def sentence_ami(concepts: Concepts, *, resamples: Resamples | None = None, inte
 
     Examples
     --------
+    Four sentences of two words; every concept is two whole sentences, or a word:
+
     >>> table = {"row": range(8), "language": ["en"] * 8, "sentence": [0, 0, 1, 1, 2, 2, 3, 3], "position": [0, 1] * 4}
     >>> tokens = pl.DataFrame({**table, "word": list("abababab")})
-    >>> [sentence_ami(Concepts(tokens, np.array(labels, np.int32), 2)).score.__round__(3)
-    ...  for labels in ([0, 0, 0, 0, 1, 1, 1, 1], [0, 1, 0, 1, 0, 1, 0, 1])]
-    [1.0, -0.4]
+    >>> whole, words = (np.array(labels, np.int32) for labels in ([0, 0, 0, 0, 1, 1, 1, 1], [0, 1, 0, 1, 0, 1, 0, 1]))
+    >>> [round(sentence_ami(Concepts(tokens, labels, 2)).score, 3) for labels in (whole, words)]
+    [1.0, -0.75]
     """
     clustered = concepts.table()
     numbers = np.unique(clustered["sentence"].to_numpy())
@@ -239,7 +241,7 @@ def _ami_of(table: sp.csr_array, weights: Draws) -> Floats:
     n = w @ of_sentences
     drawn = table @ w.T
     # sums of x log x over cells, sentences and concepts; of a product w x it is w (x log x) + x (w log w)
-    cells = table.copy()
+    cells = table.astype(np.float64)
     cells.data = xlogy(cells.data, cells.data)
     repeated = xlogy(w, w) @ of_sentences
     both = w @ cells.sum(axis=0) + repeated
