@@ -15,6 +15,7 @@ from isogloss.config import StudyConfig
 from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign, colap, mean_alignment
+from isogloss.metrics.concepts.sentences import colap_other_sentences, sentence_ami
 from isogloss.results import RESULT_COLUMNS, Alignment, Estimate, Overlap, Results
 
 LANGUAGES = ("en", "de", "es", "ar", "zh")
@@ -164,8 +165,13 @@ class SyntheticStudy:
                     for f in zip(*figures, strict=True)
                 ]
                 rows += [self._row(clustering, "colap", a, b, of=f) for f in self.overlap(clustering, space).estimates]
+                across = colap_other_sentences(self.concepts(clustering, space), n_splits=2)
+                rows += [self._row(clustering, "colap_other_sentences", a, b, of=f) for f in across]
             group = self.overlap(clustering, Space(self.languages)).estimates
             rows += [self._row(clustering, "colap_group", Space(self.languages).name, "", of=f) for f in group]
+            for space in self.spaces:
+                told = sentence_ami(self.concepts(clustering, space))
+                rows.append(self._row(clustering, "sentence_ami", space.name, "", of=told))
         return Results.from_rows(rows)
 
     def _row(self, clustering: Clustering, metric: str, source: str, target: str, *, of: Estimate) -> dict[str, object]:

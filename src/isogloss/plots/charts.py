@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import altair as alt
 
 from isogloss.arguments import Count, Share, checked
-from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES
-from isogloss.plots.rows import NUMBERS, Row, average, figure_rows, highest, languages
+from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES, OVERLAP, OVERLAP_ACROSS, SENTENCE
+from isogloss.plots.rows import NUMBERS, Row, average, figure_rows, highest, languages, space_rows
 from isogloss.plots.theme import LABEL_SIZE, MEAN, PALETTE, Chart, accent, against, count, facet, finish, numbers, span
 from isogloss.results import Results
 
@@ -80,7 +81,9 @@ def layer_curves(
         levels = {name: (field, main) for field, name in dashed.items() if MEASURES[metric].above_chance}
         marks = _ends({name: ("score", rows) for name, rows in lines.items()} | levels, top=top, height=height)
         data += [row | {"kind": "main"} for row in main] + [row | {"run": run} for row in marks]
-    chart = _curve_layers(data, metric, top=top, coloured=few).properties(width=width, height=height)
+    title = _SHARE[MEASURES[metric].family]
+    chart = _curve_layers(data, title, top=top, hue="" if few else accent(metric))
+    chart = chart.properties(width=width, height=height)
     marks_are = "bands: 95% intervals" if few else f"grey: {n_pairs} pairs, bold: their mean"
     words = titled(metric, rows, f"{marks_are}, {_lines(metric)}")
     words |= {"description": _curve_words(runs, metric, n_pairs), "columns": COLUMNS}
@@ -110,11 +113,11 @@ def _extremes(pairs: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
     return {name: [last[name]] for name in order[:1] + order[-1:]}
 
 
-def _curve_layers(data: Sequence[Row], metric: str, *, top: float, coloured: bool) -> alt.LayerChart:
+def _curve_layers(data: Sequence[Row], title: str, *, top: float, hue: str = "") -> alt.LayerChart:
+    """Draw the main rows as lines, a colour each; or in one `hue`, and pairs in grey."""
     names = list(dict.fromkeys(row["colour"] for row in data if row["kind"] == "main"))
-    scale = alt.Scale(domain=names, range=list(PALETTE[: len(names)]) if coloured else [accent(metric)])
+    scale = alt.Scale(domain=names, range=[hue] if hue else list(PALETTE[: len(names)]))
     colour = alt.Color("colour:N", scale=scale, legend=None)
-    title = _SHARE[MEASURES[metric].family]
 
     def y(field: str) -> alt.Y:
         return _y(field, top, title=title)
@@ -122,7 +125,7 @@ def _curve_layers(data: Sequence[Row], metric: str, *, top: float, coloured: boo
     base = alt.Chart().encode(_x(data, margin=0.2))
     main = base.transform_filter("datum.kind == 'main'")
     layers = [main.mark_area(opacity=0.14, clip=True).encode(y("ci_low"), y2="ci_high:Q", color=colour)]
-    if not coloured:
+    if hue:
         at_pointer: Any = {"on": "pointerover", "clear": "pointerout", "nearest": True, "empty": False}
         near = alt.selection_point(name="near", fields=["pair"], **at_pointer)
         pairs = base.transform_filter("datum.kind == 'pair'").encode(y("score"), detail="pair:N")
@@ -132,7 +135,7 @@ def _curve_layers(data: Sequence[Row], metric: str, *, top: float, coloured: boo
     layers += [
         *(main.mark_line(style=_STYLE[field]).encode(y(field), color=colour) for field in _dashed(metric)),
         main.mark_line(strokeWidth=2.2).encode(y("score"), color=colour),
-        main.mark_circle(size=34, opacity=1).encode(y("score"), color=colour, tooltip=tooltip(of_mean=not coloured)),
+        main.mark_circle(size=34, opacity=1).encode(y("score"), color=colour, tooltip=tooltip(of_mean=bool(hue))),
         *_names(base, y("at"), colour),
     ]
     return alt.LayerChart(layer=layers)
@@ -196,6 +199,76 @@ def _language_words(rows: Sequence[Row], metric: str, n_languages: int) -> str:
     text += f"a panel for each of {n_languages} languages"
     peak = highest(rows, metric)
     return f"{text}; highest for {peak['pair']} at layer {peak['layer']} {against(peak)}." if peak else f"{text}."
+
+
+@checked
+def overlap_curves(
+    results: Results,
+    *,
+    model: str | None = None,
+    stack: str | None = None,
+    theta: Share | None = None,
+    width: Count = 320,
+    height: Count = 230,
+) -> Chart:
+    """Draw COLAP and COLAP across sentences over layers, the mean over pairs, with intervals; a panel a run.
+
+    Dashed is what languages mixed at random would reach.  Parameters are those of `layer_curves`.
+    """
+    names = {"COLAP": OVERLAP, "across": OVERLAP_ACROSS}
+    lines = {
+        name: figure_rows(results, metric, model=model, stack=stack, theta=theta) for name, metric in names.items()
+    }
+    rows = lines["COLAP"]
+    note = f"across: each language in other sentences; {_means(rows)}, dashed: {_dashed(OVERLAP)}"
+    words = titled(OVERLAP, rows, note)
+    words["title"] = words["title"].replace("COLAP", "COLAP across sentences", 1)
+    return _mean_curves(lines, _SHARE["overlap"], words, width=width, height=height)
+
+
+@checked
+def sentence_curves(
+    results: Results, *, model: str | None = None, stack: str | None = None, width: Count = 320, height: Count = 230
+) -> Chart:
+    """Draw how much of a concept is its sentence over layers, a line a kind of space, with intervals; a panel a run.
+
+    0 is what random concepts have, 1 that concepts are sentences.  Parameters are those of `layer_curves`.
+    """
+    rows = space_rows(results, SENTENCE, model=model, stack=stack)
+    lines = _by(rows, "spaces")
+    runs = list(dict.fromkeys(row["run"] for row in rows))
+    words = {
+        "title": f"How much of a concept is its sentence, {runs[0] if len(runs) == 1 else f'{len(runs)} runs'}",
+        "note": f"0: as in random concepts, 1: nothing else; alone: each language; {_means(rows)}",
+    }
+    return _mean_curves(lines, "adjusted mutual information", words, width=width, height=height)
+
+
+def _means(rows: Sequence[Row]) -> str:
+    return "means of spaces, bands: 95% intervals" if len({row["pair"] for row in rows}) > 1 else "bands: 95% intervals"
+
+
+def _mean_curves(
+    lines: Mapping[str, Sequence[Row]], title: str, words: dict[str, Any], *, width: int, height: int
+) -> Chart:
+    """Draw the mean of every line's rows over layers, a panel a run."""
+    top = _top(chain.from_iterable(lines.values()), ("score", "chance", "ci_high"))
+    data: list[Row] = []
+    runs = list(dict.fromkeys(row["run"] for rows in lines.values() for row in rows))
+    highs: list[str] = []
+    for run in runs:
+        means: dict[str, list[Row]] = {}
+        for name, rows in lines.items():
+            of_run = [row for row in rows if row["run"] == run]
+            common = {"kind": "main", "run": run, "pair": name, "colour": name, "theta": rows[0]["theta"]}
+            means[name] = [mean | common for mean in average(of_run)]
+            peak = max(means[name], key=lambda row: row["score"], default=None)
+            highs += [f"{name} is highest at layer {peak['layer']} {against(peak)}"] if peak else []
+        data += [row for rows in means.values() for row in rows]
+        data += [row | {"run": run} for row in _ends(means, [], top=top, height=height)]
+    chart = _curve_layers(data, title, top=top).properties(width=width, height=height)
+    words |= {"columns": COLUMNS, "description": f"{words['title']}: {'; '.join(highs) or 'nothing was measured'}."}
+    return facet(chart, data, "run", runs, across=2, **words) if len(runs) > 1 else finish(chart, data, **words)
 
 
 # -- parts ------------------------------------------------------------------------------------------

@@ -74,8 +74,8 @@ class StudyLayout(Markers):
         return self._of_layer("concepts", clustering, _run_name(clustering), _file_of(space))
 
     def metrics(self, clustering: Clustering, pair: Pair | None) -> Path:
-        """Return the file with the estimates of a pair, or (None) of all languages together."""
-        name = "group.parquet" if pair is None else _file_of(pair)
+        """Return the file with the estimates of a pair, or (None) of spaces."""
+        name = "spaces.parquet" if pair is None else _file_of(pair)
         return self._of_layer("metrics", clustering, _run_name(clustering), name)
 
     def labels_at(self, clustering: Clustering, table: str) -> Path:

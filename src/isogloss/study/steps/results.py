@@ -16,7 +16,7 @@ from isogloss.study.analyses.comparison import compare_models, read_estimates
 from isogloss.study.analyses.correlations import rank_correlations
 from isogloss.study.analyses.transfer import SCORE_COLUMNS, associations, transfer_points
 from isogloss.study.steps.companions import MeasureCompanions
-from isogloss.study.steps.metrics import MeasureGroup, MeasurePair
+from isogloss.study.steps.metrics import MeasurePair, MeasureSpaces
 
 _GROUPS = ["model", "stack", "method", "n_concepts", "seed", "metric", "theta"]  # of one false-discovery rate
 
@@ -25,7 +25,7 @@ _GROUPS = ["model", "stack", "method", "n_concepts", "seed", "metric", "theta"] 
 class JoinResults(Step):
     """The estimates of all layers, with their q-values, and over the seeds where there are several."""
 
-    measured: tuple[MeasurePair | MeasureGroup | MeasureCompanions, ...]
+    measured: tuple[MeasurePair | MeasureSpaces | MeasureCompanions, ...]
     version: ClassVar[int] = 2
     stage: ClassVar[str] = "results"
 
@@ -59,7 +59,7 @@ class CompareWithBases(Step):
     """
 
     bases: dict[str, str]
-    measured: tuple[MeasurePair | MeasureGroup | MeasureCompanions, ...]
+    measured: tuple[MeasurePair | MeasureSpaces | MeasureCompanions, ...]
     stage: ClassVar[str] = "differences"
 
     def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:
