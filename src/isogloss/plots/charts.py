@@ -82,7 +82,7 @@ def layer_curves(
         marks = _ends({name: ("score", rows) for name, rows in lines.items()} | levels, top=top, height=height)
         data += [row | {"kind": "main"} for row in main] + [row | {"run": run} for row in marks]
     title = _SHARE[MEASURES[metric].family]
-    chart = _curve_layers(data, title, top=top, hue="" if few else accent(metric))
+    chart = _curve_layers(data, title, top=top, hue="" if few else accent(metric), levels=dashed)
     chart = chart.properties(width=width, height=height)
     marks_are = "bands: 95% intervals" if few else f"grey: {n_pairs} pairs, bold: their mean"
     words = titled(metric, rows, f"{marks_are}, {_lines(metric)}")
@@ -113,8 +113,10 @@ def _extremes(pairs: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
     return {name: [last[name]] for name in order[:1] + order[-1:]}
 
 
-def _curve_layers(data: Sequence[Row], title: str, *, top: float, hue: str = "") -> alt.LayerChart:
-    """Draw the main rows as lines, a colour each; or in one `hue`, and pairs in grey."""
+def _curve_layers(
+    data: Sequence[Row], title: str, *, top: float, hue: str = "", levels: Iterable[str] = ("chance",)
+) -> alt.LayerChart:
+    """Draw the main rows as lines, a colour each, with chance levels; or in one `hue`, and pairs in grey."""
     names = list(dict.fromkeys(row["colour"] for row in data if row["kind"] == "main"))
     scale = alt.Scale(domain=names, range=[hue] if hue else list(PALETTE[: len(names)]))
     colour = alt.Color("colour:N", scale=scale, legend=None)
@@ -133,7 +135,7 @@ def _curve_layers(data: Sequence[Row], title: str, *, top: float, hue: str = "")
         dots = pairs.mark_circle(size=26).encode(opacity=unseen, tooltip=tooltip())
         layers += [pairs.mark_line(strokeWidth=1).encode(opacity=pale), dots.add_params(near)]
     layers += [
-        *(main.mark_line(style=_STYLE[field]).encode(y(field), color=colour) for field in _dashed(metric)),
+        *(main.mark_line(style=_STYLE[level]).encode(y(level), color=colour) for level in levels),
         main.mark_line(strokeWidth=2.2).encode(y("score"), color=colour),
         main.mark_circle(size=34, opacity=1).encode(y("score"), color=colour, tooltip=tooltip(of_mean=bool(hue))),
         *_names(base, y("at"), colour),
@@ -220,7 +222,7 @@ def overlap_curves(
         name: figure_rows(results, metric, model=model, stack=stack, theta=theta) for name, metric in names.items()
     }
     rows = lines["COLAP"]
-    note = f"across: each language in other sentences; {_means(rows)}, dashed: {_dashed(OVERLAP)}"
+    note = f"across: each language in other sentences; {_means(rows)}, dashed: {_chance(OVERLAP)}"
     words = titled(OVERLAP, rows, note)
     words["title"] = words["title"].replace("COLAP", "COLAP across sentences", 1)
     return _mean_curves(lines, _SHARE["overlap"], words, width=width, height=height)
@@ -265,7 +267,8 @@ def _mean_curves(
             peak = max(means[name], key=lambda row: row["score"], default=None)
             highs += [f"{name} is highest at layer {peak['layer']} {against(peak)}"] if peak else []
         data += [row for rows in means.values() for row in rows]
-        data += [row | {"run": run} for row in _ends(means, [], top=top, height=height)]
+        ends = {name: ("score", rows) for name, rows in means.items()}
+        data += [row | {"run": run} for row in _ends(ends, top=top, height=height)]
     chart = _curve_layers(data, title, top=top).properties(width=width, height=height)
     words |= {"columns": COLUMNS, "description": f"{words['title']}: {'; '.join(highs) or 'nothing was measured'}."}
     return facet(chart, data, "run", runs, across=2, **words) if len(runs) > 1 else finish(chart, data, **words)
