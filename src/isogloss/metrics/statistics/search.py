@@ -22,7 +22,7 @@ def corrected_p(scores: npt.ArrayLike, nulls: npt.ArrayLike) -> Floats:
     (*Resampling-Based Multiple Testing*, 1993).  Where nothing is above chance the smallest p is below 0.05 in 5 % of
     studies at most.  Draws that go together make up for rows that resemble each other, as layers do.
 
-    ``t = (score - mean) / (sd + s0)``, mean and standard deviation those of the row's null, s0 the median of all sd:
+    ``t = (score - mean) / (sd + s0)``, mean and standard deviation those of the row's null, s0 the median of all sd above 0:
     rows of wide nulls, with few concepts or a low threshold, do not drown the others, and rows of which nearly every
     draw is 0 do not either (s0 is that of Tusher, Tibshirani and Chu, PNAS 98, 2001).
 
@@ -46,9 +46,9 @@ def corrected_p(scores: npt.ArrayLike, nulls: npt.ArrayLike) -> Floats:
         return p
     values, drawn = values[there], drawn[there]
     spread = drawn.std(axis=1)
-    spread += np.median(spread)
-    # nothing varies: any score above its null is beyond all draws
-    spread[spread == 0] = 1.0
+    varies = spread > 0
+    # where nothing varies any score above its null is beyond all draws
+    spread += np.median(spread[varies]) if varies.any() else 1.0
     centre = drawn.mean(axis=1)
     highest = np.sort(((drawn - centre[:, None]) / spread[:, None]).max(axis=0))
     # sums in float32 may miss a tie by rounding
@@ -94,7 +94,9 @@ def simultaneous_intervals(
     return low, high
 
 
-def told_apart(scores: npt.ArrayLike, draws: npt.ArrayLike, *, level: float = 0.95, draw_seed: int = 0) -> npt.NDArray[np.bool_]:
+def told_apart(
+    scores: npt.ArrayLike, draws: npt.ArrayLike, *, level: float = 0.95, draw_seed: int = 0
+) -> npt.NDArray[np.bool_]:
     """Return (r, r): whether row i is higher than row j beyond what any two of r equal rows differ by.
 
     ``score_i - score_j > c sd``, sd the standard deviation of the difference over resamples, c the `level` quantile of
