@@ -15,7 +15,7 @@ from isogloss.arguments import Count, Share, checked
 from isogloss.errors import unknown
 from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES
 from isogloss.plots.charts import COLUMNS, titled, tooltip
-from isogloss.plots.rows import Row, figure_rows, highest, languages, start_layer
+from isogloss.plots.rows import Row, figure_rows, highest, highest_layer, languages
 from isogloss.plots.theme import GAPS, Chart, accent, count, finish, shown, span
 from isogloss.results import Results
 
@@ -90,7 +90,7 @@ def language_map(
     every = _first_run(results, metric, model=model, stack=stack, theta=theta)
     layers = sorted({row["layer"] for row in every})
     if layer is None:
-        layer = start_layer(results, model=model, stack=stack)
+        layer = highest_layer(results, model=model, stack=stack)
     if layer not in layers:
         raise unknown("layer", layer, map(str, layers))
     order = language_order(results, metric=metric, model=model, stack=stack, theta=theta)

@@ -97,17 +97,24 @@ def _of_metric(table: pl.DataFrame) -> pl.DataFrame:
     facts: list[dict[str, Any]] = [{} for _ in groups]
     for _, layers in means.with_row_index("i").group_by(*SEARCH, maintain_order=True):
         at = layers["i"].to_list()
-        for i, fact in zip(at, _rivals(drawn, [groups[i] for i in at]), strict=True):
+        candidates = layers["above"].fill_null(False).to_numpy()
+        for i, fact in zip(at, _rivals(drawn, [groups[i] for i in at], candidates), strict=True):
             facts[i] = fact
     named = ("best", "below_best", "most", "least", "pairs_apart")
     more = pl.DataFrame(facts, schema={name: BY_LAYER[name] for name in named})
     return pl.concat([means, more], how="horizontal").select(*BY_LAYER).cast(BY_LAYER)
 
 
-def _rivals(drawn: _Drawn, groups: Sequence[npt.NDArray[np.int64]]) -> list[dict[str, Any]]:
-    """Return, of the layers of one search, which is the best, which lie below it, and its pairs that differ most."""
+def _rivals(
+    drawn: _Drawn, groups: Sequence[npt.NDArray[np.int64]], above: npt.NDArray[np.bool_]
+) -> list[dict[str, Any]]:
+    """Return, of the layers of one search, which is the best, which lie below it, and its pairs that differ most.
+
+    The best is the highest of those above chance, and the highest of all where none is.
+    """
     values, draws = drawn.read_as(groups)
-    best = int(np.argmax(np.round(values, 10)))
+    # rounded: of equal layers the first
+    best = int(np.argmax(np.where(above | ~above.any(), np.round(values, 10), -np.inf)))
     there = np.isfinite(draws).any()
     below = told_apart(values, draws)[best] if there else [None] * len(groups)
     facts: list[dict[str, Any]] = [{"best": i == best, "below_best": x} for i, x in enumerate(below)]
@@ -129,7 +136,7 @@ class _Drawn:
         self._measure = MEASURES[table["metric"][0]]
 
     def p_values(self, groups: Groups) -> Floats:
-        """Return the corrected p-values (g,) of the means of groups: the larger of both nulls, which have to be refused.
+        """Return the corrected p-values (g,) of the means of groups, the larger of both nulls: both have to be refused.
 
         Above chance is counted from each null's own chance level, pair by pair.
         """
