@@ -8,6 +8,7 @@ the next, one in eight words, sentences or topics changes its concept.  Prints t
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,8 @@ import polars as pl
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign
-from isogloss.metrics.statistics.bootstrap import Resamples
-from isogloss.metrics.statistics.search import corrected_p
+from isogloss.metrics.statistics.bootstrap import Resamples, interval
+from isogloss.metrics.statistics.search import corrected_p, simultaneous_intervals, told_apart
 from isogloss.results import Estimate
 
 Labels = npt.NDArray[np.int32]
@@ -210,3 +211,117 @@ class Study:
         below = np.where(chance < 1, 1 - chance, np.inf)
         nulls = np.array([empty if x is None else x for x in drawn])
         return corrected_p((self.scores - chance) / below, (nulls - chance[:, None]) / below[:, None])
+
+    def above(self) -> npt.NDArray[np.bool_]:
+        """Say which rows are above chance: corrected p below 0.05, simultaneous interval above the chance level."""
+        low, _ = simultaneous_intervals(self.scores, self.draws)
+        return (self.p_values() < 0.05) & (low > np.array([e.chance for e in self.estimates]))
+
+
+# -- tables ---------------------------------------------------------------------------------------
+
+
+def nothing_planted(repeats: int) -> None:
+    """Print how often the best, and any row, is called a finding where nothing is aligned."""
+    print("| concepts | measure | rows | best: p_value < 0.05 | best: interval above chance | best: p_search < 0.05 "
+          "| any: p_search < 0.05 | any: above |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|")
+    for kind in ("words", "sentences", "topics", "words, then sentences"):
+        studies = []
+        for seed in range(repeats):
+            rng = np.random.default_rng([seed, len(kind)])
+            text = Text.draw(rng, rng, topical=kind == "topics")
+            studies.append(Study.of(text, layers(kind, text, rng), n_permutations=100, n_bootstrap=100))
+        for soft in (True, False):
+            said = []
+            for study in (study.family(soft=soft) for study in studies):
+                best, p = study.estimates[int(np.argmax(study.adjusted))], study.p_values()
+                naive = best.p_value < 0.05, best.ci_low > best.chance
+                said.append((*naive, p[np.argmax(study.adjusted)] < 0.05, (p < 0.05).any(), study.above().any()))
+            cells = " | ".join(f"{share:.1%}" for share in np.mean(said, axis=0))
+            print(f"| {kind} | {'soft' if soft else 'theta'} | {len(p)} | {cells} |", flush=True)
+
+
+def one_layer_planted(repeats: int) -> None:
+    """Print how often the layer with alignment is found, and how often another is called above chance."""
+    print("| planted at layer 6 | measure | rows | layer 6: p_value < 0.05 | layer 6: p_search < 0.05 "
+          "| layer 6: above | best is layer 6 | another layer: above |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|")
+    for share in (0.05, 0.1, 0.25, 0.5):
+        studies = []
+        for seed in range(repeats):
+            rng = np.random.default_rng([seed, round(100 * share)])
+            text = Text.draw(rng, rng)
+            labels = aligned([share * (layer == 6) for layer in range(N_LAYERS)], text, rng, rng, drifts=True)
+            studies.append(Study.of(text, labels, n_permutations=100, n_bootstrap=100))
+        for soft in (True, False):
+            said = []
+            for study in (study.family(soft=soft) for study in studies):
+                here, above = study.places[:, 0] == 6, study.above()
+                naive = np.array([e.p_value for e in study.estimates]) < 0.05
+                best = here[np.argmax(study.adjusted)]
+                corrected = study.p_values() < 0.05
+                said.append((naive[here].any(), corrected[here].any(), above[here].any(), best, above[~here].any()))
+            cells = " | ".join(f"{x:.1%}" for x in np.mean(said, axis=0))
+            print(f"| {share} | {'soft' if soft else 'theta'} | {len(here)} | {cells} |", flush=True)
+
+
+def all_alike(texts: int) -> None:
+    """Print how often layers are told apart that are not different, and how often intervals of the best hold."""
+    print("| layers | measure | told from the best, wrongly | intervals that do not touch, wrongly "
+          "| own interval of the best holds | simultaneous one holds | all of the family hold | widths |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|")
+    risen = [0.2, 0.2, 0.25, 0.25, 0.3, 0.3, 0.5, 0.5, 0.4, 0.3, 0.25, 0.2, 0.2]
+    for name, shares in (("all alike", [0.5] * N_LAYERS), ("two alike at the top", risen)):
+        studies = []
+        for seed in range(texts):
+            # the same languages, other texts
+            rng, drawn = np.random.default_rng(5), np.random.default_rng([5, seed])
+            text = Text.draw(rng, drawn)
+            studies.append(Study.of(text, aligned(shares, text, rng, drawn, drifts=False), n_bootstrap=200))
+        for soft in (True, False):
+            families = [study.family(soft=soft) for study in studies]
+            truth = np.mean([study.scores for study in families], axis=0)
+            at = families[0].places
+            for k in NUMBERS:
+                for theta in (np.nan,) if soft else THETAS[:2]:
+                    rows = np.flatnonzero((at[:, 1] == k) & (soft | (at[:, 2] == theta)))
+                    cells = _compared(families, rows, truth, np.array(shares))
+                    print(f"| {name} | {'soft' if soft else f'theta {theta}'}, K {k} | {cells} |", flush=True)
+
+
+def _compared(
+    families: Sequence[Study],
+    rows: npt.NDArray[np.int64],
+    truth: npt.NDArray[np.float64],
+    shares: npt.NDArray[np.floating],
+) -> str:
+    """Return the cells of `all_alike` of the layers of one number and theta, of which the best is named."""
+    said, widths = [], []
+    for study in families:
+        scores, draws = study.scores, study.draws
+        best = rows[int(np.argmax(scores[rows]))]
+        alike = shares == shares[study.places[best, 0].astype(int)]
+        apart = told_apart(scores[rows], draws[rows])[list(rows).index(best)] & alike
+        own = np.array([interval(scores[i], draws[i]) for i in rows])
+        beside = own[list(rows).index(best), 0] > own[:, 1]
+        low, high = simultaneous_intervals(scores, draws)
+        holds = (low <= truth) & (truth <= high)
+        ends = own[list(rows).index(best)]
+        said.append((apart.any(), (beside & alike).any(), ends[0] <= truth[best] <= ends[1], holds[best], holds.all()))
+        widths.append((ends[1] - ends[0], high[best] - low[best]))
+    shares_said = " | ".join(f"{x:.1%}" for x in np.mean(said, axis=0))
+    return shares_said + " | " + " and ".join(f"{x:.3f}" for x in np.mean(widths, axis=0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=200)
+    given = parser.parse_args()
+    for table in (nothing_planted, one_layer_planted, all_alike):
+        table(given.repeats)
+        print()
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign, colap, mean_alignment
 from isogloss.results import RESULT_COLUMNS, Alignment, Estimate, Overlap, Results
+from isogloss.study.analyses.search import by_layer
 
 LANGUAGES = ("en", "de", "es", "ar", "zh")
 # Eight fields of meaning of six words; column i of every language is the same word.
@@ -168,11 +169,28 @@ class SyntheticStudy:
             rows += [self._row(clustering, "colap_group", Space(self.languages).name, "", of=f) for f in group]
         return Results.from_rows(rows)
 
+    @cached_property
+    def by_layer(self) -> pl.DataFrame:
+        return by_layer(with_draws(self.results.table))
+
     def _row(self, clustering: Clustering, metric: str, source: str, target: str, *, of: Estimate) -> dict[str, object]:
         values = {name: getattr(of, name) for name in RESULT_COLUMNS if hasattr(of, name)}
         values |= clustering.facts() | {"base_model": self.bases[clustering.model]}
         sign = f"isogloss:0.1.0|metric:{metric}|theta:{of.theta:g}|n:10"
         return values | {"metric": metric, "source": source, "target": target, "signature": sign}
+
+
+def with_draws(table: pl.DataFrame, *, spread: float = 0.02) -> pl.DataFrame:
+    """Return estimates with made-up draws beside them: resamples about the score, both nulls about chance."""
+    rng = np.random.default_rng(0)
+
+    def around(name: str, n: int) -> pl.Series:
+        middle = table[name].fill_null(float("nan")).to_numpy()[:, None]
+        return pl.Series((middle + rng.normal(0, spread, (table.height, n))).tolist(), dtype=pl.List(pl.Float32))
+
+    nulls = {f"null_{name}": around("chance", 100) for name in ("words", "sentence")}
+    chances = {f"chance_{name}": pl.col("chance") for name in ("words", "sentence")}
+    return table.with_columns(draws=around("score", 220), **nulls, **chances)
 
 
 def label_tables(study: SyntheticStudy) -> dict[str, pl.DataFrame]:

@@ -106,9 +106,6 @@ def one_place(study: FinishedStudy, choice: Choice) -> Place:
         if chosen is not None and len(chosen) != 1:
             raise unknown(f"choice of {name}", " ".join(map(str, chosen)), [f"one of the {name}"])
     run = choice.runs(study)[0]
-    if choice.layers is None:
-        layer = start_layer(study, run[0])
-    else:
-        layer = choice.layers_of([run])[0]
+    layer = start_layer(study, run[0]) if choice.layers is None else choice.layers_of([run])[0]
     spaces, whole = choice.spaces_of(study), Space(study.languages)
     return run[0].at(layer), whole if whole in spaces else spaces[-1]

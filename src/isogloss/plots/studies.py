@@ -193,7 +193,6 @@ def main_thetas(study: FinishedStudy) -> dict[str, float]:
     return {measure.name: first[measure.family] for measure in with_theta()} | whole
 
 
-@checked
 def start_layer(study: FinishedStudy, run: Clustering) -> int:
     """Return the layer worth looking at first: the best by CALIGN of the run of a clustering, else its last one."""
     of_run = [pl.col(name) == getattr(run, name) for name in RUN]

@@ -138,7 +138,6 @@ def answers(study: FinishedStudy) -> str:
 
 def charts(study: FinishedStudy, runs: list[Results], thetas: dict[str, float]) -> dict[str, Any]:
     """Return the charts as Vega-Lite by name: a list of those of every run, and those of the study."""
-    starts = [plots.start_layer(study, run[0]) for run in study.runs]
     of_runs = [
         plots.run_charts(results, thetas=thetas, layer=plots.start_layer(study, run[0]))
         | plots.beside_charts(study, run)

@@ -22,9 +22,9 @@ def corrected_p(scores: npt.ArrayLike, nulls: npt.ArrayLike) -> Floats:
     (*Resampling-Based Multiple Testing*, 1993).  Where nothing is above chance the smallest p is below 0.05 in 5 % of
     studies at most.  Draws that go together make up for rows that resemble each other, as layers do.
 
-    ``t = (score - mean) / (sd + s0)``, mean and standard deviation those of the row's null, s0 the median of all sd above 0:
-    rows of wide nulls, with few concepts or a low threshold, do not drown the others, and rows of which nearly every
-    draw is 0 do not either (s0 is that of Tusher, Tibshirani and Chu, PNAS 98, 2001).
+    ``t = (score - mean) / (sd + s0)``, mean and standard deviation those of the row's null, s0 the median of all sd
+    above 0: rows of wide nulls, with few concepts or a low threshold, do not drown the others, and rows of which nearly
+    every draw is 0 do not either (s0 is that of Tusher, Tibshirani and Chu, PNAS 98, 2001).
 
     Parameters
     ----------
