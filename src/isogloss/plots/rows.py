@@ -86,7 +86,7 @@ def _drawn(row: Mapping[str, Any], theta: float) -> Row:
     kept = {name: row[name] for name in ("layer", "source", "target", "n")}
     kept |= {"run": row["label"], "theta": theta}
     kept["pair"] = row["source"] + (arrow + row["target"] if row["target"] else "")
-    return kept | {name: _number(row[name]) for name in NUMBERS}
+    return kept | {name: _number(row[name]) for name in (*NUMBERS, "p_search")}
 
 
 def _number(value: float | None) -> float | None:
