@@ -22,9 +22,10 @@ def corrected_p(scores: npt.ArrayLike, nulls: npt.ArrayLike) -> Floats:
     (*Resampling-Based Multiple Testing*, 1993).  Where nothing is above chance the smallest p is below 0.05 in 5 % of
     studies at most.  Draws that go together make up for rows that resemble each other, as layers do.
 
-    ``t = (score - mean) / (sd + s0)``, mean and standard deviation those of the row's null, s0 the median of all sd
-    above 0: rows of wide nulls, with few concepts or a low threshold, do not drown the others, and rows of which nearly
-    every draw is 0 do not either (s0 is that of Tusher, Tibshirani and Chu, PNAS 98, 2001).
+    ``t = (score - mean) / (sd + s0)``, mean and standard deviation those of the row's null, s0 the lower quartile of
+    all sd above 0: rows of wide nulls, with few concepts or a low threshold, do not drown the others, and rows of which
+    nearly every draw is 0 do not either (a constant added to sd is from Tusher, Tibshirani and Chu, PNAS 98, 2001).
+    docs/planted.md has the power of other forms.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def corrected_p(scores: npt.ArrayLike, nulls: npt.ArrayLike) -> Floats:
     spread = drawn.std(axis=1)
     varies = spread > 0
     # where nothing varies any score above its null is beyond all draws
-    spread += np.median(spread[varies]) if varies.any() else 1.0
+    spread += np.quantile(spread[varies], 0.25) if varies.any() else 1.0
     centre = drawn.mean(axis=1)
     highest = np.sort(((drawn - centre[:, None]) / spread[:, None]).max(axis=0))
     # sums in float32 may miss a tie by rounding
