@@ -117,13 +117,12 @@ def told_apart(
     apart = np.zeros((len(values), len(values)), dtype=bool)
     there = np.flatnonzero(np.isfinite(values) & np.isfinite(away).all(axis=1))
     away = away[there]
-    first, second = np.triu_indices(len(there), 1)
-    if not len(first):
+    if len(there) < 2:
         return apart
     # rows that vary together have a difference that hardly varies: not from the covariance, which would lose it
-    spread = np.array([(away[i + 1 :] - away[i]).std(axis=1) for i in range(len(there))], dtype=object)
-    spreads = np.concatenate(list(spread)).astype(np.float64)
+    spreads = np.concatenate([(away[i + 1 :] - away[i]).std(axis=1) for i in range(len(there))])
     c = _critical_difference(away, spreads, level, draw_seed)
+    first, second = np.triu_indices(len(there), 1)
     more = values[there[first]] - values[there[second]]
     apart[there[first], there[second]] = more > c * spreads + 1e-9
     apart[there[second], there[first]] = -more > c * spreads + 1e-9

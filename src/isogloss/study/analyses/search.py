@@ -180,7 +180,7 @@ class _Drawn:
         result = np.full((self.table.height, n), np.nan)
         if n:
             there = (numbers == n).fill_null(False)
-            result[there.to_numpy()] = np.array(self.table[name].filter(there).to_list(), dtype=np.float64)
+            result[there.to_numpy()] = self.table[name].filter(there).explode().to_numpy().reshape(-1, n)
         return result
 
 
