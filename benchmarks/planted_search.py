@@ -302,7 +302,7 @@ def _compared(
         scores, draws = study.scores, study.draws
         best = rows[int(np.argmax(scores[rows]))]
         alike = shares == shares[study.places[best, 0].astype(int)]
-        apart = told_apart(scores[rows], draws[rows])[list(rows).index(best)] & alike
+        apart = told_apart(scores[rows], draws[rows], widened=1.2)[list(rows).index(best)] & alike
         own = np.array([interval(scores[i], draws[i]) for i in rows])
         beside = own[list(rows).index(best), 0] > own[:, 1]
         low, high = simultaneous_intervals(scores, draws)

@@ -96,16 +96,16 @@ def simultaneous_intervals(
 
 
 def told_apart(
-    scores: npt.ArrayLike, draws: npt.ArrayLike, *, level: float = 0.95, draw_seed: int = 0
+    scores: npt.ArrayLike, draws: npt.ArrayLike, *, level: float = 0.95, widened: float = 1.0, draw_seed: int = 0
 ) -> npt.NDArray[np.bool_]:
     """Return (r, r): whether row i is higher than row j beyond what any two of r equal rows differ by.
 
-    ``score_i - score_j > c sd``, sd the standard deviation of the difference over resamples, c the `level` quantile of
+    ``score_i - score_j > c sd``, sd `widened` times the standard deviation of the difference over resamples, c the `level` quantile of
     the largest standardised difference of any two rows (Tukey's comparison of all pairs, on correlated rows).  As it
     holds for all pairs at once, it holds for the best and the worst, chosen after the fact.  Where all rows are equal,
     none is told apart in `level` of studies.
 
-    Parameters are those of `simultaneous_intervals`.
+    Parameters are those of `simultaneous_intervals`, and `widened`: by how much new texts vary more than resamples.
 
     Examples
     --------
@@ -124,8 +124,9 @@ def told_apart(
     c = _critical_difference(away, spreads, level, draw_seed)
     first, second = np.triu_indices(len(there), 1)
     more = values[there[first]] - values[there[second]]
-    apart[there[first], there[second]] = more > c * spreads + 1e-9
-    apart[there[second], there[first]] = -more > c * spreads + 1e-9
+    least = c * widened * spreads + 1e-9
+    apart[there[first], there[second]] = more > least
+    apart[there[second], there[first]] = -more > least
     return apart
 
 
