@@ -28,6 +28,9 @@ N_LAYERS, N_TYPES, N_SENTENCES, N_WORDS, N_TOPICS = 13, 400, 200, 8, 20
 NUMBERS = (24, 48)  # of concepts; the first are those of the second, two by two
 THETAS = (0.5, 0.3, 0.8)
 MIN_TYPES = 4
+# shares of aligned concepts, layer by layer
+ALIKE = (0.5,) * N_LAYERS
+RISEN = (0.2, 0.2, 0.25, 0.25, 0.3, 0.3, 0.5, 0.5, 0.4, 0.3, 0.25, 0.2, 0.2)
 
 
 @dataclass(frozen=True)
@@ -218,26 +221,49 @@ class Study:
         return (self.p_values() < 0.05) & (low > np.array([e.chance for e in self.estimates]))
 
 
+def _generator(name: str, seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, sum(map(ord, name))])
+
+
+def unaligned(kind: str, seed: int) -> Study:
+    """Return a study without alignment."""
+    rng = _generator(kind, seed)
+    text = Text.draw(rng, rng, topical=kind == "topics")
+    return Study.of(text, layers(kind, text, rng), n_permutations=100, n_bootstrap=100)
+
+
+def one_layer(share: float, seed: int) -> Study:
+    """Return a study of which a share of the concepts is aligned at layer 6."""
+    rng = _generator(f"one{share}", seed)
+    text = Text.draw(rng, rng)
+    labels = aligned([share * (layer == 6) for layer in range(N_LAYERS)], text, rng, rng, drifts=True)
+    return Study.of(text, labels, n_permutations=100, n_bootstrap=100)
+
+
+def of_text(shares: Sequence[float], seed: int) -> Study:
+    """Return a study of languages and concepts that are always the same, of another text for every seed."""
+    rng, drawn = np.random.default_rng(5), np.random.default_rng([5, seed])
+    text = Text.draw(rng, drawn)
+    return Study.of(text, aligned(shares, text, rng, drawn, drifts=False), n_bootstrap=200)
+
+
 # -- tables ---------------------------------------------------------------------------------------
 
 
 def nothing_planted(repeats: int) -> None:
     """Print how often the best, and any row, is called a finding where nothing is aligned."""
-    print("| concepts | measure | rows | best: p_value < 0.05 | best: interval above chance | best: p_search < 0.05 "
-          "| any: p_search < 0.05 | any: above |")  # fmt: skip
+    print("| concepts | measure | rows | best: p_value < 0.05 | best: own interval above chance "
+          "| best: p_search < 0.05 | any: p_search < 0.05 | any: above |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|")
-    for kind in ("words", "sentences", "topics", "words, then sentences"):
-        studies = []
-        for seed in range(repeats):
-            rng = np.random.default_rng([seed, len(kind)])
-            text = Text.draw(rng, rng, topical=kind == "topics")
-            studies.append(Study.of(text, layers(kind, text, rng), n_permutations=100, n_bootstrap=100))
+    for kind in ("words", "sentences", "topics", "mixtures"):
+        studies = [unaligned(kind, seed) for seed in range(repeats)]
         for soft in (True, False):
             said = []
             for study in (study.family(soft=soft) for study in studies):
-                best, p = study.estimates[int(np.argmax(study.adjusted))], study.p_values()
-                naive = best.p_value < 0.05, best.ci_low > best.chance
-                said.append((*naive, p[np.argmax(study.adjusted)] < 0.05, (p < 0.05).any(), study.above().any()))
+                best, p = int(np.argmax(study.adjusted)), study.p_values()
+                of_best = study.estimates[best]
+                naive = of_best.p_value < 0.05, of_best.ci_low > of_best.chance
+                said.append((*naive, p[best] < 0.05, (p < 0.05).any(), study.above().any()))
             cells = " | ".join(f"{share:.1%}" for share in np.mean(said, axis=0))
             print(f"| {kind} | {'soft' if soft else 'theta'} | {len(p)} | {cells} |", flush=True)
 
@@ -245,46 +271,34 @@ def nothing_planted(repeats: int) -> None:
 def one_layer_planted(repeats: int) -> None:
     """Print how often the layer with alignment is found, and how often another is called above chance."""
     print("| planted at layer 6 | measure | rows | layer 6: p_value < 0.05 | layer 6: p_search < 0.05 "
-          "| layer 6: above | best is layer 6 | another layer: above |")  # fmt: skip
+          "| layer 6: above | it is the best | another layer: above |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|")
     for share in (0.05, 0.1, 0.25, 0.5):
-        studies = []
-        for seed in range(repeats):
-            rng = np.random.default_rng([seed, round(100 * share)])
-            text = Text.draw(rng, rng)
-            labels = aligned([share * (layer == 6) for layer in range(N_LAYERS)], text, rng, rng, drifts=True)
-            studies.append(Study.of(text, labels, n_permutations=100, n_bootstrap=100))
+        studies = [one_layer(share, seed) for seed in range(repeats)]
         for soft in (True, False):
             said = []
             for study in (study.family(soft=soft) for study in studies):
-                here, above = study.places[:, 0] == 6, study.above()
+                here, above, p = study.places[:, 0] == 6, study.above(), study.p_values()
                 naive = np.array([e.p_value for e in study.estimates]) < 0.05
-                best = here[np.argmax(study.adjusted)]
-                corrected = study.p_values() < 0.05
-                said.append((naive[here].any(), corrected[here].any(), above[here].any(), best, above[~here].any()))
-            cells = " | ".join(f"{x:.1%}" for x in np.mean(said, axis=0))
+                best = here[np.argmax(np.where(above | ~above.any(), study.adjusted, -np.inf))]
+                said.append((naive[here].any(), (p[here] < 0.05).any(), above[here].any(), best, above[~here].any()))
+            cells = " | ".join(f"{x:.0%}" for x in np.mean(said, axis=0))
             print(f"| {share} | {'soft' if soft else 'theta'} | {len(here)} | {cells} |", flush=True)
 
 
 def all_alike(texts: int) -> None:
     """Print how often layers are told apart that are not different, and how often intervals of the best hold."""
-    print("| layers | measure | told from the best, wrongly | intervals that do not touch, wrongly "
+    print("| layers | measure | told from the best, wrongly | own intervals do not touch, wrongly "
           "| own interval of the best holds | simultaneous one holds | all of the family hold | widths |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|")
-    risen = [0.2, 0.2, 0.25, 0.25, 0.3, 0.3, 0.5, 0.5, 0.4, 0.3, 0.25, 0.2, 0.2]
-    for name, shares in (("all alike", [0.5] * N_LAYERS), ("two alike at the top", risen)):
-        studies = []
-        for seed in range(texts):
-            # the same languages, other texts
-            rng, drawn = np.random.default_rng(5), np.random.default_rng([5, seed])
-            text = Text.draw(rng, drawn)
-            studies.append(Study.of(text, aligned(shares, text, rng, drawn, drifts=False), n_bootstrap=200))
+    for name, shares in (("all alike", ALIKE), ("two alike at the top", RISEN)):
+        studies = [of_text(shares, seed) for seed in range(texts)]
         for soft in (True, False):
             families = [study.family(soft=soft) for study in studies]
             truth = np.mean([study.scores for study in families], axis=0)
             at = families[0].places
             for k in NUMBERS:
-                for theta in (np.nan,) if soft else THETAS[:2]:
+                for theta in (np.nan,) if soft else THETAS:
                     rows = np.flatnonzero((at[:, 1] == k) & (soft | (at[:, 2] == theta)))
                     cells = _compared(families, rows, truth, np.array(shares))
                     print(f"| {name} | {'soft' if soft else f'theta {theta}'}, K {k} | {cells} |", flush=True)
@@ -318,9 +332,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=200)
     given = parser.parse_args()
-    for table in (nothing_planted, one_layer_planted, all_alike):
-        table(given.repeats)
-        print()
+    nothing_planted(given.repeats)
+    print()
+    # what is there is seen in nearly all or few: fewer will do
+    one_layer_planted(given.repeats * 3 // 10)
+    print()
+    all_alike(given.repeats)
 
 
 if __name__ == "__main__":

@@ -100,10 +100,10 @@ def told_apart(
 ) -> npt.NDArray[np.bool_]:
     """Return (r, r): whether row i is higher than row j beyond what any two of r equal rows differ by.
 
-    ``score_i - score_j > c sd``, sd `widened` times the standard deviation of the difference over resamples, c the `level` quantile of
-    the largest standardised difference of any two rows (Tukey's comparison of all pairs, on correlated rows).  As it
-    holds for all pairs at once, it holds for the best and the worst, chosen after the fact.  Where all rows are equal,
-    none is told apart in `level` of studies.
+    ``score_i - score_j > c sd``, sd `widened` times the standard deviation of the difference over resamples, c the
+    `level` quantile of the largest standardised difference of any two rows (Tukey's comparison of all pairs, on
+    correlated rows).  As it holds for all pairs at once, it holds for the best and the worst, chosen after the fact.
+    Where all rows are equal, none is told apart in `level` of studies.
 
     Parameters are those of `simultaneous_intervals`, and `widened`: by how much new texts vary more than resamples.
 
