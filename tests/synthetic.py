@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign, colap, mean_alignment
 from isogloss.metrics.concepts.sentences import colap_other_sentences, sentence_ami
 from isogloss.results import RESULT_COLUMNS, Alignment, Estimate, Overlap, Results
+from isogloss.study.analyses.search import by_layer, with_search
+from isogloss.study.sheet import DRAWS
 
 LANGUAGES = ("en", "de", "es", "ar", "zh")
 # Eight fields of meaning of six words; column i of every language is the same word.
@@ -147,24 +150,33 @@ class SyntheticStudy:
         return colap(self.concepts(clustering, space), theta_overlap=thetas)
 
     @cached_property
-    def results(self) -> Results:
-        rows = []
+    def drawn(self) -> pl.DataFrame:
+        """The estimates with made-up draws: resamples about the score, both nulls about a made-up chance level.
+
+        The null of calign is compiled at first use, which takes long.
+        """
+        rng, rows = np.random.default_rng(0), []
+
+        def made_up(f: Estimate, chance: float | None = None) -> Estimate:
+            draws = (f.score + rng.normal(0, 0.02, 220)).astype(np.float32)
+            if chance is None:
+                return replace(f, draws=draws)
+            nulls = [(chance + rng.normal(0, 0.01, 50)).astype(np.float32) for _ in range(2)]
+            return Estimate(f.theta, f.score, chance, 0.01, 0.01, *_tail(f), "none", draws, chance, chance, *nulls)
+
         for clustering in self.clusterings:
             for pair in self.pairs:
                 (a, b), space = pair.languages, pair.space
                 both = [self.alignment(clustering, direction) for direction in pair.directions]
-                # A made-up chance level: the null of calign is compiled at first use, which takes long.
-                figures = [
-                    [Estimate(f.theta, f.score, 0.1 * f.score + 0.02, 0.01, 0.01, *_tail(f)) for f in x.estimates]
-                    for x in both
-                ]
+                figures = [[made_up(f, 0.1 * f.score + 0.02) for f in x.estimates] for x in both]
                 rows += [self._row(clustering, "calign", a, b, of=f) for f in figures[0]]
                 rows += [self._row(clustering, "calign", b, a, of=f) for f in figures[1]]
                 rows += [
                     self._row(clustering, "calign_mean", a, b, of=mean_alignment(*f))
                     for f in zip(*figures, strict=True)
                 ]
-                rows += [self._row(clustering, "colap", a, b, of=f) for f in self.overlap(clustering, space).estimates]
+                overlap = self.overlap(clustering, space).estimates
+                rows += [self._row(clustering, "colap", a, b, of=made_up(f)) for f in overlap]
                 across = colap_other_sentences(self.concepts(clustering, space), n_splits=2)
                 rows += [self._row(clustering, "colap_other_sentences", a, b, of=f) for f in across]
             group = self.overlap(clustering, Space(self.languages)).estimates
@@ -172,13 +184,36 @@ class SyntheticStudy:
             for space in self.spaces:
                 told = sentence_ami(self.concepts(clustering, space))
                 rows.append(self._row(clustering, "sentence_ami", space.name, "", of=told))
-        return Results.from_rows(rows)
+        draws = dict.fromkeys(DRAWS, pl.List(pl.Float32))
+        return pl.DataFrame(rows, schema=RESULT_COLUMNS | draws, orient="row")
+
+    @cached_property
+    def results(self) -> Results:
+        return Results(with_search(self.drawn).select(*RESULT_COLUMNS))
+
+    @cached_property
+    def by_layer(self) -> pl.DataFrame:
+        return by_layer(self.drawn)
 
     def _row(self, clustering: Clustering, metric: str, source: str, target: str, *, of: Estimate) -> dict[str, object]:
         values = {name: getattr(of, name) for name in RESULT_COLUMNS if hasattr(of, name)}
+        values |= {name: None if (drawn := getattr(of, name)) is None else drawn.tolist() for name in DRAWS}
         values |= clustering.facts() | {"base_model": self.bases[clustering.model]}
         sign = f"isogloss:0.1.0|metric:{metric}|theta:{of.theta:g}|n:10"
         return values | {"metric": metric, "source": source, "target": target, "signature": sign}
+
+
+def with_draws(table: pl.DataFrame, *, spread: float = 0.02) -> pl.DataFrame:
+    """Return estimates with made-up draws beside them: resamples about the score, both nulls about chance."""
+    rng = np.random.default_rng(0)
+
+    def around(name: str, n: int) -> pl.Series:
+        middle = table[name].fill_null(float("nan")).to_numpy()[:, None]
+        return pl.Series((middle + rng.normal(0, spread, (table.height, n))).tolist(), dtype=pl.List(pl.Float32))
+
+    nulls = {f"null_{name}": around("chance", 100) for name in ("words", "sentence")}
+    chances = {f"chance_{name}": pl.col("chance") for name in ("words", "sentence")}
+    return table.with_columns(draws=around("score", 220), **nulls, **chances)
 
 
 def label_tables(study: SyntheticStudy) -> dict[str, pl.DataFrame]:

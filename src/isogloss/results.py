@@ -37,6 +37,7 @@ RESULT_COLUMNS: dict[str, type[pl.DataType]] = {
     "adjusted": pl.Float64,
     "p_value": pl.Float64,
     "q_value": pl.Float64,
+    "p_search": pl.Float64,
     "ci_low": pl.Float64,
     "ci_high": pl.Float64,
     "n": pl.Int64,
@@ -303,7 +304,8 @@ class Results:
     ``colap_group`` and ``sentence_ami`` (``source`` names the space, ``target`` is empty); ``language_entropy``,
     ``purity`` and ``ami`` of joint concepts.
     ``q_value`` controls the false-discovery rate over the layers and pairs of one model, stack, clustering, metric and
-    theta.
+    theta.  ``p_search``, of CALIGN, is the p-value corrected by the maximum statistic over all rows of the metric,
+    whatever the study varied: of the highest of them it may be read as a p-value.
     """
 
     table: Annotated[pl.DataFrame, Columns(tuple(RESULT_COLUMNS))]

@@ -23,7 +23,7 @@ from isogloss.coordinates import Pair, Space
 from isogloss.errors import InputError, UsageError
 from isogloss.metrics.registry import DEFAULT_COMPANIONS
 from isogloss.models.trial import block_lists
-from isogloss.plots import study_charts
+from isogloss.plots import start_layer, study_charts
 from isogloss.results import RESULT_COLUMNS
 from isogloss.starter import model_folder
 from isogloss.store import StudyLayout
@@ -88,6 +88,35 @@ def test_results_are_complete(finished: Path) -> None:
     assert sorted(cohesion["source"] + cohesion["target"]) == sorted(["ende", "enar", "dear"] * 2)
     assert (cohesion["score"] > cohesion["chance"]).all()
     assert cohesion["signature"].str.contains("null:shuffled").all()
+
+
+def test_the_search_is_in_the_p_values_and_the_means_by_layer(finished: Path) -> None:
+    study = open_study(finished)
+    table = study.results.table
+    aligned = table["metric"].str.starts_with("calign")
+    assert table.filter(~aligned)["p_search"].is_nan().all()
+    there = table.filter(aligned)
+    assert there["p_search"].is_finite().all()
+    # 20 permutations; the correction for all rows never makes it smaller, up to the scale it is counted on
+    assert there["p_search"].min() == pytest.approx(1 / 21)
+    assert there["p_search"].mean() > there["p_value"].mean()
+    layers = study.by_layer
+    assert layers.filter(metric="calign_mean")["theta"].unique().sort().to_list() == [0.5, 0.8]
+    assert set(layers["metric"]) == {"calign_mean", "calign_soft_mean", "colap"}
+    assert layers.filter("best").height == 4  # of two thetas, the soft form and COLAP
+    keys = ["metric", "layer", "theta"]
+    means = table.drop_nulls("method").group_by(keys).agg(pl.col("score", "chance").mean().name.suffix("_mean"))
+    both = layers.join(means.with_columns(pl.col("theta").cast(pl.Float64)), on=keys, nulls_equal=True)
+    assert both.height >= 6
+    assert both["score"].to_list() == pytest.approx(both["score_mean"].to_list())
+    assert both["chance"].to_list() == pytest.approx(both["chance_mean"].to_list())
+    assert (layers["ci_low"] < layers["ci_high"]).all()
+    assert layers.filter(metric="colap")["above"].null_count() == 2
+    best = layers.filter("best", metric="calign_mean", theta=0.5)["layer"][0]
+    assert start_layer(study, study.runs[0][0]) == best
+    (finished / "results_by_layer.parquet").unlink()
+    with pytest.raises(InputError, match=r"results_by_layer\.parquet"):
+        _ = open_study(finished).by_layer
 
 
 def test_every_figure_is_a_chart_by_name(finished: Path) -> None:
@@ -398,6 +427,9 @@ def test_study_without_a_bootstrap_has_no_differences(study_file: StudyFile, tmp
     ig.run_study(study, out=tmp_path / "out", workers=1)
     assert open_study(tmp_path / "out").results.companions.is_empty()
     assert not (tmp_path / "out/correlations.csv").exists()
+    layers = open_study(tmp_path / "out").by_layer
+    assert layers["ci_low"].is_nan().all() and layers["below_best"].is_null().all()
+    assert layers.filter(metric="calign_soft_mean")["p_search"].is_finite().all()
     with pytest.raises(UsageError, match="without a bootstrap"):
         compare(tmp_path / "out", "starter", "again")
 

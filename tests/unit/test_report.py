@@ -15,14 +15,14 @@ import pytest
 
 from isogloss.coordinates import Pair, Space
 from isogloss.errors import InputError
-from isogloss.plots import start_layer
 from isogloss.report import render, write_report
 from isogloss.report.answer import alignment_answer, overlap_answer
 from isogloss.report.explorer import MAX_CONCEPTS, MAX_ENTRIES, MAX_WORDS
 from isogloss.report.page import charts, columns, map_words, safe_json
 from isogloss.report.paper import methods_paragraph
 from isogloss.results import RESULT_COLUMNS, Results
-from synthetic import LANGUAGES, NASTY, SyntheticStudy, label_tables, robustness_table
+from isogloss.study.analyses.search import by_layer
+from synthetic import LANGUAGES, NASTY, SyntheticStudy, label_tables, robustness_table, with_draws
 
 
 class Page(HTMLParser):
@@ -262,54 +262,67 @@ def results(*layers: tuple[float, float], low: float = 0.05, metric: str = "cali
     return Results.from_rows(rows)
 
 
-def test_a_clear_peak_is_called_a_peak() -> None:
-    text = alignment_answer(results((0.20, 0.05), (0.50, 0.10), (0.40, 0.10)))
-    assert text.startswith("Above chance, alignment peaks at layer 1: 49% (95% interval 44% to 54%)")
-    assert "chance gives 10%" in text
-    assert "At layer 0 it is 19% (chance 5.0%)." in text
-    assert start_layer(results((0.20, 0.05), (0.50, 0.10), (0.40, 0.10))) == 1
+def layers(*levels: tuple[float, float], spread: float = 0.01, metric: str = "calign_mean") -> pl.DataFrame:
+    """Return the means by layer of `results`, with made-up draws."""
+    return by_layer(with_draws(results(*levels, metric=metric).table, spread=spread))
 
 
-def test_a_rise_within_the_intervals_is_not_called_certain() -> None:
-    text = alignment_answer(results((0.45, 0.10), (0.50, 0.10)))
-    assert "but the intervals of the two layers overlap" in text
-    assert "en – de share most" in text
-    assert "though their intervals overlap" in text
+def test_a_clear_peak_is_called_the_highest_with_all_that_it_takes_to_believe_it() -> None:
+    text = alignment_answer(layers((0.20, 0.05), (0.50, 0.10), (0.40, 0.10)))
+    assert text.startswith("Above chance, alignment is highest at layer 1: 49% (95% interval 47% to 51%)")
+    assert "where chance gives 10% (p = 0.0099, corrected for all that was looked at)." in text
+    assert "Every other layer is lower." in text
+
+
+def test_layers_that_cannot_be_told_from_the_best_are_named() -> None:
+    text = alignment_answer(layers((0.20, 0.10), (0.49, 0.10), (0.50, 0.10), (0.49, 0.10), (0.3, 0.1), (0.495, 0.1)))
+    assert "Layers 1, 3 and 5 cannot be told apart from it." in text
+    assert "No other layer can be told apart from it." in alignment_answer(layers(*[(0.5, 0.1)] * 3))
+    assert "Layer 1 cannot be told apart from it." in alignment_answer(layers((0.5, 0.1), (0.499, 0.1)))
 
 
 def test_nothing_above_chance_is_said_plainly() -> None:
-    text = alignment_answer(results((0.10, 0.09), (0.12, 0.10)))
-    assert text.startswith("No layer is clearly above chance. At the highest, layer 1")
-    assert "peaks" not in text
+    text = alignment_answer(layers((0.10, 0.09), (0.12, 0.11)))
+    assert text.startswith("No layer is above chance. The nearest is layer ")
     assert "share most" not in text
+    assert "cannot be told apart" not in text
 
 
-def test_a_fall_from_the_first_layer_is_not_told_as_a_rise() -> None:
-    text = alignment_answer(results((0.60, 0.10), (0.30, 0.10)))
-    assert "peaks at layer 0" in text
-    assert "It is the first layer; by layer 1 the share is 29%." in text
+def test_a_layer_of_which_the_interval_includes_chance_is_not_above_it() -> None:
+    wide = with_draws(results((0.30, 0.20), (0.28, 0.20)).table, spread=0.01)
+    wide = wide.with_columns(draws=with_draws(wide, spread=0.2)["draws"])
+    assert alignment_answer(by_layer(wide)).startswith("No layer is above chance.")
 
 
-def test_the_peak_is_where_it_is_highest_above_chance_not_where_the_score_is() -> None:
-    assert "peaks at layer 0" in alignment_answer(results((0.50, 0.10), (0.55, 0.45)))
+def test_the_best_is_where_it_is_highest_above_chance_not_where_the_score_is() -> None:
+    assert "highest at layer 0" in alignment_answer(layers((0.50, 0.10), (0.55, 0.45)))
 
 
-def test_pairs_that_are_equal_are_not_ranked() -> None:
-    text = alignment_answer(results((0.20, 0.05), (0.5001, 0.10), low=0.01), theta=0.8)
-    assert "en – de share most (50%) and en – ar least (48%)" in text
-    same = results((0.20, 0.05), (0.50, 0.10)).table.with_columns(pl.lit(0.5).alias("score"))
-    assert "no difference between pairs" in alignment_answer(Results(same))
+def test_pairs_are_ranked_only_if_they_can_be_told_apart() -> None:
+    assert "At layer 1, en – de share most and en – ar least." in alignment_answer(
+        layers((0.20, 0.05), (0.50, 0.10), spread=0.003)
+    )
+    assert "no pair can be told apart from another" in alignment_answer(layers((0.20, 0.05), (0.50, 0.10), spread=0.02))
+
+
+def test_without_draws_nothing_is_claimed() -> None:
+    table = with_draws(results((0.20, 0.05), (0.50, 0.10)).table)
+    drawless = [pl.lit(None, table.schema[name]).alias(name) for name in ("draws", "null_words", "null_sentence")]
+    text = alignment_answer(by_layer(table.with_columns(drawless)))
+    assert text.startswith("Whether a layer is above chance is not known: no chance was drawn. The highest is layer 1")
+    assert "interval" not in text
+    assert "told apart" not in text
 
 
 def test_overlap_is_compared_with_languages_mixed_at_random() -> None:
-    text = overlap_answer(results((0.2, 0.9), (0.3, 0.95), metric="colap"), theta=0.8)
+    text = overlap_answer(layers((0.2, 0.9), (0.3, 0.95), metric="colap"))
     assert "layer 1: 29%" in text
     assert "mixed at random would reach 95%" in text
+    assert "Every other layer is lower" in text
 
 
 def test_no_measurable_layer_is_said() -> None:
-    nothing = results((math.nan, math.nan))
-    assert "No layer has enough concepts" in alignment_answer(nothing)
+    assert "No layer has enough concepts" in alignment_answer(layers((math.nan, math.nan)))
 
 
 def test_the_paragraph_for_a_paper_says_what_was_done_and_cites_it(study: SyntheticStudy, source: str) -> None:

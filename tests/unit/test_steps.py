@@ -100,7 +100,7 @@ def test_another_version_of_a_kind_runs_it_again_and_what_hangs_on_it(
 ):
     _, before, done = halves
     folder = shutil.copytree(done, tmp_path / "out")
-    monkeypatch.setattr(kind, "version", 2)
+    monkeypatch.setattr(kind, "version", kind.version + 1)
     run_study(study, out=folder, workers=1)
     after = markers(folder)
     again = {name for name in after.keys() - ALWAYS if after[name] != before[name]}

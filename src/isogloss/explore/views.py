@@ -21,8 +21,7 @@ from isogloss.metrics import colap
 from isogloss.metrics.concepts.overlap import group_theta
 from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES, OVERLAP
 from isogloss.metrics.statistics.intervals import wilson
-from isogloss.plots import main_thetas
-from isogloss.plots.rows import start_layer
+from isogloss.plots import main_thetas, start_layer
 from isogloss.plots.theme import PALETTE
 from isogloss.results import Estimate
 from isogloss.study.measures import align_concepts
@@ -82,9 +81,9 @@ class Views(WordViews):
         return [*parts, f"seed {first.seed}"] if len({x.seed for x in alike}) > 1 else parts
 
     def _start(self) -> Json:
-        """Return what is worth looking at first: the layer where CALIGN is highest above chance, the first pair."""
+        """Return what is worth looking at first: the best layer by CALIGN, the first pair."""
         place = self.places[0]
-        layer = start_layer(self.study.results, model=place.first.model, stack=place.first.stack)
+        layer = start_layer(self.study, place.first)
         return {"place": 0, "layer": layer if layer in place.layers else place.layers[-1], "k": place.ks[0]}
 
     # -- questions --------------------------------------------------------------------------------

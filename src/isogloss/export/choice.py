@@ -11,10 +11,7 @@ import polars as pl
 
 from isogloss.coordinates import Clustering, Space
 from isogloss.errors import UsageError, unknown
-from isogloss.metrics.registry import DIRECTED
-from isogloss.plots import main_thetas
-from isogloss.plots.rows import RUN, start_layer
-from isogloss.results import Results
+from isogloss.plots import start_layer
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
@@ -97,7 +94,7 @@ def with_place(study: FinishedStudy, table: pl.DataFrame, clustering: Clustering
 def one_place(study: FinishedStudy, choice: Choice) -> Place:
     """Return the one clustering and space that are chosen.
 
-    Of several: the first run, the layer where CALIGN is highest above chance, all languages together.
+    Of several: the first run, the best layer by CALIGN, all languages together.
 
     Raises
     ------
@@ -109,10 +106,6 @@ def one_place(study: FinishedStudy, choice: Choice) -> Place:
         if chosen is not None and len(chosen) != 1:
             raise unknown(f"choice of {name}", " ".join(map(str, chosen)), [f"one of the {name}"])
     run = choice.runs(study)[0]
-    if choice.layers is None:
-        of_run = study.results.only(**{name: getattr(run[0], name) for name in RUN})
-        layer = start_layer(Results(of_run), theta=main_thetas(study)[DIRECTED])
-    else:
-        layer = choice.layers_of([run])[0]
+    layer = start_layer(study, run[0]) if choice.layers is None else choice.layers_of([run])[0]
     spaces, whole = choice.spaces_of(study), Space(study.languages)
     return run[0].at(layer), whole if whole in spaces else spaces[-1]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
 
 SCHEMA = 1  # raise it when a field of the JSON file changes its meaning
-_COLUMNS = ["metric", "source", "target", "theta", "score", "chance", "adjusted", "p_value", "q_value"]
+_COLUMNS = ["metric", "source", "target", "theta", "score", "chance", "adjusted", "p_value", "q_value", "p_search"]
 _COLUMNS += ["ci_low", "ci_high", "n", "coverage", "signature"]
 
 

@@ -17,7 +17,6 @@ from isogloss.plots.graph import graph_chart
 from isogloss.plots.labels import label_panels, shared_panels
 from isogloss.plots.maps import language_map, language_map_words, language_order, pair_heatmap
 from isogloss.plots.robustness import robustness_map
-from isogloss.plots.rows import start_layer
 from isogloss.plots.studies import (
     beside_charts,
     chosen_charts,
@@ -27,6 +26,7 @@ from isogloss.plots.studies import (
     save_study_figures,
     save_task_figures,
     side_by_side,
+    start_layer,
     study_charts,
     tuning_charts,
     whole_charts,

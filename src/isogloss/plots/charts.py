@@ -100,8 +100,8 @@ def _curve_words(runs: Mapping[str, Sequence[Row]], metric: str, n_pairs: int) -
         if peak is None:
             return f"{text}; nothing could be measured."
         what = "the score" if n_pairs == 1 else "the mean"
-        above = " above chance" if MEASURES[metric].above_chance else ""
-        return f"{text}; {what} is highest{above} at layer {peak['layer']} {against(peak)}."
+        less = " less chance" if MEASURES[metric].above_chance else ""
+        return f"{text}; {what}{less} is highest at layer {peak['layer']} {against(peak)}."
     places = [f"{run} at layer {peak['layer']} {against(peak)}" for run, peak in peaks.items() if peak]
     return f"{text}, a panel for each of {len(runs)} runs. The mean is highest in {'; '.join(places)}."
 

@@ -15,9 +15,10 @@ from isogloss.arguments import Count, Share, checked
 from isogloss.errors import unknown
 from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES
 from isogloss.plots.charts import COLUMNS, titled, tooltip
-from isogloss.plots.rows import Row, figure_rows, highest, languages, start_layer
+from isogloss.plots.rows import Row, figure_rows, highest, highest_layer, languages
 from isogloss.plots.theme import GAPS, Chart, accent, count, finish, shown, span
 from isogloss.results import Results
+from isogloss.study.analyses.search import SURE
 
 _NARROW = 23  # pixels: a cell below it is too narrow for "(.12)"
 
@@ -36,7 +37,8 @@ def pair_heatmap(
 
     Parameters are those of `layer_curves`; of several runs only the first is drawn.  CALIGN is shown
     adjusted for chance: the scale starts at 0, the chance level, and what lies below is as pale as chance;
-    the interval of a number in parentheses includes chance.  COLAP is shown as it is, for its null is
+    a number in parentheses is not above chance, if all rows of the metric are counted that the study has (``p_search``
+    of at least 0.05), or its interval includes chance.  COLAP is shown as it is, for its null is
     reached when languages mix freely (see `isogloss.metrics.measure.Measure.above_chance`).
     """
     rows = _first_run(results, metric, model=model, stack=stack, theta=theta)
@@ -90,7 +92,7 @@ def language_map(
     every = _first_run(results, metric, model=model, stack=stack, theta=theta)
     layers = sorted({row["layer"] for row in every})
     if layer is None:
-        layer = start_layer(results, model=model, stack=stack)
+        layer = highest_layer(results, model=model, stack=stack)
     if layer not in layers:
         raise unknown("layer", layer, map(str, layers))
     order = language_order(results, metric=metric, model=model, stack=stack, theta=theta)
@@ -202,17 +204,18 @@ def _cells(base: alt.Chart, metric: str, *, top: float, across: int) -> alt.Laye
 
 
 def _cell(field: str) -> str:
-    """Return the Vega expression of a cell's number: in parentheses where the interval includes chance."""
+    """Return the Vega expression of a cell's number: in parentheses where it is not above chance."""
     number = f"replace(format(datum.{field}, '.2f'), '0.', '.')"
     if field == "adjusted":
         above = "isValid(datum.ci_low) && isValid(datum.chance) && datum.ci_low > datum.chance"
+        above += f" && !(datum.p_search >= {SURE})"
         number = f"{above} ? {number} : '(' + {number} + ')'"
     return f"!isValid(datum.{field}) ? '' : {number}"
 
 
 def _note(metric: str) -> str:
     adjusted = MEASURES[metric].above_chance
-    return "adjusted score, 0 = chance; (…): interval includes chance" if adjusted else "score"
+    return "adjusted score, 0 = chance; (…): not above chance" if adjusted else "score"
 
 
 def _extremes(rows: Sequence[Row], metric: str, *, at_layer: bool = False) -> str:
@@ -230,6 +233,6 @@ def _extremes(rows: Sequence[Row], metric: str, *, at_layer: bool = False) -> st
 
     text = f": highest for {named(high)}, lowest for {named(low)}"
     if field == "adjusted":
-        clear = sum((row["ci_low"] or 0) > row["chance"] for row in measured)
-        text += f"; the interval lies above chance in {clear} of {len(measured)}"
+        clear = sum((row["ci_low"] or 0) > row["chance"] and not (row["p_search"] or 0) >= SURE for row in measured)
+        text += f"; {clear} of {len(measured)} are above chance, corrected for all that was looked at"
     return f"{text}."

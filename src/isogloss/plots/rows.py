@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 
-from isogloss.arguments import Share, checked
 from isogloss.coordinates import Space
 from isogloss.errors import UsageError, unknown
 from isogloss.metrics.registry import ALIGNMENT, GROUP_OVERLAP, MEASURES, with_theta
@@ -109,7 +108,7 @@ def _drawn(row: Mapping[str, Any], theta: float | None) -> Row:
     kept = {name: row[name] for name in ("layer", "source", "target", "n")}
     kept |= {"run": row["label"], "theta": theta}
     kept["pair"] = row["source"] + (arrow + row["target"] if row["target"] else "")
-    return kept | {name: _number(row[name]) for name in NUMBERS}
+    return kept | {name: _number(row[name]) for name in (*NUMBERS, "p_search")}
 
 
 def _number(value: float | None) -> float | None:
@@ -143,11 +142,13 @@ def highest(rows: Iterable[Row], metric: str) -> Row | None:
     return max(measured, key=lambda row: (row[field], -row["layer"]), default=None)
 
 
-@checked
-def start_layer(
-    results: Results, *, model: str | None = None, stack: str | None = None, theta: Share | None = None
+def highest_layer(
+    results: Results, *, model: str | None = None, stack: str | None = None, theta: float | None = None
 ) -> int:
-    """Return the layer worth looking at first: where CALIGN is highest above chance, else the last one."""
+    """Return the layer to draw where none is asked for: where CALIGN above chance is highest, else the last one.
+
+    A place to look at, and no finding: of a study, `isogloss.plots.start_layer` knows what the search costs.
+    """
     if ALIGNMENT in results.table["metric"].to_list():
         rows = figure_rows(results, ALIGNMENT, model=model, stack=stack, theta=theta)
         peak = highest(average(row for row in rows if row["adjusted"] is not None), ALIGNMENT)

@@ -19,7 +19,7 @@ from isogloss.plots.files import save_charts
 from isogloss.plots.labels import label_panels, shared_panels
 from isogloss.plots.maps import language_map, pair_heatmap
 from isogloss.plots.robustness import robustness_map
-from isogloss.plots.rows import RUN, languages, run_labels, start_layer
+from isogloss.plots.rows import RUN, highest_layer, languages, run_labels
 from isogloss.plots.task_charts import curve_chart, difference_chart, fate_chart, score_chart, transfer_chart
 from isogloss.plots.theme import Chart
 from isogloss.results import Results
@@ -58,7 +58,7 @@ def run_charts(
             charts[name] = layer_curves(results, metric=metric, theta=theta)
             charts[f"{name}_pairs"] = pair_heatmap(results, metric=metric, theta=theta)
         if name in there:
-            at = start_layer(results, theta=thetas.get(DIRECTED)) if layer is None else layer
+            at = highest_layer(results, theta=thetas.get(DIRECTED)) if layer is None else layer
             charts[f"{name}_map"] = language_map(results, metric=name, layer=at, theta=theta)
         if name == DIRECTED and name in there and len(languages(results.table)) > 2:
             charts["calign_languages"] = language_curves(results, metric=name, theta=theta)
@@ -196,6 +196,16 @@ def main_thetas(study: FinishedStudy) -> dict[str, float]:
     first = {"alignment": metrics.theta_align[0], "overlap": metrics.theta_overlap[0]}
     whole = {GROUP_OVERLAP: group_theta(first["overlap"], len(study.languages))}
     return {measure.name: first[measure.family] for measure in with_theta()} | whole
+
+
+def start_layer(study: FinishedStudy, run: Clustering) -> int:
+    """Return the layer worth looking at first: the best by CALIGN of the run of a clustering, else its last one."""
+    of_run = [pl.col(name) == getattr(run, name) for name in RUN]
+    layers = study.by_layer.filter(
+        *of_run, pl.col("metric") == ALIGNMENT, pl.col("theta") == main_thetas(study)[ALIGNMENT]
+    )
+    best = layers.filter("best")["layer"]
+    return int(best[0] if len(best) else study.results.table.filter(*of_run)["layer"].max())
 
 
 def _drawn(charts: Mapping[str, Chart | None]) -> dict[str, Chart]:

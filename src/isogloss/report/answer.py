@@ -2,61 +2,56 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from isogloss.metrics.registry import ALIGNMENT, OVERLAP
-from isogloss.plots.rows import average, figure_rows, highest
-from isogloss.results import Results
+import polars as pl
 
 Row = Mapping[str, Any]
+_NOTHING = "No layer has enough concepts of sufficient size to measure alignment."
 
 
-def alignment_answer(results: Results, *, theta: float | None = None) -> str:
-    """Say at which layer CALIGN peaks, from where, against chance, and which pairs share most and least.
+def alignment_answer(layers: pl.DataFrame) -> str:
+    """Say at which layer alignment is highest, which cannot be told from it, and which pairs share most and least.
 
-    A peak is called one only where its interval lies above chance; a rise is called certain only where
-    the chance-adjusted intervals of the first layer and of the peak do not touch.
+    A layer is above chance only where its p-value, corrected for the search, is below 0.05, and its interval, which
+    holds for whichever layer is chosen, lies above its chance level.  If none is, this is all that is said, with the
+    nearest.
 
     Parameters
     ----------
-    results : Results
-        Of one run, with ``calign_mean``.
-    theta : float, optional
-        As in `isogloss.plots.layer_curves`.
+    layers : polars.DataFrame
+        Rows of `FinishedStudy.by_layer`: of one run, of CALIGN at one theta or of its soft form.
     """
-    rows = figure_rows(results, ALIGNMENT, model=None, stack=None, theta=theta)
-    rows = [row for row in rows if row["adjusted"] is not None]
-    means = average(rows)
-    peak = highest(means, ALIGNMENT)
-    if peak is None:
-        return "No layer has enough concepts of sufficient size to measure alignment."
-    first = means[0]
-    place = f"layer {peak['layer']}: {_with_interval(peak)} of concepts find a counterpart in the other language, "
-    place += f"where chance gives {percent(peak['chance'])}."
-    text = f"Above chance, alignment peaks at {place}"
-    if peak["ci_low"] <= peak["chance"]:
-        return f"No layer is clearly above chance. At the highest, {place}"
-    if peak["layer"] == first["layer"]:
-        last = means[-1]
-        if last is not first:
-            text += f" It is the first layer; by layer {last['layer']} the share is {percent(last['score'])}."
-    else:
-        text += f" At layer {first['layer']} it is {percent(first['score'])} (chance {percent(first['chance'])})"
-        text += "." if _apart(first, peak) else ", but the intervals of the two layers overlap."
-    return text + _extremes([row for row in rows if row["layer"] == peak["layer"]])
+    best = _best(layers)
+    if best is None:
+        return _NOTHING
+    soft = math.isnan(best["theta"])
+    what = "of the words of a concept translate into its best counterpart"
+    what = what if soft else "of concepts find a counterpart in the other language"
+    place = f"layer {best['layer']}: {_with_interval(best)} {what}"
+    place += f", where chance gives {percent(best['chance'])}{_p(best)}."
+    if best["above"] is None:
+        return f"Whether a layer is above chance is not known: no chance was drawn. The highest is {place}"
+    if not best["above"]:
+        return f"No layer is above chance. The nearest is {place}"
+    return f"Above chance, alignment is highest at {place}{_rivals(layers, best)}{_pairs(best)}"
 
 
-def overlap_answer(results: Results, *, theta: float | None = None) -> str:
-    """Say at which layer COLAP peaks, and how that compares with languages mixed at random."""
-    rows = figure_rows(results, OVERLAP, model=None, stack=None, theta=theta)
-    peak = highest(average(row for row in rows if row["score"] is not None), OVERLAP)
-    if peak is None:
+def overlap_answer(layers: pl.DataFrame) -> str:
+    """Say at which layer COLAP is highest, which layers cannot be told from it, and what mixing at random would give.
+
+    `layers` are rows of `FinishedStudy.by_layer`: of one run, of COLAP at one theta.
+    """
+    best = _best(layers)
+    if best is None:
         return "No layer has a concept to measure overlap with."
     text = "When two languages are clustered together, the share of concepts that both own is largest at layer "
-    text += f"{peak['layer']}: {_with_interval(peak)}"
-    mixed = peak["chance"]
-    return text + (f"; languages mixed at random would reach {percent(mixed)}." if mixed is not None else ".")
+    text += f"{best['layer']}: {_with_interval(best)}"
+    mixed = best["chance"]
+    text += "." if math.isnan(mixed) else f"; languages mixed at random would reach {percent(mixed)}."
+    return text + _rivals(layers, best)
 
 
 def percent(share: float) -> str:
@@ -70,26 +65,58 @@ def percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.0995 or share == 0 else f"{share:.1%}"
 
 
+def _best(layers: pl.DataFrame) -> Row | None:
+    rows = layers.filter("best")
+    return rows.row(0, named=True) if rows.height else None
+
+
 def _with_interval(row: Row) -> str:
+    if math.isnan(row["ci_low"]):
+        return percent(row["score"])
     return f"{percent(row['score'])} (95% interval {percent(row['ci_low'])} to {percent(row['ci_high'])})"
 
 
-def _apart(low: Row, high: Row) -> bool:
-    """Whether two chance-adjusted intervals do not touch."""
-
-    def adjusted(row: Row, bound: str) -> float:
-        return float((row[bound] - row["chance"]) / (1 - row["chance"]))
-
-    return adjusted(low, "ci_high") < adjusted(high, "ci_low")
+def _p(row: Row) -> str:
+    p = row["p_search"]
+    return "" if math.isnan(p) else f" (p = {p:.2g}, corrected for all that was looked at)"
 
 
-def _extremes(rows: Sequence[Row]) -> str:
-    if len(rows) < 2:
+def _rivals(layers: pl.DataFrame, best: Row) -> str:
+    """Say which layers cannot be told from the best one."""
+    others = layers.filter(~pl.col("best")).sort("layer")
+    if others.is_empty() or best["below_best"] is None:
         return ""
-    order = sorted(rows, key=lambda row: row["adjusted"])
-    low, high = order[0], order[-1]
-    if percent(low["score"]) == percent(high["score"]):
-        return f" There is no difference between pairs at layer {high['layer']}."
-    text = f" At layer {high['layer']}, {high['pair']} share most ({percent(high['score'])}) and {low['pair']} least "
-    text += f"({percent(low['score'])})"
-    return text + ("." if _apart(low, high) else ", though their intervals overlap.")
+    close = others.filter(~pl.col("below_best"))["layer"].to_list()
+    if not close:
+        return " Every other layer is lower."
+    if 1 < len(close) == others.height:
+        return " No other layer can be told apart from it."
+    return f" {_spans(close)} cannot be told apart from it."
+
+
+def _spans(layers: Sequence[int]) -> str:
+    """Write rising layers as spans.
+
+    Examples
+    --------
+    >>> _spans([3, 4, 5, 8]), _spans([2])
+    ('Layers 3 to 5 and 8', 'Layer 2')
+    """
+    spans: list[list[int]] = []
+    for layer in layers:
+        if spans and layer == spans[-1][-1] + 1:
+            spans[-1].append(layer)
+        else:
+            spans.append([layer])
+    parts = [x for s in spans for x in ([f"{s[0]} to {s[-1]}"] if len(s) > 2 else map(str, s))]
+    listed = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    return f"Layer{'s' if len(layers) > 1 else ''} {listed}"
+
+
+def _pairs(best: Row) -> str:
+    """Say which pairs share most and least there, if they can be told apart."""
+    if best["most"] is None:
+        return ""
+    if not best["pairs_apart"]:
+        return f" At layer {best['layer']} no pair can be told apart from another."
+    return f" At layer {best['layer']}, {best['most']} share most and {best['least']} least."

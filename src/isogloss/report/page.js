@@ -38,8 +38,8 @@ function rowsWhere(wanted) {
 }
 const ofRun = (run) => { const { model, stack, method, n_concepts, seed } = data.runs[run]; return { model, stack, method, n_concepts, seed }; };
 
-const SHOWN = ["layer", "metric", "source", "target", "theta", "score", "chance", "adjusted", "ci_low", "ci_high", "n", "coverage"];
-const DECIMALS = new Set(["score", "chance", "adjusted", "ci_low", "ci_high", "coverage"]);
+const SHOWN = ["layer", "metric", "source", "target", "theta", "score", "chance", "adjusted", "p_search", "ci_low", "ci_high", "n", "coverage"];
+const DECIMALS = new Set(["score", "chance", "adjusted", "p_search", "ci_low", "ci_high", "coverage"]);
 
 function showTable() {
   const wanted = ofRun(Number($("t-run").value));
@@ -108,7 +108,7 @@ function notes() {
 // -- the language map: one spec a run, its rows from the table of results ------------------------
 
 const MAPS = {
-  calign: ["CALIGN", "above chance, from the language of a row to that of a column. (…): the interval includes chance."],
+  calign: ["CALIGN", "above chance, from the language of a row to that of a column. (…): not above chance, corrected for all that was looked at, or the interval includes it."],
   colap: ["COLAP", "of pairs: the share of joint concepts that both languages own."],
 };
 let mapView = null;

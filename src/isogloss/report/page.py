@@ -50,8 +50,8 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "runs": [
             {"label": label, **{name: getattr(run[0], name) for name in RUN}}
             | {"layers": [clustering.layer for clustering in run]}
-            | {"start": plots.start_layer(results, theta=explorer.thetas.get(DIRECTED))}
-            for label, run, results in zip(labels["label"], study.runs, runs, strict=True)
+            | {"start": plots.start_layer(study, run[0])}
+            for label, run in zip(labels["label"], study.runs, strict=True)
         ],
         "name": study.config.name,
         "languages": list(study.languages),
@@ -68,7 +68,7 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
     parts = {
         "title": text(study.config.name),
         "facts": methods.facts(study),
-        "answers": answers(runs, explorer.thetas),
+        "answers": answers(study),
         "warnings": methods.warnings(study),
         "runs": methods.runs(study),
         "signatures": methods.signatures(study),
@@ -120,15 +120,17 @@ def safe_json(value: object) -> str:
     return compact.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def answers(runs: list[Results], thetas: dict[str, float]) -> str:
+def answers(study: FinishedStudy) -> str:
     """Return the sentences of every run; the script shows those of the run that is chosen."""
     parts = []
-    for i, results in enumerate(runs):
-        there = set(results.table["metric"].to_list())
-        label = run_labels(results.table)["label"][0]
-        lead = alignment_answer(results, theta=thetas.get(DIRECTED)) if ALIGNMENT in there else ""
-        more = overlap_answer(results, theta=thetas.get(OVERLAP)) if OVERLAP in there else ""
-        name = f"<h2>{text(label)}</h2>" if len(runs) > 1 else ""
+    labels, thetas = run_labels(study.results.table), plots.main_thetas(study)
+    for i, run in enumerate(labels.iter_rows(named=True)):
+        layers = study.by_layer.filter(pl.col(name) == run[name] for name in RUN)
+        of = {metric: layers.filter(metric=metric, theta=thetas[metric]) for metric in (ALIGNMENT, OVERLAP)}
+        there = set(study.results.only(**{name: run[name] for name in RUN})["metric"].to_list())
+        lead = alignment_answer(of[ALIGNMENT]) if ALIGNMENT in there else ""
+        more = overlap_answer(of[OVERLAP]) if OVERLAP in there else ""
+        name = f"<h2>{text(run['label'])}</h2>" if labels.height > 1 else ""
         sentences = f'<p class="lead">{text(lead)}</p><p>{text(more)}</p>'
         parts.append(f'<div class="answer" data-run="{i}">{name}{sentences}</div>')
     return "".join(parts)
@@ -137,7 +139,8 @@ def answers(runs: list[Results], thetas: dict[str, float]) -> str:
 def charts(study: FinishedStudy, runs: list[Results], thetas: dict[str, float]) -> dict[str, Any]:
     """Return the charts as Vega-Lite by name: a list of those of every run, and those of the study."""
     of_runs = [
-        plots.run_charts(results, thetas=thetas) | plots.beside_charts(study, run)
+        plots.run_charts(results, thetas=thetas, layer=plots.start_layer(study, run[0]))
+        | plots.beside_charts(study, run)
         for run, results in zip(study.runs, runs, strict=True)
     ]
     whole = plots.side_by_side(study.results, thetas=thetas) | plots.whole_charts(study)

@@ -114,6 +114,10 @@ class StudyLayout(Markers):
         return self.root / "results.csv"
 
     @property
+    def results_by_layer(self) -> Path:
+        return self.root / "results_by_layer.parquet"
+
+    @property
     def results_over_seeds(self) -> Path:
         return self.root / "results_seeds.csv"
 

@@ -22,6 +22,7 @@ from isogloss.metrics import colap
 from isogloss.metrics.concepts.overlap import group_theta
 from isogloss.results import Alignment, Overlap, Results
 from isogloss.store import CORPUS, LABEL_TABLES, StudyLayout, read_csv, read_json
+from isogloss.study.analyses.search import BY_LAYER
 from isogloss.study.measures import align_concepts
 from isogloss.study.steps.concepts import read_concepts, read_tree
 from isogloss.study.steps.words import read_dictionary
@@ -63,6 +64,21 @@ class FinishedStudy:
     def tokens(self) -> pl.DataFrame:
         """See `Corpus.words`."""
         return self.corpus.words
+
+    @cached_property
+    def by_layer(self) -> pl.DataFrame:
+        """The mean over pairs at every layer, and which layer is the best; see `isogloss.study.analyses.search`.
+
+        Raises
+        ------
+        InputError
+            If the study was run by a version that did not write it.
+        """
+        study = StudyLayout(self.root)
+        table = study.table(study.results_by_layer, BY_LAYER, study.results.stem)
+        if table is None:
+            raise InputError(f"The study in {self.root} has no {study.results_by_layer.name}. Run it again.")
+        return table
 
     @cached_property
     def labels(self) -> dict[str, pl.DataFrame] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from isogloss.coordinates import Pair, Space
-from isogloss.results import Estimate, Results, signature
+from isogloss.results import RESULT_COLUMNS, Estimate, Results, signature
 from isogloss.runner import Facts
 from isogloss.store import write_table
 
@@ -19,6 +18,8 @@ _ESTIMATE = (
     *("p_value", "ci_low", "ci_high", "n", "coverage"),
 )
 
+# what a step knows of its estimates: the rest is of the whole study (see JoinResults)
+MEASURED = tuple(name for name in RESULT_COLUMNS if name not in ("q_value", "p_search"))
 # of resamples of sentences, and of both nulls
 DRAWS = ("draws", "null_words", "null_sentence")
 
@@ -47,7 +48,6 @@ class Sheet:
             "source": source,
             "target": target,
             **{name: getattr(estimate, name) for name in _ESTIMATE},
-            "q_value": math.nan,  # over the whole study: see JoinResults
             "signature": signature(signed),
         }
         self._rows.append(row)
@@ -57,7 +57,7 @@ class Sheet:
 
     def write(self, path: Path) -> Facts:
         """Write the rows and their draws; return how many there are."""
-        table = Results.from_rows(self._rows).table
+        table = Results.from_rows(self._rows).table.select(MEASURED)
         draws = [pl.Series(name, column, dtype=pl.List(pl.Float32)) for name, column in self._draws.items()]
         write_table(path, table.with_columns(draws))
         return {"n_estimates": len(self._rows)}

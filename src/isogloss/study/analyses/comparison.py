@@ -15,7 +15,6 @@ from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics.registry import MEASURES
 from isogloss.metrics.statistics.bootstrap import paired_difference
 from isogloss.metrics.statistics.multiple import with_q_values
-from isogloss.results import RESULT_COLUMNS
 from isogloss.store import StudyLayout, read_table
 
 _SAME = ("stack", "layer", "metric", "source", "target", "method", "n_concepts", "seed", "theta")
@@ -72,7 +71,7 @@ def compare(root: str | Path, first: str, second: str) -> pl.DataFrame:
 
 def read_estimates(files: Sequence[Path]) -> pl.DataFrame:
     """Read what `compare_models` takes from files of measuring steps."""
-    return pl.concat([read_table(path, [*RESULT_COLUMNS, "draws"]).select(*_READ) for path in files])
+    return pl.concat([read_table(path, _READ).select(*_READ) for path in files])
 
 
 def compare_models(table: pl.DataFrame, first: str, second: str) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -9,11 +10,12 @@ from typing import ClassVar
 import polars as pl
 
 from isogloss.metrics.statistics.multiple import with_q_values
-from isogloss.results import Results
+from isogloss.results import RESULT_COLUMNS, Results
 from isogloss.runner import Facts, Step
 from isogloss.store import StudyLayout, read_table, write_csv, write_table, write_with_csv
 from isogloss.study.analyses.comparison import compare_models, read_estimates
 from isogloss.study.analyses.correlations import rank_correlations
+from isogloss.study.analyses.search import by_layer, read_drawn, with_search
 from isogloss.study.analyses.transfer import SCORE_COLUMNS, associations, transfer_points
 from isogloss.study.steps.companions import MeasureCompanions
 from isogloss.study.steps.metrics import MeasurePair, MeasureSpaces
@@ -23,10 +25,13 @@ _GROUPS = ["model", "stack", "method", "n_concepts", "seed", "metric", "theta"] 
 
 @dataclass(frozen=True)
 class JoinResults(Step):
-    """The estimates of all layers, with their q-values, and over the seeds where there are several."""
+    """The estimates of all layers, with their q-values and what is corrected for the search; and their means.
+
+    The means are over pairs, by layer, and over the seeds where there are several.
+    """
 
     measured: tuple[MeasurePair | MeasureSpaces | MeasureCompanions, ...]
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     stage: ClassVar[str] = "results"
 
     def _over_seeds(self) -> bool:
@@ -35,13 +40,16 @@ class JoinResults(Step):
 
     def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:
         over_seeds = [layout.results_over_seeds] if self._over_seeds() else []
-        return (layout.results, layout.results_csv, *over_seeds)
+        means = layout.results_by_layer, layout.results_by_layer.with_suffix(".csv")
+        return (layout.results, layout.results_csv, *means, *over_seeds)
 
     def run(self, layout: StudyLayout) -> Facts:
-        together = Results.concat([Results.read(path) for path in self.reads(layout)])
-        results = Results(with_q_values(together.table, _GROUPS))
+        drawn = with_search(read_drawn(self.reads(layout)))
+        whole = drawn.with_columns(q_value=pl.lit(math.nan)).select(*RESULT_COLUMNS)
+        results = Results(with_q_values(Results.concat([Results(whole)]).table, _GROUPS))
         results.write(layout.results)
         results.write_csv(layout.results_csv)
+        write_with_csv(layout.results_by_layer, by_layer(drawn))
         if self._over_seeds():
             write_csv(layout.results_over_seeds, results.over_seeds().fill_nan(None), decimals=10)
         return {"n_estimates": results.table.height}
