@@ -26,6 +26,7 @@ from isogloss.metrics.measure import Companion, Measure
 
 DIRECTED = "calign"
 ALIGNMENT = "calign_mean"
+SOFT = "calign_soft"
 SOFT_ALIGNMENT = "calign_soft_mean"
 OVERLAP = "colap"
 OVERLAP_ACROSS = "colap_other_sentences"

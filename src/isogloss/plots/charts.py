@@ -22,6 +22,7 @@ from isogloss.results import Results
 
 MAX_COLOURED = 4  # pairs that still get a colour, a band and a chance line each in one panel
 _SHARE = {"alignment": "share of aligned concepts", "overlap": "share of overlapping concepts"}
+_BEST = "mean best match"
 COLUMNS = ("run", "layer", "pair", "source", "target", "theta", *NUMBERS, "n")
 
 
@@ -45,11 +46,12 @@ def layer_curves(
     Parameters
     ----------
     results : Results
-    metric : {"calign", "calign_mean", "colap", "colap_group"}
+    metric : {"calign_soft_mean", "calign_soft", "calign_mean", "calign", "colap", "colap_group"}
+        Or a further form of CALIGN, e.g. ``"calign_covered"``.
     model, stack : str, optional
         Only these; otherwise a panel each.
     theta : float, optional
-        Default: 0.5 for CALIGN and 0.3 for COLAP where present, else the smallest.
+        Default: 0.5 for CALIGN and 0.3 for COLAP where present, else the smallest. Soft CALIGN has none.
     width, height : int
         Of a panel, in pixels.
 
@@ -81,7 +83,7 @@ def layer_curves(
         levels = {name: (field, main) for field, name in dashed.items() if MEASURES[metric].above_chance}
         marks = _ends({name: ("score", rows) for name, rows in lines.items()} | levels, top=top, height=height)
         data += [row | {"kind": "main"} for row in main] + [row | {"run": run} for row in marks]
-    title = _SHARE[MEASURES[metric].family]
+    title = _BEST if MEASURES[metric].theta is None else _SHARE[MEASURES[metric].family]
     chart = _curve_layers(data, title, top=top, hue="" if few else accent(metric), levels=dashed)
     chart = chart.properties(width=width, height=height)
     marks_are = "bands: 95% intervals" if few else f"grey: {n_pairs} pairs, bold: their mean"
@@ -386,4 +388,5 @@ def titled(metric: str, rows: Sequence[Row], note: str) -> dict[str, Any]:
     where = runs[0] if len(runs) == 1 else f"{len(runs)} runs"
     measure = MEASURES[metric]
     both = "mean of both directions; " if measure.above_chance and not measure.directed else ""
-    return {"title": f"{measure.title}, {where}", "note": f"θ = {rows[0]['theta']:g}; {both}{note}"}
+    theta = "" if measure.theta is None else f"θ = {rows[0]['theta']:g}; "
+    return {"title": f"{measure.title}, {where}", "note": f"{theta}{both}{note}"}

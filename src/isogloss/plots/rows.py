@@ -11,7 +11,7 @@ import polars as pl
 
 from isogloss.coordinates import Space
 from isogloss.errors import UsageError, unknown
-from isogloss.metrics.registry import ALIGNMENT, GROUP_OVERLAP, MEASURES, with_theta
+from isogloss.metrics.registry import ALIGNMENT, GROUP_OVERLAP, MEASURES
 from isogloss.results import Results
 
 Row = dict[str, Any]
@@ -56,11 +56,15 @@ def figure_rows(
     UsageError
         If the metric, model, stack or theta is not in the results.
     """
-    table = _of_metric(results, metric, [measure.name for measure in with_theta()], model=model, stack=stack)
-    theta = main_theta(table, metric) if theta is None else theta
-    if theta not in table["theta"].to_list():
-        raise unknown("theta", f"{theta:g}", {f"{x:g}" for x in table["theta"]})
-    table = table.filter(pl.col("theta") == theta)
+    curved = [measure.name for measure in MEASURES.values() if measure.family in ("alignment", "overlap")]
+    table = _of_metric(results, metric, curved, model=model, stack=stack)
+    if MEASURES[metric].theta is None:
+        theta = None
+    else:
+        theta = main_theta(table, metric) if theta is None else theta
+        if theta not in table["theta"].to_list():
+            raise unknown("theta", f"{theta:g}", {f"{x:g}" for x in table["theta"]})
+        table = table.filter(pl.col("theta") == theta)
     rank = {name: i for i, name in enumerate(languages(results.table))}
 
     def place(row: Row) -> tuple[int, int, int]:

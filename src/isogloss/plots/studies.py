@@ -12,7 +12,17 @@ from isogloss.arguments import checked
 from isogloss.coordinates import Clustering
 from isogloss.errors import unknown
 from isogloss.metrics.concepts.overlap import group_theta
-from isogloss.metrics.registry import ALIGNMENT, DIRECTED, GROUP_OVERLAP, OVERLAP, OVERLAP_ACROSS, SENTENCE, with_theta
+from isogloss.metrics.registry import (
+    ALIGNMENT,
+    DIRECTED,
+    GROUP_OVERLAP,
+    OVERLAP,
+    OVERLAP_ACROSS,
+    SENTENCE,
+    SOFT,
+    SOFT_ALIGNMENT,
+    with_theta,
+)
 from isogloss.plots.charts import language_curves, layer_curves, overlap_curves, sentence_curves
 from isogloss.plots.companions import companion_panels
 from isogloss.plots.files import save_charts
@@ -29,7 +39,7 @@ if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
 
 _CURVE = {"step": pl.Int64, **dict.fromkeys(("epoch", "loss", "dev_loss", "dev_score"), pl.Float64)}
-_CURVES = {DIRECTED: ALIGNMENT, OVERLAP: OVERLAP}
+_CURVES = {SOFT: SOFT_ALIGNMENT, DIRECTED: ALIGNMENT, OVERLAP: OVERLAP}
 
 
 @checked
@@ -38,9 +48,9 @@ def run_charts(
 ) -> dict[str, Chart]:
     """Return the standard charts of one run by name, as far as its metrics are there.
 
-    ``calign`` and ``colap`` (curves), ``calign_pairs`` and ``colap_pairs`` (heat maps), ``calign_languages`` (a panel a
-    language), ``calign_map`` and ``colap_map`` (language by language at one layer), ``colap_sentences`` (COLAP beside
-    COLAP across sentences), ``sentences`` (how much of a concept is its sentence).
+    ``calign_soft``, ``calign`` and ``colap`` (curves), ``calign_pairs`` and ``colap_pairs`` (heat maps),
+    ``calign_languages`` (a panel a language), ``calign_map`` and ``colap_map`` (language by language at one layer),
+    ``colap_sentences`` (COLAP beside COLAP across sentences), ``sentences`` (how much of a concept is its sentence).
 
     Parameters
     ----------
@@ -56,6 +66,9 @@ def run_charts(
         theta = thetas.get(name)
         if metric in there:
             charts[name] = layer_curves(results, metric=metric, theta=theta)
+        if name == SOFT:
+            continue
+        if metric in there:
             charts[f"{name}_pairs"] = pair_heatmap(results, metric=metric, theta=theta)
         if name in there:
             at = highest_layer(results, theta=thetas.get(DIRECTED)) if layer is None else layer
@@ -71,7 +84,7 @@ def run_charts(
 
 @checked
 def side_by_side(results: Results, *, thetas: Mapping[str, float] | None = None) -> dict[str, Chart]:
-    """Return the curves of several runs in one figure, ``calign_runs`` and ``colap_runs``; none of a single run."""
+    """Return the curves of several runs in one figure, e.g. ``calign_soft_runs``; none of a single run."""
     if run_labels(results.table).height < 2:
         return {}
     there, thetas = set(results.table["metric"].to_list()), thetas or {}
@@ -199,12 +212,9 @@ def main_thetas(study: FinishedStudy) -> dict[str, float]:
 
 
 def start_layer(study: FinishedStudy, run: Clustering) -> int:
-    """Return the layer worth looking at first: the best by CALIGN of the run of a clustering, else its last one."""
+    """Return the layer worth looking at first: the best by soft CALIGN of the run of a clustering, else its last."""
     of_run = [pl.col(name) == getattr(run, name) for name in RUN]
-    layers = study.by_layer.filter(
-        *of_run, pl.col("metric") == ALIGNMENT, pl.col("theta") == main_thetas(study)[ALIGNMENT]
-    )
-    best = layers.filter("best")["layer"]
+    best = study.by_layer.filter(*of_run, pl.col("metric") == SOFT_ALIGNMENT).filter("best")["layer"]
     return int(best[0] if len(best) else study.results.table.filter(*of_run)["layer"].max())
 
 

@@ -4,45 +4,116 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from isogloss.coordinates import Space
+from isogloss.metrics.registry import ALIGNMENT, OVERLAP, OVERLAP_ACROSS, SENTENCE, SOFT_ALIGNMENT
+from isogloss.plots import main_thetas
+from isogloss.plots.rows import RUN
+
+if TYPE_CHECKING:
+    from isogloss.study import FinishedStudy
+
 Row = Mapping[str, Any]
+# of what a sentence could tell of its words' concepts; planted: 0.14 where a quarter of the types are in such concepts,
+# 0.42 where half are (docs/planted.md)
+_SENTENCES = 0.25
 _NOTHING = "No layer has enough concepts of sufficient size to measure alignment."
 
 
+def study_answers(study: FinishedStudy, run: Mapping[str, Any]) -> list[str]:
+    """Return what one run of a study says, a paragraph each, the first one the finding: above both nulls, or nothing.
+
+    Parameters
+    ----------
+    study : FinishedStudy
+    run : mapping
+        ``model, stack, method, n_concepts, seed``, as in `isogloss.plots.rows.run_labels`.
+    """
+    of_run = [pl.col(name) == run[name] for name in RUN]
+    layers, results, thetas = study.by_layer.filter(*of_run), study.results.table.filter(*of_run), main_thetas(study)
+    soft = layers.filter(metric=SOFT_ALIGNMENT)
+    lead = alignment_answer(soft)
+    best = _best(soft)
+    if best is not None and best["above"] is False:
+        lead += (
+            f" What would help: more text first of all (this study has {study.manifest.get('n_sentences', 0):,} "
+            f"sentences), or another number of concepts (here {run['n_concepts']}; about a tenth of the types of a "
+            "language is usual)."
+        )
+    at = layers.filter(metric=ALIGNMENT, theta=thetas[ALIGNMENT])
+    if best is not None:
+        at = at.filter(layer=best["layer"])
+    texts = [lead, " ".join(filter(None, [_share(at), sentence_answer(results.filter(metric=SENTENCE))]))]
+    if results["metric"].is_in([OVERLAP]).any():
+        across = results.filter(metric=OVERLAP_ACROSS, theta=thetas[OVERLAP_ACROSS])
+        texts.append(overlap_answer(layers.filter(metric=OVERLAP, theta=thetas[OVERLAP]), across))
+    return [text for text in texts if text]
+
+
 def alignment_answer(layers: pl.DataFrame) -> str:
-    """Say at which layer alignment is highest, which cannot be told from it, and which pairs share most and least.
+    """Say at which layer soft CALIGN is highest, which cannot be told from it, and which pairs share most and least.
 
     A layer is above chance only where its p-value, corrected for the search, is below 0.05, and its interval, which
-    holds for whichever layer is chosen, lies above its chance level.  If none is, this is all that is said, with the
-    nearest.
+    holds for whichever layer is chosen, lies above its chance level, the higher of both nulls.  If none is, this is all
+    that is said, with the nearest.
 
     Parameters
     ----------
     layers : polars.DataFrame
-        Rows of `FinishedStudy.by_layer`: of one run, of CALIGN at one theta or of its soft form.
+        Rows of `FinishedStudy.by_layer`: of one run, of soft CALIGN.
     """
     best = _best(layers)
     if best is None:
         return _NOTHING
-    soft = math.isnan(best["theta"])
-    what = "of the words of a concept translate into its best counterpart"
-    what = what if soft else "of concepts find a counterpart in the other language"
-    place = f"layer {best['layer']}: {_with_interval(best)} {what}"
-    place += f", where chance gives {percent(best['chance'])}{_p(best)}."
+    place = f"layer {best['layer']}: {_with_interval(best)} of the words of a concept translate into its best "
+    place += f"counterpart, where chance gives {percent(best['chance'])}{_p(best)}."
     if best["above"] is None:
         return f"Whether a layer is above chance is not known: no chance was drawn. The highest is {place}"
     if not best["above"]:
-        return f"No layer is above chance. The nearest is {place}"
-    return f"Above chance, alignment is highest at {place}{_rivals(layers, best)}{_pairs(best)}"
+        return f"Nothing was found: no layer is above chance, of words and of sentences both. The nearest is {place}"
+    return (
+        f"Above chance, of words and of sentences, alignment is highest at {place}{_rivals(layers, best)}{_pairs(best)}"
+    )
 
 
-def overlap_answer(layers: pl.DataFrame) -> str:
-    """Say at which layer COLAP is highest, which layers cannot be told from it, and what mixing at random would give.
+def _share(at: pl.DataFrame) -> str:
+    """Say what share of concepts is aligned at a threshold, at one layer: a row of `FinishedStudy.by_layer` or none."""
+    if at.is_empty():
+        return ""
+    row = at.row(0, named=True)
+    chance = "" if math.isnan(row["chance"]) else f" (chance {percent(row['chance'])})"
+    text = f"At layer {row['layer']}, {percent(row['score'])} of concepts find a counterpart for at least "
+    return f"{text}{percent(row['theta'])} of their words{chance}."
 
-    `layers` are rows of `FinishedStudy.by_layer`: of one run, of COLAP at one theta.
+
+def sentence_answer(rows: pl.DataFrame) -> str:
+    """Say where concepts are sentences; `rows` are results of ``sentence_ami`` of one run."""
+    alone = rows.filter(pl.Series([len(Space.named(name).languages) == 1 for name in rows["source"]], dtype=pl.Boolean))
+    means = alone.group_by("layer").agg(pl.col("score").fill_nan(None).mean()).drop_nulls().sort("layer")
+    if means.is_empty():
+        return ""
+    high = means.filter(pl.col("score") >= _SENTENCES)["layer"].to_list()
+    layer, score = means.sort("score", "layer", descending=[True, False]).row(0)
+    if not high:
+        return f"Concepts are not sentences: a word's sentence tells at most {max(score, 0):.2f} of its concept (0 to 1)."
+    return (
+        f"Concepts are largely sentences at {_spans(high).lower()}: a word's sentence tells {score:.2f} of its concept "
+        f"at layer {layer} (0: as in random concepts, 1: all). What is shared there may be the sentence alone."
+    )
+
+
+def overlap_answer(layers: pl.DataFrame, across: pl.DataFrame) -> str:
+    """Say at which layer COLAP is highest, and how much of it is left when languages are counted in other sentences.
+
+    Parameters
+    ----------
+    layers : polars.DataFrame
+        Rows of `FinishedStudy.by_layer`: of one run, of COLAP at one theta.
+    across : polars.DataFrame
+        Results of COLAP across sentences of the same run and theta, or none.
     """
     best = _best(layers)
     if best is None:
@@ -51,7 +122,12 @@ def overlap_answer(layers: pl.DataFrame) -> str:
     text += f"{best['layer']}: {_with_interval(best)}"
     mixed = best["chance"]
     text += "." if math.isnan(mixed) else f"; languages mixed at random would reach {percent(mixed)}."
-    return text + _rivals(layers, best)
+    text += _rivals(layers, best)
+    at = across.filter(layer=best["layer"]).select(pl.col("score", "chance").mean())
+    if at["score"][0] is not None:
+        text += f" Counted in other sentences each, it is {percent(at['score'][0])} there"
+        text += f" (mixed at random: {percent(at['chance'][0])})."
+    return text
 
 
 def percent(share: float) -> str:

@@ -99,10 +99,12 @@ function showContents() {
 
 function notes() {
   const many = data.pairs.length > 4;
-  const lines = many ? `Grey: the ${data.pairs.length} pairs; bold: their mean, 95% interval; dashed: ` : "With 95% intervals; dashed: ";
+  const lines = many ? `Grey: the ${data.pairs.length} pairs; bold: their mean, 95% interval; ` : "With 95% intervals; ";
   const theta = (name) => (data.thetas[name] === undefined ? "" : ` θ\u00a0=\u00a0${data.thetas[name]}.`);
-  document.querySelector("#fig-calign .note").textContent = `${lines}chance.${theta("calign")}`;
-  document.querySelector("#fig-colap .note").textContent = `${lines}languages mixed at random.${theta("colap")}`;
+  const chance = `${lines}dotted: chance of words, dashed: of sentences.`;
+  document.querySelector("#fig-calign_soft .note").textContent = chance;
+  document.querySelector("#fig-calign .note").textContent = `${chance}${theta("calign")}`;
+  document.querySelector("#fig-colap .note").textContent = `${lines}dashed: languages mixed at random.${theta("colap")}`;
 }
 
 // -- the language map: one spec a run, its rows from the table of results ------------------------

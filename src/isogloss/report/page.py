@@ -16,10 +16,10 @@ from isogloss import plots
 from isogloss.errors import InputError
 from isogloss.html import text
 from isogloss.languages import page_attributes
-from isogloss.metrics.registry import ALIGNMENT, DIRECTED, OVERLAP
+from isogloss.metrics.registry import DIRECTED, OVERLAP
 from isogloss.plots.rows import RUN, run_labels
 from isogloss.report import methods
-from isogloss.report.answer import alignment_answer, overlap_answer
+from isogloss.report.answer import study_answers
 from isogloss.report.before_after import tuning
 from isogloss.report.explorer import Explorer
 from isogloss.report.paper import methods_paragraph
@@ -123,15 +123,11 @@ def safe_json(value: object) -> str:
 def answers(study: FinishedStudy) -> str:
     """Return the sentences of every run; the script shows those of the run that is chosen."""
     parts = []
-    labels, thetas = run_labels(study.results.table), plots.main_thetas(study)
+    labels = run_labels(study.results.table)
     for i, run in enumerate(labels.iter_rows(named=True)):
-        layers = study.by_layer.filter(pl.col(name) == run[name] for name in RUN)
-        of = {metric: layers.filter(metric=metric, theta=thetas[metric]) for metric in (ALIGNMENT, OVERLAP)}
-        there = set(study.results.only(**{name: run[name] for name in RUN})["metric"].to_list())
-        lead = alignment_answer(of[ALIGNMENT]) if ALIGNMENT in there else ""
-        more = overlap_answer(of[OVERLAP]) if OVERLAP in there else ""
         name = f"<h2>{text(run['label'])}</h2>" if labels.height > 1 else ""
-        sentences = f'<p class="lead">{text(lead)}</p><p>{text(more)}</p>'
+        lead, *more = study_answers(study, run)
+        sentences = f'<p class="lead">{text(lead)}</p>' + "".join(f"<p>{text(x)}</p>" for x in more)
         parts.append(f'<div class="answer" data-run="{i}">{name}{sentences}</div>')
     return "".join(parts)
 
