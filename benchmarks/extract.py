@@ -42,7 +42,7 @@ def measure_bare(given: argparse.Namespace) -> dict[str, float]:
         wall, cpu = time.perf_counter(), time.process_time()
         for window in read:
             for batch in batches(window.order(), window.costs, given.batch_tokens):
-                ids, mask = pad([window.ids[window.line(int(i))] for i in batch], model)
+                ids, mask = pad([window.line(int(i)).ids for i in batch], model)
                 model.module(input_ids=ids, attention_mask=mask)
         _wait(given.device)
     return {

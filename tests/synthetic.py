@@ -16,6 +16,7 @@ from isogloss.config import StudyConfig
 from isogloss.coordinates import Clustering, Pair, Space
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign, colap, mean_alignment
+from isogloss.metrics.concepts.sentences import colap_other_sentences, sentence_ami
 from isogloss.results import RESULT_COLUMNS, Alignment, Estimate, Overlap, Results
 from isogloss.study.analyses.search import by_layer, with_search
 from isogloss.study.sheet import DRAWS
@@ -176,8 +177,13 @@ class SyntheticStudy:
                 ]
                 overlap = self.overlap(clustering, space).estimates
                 rows += [self._row(clustering, "colap", a, b, of=made_up(f)) for f in overlap]
+                across = colap_other_sentences(self.concepts(clustering, space), n_splits=2)
+                rows += [self._row(clustering, "colap_other_sentences", a, b, of=f) for f in across]
             group = self.overlap(clustering, Space(self.languages)).estimates
             rows += [self._row(clustering, "colap_group", Space(self.languages).name, "", of=f) for f in group]
+            for space in self.spaces:
+                told = sentence_ami(self.concepts(clustering, space))
+                rows.append(self._row(clustering, "sentence_ami", space.name, "", of=told))
         draws = dict.fromkeys(DRAWS, pl.List(pl.Float32))
         return pl.DataFrame(rows, schema=RESULT_COLUMNS | draws, orient="row")
 

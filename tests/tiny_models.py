@@ -239,7 +239,7 @@ _TOKENIZERS = {
 LINES = {
     "en": ["the old house", "a😀b the green river .", "water", "a\u200bb \u200b the dog", "the unknown city, old"],
     "de": ["das alte haus", "der fluss ist grün .", "wasser", "öde stadt", "die unbekannte stadt| in zwölf"],
-    "zh": ["我们|在|老|房子|里", "我们|看书", "水 x", "老|房子|里|看书", "里|我们"],
+    "zh": ["我们|在|老|房子|里", "我们|看书", "水 x", "老|房子|里|看书", "里|我|们"],
     "ar": ["القط في البيت", "البيت", "في بيت قط", "قط 12", "في|البيت"],
     "ja": ["古い|家", "家", "い 家|家", "古い|家|12", "👩\u200d👧|家"],
     "th": ["บ้าน|เก่า", "เก่า", "บ้าน เก่า", "บ้าน|12", "ก้า|บ่"],
@@ -263,6 +263,11 @@ def corpus_of(lines: dict[str, list[str]]) -> Corpus:
         pl.DataFrame(words, schema=WORD_COLUMNS, orient="row"),
     )
     return Corpus(*tables, tuple(lines))
+
+
+def covers(span, word):
+    """Return whether two spans have characters in common."""
+    return min(span[1], word[1]) > max(span[0], word[0])
 
 
 def naive_owner(span, words):

@@ -237,9 +237,22 @@ class TaskSection(TrainingSettings, _Task):
         return self
 
 
+# what Mousi et al. (2024) set, as far as it could be established: docs/paper-settings.md
+_PAPER: dict[str, dict[str, Any]] = {
+    "dictionary": {"top": 10},
+    "discovery": {"method": "kmeans", "n_concepts": 600},
+    "metrics": {"theta_align": [0.8, 0.7, 0.9], "theta_overlap": [0.3], "min_types": 5, "min_size_ratio": 0.4},
+}
+
+
 class StudyConfig(Section):
     """A whole study."""
 
+    preset: Literal["paper"] | None = Field(
+        default=None,
+        description="paper: what this file leaves out of dictionary, discovery and metrics is as Mousi et al. have it "
+        "(k-means, K 600, theta 0.8), see docs/paper-settings.md",
+    )
     name: Name = Field(default="study", description="the default folder of the study")
     corpus: CorpusSection = Field(description="the text")
     models: list[ModelSection] = Field(min_length=1, description="whose states are looked at")
@@ -267,6 +280,17 @@ class StudyConfig(Section):
         default_factory=list, description="what to fine-tune, and look at before and after"
     )
     run: RunSection = Field(default=RunSection(), description="how the work is done; no result depends on it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("preset") != "paper":
+            return data
+        sections = {name: data.get(name, {}) for name in _PAPER}
+        # a section that is no mapping is refused where it is read
+        return data | {
+            name: _PAPER[name] | section if isinstance(section, dict) else section for name, section in sections.items()
+        }
 
     @field_validator("pairs")
     @classmethod

@@ -300,8 +300,9 @@ class Results:
     """The tidy table of a study, one row an estimate, with the columns of ``RESULT_COLUMNS``.
 
     Metrics: ``calign`` (source -> target), ``calign_mean`` (mean of both directions), ``calign_soft`` and
-    ``calign_soft_mean`` (without a threshold: ``theta`` is NaN), ``colap`` (a pair) and ``colap_group`` (``source``
-    names the whole group, ``target`` is empty); ``language_entropy``, ``purity`` and ``ami`` of joint concepts.
+    ``calign_soft_mean`` (without a threshold: ``theta`` is NaN), ``colap`` and ``colap_other_sentences`` (a pair),
+    ``colap_group`` and ``sentence_ami`` (``source`` names the space, ``target`` is empty); ``language_entropy``,
+    ``purity`` and ``ami`` of joint concepts.
     ``q_value`` controls the false-discovery rate over the layers and pairs of one model, stack, clustering, metric and
     theta.  ``p_search``, of CALIGN, is the p-value corrected by the maximum statistic over all rows of the metric,
     whatever the study varied: of the highest of them it may be read as a p-value.

@@ -79,8 +79,9 @@ class States:
     Attributes
     ----------
     tokens : polars.DataFrame
-        The whole token table (see `Corpus.words`) and ``n_subwords`` (i16; 0 = the token has no
-        state: it was truncated away, or the tokenizer made nothing of it).
+        The whole token table (see `Corpus.words`), ``n_subwords`` (i16; 0 = the token has no
+        state: it was truncated away, or the tokenizer made nothing of it) and ``shared`` (bool; a subword covers
+        this word and another one, as ``."`` covers two).
     arrays : mapping of int to numpy.ndarray
         Layer -> (n_tokens, d) memory-mapped array, float16 or float32; row r = token row r.  Rows of
         tokens without a state are zero and never selected.
@@ -231,7 +232,8 @@ def select_rows(
     Parameters
     ----------
     tokens : polars.DataFrame
-        Token table with ``n_subwords``; rows without a state never take part.
+        Token table with ``n_subwords``, and with ``shared`` where such words are dropped; rows without a state never
+        take part.
     settings : Selection, optional
         All of these at once; what is given beside it differs.
     links : WordLinks or sequence of WordLinks, optional
@@ -250,7 +252,8 @@ def select_rows(
     Raises
     ------
     UsageError
-        If the bounds contradict each other, or a name in `languages` is unknown.
+        If the bounds contradict each other, a name in `languages` is unknown, or words that share a subword are to be
+        dropped and the table does not tell them.
     """
     drop, least = settings.drop, settings.min_count
     if drop_above is not None and drop_above < least:
@@ -260,10 +263,17 @@ def select_rows(
         if language not in there:
             raise unknown("language", language, there)
     kept = tokens.filter(pl.col("n_subwords") > 0)
+    if "shared" in drop:
+        if "shared" not in kept.columns:
+            raise UsageError(
+                "drop 'shared' needs the column 'shared' of the token table, which says what words share a subword. "
+                "Give the tokens of states, as extract returns them."
+            )
+        kept = kept.filter(~pl.col("shared"))
     all_links = [links] if isinstance(links, WordLinks) else list(links or ())
     if "identical" in drop and not all_links:
-        shared = kept.group_by("word").agg(pl.col("language").n_unique().alias("n")).filter(pl.col("n") > 1)
-        kept = kept.join(shared, on="word", how="anti")
+        several = kept.group_by("word").agg(pl.col("language").n_unique().alias("n")).filter(pl.col("n") > 1)
+        kept = kept.join(several, on="word", how="anti")
     unwanted = [w for w in kept["word"].unique().to_list() if _unwanted(w, drop)]
     kept = kept.filter(~pl.col("word").is_in(unwanted))
 

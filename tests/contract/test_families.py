@@ -14,11 +14,12 @@ from isogloss import models
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction import extract
 from isogloss.store import StudyLayout
-from tiny_models import CODES, ENCODERS, FAMILIES, LINES, ODD, SEQ2SEQ, WIDTH, corpus_of, naive_owner
+from tiny_models import CODES, ENCODERS, FAMILIES, LINES, ODD, SEQ2SEQ, WIDTH, corpus_of, covers, naive_owner
 
 STACKS = [(f, s) for f in SEQ2SEQ for s in ("encoder", "decoder")]
 STACKS += [(f, "encoder" if f in (*ENCODERS, *ODD) else "decoder") for f in (*FAMILIES, *ODD) if f not in SEQ2SEQ]
 NORMED = {*SEQ2SEQ, "llama", "qwen", "gemma", "neox", "bloom"}  # a norm after the last block
+PIECES = {"xlmr", "deberta", "t5", "mt5"}  # they have a subword that covers two of the words
 PREFIX = "old: "
 
 
@@ -75,18 +76,25 @@ def test_states_are_those_of_a_plain_forward_pass(tiny_model, tmp_path, family, 
         here = corpus.words.filter((corpus.words["language"] == language) & (corpus.words["sentence"] == sentence))
         words = list(zip(here["start"], here["end"], strict=True))
         belongs = [None if i in marks else naive_owner(x, words) for i, x in zip(ids, offsets, strict=True)]
+        covering = [[k for k, x in enumerate(offsets) if ids[k] not in marks and covers(x, word)] for word in words]
         text = [k for k, (low, high) in enumerate(offsets) if high > low and not special[k]]
         assert states.sentences["n_subwords"][line] == len(text)
         for layer, array in states.arrays.items():
             for index, row in enumerate(here["row"]):
-                own = [k for k, owner in enumerate(belongs) if owner == index]
+                # a word that no subword belongs to takes those that cover it
+                own = [k for k, owner in enumerate(belongs) if owner == index] or covering[index]
+                others = [k for word in covering[:index] + covering[index + 1 :] for k in word]
+                assert states.tokens["shared"][row] == bool(set(covering[index]) & set(others))
                 assert states.tokens["n_subwords"][row] == len(own)
                 expected = hidden[layer][own].mean(axis=0) if own else np.zeros(WIDTH)
                 np.testing.assert_allclose(array[row], expected, atol=2e-5)
                 lost += not own
             for kind, expected in (("mean", hidden[layer][text].mean(axis=0)), ("last", hidden[layer][text[-1]])):
                 np.testing.assert_allclose(states.sentence_arrays[kind][layer][line], expected, atol=2e-5)
+    shared = states.tokens.filter("shared")["word"].to_list()
+    assert shared == (["我", "们"] if family in PIECES else [])
     info = StudyLayout(tmp_path).record(f"states/{family}/{stack}")["info"]
+    assert info["n_shared"] == len(shared)
     assert info["n_without_state"] == lost / len(states.layers)  # every word has its state, or is reported
     assert info["final_norm"] == (family in NORMED)
     assert info["batches"] == ("lines of equal length" if family == "convbert" else "any lines")

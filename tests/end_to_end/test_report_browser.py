@@ -67,8 +67,9 @@ def rows(content: bytes) -> list[dict[str, str]]:
 def test_scripts_run_to_the_end_and_draw_every_figure(browse: Open) -> None:
     page = browse()
     assert not page.get_attribute("html", "data-error")
-    # curves, map, heat maps, directions and labels of one model, the robustness map, and both models side by side
-    assert page.locator("svg.marks:visible").count() == 11
+    # curves, those of sentences, map, heat maps, directions and labels of one model, the robustness map, and both
+    # models side by side
+    assert page.locator("svg.marks:visible").count() == 13
     assert "en → de" in page.inner_text("#explorer")  # the first pair
     # every section that is shown is in the contents, none that is not
     headings = page.locator("main > section:not([hidden]) > h2").all_inner_texts()

@@ -68,11 +68,16 @@ def test_results_are_complete(finished: Path) -> None:
             assert sorted(mean) == sorted(combinations(LANGUAGES, 2))
         overlap = table.filter(pl.col("layer") == layer, pl.col("metric") == "colap")
         assert sorted(overlap.select("source", "target").rows()) == sorted(combinations(LANGUAGES, 2))
+        across = table.filter(pl.col("layer") == layer, pl.col("metric") == "colap_other_sentences")
+        assert across.select("source", "target", "theta").rows() == overlap.select("source", "target", "theta").rows()
+        told = table.filter(pl.col("layer") == layer, pl.col("metric") == "sentence_ami")
+        assert told["source"].to_list() == [*LANGUAGES, "en+de", "en+ar", "de+ar", "en+de+ar"]
+        assert set(told["target"]) == {""}
         group = table.filter(pl.col("layer") == layer, pl.col("metric") == "colap_group")
         assert group["source"].to_list() == ["en+de+ar"]
         assert group["theta"].to_list() == pytest.approx([0.2])
-    mixed = table["metric"].is_in(["language_entropy", "purity", "ami"])  # have no intervals
-    assert mixed.sum() == 2 * 3 * 3
+    mixed = table["metric"].is_in(["language_entropy", "purity", "ami", "sentence_ami"])  # have no intervals
+    assert mixed.sum() == 2 * (3 * 3 + 7)
     for name in ("score", "chance", "adjusted", "coverage"):
         assert table[name].is_finite().all(), name
     for name in ("ci_low", "ci_high"):
@@ -405,9 +410,9 @@ def test_models_are_compared_on_the_same_sentences(study_file: StudyFile, tmp_pa
     study = study_file(models=[{**MODEL, "layers": [0, 4]}, {**other, "pooling": "last"}])
     ig.run_study(study, out=tmp_path / "out", workers=1)
     same = compare(tmp_path / "out", "starter", "again")
-    # layers; pairs: directions, mean, soft, each also adjusted; colap, entropy, purity, AMI, silhouette; companions;
-    # the group
-    assert same.height == 2 * (3 * 2 * (2 * 3 + 3) + 3 * 5 + 3 * len(DEFAULT_COMPANIONS) + 1)
+    # layers; pairs: directions, mean, soft, each also adjusted; colap, and across sentences, entropy, purity, AMI,
+    # silhouette; companions; the group; AMI of sentences in every space
+    assert same.height == 2 * (3 * 2 * (2 * 3 + 3) + 3 * 6 + 3 * len(DEFAULT_COMPANIONS) + 1 + 7)
     assert ((same["ci_low"] <= same["difference"] + 1e-9) & (same["difference"] - 1e-9 <= same["ci_high"])).all()
     assert (same["difference"] == same["second"] - same["first"]).all()
     assert same["difference"].abs().max() > 0

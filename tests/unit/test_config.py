@@ -227,3 +227,21 @@ def test_what_is_not_yaml_is_one_line(tmp_path: Path, text: str) -> None:
 def test_a_text_given_as_a_study_file_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"more than 1,000,000 characters; .* Is it the text itself"):
         read_config(write(tmp_path, "a sentence\n" * 200_000))
+
+
+def test_the_preset_of_the_paper_gives_what_a_file_leaves_out(tmp_path):
+    path = tmp_path / "study.yaml"
+    text = "preset: paper\ncorpus: {files: {en: en.txt, de: de.txt}}\nmodels: [{path: some/model}]\n"
+    path.write_text(text)
+    paper = read_config(path)
+    assert paper.metrics.theta_align == (0.8, 0.7, 0.9)
+    assert (paper.discovery.method, paper.discovery.n_concepts) == ("kmeans", 600)
+    path.write_text(text + "discovery: {method: ward}\nmetrics: {theta_align: 0.6}\n")
+    mixed = read_config(path)
+    assert (mixed.discovery.method, mixed.discovery.n_concepts) == ("ward", 600)
+    assert mixed.metrics.theta_align == (0.6,) and mixed.metrics.min_types == 5
+    mixed.write(path)
+    assert read_config(path) == mixed
+    path.write_text(text + "metrics: 3\n")
+    with pytest.raises(UsageError, match="metrics"):
+        read_config(path)

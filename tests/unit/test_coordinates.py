@@ -93,7 +93,7 @@ def test_every_pair_and_space_of_a_study_has_files_of_its_own(folder):
     at = "starter/encoder/ward-k20-s0/layer_04"
     links = {path.stem for path in (folder / "links/diagonal").iterdir()}
     assert links == names
-    assert {path.stem for path in (folder / "metrics" / at).iterdir()} == {*names, "group"}
+    assert {path.stem for path in (folder / "metrics" / at).iterdir()} == {*names, "spaces"}
     assert {path.stem for path in (folder / "companions/starter/encoder/layer_04").iterdir()} == names
     back = {"b%2Dc-a", "c-a%2Db", "d+e%2F50%25 f-a"}
     assert {path.stem for path in (folder / "dictionary").iterdir()} == names | back

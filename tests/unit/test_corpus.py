@@ -418,7 +418,7 @@ def test_a_language_before_every_word_is_taken_off(write, caplog, words, expecte
     assert ("which is taken off" in caplog.text) == (words != expected)
 
 
-@pytest.mark.parametrize("name", ["row", "language", "sentence", "position", "start", "end", "n_subwords"])
+@pytest.mark.parametrize("name", ["row", "language", "sentence", "position", "start", "end", "n_subwords", "shared"])
 def test_conll_columns_do_not_hide_those_of_the_table(write, name):
     with pytest.raises(UsageError, match=f"the token table has a column '{name}' of its own"):
         Corpus.read({"en": write("a.conll", ["a X O"])}, columns={"word": 0, name: 1})

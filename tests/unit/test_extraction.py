@@ -20,10 +20,10 @@ from isogloss.corpus import Corpus
 from isogloss.errors import InputError, UsageError
 from isogloss.extraction import extract, open_states, passes, pooling, states_key, subwords
 from isogloss.extraction.passes import sensible_threads
-from isogloss.extraction.subwords import owners
+from isogloss.extraction.subwords import Line, covered, give
 from isogloss.settings import ExtractionSettings
 from isogloss.store import StudyLayout
-from tiny_models import LIMIT, LINES, corpus_of, naive_owner
+from tiny_models import LIMIT, LINES, corpus_of, covers, naive_owner
 
 
 def run(corpus, folder, out, **options):
@@ -51,7 +51,7 @@ def test_layer_zero_is_the_embedding_output(tiny_model, tmp_path):
         ("qwen", "x 😀 old", [1, 4, 1]),
         ("bert", "a \u200b old", [1, 0, 1]),  # BERT's normaliser drops the zero-width space
         ("xlmr", "a \u200b old", [1, 1, 1]),
-        ("bert", "a😀|the", [0, 1]),  # one unknown subword for both: it goes to the longer overlap
+        ("bert", "a😀|the", [1, 1]),  # one unknown subword for both
     ],
 )
 def test_subwords_go_to_their_words(tiny_model, tmp_path, family, line, counts):
@@ -60,15 +60,24 @@ def test_subwords_go_to_their_words(tiny_model, tmp_path, family, line, counts):
 
 
 @given(data=st.data())
-def test_owners_are_those_of_the_definition(data):
+def test_subwords_are_given_as_defined(data):
+    """Each to the word that shares most with it; words without one take all that cover them; those cut off, none."""
+
     def spans(n):
         pair = st.tuples(st.integers(0, 20), st.integers(0, 6)).map(lambda x: (x[0], x[0] + x[1]))
         return data.draw(st.lists(pair, max_size=n))
 
     pieces, words = spans(12), sorted(spans(8))
+    lost = data.draw(st.lists(st.booleans(), min_size=len(words), max_size=len(words)))
     columns = [np.array([x[i] for x in y], dtype=np.int64) for y in (pieces, words) for i in (0, 1)]
-    found = owners(*columns).tolist()
-    assert found == [-1 if (o := naive_owner(x, words)) is None else o for x in pieces]
+    given = give(covered(*columns), np.array(lost, dtype=bool), len(pieces))
+    owners = [-1 if (o := naive_owner(x, words)) is None or lost[o] else o for x in pieces]
+    over = [[k for k, word in enumerate(words) if covers(x, word)] for x in pieces]
+    assert given.owners.tolist() == owners
+    taking = [[i, k] for i, here in enumerate(over) for k in here if k not in owners and not lost[k]]
+    assert given.takers.tolist() == taking
+    together = {k for here in over if len(here) > 1 for k in here}
+    assert given.shared.tolist() == [k in together and not lost[k] for k in range(len(words))]
 
 
 @pytest.mark.parametrize(
@@ -209,15 +218,15 @@ def test_batches_of_one_shape():
 
 
 def test_a_layer_that_a_pass_did_not_return_is_not_written(tmp_path):
-    files = passes.Files({0: None, 1: None}, {}, None, None, tmp_path)
+    files = passes.Files({0: None, 1: None}, {}, None, None, None, tmp_path)
     with pytest.raises(InputError, match=r"did not return the states of layers \[1\]"):
         passes.write_states(np.array([0]), np.array([0]), {0: None}, files)
 
 
 def test_states_of_another_width_than_the_batch_are_not_pooled():
-    owners, text = np.array([0, 1, 2]), np.ones(3, dtype=bool)
+    line = Line(np.array([5, 6, 7]), np.array([0, 1, 2]), np.empty((0, 2), dtype=np.int64), np.ones(3, dtype=bool))
     settings = ExtractionSettings(sentences=[], dtype="float32")
-    pooler = pooling.Pooler([owners], [text], 3, settings, device="cpu")
+    pooler = pooling.Pooler([line], 3, settings, device="cpu")
     with pytest.raises(InputError, match=r"shape \(1, 8, 2\); the batch has \(1, 3\)"):
         pooler(torch.zeros(1, 8, 2))
 
@@ -269,7 +278,7 @@ def test_finished_states_are_not_made_again(tiny_model, tmp_path, forward_passes
     assert StudyLayout(tmp_path).is_done("states/bert/encoder", key)
     run(corpus, bert, tmp_path, pooling="last", layers=[1])
     assert len(forward_passes) > n_batches
-    names = ["layer_01.npy", "n_subwords.npy", "sentences/mean/layer_01.npy", "sentences/n_subwords.npy"]
+    names = ["layer_01.npy", "n_subwords.npy", "sentences/mean/layer_01.npy", "sentences/n_subwords.npy", "shared.npy"]
     assert sorted(states_of(tmp_path)) == [f"bert/encoder/{name}" for name in names]
 
 

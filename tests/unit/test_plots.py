@@ -27,11 +27,13 @@ from isogloss.plots import (
     language_map,
     language_order,
     layer_curves,
+    overlap_curves,
     pair_heatmap,
     results_charts,
     robustness_map,
     save_charts,
     save_study_figures,
+    sentence_curves,
     shared_panels,
     study_charts,
     width_of,
@@ -87,6 +89,25 @@ def test_few_pairs_show_their_own_score_band_and_chance(few: Results) -> None:
     for name in ("score", "chance", "ci_low", "ci_high"):
         assert sorted(row[name] for row in shown) == pytest.approx(sorted(table[name]), abs=1e-4)
     assert {"score", "chance", "ci_low"} <= drawn(chart.to_dict(validate=False))
+
+
+def test_overlap_across_sentences_stands_beside_overlap(few: Results) -> None:
+    shown = [row for row in rows(overlap_curves(few), "main") if row["layer"] == 2]
+    means = {row["colour"]: (row["score"], row["chance"]) for row in shown}
+    for name, metric in (("COLAP", "colap"), ("across", "colap_other_sentences")):
+        table = few.only(metric=metric, theta=0.3, layer=2)
+        assert means[name] == pytest.approx((table["score"].mean(), table["chance"].mean()), abs=1e-4)
+
+
+def test_what_is_owed_to_the_sentence_has_a_line_a_kind_of_space(many: Results) -> None:
+    chart = sentence_curves(many, model="tiny")
+    assert {row["text"] for row in rows(chart, "label")} == {"alone", "pairs", "all"}
+    shown = {row["colour"]: row for row in rows(chart, "main") if row["layer"] == 2}
+    table = many.only(metric="sentence_ami", model="tiny", layer=2)
+    alone = table.filter(~pl.col("source").str.contains("+", literal=True))
+    assert (shown["alone"]["n_pairs"], shown["pairs"]["n_pairs"]) == (5, 10)
+    assert shown["alone"]["score"] == pytest.approx(alone["score"].mean(), abs=1e-4)
+    assert "facet" in sentence_curves(many).to_dict()
 
 
 def test_many_pairs_show_their_mean_and_every_pair(many: Results) -> None:
@@ -304,6 +325,7 @@ def test_files_are_whole_pngs_and_svgs_with_the_names_of_model_and_stack(few: Re
     written = save_charts(results_charts(hub), tmp_path / "figures")
     names = {path.name for path in written}
     whats = ("calign", "colap", "calign_languages", "calign_pairs", "colap_pairs", "calign_map", "colap_map")
+    whats += ("colap_sentences",)
     assert names == {f"{what}_org--Model-X_encoder.{kind}" for what in whats for kind in ("png", "svg")}
     assert set((tmp_path / "figures").iterdir()) == set(written)  # nothing temporary is left
     for path in written:

@@ -129,6 +129,8 @@ def test_joined_shards_are_the_states_of_one_process(
     states = open_states(study, name=model.name, stack=stack)
     whole = open_states(StudyLayout(tmp_path / "whole"), name=model.name, stack=stack)
     np.testing.assert_array_equal(states.rows, whole.rows)
+    assert states.tokens.equals(whole.tokens)
+    assert states.tokens["shared"].any() == (family in ("xlmr", "mt5"))
 
 
 def test_parts_without_a_batch_are_empty(tiny_model: TinyModel, tmp_path: Path) -> None:

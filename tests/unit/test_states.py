@@ -103,6 +103,21 @@ def test_drops(tokens, links):
     assert set(words(tokens, linked)) == {"the", "cat", "saw", "dog", "cats"}
 
 
+def test_words_that_share_a_subword_are_dropped_before_anything_is_counted(tokens, links):
+    dots = tokens.with_columns(shared=pl.col("word").is_in([".", "dog"]))
+    assert set(words(tokens, select_rows(tokens))) - set(words(tokens, select_rows(dots, drop=["shared"]))) == {
+        ".",
+        "dog",
+    }
+    first = tokens.with_columns(shared=pl.col("row") == 0)  # the first of four "the"
+    assert words(tokens, select_rows(first, drop=["shared"], min_count=4)) == []
+    assert words(tokens, select_rows(first, min_count=4)) == ["the"] * 4
+    alone = words(tokens, select_rows(first, links=links, drop=["shared"]), "de")
+    assert alone == words(tokens, select_rows(tokens, links=links), "de")[1:]  # a link needs both its ends
+    with pytest.raises(UsageError, match="needs the column 'shared' of the token table"):
+        select_rows(tokens, drop=["shared"])
+
+
 def test_words_of_other_scripts_are_not_punctuation(tokens):
     exotic = tokens.head(4).with_columns(word=pl.Series(["हिन्दी", "كتاب", "٣", "。"]))
     assert select_rows(exotic, drop=["punctuation"]).tolist() == [0, 1, 2]

@@ -206,7 +206,7 @@ def test_the_folder_is_laid_out_as_documented(tmp_path):
         "trees/google--mt5-base/encoder/ward-s0/layer_06/en.parquet": study.tree(clustering, Space.of("en")),
         f"concepts/{at}/en+de.parquet": study.concepts(clustering, pair.space),
         f"metrics/{at}/en-de.parquet": study.metrics(clustering, pair),
-        f"metrics/{at}/group.parquet": study.metrics(clustering, None),
+        f"metrics/{at}/spaces.parquet": study.metrics(clustering, None),
         f"labels/{at}/splits.parquet": study.labels_at(clustering, "splits"),
         f"movement/{at}/flows.parquet": study.movement_at(clustering, "flows"),
         f"robustness/{at}/en-de.parquet": study.robustness_at(clustering, pair),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from isogloss.arguments import NTypes, Port, PositiveShare, Several, Translations
 from isogloss.cli.common import Json, Out, Processes, Quiet, StudyDir, StudyFile, command, tell
+
+if TYPE_CHECKING:
+    from isogloss.study.power import Power
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +78,12 @@ def run(
     `isogloss demo` writes one to start from, and docs/study-file.md has every key. What is done is not done again.
     """
     if plan:
-        from isogloss.study import job_script, preview
+        from isogloss.study import foresee, job_script, preview
 
         stages, script = preview(study, out=out, until=until), job_script(study, scheduler=scheduler)
-        facts = {"stages": stages, **({"job_script": script} if script else {})}
-        lines = _stage_lines(stages) + (["", *script.splitlines()] if script else [])
+        power = foresee(study, out=out)
+        facts = {"stages": stages, "power": list(map(asdict, power)), **({"job_script": script} if script else {})}
+        lines = _stage_lines(stages) + _power_lines(power) + (["", *script.splitlines()] if script else [])
         if graph is not None:
             from isogloss.plots import graph_chart, write_chart
             from isogloss.study import planned_graph
@@ -129,6 +134,17 @@ def _stage_lines(stages: list[dict[str, Any]]) -> list[str]:
     if any(s["stage"] == "trees" and s["seconds"] > _LONG for s in stages):
         lines.append("Trees of a sample take less: discovery.options {sample: 50000}, see docs/discovery.md.")
     return [line.rstrip() for line in lines]
+
+
+def _power_lines(power: list[Power]) -> list[str]:
+    lines = ["What it can show, as a rule of thumb (first layers to last; 8 times in 10, corrected for all looked at):"]
+    for x in power:
+        lines.append(
+            f"K {x.n_concepts}: {x.least} to {x.most} concepts of {x.language} count ({x.n_types} types); seen from "
+            f"{x.soft[1]:.3f} to {x.soft[0]:.3f} above chance (soft CALIGN), {x.calign[1]:.2f} to {x.calign[0]:.2f} "
+            "(CALIGN at 0.5)"
+        )
+    return lines
 
 
 def _duration(seconds: float) -> str:

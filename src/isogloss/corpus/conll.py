@@ -53,7 +53,7 @@ def read_conll(
     if "word" not in chosen or not all(isinstance(i, int) for i in chosen.values()):
         raise UsageError(f"columns must give a number for 'word', e.g. {{'word': 0, 'ner': -1}}; got {chosen}.")
     for name in chosen:
-        if name != "word" and (name in WORD_COLUMNS or name == "n_subwords"):
+        if name != "word" and (name in WORD_COLUMNS or name in ("n_subwords", "shared")):
             where = f"columns: the token table has a column '{name}' of its own"
             raise UsageError(f"{where}. Choose another name, e.g. 'my_{name}'.")
     return {language: _conll(path, chosen, comment, guessed=columns is None) for language, path in files.items()}

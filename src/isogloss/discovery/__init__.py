@@ -22,8 +22,8 @@ from isogloss.store import Rows
 from isogloss.trees import by_first
 
 DEFAULT_CONCEPTS = 600
-# The default never asks for more concepts than a fifth of the types (min_types of CALIGN).
-TYPES_PER_CONCEPT = 5
+# With ten types a concept most have the types that CALIGN asks for: docs/planted.md
+TYPES_PER_CONCEPT = 10
 _DEFAULTS = DiscoverySettings()
 
 
@@ -70,7 +70,7 @@ def find_method(name: str) -> Method:
 
 @checked
 def default_n_concepts(n_types: Index) -> int:
-    """Return the default number of concepts: 600, but never more than a fifth of the types (and at least 2)."""
+    """Return the default number of concepts: 600, but never more than a tenth of the types (and at least 2)."""
     return max(2, min(DEFAULT_CONCEPTS, n_types // TYPES_PER_CONCEPT))
 
 

@@ -116,5 +116,6 @@ Models: {models}. Layers: {layers} (0: the embeddings). Spaces: {spaces}.
 
 No licence is given here. The text in `sentences`, `tokens` and `concepts` has the licence of its corpus: look it up,
 and add `license:` to the head of this file. `language:` holds the codes of the labels that name a language.
-Results stand beside their chance levels (`chance`); a score without its chance level says little.
+Results stand beside their chance levels (`chance`; of CALIGN the higher of `chance_words` and `chance_sentence`);
+a score without its chance level says little.
 """

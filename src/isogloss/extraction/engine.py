@@ -1,9 +1,9 @@
 """Extraction: the states of every word, and every sentence, at every layer wanted, in their files.
 
-Sentences are tokenised whole, as the model would read them, and every subword is given to the word it
-shares most characters with (`subwords`).  Batches of sentences of like length go through the model once (`passes`);
-their pooled states (`pooling`) go straight into preallocated files, one per layer.  The work can be killed at any
-moment and goes on from there.
+Sentences are tokenised whole, as the model would read them, and every subword is given to the word it shares most
+characters with, and to words that would have none (`subwords`).  Batches of sentences of like length go through the
+model once (`passes`); their pooled states (`pooling`) go straight into preallocated files, one per layer.  The work
+can be killed at any moment and goes on from there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,14 @@ from isogloss.store import (
     read_table,
     remove_folder,
     sentence_folder,
+    shared_file,
     state_files,
 )
 
 log = logging.getLogger(__name__)
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}  # measured on CPUs; on a GPU small batches leave it idle
-_MANY_UNKNOWN = 0.05  # share of a language's words from which unknown subwords are reported
+_MANY = 0.05  # share of a language's words from which unknown and shared subwords are reported
 
 
 @checked
@@ -202,15 +203,21 @@ def _open(
     info, folder = record["info"], study.states(name, stack)
     layers = [int(x) for x in info["layers"] if layer in (None, x)]
     arrays = {x: open_array(layer_file(folder, x)) for x in layers}
-    n_subwords = np.asarray(open_array(n_subwords_file(folder)))
-    tokens = tokens.with_columns(pl.Series("n_subwords", n_subwords, dtype=pl.Int16))
+    words = word_facts(folder)
+    tokens = tokens.with_columns(words)
     n_text = np.asarray(open_array(n_subwords_file(sentence_folder(folder))))
     lines = lines.with_columns(pl.Series("n_subwords", n_text, dtype=pl.Int32))
     whole = {
         kind: {x: open_array(layer_file(sentence_folder(folder, kind), x)) for x in layers}
         for kind in (info["sentences"] if sentences else ())
     }
-    return States(tokens, arrays, np.flatnonzero(n_subwords > 0), name, stack, lines, whole)
+    return States(tokens, arrays, np.flatnonzero(words["n_subwords"].to_numpy() > 0), name, stack, lines, whole)
+
+
+def word_facts(folder: Path) -> pl.DataFrame:
+    """Return the columns that states add to the token table, from the files of a states folder."""
+    n_subwords, shared = (np.asarray(open_array(file(folder))) for file in (n_subwords_file, shared_file))
+    return pl.DataFrame({"n_subwords": n_subwords, "shared": shared}, {"n_subwords": pl.Int16, "shared": pl.Boolean})
 
 
 @checked
@@ -265,8 +272,8 @@ def _run(
     with closing(writers):
         note = progress_file(partial_folder(folder))
         run_passes(lines, model, settings, files_of(writers, settings, note, pieces), state)
-    n_subwords = np.asarray(open_array(n_subwords_file(partial_folder(folder))))
-    facts = facts_of(corpus, settings, state, n_subwords, about_model(model), label=f"{name}/{settings.stack}")
+    words = word_facts(partial_folder(folder))
+    facts = facts_of(corpus, settings, state, words, about_model(model), label=f"{name}/{settings.stack}")
     remove_folder(folder)
     partial_folder(folder).rename(folder)
     facts["peak_memory_mb"] = _peak_memory()
@@ -283,16 +290,10 @@ def about_model(model: models.Loaded) -> dict[str, Any]:
 
 
 def facts_of(
-    corpus: Corpus,
-    settings: StackSettings,
-    state: Progress,
-    n_subwords: np.ndarray[Any, Any],
-    model: dict[str, Any],
-    *,
-    label: str,
+    corpus: Corpus, settings: StackSettings, state: Progress, words: pl.DataFrame, model: dict[str, Any], *, label: str
 ) -> dict[str, Any]:
     """Return what the manifest says of finished states, with what of the text was not read; that is logged, too."""
-    losses = [*state.notes, *_losses(corpus, model["max_length"], state, n_subwords)]
+    losses = [*state.notes, *_losses(corpus, model["max_length"], state, words)]
     for loss in losses:
         log.warning("%s: %s", label, loss)
     return {
@@ -300,7 +301,8 @@ def facts_of(
         "text": corpus.digest,
         "n_tokens": corpus.words.height,
         "n_subwords": state.n_subwords,
-        "n_without_state": int((n_subwords == 0).sum()),
+        "n_without_state": int((words["n_subwords"] == 0).sum()),
+        "n_shared": int(words["shared"].sum()),
         "n_truncated_sentences": state.n_truncated,
         "batch_tokens": state.batch_tokens,
         "warnings": losses,
@@ -309,28 +311,33 @@ def facts_of(
     }
 
 
-def _losses(corpus: Corpus, max_length: int | None, state: Progress, n_subwords: np.ndarray[Any, Any]) -> list[str]:
-    """Say what of the text the model does not get to see: cut sentences, lost words, unknown subwords."""
+def _losses(corpus: Corpus, max_length: int | None, state: Progress, words: pl.DataFrame) -> list[str]:
+    """Say what of the text the model does not get to see: cut sentences, lost words, unknown and shared subwords."""
     losses = []
     if state.n_truncated:
         losses.append(
             f"{state.n_truncated} of {corpus.sentences.height} sentences are cut at the limit of {max_length} subwords"
         )
-    lost = np.flatnonzero(n_subwords == 0)
+    lost = np.flatnonzero(words["n_subwords"].to_numpy() == 0)
     if len(lost):
         shown = corpus.words[lost[:3]].iter_rows(named=True)
         examples = ", ".join(f"{w['word']!r} ({w['language']}, sentence {w['sentence']})" for w in shown)
         losses.append(
-            f"{len(lost)} of {len(n_subwords)} words have no subword and so no state (cut off, or dropped by the "
+            f"{len(lost)} of {words.height} words have no subword and so no state (cut off, or dropped by the "
             f"tokenizer): {examples}{' ...' if len(lost) > 3 else ''}"
         )
-    sizes = dict(corpus.words.group_by("language").len().iter_rows())
-    shares = {x: state.unknown.get(x, 0) / sizes[x] for x in corpus.languages if sizes.get(x)}
-    many = [f"{share:.0%} of {language}" for language, share in shares.items() if share > _MANY_UNKNOWN]
-    if many:
+    of_languages = dict(corpus.words.group_by("language").len().iter_rows())
+    sizes = {language: of_languages[language] for language in corpus.languages if language in of_languages}
+    if many := _many(state.unknown, sizes):
         losses.append(
-            f"many words have unknown subwords ({', '.join(many)}): the model cannot tell them apart, so their "
-            "states and concepts say nothing about the language"
+            f"many words have unknown subwords ({many}): the model cannot tell them apart, so their states and "
+            "concepts say nothing about the language"
+        )
+    shared = corpus.words.filter(words["shared"]).group_by("language").len()
+    if many := _many(dict(shared.iter_rows()), sizes):
+        losses.append(
+            f"many words share a subword with a neighbour ({many}), and those that have no other share its state; "
+            "drop: [shared] of the selection leaves all of them out"
         )
     lines = dict(corpus.sentences.group_by("language").len().iter_rows())
     losses += [
@@ -339,6 +346,12 @@ def _losses(corpus: Corpus, max_length: int | None, state: Progress, n_subwords:
         for language, (n, name) in state.names.items()
     ]
     return losses
+
+
+def _many(counts: Mapping[str, int], sizes: Mapping[str, int]) -> str:
+    """Return the languages of whose words many are among these, with their shares; else nothing."""
+    shares = {language: counts.get(language, 0) / n for language, n in sizes.items()}
+    return ", ".join(f"{share:.0%} of {language}" for language, share in shares.items() if share > _MANY)
 
 
 def _peak_memory() -> float:

@@ -172,14 +172,13 @@ def run_batch(
     batch: Ints, window: Subwords, model: models.Loaded, settings: StackSettings
 ) -> tuple[Ints, dict[int, Pooled]]:
     """Run some lines of a window through the model; return the token rows and, layer by layer, what is kept."""
-    lines = [(window.ids[x], window.owners[x], window.text[x]) for x in map(window.line, batch)]
+    lines = [window.line(int(i)) for i in batch]
     source = None
     if model.conditioned:
-        lines = [as_decoder_input(*line, model) for line in lines]
+        lines = [as_decoder_input(line, model) for line in lines]
         source = pad([window.source(int(i)) for i in batch], model)
-    ids, mask = pad([line[0] for line in lines], model)
-    owners, texts = [line[1] for line in lines], [line[2] for line in lines]
-    pooler = Pooler(owners, texts, int(ids.shape[1]), settings, device=model.device)
+    ids, mask = pad([line.ids for line in lines], model)
+    pooler = Pooler(lines, int(ids.shape[1]), settings, device=model.device)
     pooled = models.hidden_states(
         model, ids, mask, pooler, layers=settings.layers, last_layer=settings.last_layer, source=source
     )
@@ -201,15 +200,17 @@ def write_states(lines: Ints, rows: Ints, pooled: dict[int, Pooled], files: File
 
 def _write_counts(window: Subwords, lines: Lines, files: Files) -> None:
     of_words, of_text = counts_of(window, lines)
-    files.n_subwords.write(lines.bounds[window.first] + np.arange(len(of_words)), of_words)
+    rows = lines.bounds[window.first] + np.arange(len(of_words))
+    files.n_subwords.write(rows, of_words)
+    files.shared.write(rows, window.shared)
     files.n_text.write(window.first + np.arange(len(of_text)), of_text)
 
 
 def counts_of(window: Subwords, lines: Lines) -> tuple[Ints, Ints]:
     """Return the subwords of every token row of a window, and those of every line that are text."""
-    stop = window.first + len(window.bounds) - 1
-    first, last = int(lines.bounds[window.first]), int(lines.bounds[stop])
-    counts = np.bincount(window.owners[window.owners >= 0] - first, minlength=last - first)
+    first = int(lines.bounds[window.first])
+    rows = np.concatenate([window.owners[window.owners >= 0], window.takers[:, 1]])
+    counts = np.bincount(rows - first, minlength=len(window.shared))
     text = np.concatenate([[0], np.cumsum(window.text)])[window.bounds]
     return np.minimum(counts, np.iinfo(np.int16).max), np.diff(text)
 
@@ -221,7 +222,9 @@ def finish_window(state: Progress, window: Subwords, lines: Lines, model: models
     state.n_truncated += len(window.cut)
     unknown_id = model.tokenizer.unk_token_id
     if unknown_id is not None:
-        rows = np.unique(window.owners[(window.ids == unknown_id) & (window.owners >= 0)])
+        unknown = window.ids == unknown_id
+        taking = window.takers[unknown[window.takers[:, 0]], 1]
+        rows = np.unique(np.concatenate([window.owners[unknown & (window.owners >= 0)], taking]))
         words = lines.corpus.words.select("language")[pl.Series(rows, dtype=pl.UInt32)]["language"]
         state.unknown = dict(Counter(state.unknown) + Counter(words.to_list()))
     table = lines.corpus.sentences[window.first : window.first + len(window.bounds) - 1]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from isogloss import models
 from isogloss.errors import InputError
-from isogloss.extraction.subwords import Flags, Ints
+from isogloss.extraction.subwords import Ints, Line
 from isogloss.settings import ExtractionSettings, Sentences, Storage
 
 if TYPE_CHECKING:
@@ -20,21 +20,23 @@ if TYPE_CHECKING:
 _LARGEST = {"float16": 65504.0, "float32": float(np.finfo(np.float32).max)}
 
 
-def as_decoder_input(ids: Ints, owner: Ints, text: Flags, model: models.Loaded) -> tuple[Ints, Ints, Flags]:
+def as_decoder_input(line: Line, model: models.Loaded) -> Line:
     """Shift a line right: a start in front; the end is only ever a label.
 
     The start is the model's own, or, where the tokenizer puts a language code after the end, that code (mBART).
     """
     start, end = model.start_id, model.tokenizer.eos_token_id
     assert start is not None
+    ids, owners, takers, text = line
     stop = len(ids)
-    if stop > 1 and ids[-2] == end and owner[-1] < 0 and not text[-1]:
+    if stop > 1 and ids[-2] == end and owners[-1] < 0 and not text[-1]:
         start, stop = int(ids[-1]), stop - 2
-    elif stop and ids[-1] == end and owner[-1] < 0:
+    elif stop and ids[-1] == end and owners[-1] < 0:
         stop -= 1
-    return (
+    return Line(
         np.concatenate([[start], ids[:stop]]),
-        np.concatenate([[-1], owner[:stop]]),
+        np.concatenate([[-1], owners[:stop]]),
+        takers + np.array([1, 0]),
         np.concatenate([[False], text[:stop]]),
     )
 
@@ -72,8 +74,8 @@ class Pooler:
 
     Parameters
     ----------
-    owners, texts : sequences of arrays
-        Of every line of the batch: the token row of every subword (-1 = none), and whether it is text.
+    lines : sequence of Line
+        Of the batch.
     width : int
         Of the padded batch.
     settings : ExtractionSettings
@@ -87,20 +89,19 @@ class Pooler:
         int64, rising: the token rows with a state in this batch.
     """
 
-    def __init__(
-        self, owners: Sequence[Ints], texts: Sequence[Flags], width: int, settings: ExtractionSettings, *, device: str
-    ) -> None:
+    def __init__(self, lines: Sequence[Line], width: int, settings: ExtractionSettings, *, device: str) -> None:
         import torch
 
         self._dtype, self._device = settings.dtype, device
-        owner = np.full((len(owners), width), -1, dtype=np.int64)
-        self._text = np.zeros((len(owners), width), dtype=bool)
-        for i, (of_line, text) in enumerate(zip(owners, texts, strict=True)):
-            owner[i, : len(of_line)] = of_line
-            self._text[i, : len(text)] = text
-        flat = np.flatnonzero(owner.reshape(-1) >= 0)
-        row = owner.reshape(-1)[flat]
-        order = np.argsort(row, kind="stable")
+        owners = np.full((len(lines), width), -1, dtype=np.int64)
+        self._text = np.zeros((len(lines), width), dtype=bool)
+        for i, line in enumerate(lines):
+            owners[i, : len(line.owners)] = line.owners
+            self._text[i, : len(line.text)] = line.text
+        owned = np.flatnonzero(owners.reshape(-1) >= 0)
+        taken = [line.takers + np.array([i * width, 0]) for i, line in enumerate(lines)]
+        flat, row = np.concatenate([np.stack([owned, owners.reshape(-1)[owned]], axis=1), *taken]).T
+        order = np.lexsort((flat, row))
         flat = flat[order]
         self.rows, first, counts = np.unique(row[order], return_index=True, return_counts=True)
         if settings.pooling == "last":

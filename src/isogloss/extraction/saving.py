@@ -31,6 +31,7 @@ from isogloss.store import (
     read_json,
     remove_folder,
     sentence_folder,
+    shared_file,
     write_json,
 )
 
@@ -75,20 +76,22 @@ class Files:
     """The open files of the states.
 
     `words` are by layer, (n_tokens, d), `sentences` by kind of pooling and layer, (n_lines, d).  `n_subwords` are those
-    of every token, `n_text` those of every line that are text.  `pieces` are what the `note` of the progress says is
-    saved.
+    of every token, `shared` says whether one of them covers another word too, `n_text` are those of every line that are
+    text.  `pieces` are what the `note` of the progress says is saved.
     """
 
     words: dict[int, RowWriter]
     sentences: dict[tuple[str, int], RowWriter]
     n_subwords: RowWriter
+    shared: RowWriter
     n_text: RowWriter
     note: Path
     pieces: list[Piece] = field(default_factory=list)
 
     def save(self, state: dict[str, Any], lines: Ints, bounds: Ints) -> None:
         """Bring to the disk first what was written, of some lines since the last time, then how far it goes."""
-        for writer in (*self.words.values(), *self.sentences.values(), self.n_subwords, self.n_text):
+        facts = (self.n_subwords, self.shared, self.n_text)
+        for writer in (*self.words.values(), *self.sentences.values(), *facts):
             writer.sync()
         if len(lines):
             self.pieces.append(Piece(state["window"], state["done"], self.digest(lines, bounds)))
@@ -168,13 +171,14 @@ def open_work(
 def state_writers(
     folder: Path, settings: StackSettings, *, n_tokens: int, n_lines: int, d: int, resume: bool = False
 ) -> dict[object, RowWriter]:
-    """Open the files of states for writing: of words by layer, of sentences by kind and layer, and both counts.
+    """Open the files of states for writing: of words by layer, of sentences by kind and layer, and facts of both.
 
     Where that fails, a folder that is not resumed is removed, to give back what was reserved on a full disk.
     """
     whole = sentence_folder(folder)
     wanted: dict[object, tuple[Path, tuple[int, ...], str]] = {
         "n_subwords": (n_subwords_file(folder), (n_tokens,), "int16"),
+        "shared": (shared_file(folder), (n_tokens,), "bool"),
         "n_text": (n_subwords_file(whole), (n_lines,), "int32"),
     }
     for layer in settings.layers:
@@ -200,5 +204,5 @@ def files_of(
     """Return writers, named as by `state_writers`, as the passes take them."""
     words = {layer: writers[layer] for layer in settings.layers}
     names: list[tuple[str, int]] = [(kind, layer) for kind in settings.sentences for layer in settings.layers]
-    counts = writers["n_subwords"], writers["n_text"]
-    return Files(words, {name: writers[name] for name in names}, *counts, note, pieces or [])
+    facts = writers["n_subwords"], writers["shared"], writers["n_text"]
+    return Files(words, {name: writers[name] for name in names}, *facts, note, pieces or [])

@@ -18,7 +18,7 @@ import numpy as np
 
 from isogloss import models
 from isogloss.corpus import Corpus
-from isogloss.extraction.engine import BATCH_TOKENS, about_model, facts_of, load_model
+from isogloss.extraction.engine import BATCH_TOKENS, about_model, facts_of, load_model, word_facts
 from isogloss.extraction.passes import (
     WINDOW,
     add_names,
@@ -45,6 +45,7 @@ from isogloss.store import (
     remove_folder,
     row_numbers_file,
     sentence_folder,
+    shared_file,
     state_files,
 )
 
@@ -117,7 +118,9 @@ def extract_shard(
             for path, places in numbered:
                 writers[path] = RowWriter(path, places.shape, "int64")
                 writers[path].write(np.arange(len(places)), places)
-            writers["n_subwords"].write(np.arange(len(rows)), of_words[rows - lines.bounds[begin]])
+            in_window = rows - lines.bounds[begin]
+            writers["n_subwords"].write(np.arange(len(rows)), of_words[in_window])
+            writers["shared"].write(np.arange(len(rows)), window.shared[in_window])
             writers["n_text"].write(np.arange(len(numbers)), of_text[numbers - begin])
             placed = {x: _Placed(file, numbers if isinstance(x, tuple) else rows) for x, file in writers.items()}
             files = files_of(placed, chosen, Path())
@@ -172,18 +175,20 @@ def join_shards(
     n_rows: int,
     n_lines: int,
 ) -> list[Path]:
-    """Write and return the files of one layer, or (None) those with numbers of subwords, from those of all shards."""
+    """Write and return the files of one layer, or (None) those that tell of subwords, from those of all shards."""
     target, folders = study.states(name, stack), [study.shard(name, stack, x) for x in shards]
     with folder_in_one_piece(target) as folder:
         if layer is None:
-            of_words, of_lines = n_subwords_file(folder), [n_subwords_file(sentence_folder(folder))]
+            of_words = [n_subwords_file(folder), shared_file(folder)]
+            of_lines = [n_subwords_file(sentence_folder(folder))]
         else:
-            of_words = layer_file(folder, layer)
+            of_words = [layer_file(folder, layer)]
             of_lines = [layer_file(sentence_folder(folder, kind), layer) for kind in kinds]
-        _join(of_words, folder, folders, n_rows, of_lines=False)
+        for file in of_words:
+            _join(file, folder, folders, n_rows, of_lines=False)
         for file in of_lines:
             _join(file, folder, folders, n_lines, of_lines=True)
-        return [target / path.relative_to(folder) for file in (of_words, *of_lines) for path in array_files(file)]
+        return [target / path.relative_to(folder) for file in (*of_words, *of_lines) for path in array_files(file)]
 
 
 def _join(file: Path, folder: Path, shards: Sequence[Path], n: int, *, of_lines: bool) -> None:
@@ -217,7 +222,7 @@ def finish_states(
     shards : sequence of str
         Steps that wrote them: their facts are added up.
     joined : sequence of str
-        Steps that wrote the files of all layers, first that of the numbers of subwords: their outputs are the states.
+        Steps that wrote the files of all layers, first that of the facts of subwords: their outputs are the states.
     """
     _, chosen, key = resolve(corpus, model, settings, stack=stack, revision=revision)
     by_shard = [study.known(shard)["info"] for shard in shards]
@@ -231,8 +236,8 @@ def finish_states(
         add_names(state, passes["names"])
         state.notes += [note for note in passes["notes"] if note not in state.notes]
         state.seconds = round(state.seconds + info["wall_seconds"], 3)
-    n_subwords = np.asarray(open_array(n_subwords_file(study.states(name, chosen.stack))))
-    facts = facts_of(corpus, chosen, state, n_subwords, about, label=f"{name}/{chosen.stack}")
+    words = word_facts(study.states(name, chosen.stack))
+    facts = facts_of(corpus, chosen, state, words, about, label=f"{name}/{chosen.stack}")
     facts["peak_memory_mb"] = max(info["peak_memory_mb"] for info in by_shard)
     facts["shards"] = len(shards)
     outputs = {file: entry for step in joined for file, entry in study.known(step)["outputs"].items()}

@@ -1,10 +1,10 @@
-"""Subwords: the lines of a corpus as a model reads them, and the word that every subword belongs to."""
+"""Subwords: the lines of a corpus as a model reads them, and which words every subword stands for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,28 +36,45 @@ class Lines:
         return len(self.bounds) - 1
 
 
+class Line(NamedTuple):
+    """The subwords of one line: see `Subwords`; the places of `takers` are counted from the first of these."""
+
+    ids: Ints
+    owners: Ints
+    takers: Ints
+    text: Flags
+
+
 @dataclass(frozen=True)
 class Subwords:
     """A window of lines as subwords, end to end; line `first` + i is ``bounds[i]:bounds[i + 1]``.
 
     `ids` and `owners`, (n,) int64, are every subword's id and the token row it belongs to (-1 = none); `text`, (n,)
-    bool, says whether it stands for text of the line: it is neither special nor of the prefix.  `source_ids` and
-    `source_bounds` are likewise what the encoder reads while the decoder reads the line; empty where there is no such
-    encoder.  `cut` are the lines cut at the model's limit, counted from `first`.
+    bool, says whether it stands for text of the line: it is neither special nor of the prefix.  A word that no subword
+    belongs to takes those that cover it, each of which belongs to another word: `takers`, (m, 2) int64, are the place
+    of such a subword, rising, and the token row of the word.  `shared`, bool, says of the window's token rows whether
+    a subword covers them and another word.  `source_ids` and `source_bounds` are what the encoder reads while the
+    decoder reads the line; empty where there is no such encoder.  `cut` are the lines cut at the model's limit, counted
+    from `first`.
     """
 
     first: int
     ids: Ints
     owners: Ints
+    takers: Ints
+    shared: Flags
     text: Flags
     bounds: Ints
     source_ids: Ints
     source_bounds: Ints
     cut: tuple[int, ...]
 
-    def line(self, i: int) -> slice:
-        """Return where line `first` + i lies."""
-        return slice(self.bounds[i], self.bounds[i + 1])
+    def line(self, i: int) -> Line:
+        """Return the subwords of line `first` + i."""
+        here = slice(self.bounds[i], self.bounds[i + 1])
+        low, high = np.searchsorted(self.takers[:, 0], (here.start, here.stop))
+        takers = self.takers[low:high] - np.array([here.start, 0])
+        return Line(self.ids[here], self.owners[here], takers, self.text[here])
 
     def source(self, i: int) -> Ints:
         """Return the ids that the encoder reads beside line `first` + i."""
@@ -135,7 +152,7 @@ def lines_of(corpus: Corpus, condition: Mapping[str, str], prefix: str = "") -> 
 
 
 def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
-    """Tokenise a window of lines, each whole, and give every subword to its word."""
+    """Tokenise a window of lines, each whole, and give every subword to its word, or words."""
     table = lines.corpus.sentences[window.start : window.stop]
     texts, languages = table["text"].to_list(), table["language"].to_list()
     conditioned = bool(len(lines.mates))
@@ -149,8 +166,10 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
     # those of the prefix become empty
     spans = np.maximum(spans - before, 0)
     filled = spans[:, 1] > spans[:, 0]
-    # characters are counted through the window, so that one search finds the owners of all its lines;
-    # an empty span stays empty when shifted, so that special subwords find no owner
+    # what stands for a space may have the span of a character
+    spans[np.isin(ids, models.space_marks(model))] = 0
+    # characters are counted through the window, so that one search finds the words of all its lines;
+    # an empty span stays empty when shifted, so that special subwords find no word
     base = np.cumsum([0, *(len(text) + 1 for text in texts)], dtype=np.int64)
     spans += np.repeat(base[:-1], sizes)[:, None]
     first, last = lines.bounds[window.start], lines.bounds[window.stop]
@@ -159,21 +178,25 @@ def tokenise(lines: Lines, window: range, model: models.Loaded) -> Subwords:
     starts, ends = (words[side].to_numpy().astype(np.int64) + shift for side in ("start", "end"))
     order = np.argsort(starts, kind="stable")
     starts, ends = starts[order], ends[order]
-    owner = owners(spans[:, 0], spans[:, 1], starts, ends)
-    owner[np.isin(ids, models.space_marks(model))] = -1
     cut = [i for i, x in enumerate(encodings) if x.overflowing]
+    lost = np.zeros(len(starts), dtype=bool)
     for i in cut:
-        # half a word has no state: words that reach into what was cut off lose their subwords
-        lost = base[i] + max(_first_start(encodings[i].overflowing[0]) - before, 0)
-        of_line = owner[bounds[i] : bounds[i + 1]]
-        of_line[(of_line >= 0) & (ends[of_line] > lost)] = -1
-    rows = np.where(owner >= 0, np.append(order, -1)[owner] + first, -1)
+        # half a word has no state: words that reach into what was cut off have no subword
+        limit = base[i] + max(_first_start(encodings[i].overflowing[0]) - before, 0)
+        low, high = lines.bounds[window.start + i : window.start + i + 2] - first
+        lost[low:high] = ends[low:high] > limit
+    given = give(covered(spans[:, 0], spans[:, 1], starts, ends), lost, len(ids))
+    owners = np.where(given.owners >= 0, np.append(order, -1)[given.owners] + first, -1)
+    takers = np.stack([given.takers[:, 0], order[given.takers[:, 1]] + first], axis=1)
+    shared = np.zeros_like(given.shared)
+    shared[order] = given.shared
     source_ids, source_bounds = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     if conditioned:
         mates = lines.corpus.sentences[lines.mates[window.start : window.stop]]
         read = _encode(model, mates["text"].to_list(), mates["language"].to_list(), lines.prefix)
         source_ids, source_bounds = _end_to_end(read)
-    return Subwords(window.start, ids, rows, filled & ~special, bounds, source_ids, source_bounds, cut=tuple(cut))
+    of_words = (owners, takers, shared)
+    return Subwords(window.start, ids, *of_words, filled & ~special, bounds, source_ids, source_bounds, tuple(cut))
 
 
 def check_prefix(model: models.Loaded, prefix: str) -> None:
@@ -207,42 +230,84 @@ def _first_start(rest: Any) -> int:
     return next(int(span[0]) for span, special in spans if not special)
 
 
-def owners(starts: Ints, ends: Ints, word_starts: Ints, word_ends: Ints) -> Ints:
-    """Give every subword to the word with which it shares most characters.
+class Covered(NamedTuple):
+    """Pairs of a subword and a word that it covers, by subword, then word; all (n,) int64."""
+
+    subwords: Ints
+    words: Ints
+    characters: Ints
+
+
+class Given(NamedTuple):
+    """To whom subwords are given: `owners` (n,), `takers` (m, 2) and `shared` (n_words,) of `Subwords`, for words."""
+
+    owners: Ints
+    takers: Ints
+    shared: Flags
+
+
+def covered(starts: Ints, ends: Ints, word_starts: Ints, word_ends: Ints) -> Covered:
+    """Return which subwords cover which words, and with how many characters.
 
     Parameters
     ----------
     starts, ends : numpy.ndarray
-        (n,) int64, half-open character spans of subwords; an empty span (special subwords) has no owner.
+        (n,) int64, half-open character spans of subwords; an empty span (special subwords) covers no word.
     word_starts, word_ends : numpy.ndarray
         (m,) int64, spans of words, starts rising; they may overlap.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n,) int64 index of the word, the first one on ties; -1 = none.
 
     Examples
     --------
     >>> at = np.array
-    >>> owners(at([0, 3, 6]), at([3, 6, 6]), at([0, 4]), at([3, 6]))  # "the" and " no", then an empty one
-    array([ 0,  1, -1])
+    >>> pairs = covered(at([0, 3, 6, 7]), at([3, 6, 6, 9]), at([0, 4, 7, 8]), at([3, 6, 8, 9]))
+    >>> list(zip(*(x.tolist() for x in pairs)))  # "the", " no", an empty one, and `."`, which covers two words
+    [(0, 0, 3), (1, 1, 2), (3, 2, 1), (3, 3, 1)]
     """
     first = np.searchsorted(np.maximum.accumulate(word_ends), starts, side="right")
-    # candidates are first .. stop - 1
-    stop = np.searchsorted(word_starts, ends, side="left")
-    owner = np.full(len(starts), -1, dtype=np.int64)
-    best = np.zeros(len(starts), dtype=np.int64)
-    active = np.flatnonzero((ends > starts) & (first < stop))
-    word = first[active]
-    while len(active):
-        shared = np.minimum(ends[active], word_ends[word]) - np.maximum(starts[active], word_starts[word])
-        better = shared > best[active]
-        best[active[better]] = shared[better]
-        owner[active[better]] = word[better]
-        more = word + 1 < stop[active]
-        active, word = active[more], word[more] + 1
-    return owner
+    counts = np.where(ends > starts, np.maximum(np.searchsorted(word_starts, ends, side="left") - first, 0), 0)
+    subwords = np.repeat(np.arange(len(starts)), counts)
+    words = np.arange(len(subwords)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    characters = np.minimum(ends[subwords], word_ends[words]) - np.maximum(starts[subwords], word_starts[words])
+    there = characters > 0
+    return Covered(subwords[there], words[there], characters[there])
+
+
+def give(pairs: Covered, lost: Flags, n: int) -> Given:
+    """Give every subword to the word with which it shares most characters, and to words that would have none.
+
+    Parameters
+    ----------
+    pairs : Covered
+    lost : numpy.ndarray
+        (n_words,) bool: words that get nothing.
+    n : int
+        Number of subwords.
+
+    Returns
+    -------
+    Given
+        The owner of a subword is the first word on ties; -1 = none.
+
+    Examples
+    --------
+    >>> pairs = Covered(np.array([0, 1, 1]), np.array([0, 1, 2]), np.array([3, 1, 1]))  # "yes", and `."`
+    >>> given = give(pairs, np.zeros(3, dtype=bool), 2)
+    >>> given.owners.tolist(), given.takers.tolist(), given.shared.tolist()
+    ([0, 1], [[1, 2]], [False, True, True])
+    """
+    # the longest one first; a stable sort keeps the order of words on ties
+    longest = np.lexsort((-pairs.characters, pairs.subwords))
+    covering, first = np.unique(pairs.subwords, return_index=True)
+    owners = np.full(n, -1, dtype=np.int64)
+    owners[covering] = pairs.words[longest[first]]
+    owners[np.append(lost, True)[owners]] = -1
+    without = ~lost
+    without[owners[owners >= 0]] = False
+    taken = without[pairs.words]
+    shared = np.zeros(len(lost), dtype=bool)
+    shared[pairs.words[np.bincount(pairs.subwords, minlength=n)[pairs.subwords] > 1]] = True
+    takers = np.stack([pairs.subwords[taken], pairs.words[taken]], axis=1)
+    return Given(owners, takers, shared & ~lost)
 
 
 def _mates(lines: pl.DataFrame, condition: Mapping[str, str]) -> Ints:

@@ -33,7 +33,7 @@ class Measure:
     signature: tuple[str, ...]
     # its least and greatest value, where intervals end
     range: tuple[float, float] = (0.0, 1.0)
-    # the published threshold; None: it has no threshold
+    # the usual threshold; None: it has no threshold
     theta: float | None = None
     # whether it goes from a source to a target; else a pair has one value
     directed: bool = False

@@ -20,6 +20,7 @@ from isogloss.metrics.concepts.alignment import calign, mean_alignment
 from isogloss.metrics.concepts.exclusive import one_to_one
 from isogloss.metrics.concepts.overlap import colap
 from isogloss.metrics.concepts.partition import ami, language_entropy, purity, silhouette_estimate
+from isogloss.metrics.concepts.sentences import colap_other_sentences, sentence_ami
 from isogloss.metrics.inputs import Floats, Vectors
 from isogloss.metrics.measure import Companion, Measure
 
@@ -27,7 +28,9 @@ DIRECTED = "calign"
 ALIGNMENT = "calign_mean"
 SOFT_ALIGNMENT = "calign_soft_mean"
 OVERLAP = "colap"
+OVERLAP_ACROSS = "colap_other_sentences"
 GROUP_OVERLAP = "colap_group"
+SENTENCE = "sentence_ami"
 
 DEFAULT_COMPANIONS = (
     *("retrieval_csls", "mexa", "cka", "anc", "word_retrieval_csls"),
@@ -40,8 +43,8 @@ _RULES = ("top", "min_types", "min_size_ratio", "dictionary")
 _of_direction = partial(
     Measure,
     family="alignment",
-    chance="target words permuted",
-    theta=0.8,
+    chance="words permuted, or exchanged inside their sentences: the higher",
+    theta=0.5,
     directed=True,
     signature=("isogloss", "metric", "rule", "theta", *_RULES, *_CLUSTERED),
 )
@@ -135,6 +138,13 @@ _ALL: tuple[Measure, ...] = (
     ),
     _overlap("colap", "COLAP", "share of joint concepts of which both languages own enough", colap, headline=True),
     _overlap(
+        "colap_other_sentences",
+        "COLAP across sentences",
+        "share of joint concepts of which both languages own enough, each counted in other sentences",
+        colap_other_sentences,
+        signature=("isogloss", "metric", "rule", "theta", "splits", *_CLUSTERED),
+    ),
+    _overlap(
         "colap_group",
         "COLAP of the whole group",
         "share of joint concepts of which all languages own enough, at theta * 2 / languages",
@@ -153,6 +163,15 @@ _ALL: tuple[Measure, ...] = (
         "what joint concepts tell of the language, adjusted mutual information",
         ami,
         range=(-1, 1),
+    ),
+    _of_joint_concepts(
+        "sentence_ami",
+        "AMI of concepts and sentences",
+        "how much of a concept is its sentence, of every space: 0 as in random concepts, 1 nothing else",
+        sentence_ami,
+        chance="tokens dealt to concepts at random (0)",
+        range=(-1, 1),
+        signature=("isogloss", "metric", *_CLUSTERED),
     ),
     _of_joint_concepts(
         "silhouette",

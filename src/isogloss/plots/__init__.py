@@ -1,14 +1,15 @@
 """Figures: `Results`, or a finished study, in; Altair charts and files out.
 
 Of results: `layer_curves` (score over depth, chance dashed), `language_curves` (a panel a language), `pair_heatmap`
-(pairs by layers), `language_map` (language by language at one layer).  Of a finished study: `study_charts`, every
+(pairs by layers), `language_map` (language by language at one layer), `overlap_curves` and `sentence_curves` (what is
+owed to the sentence).  Of a finished study: `study_charts`, every
 figure by name, and `chosen_charts`, some.  `write_chart` and `save_charts` write them, as wide as a paper wants.
 
     plots.layer_curves(results, metric="colap")
     plots.study_charts(isogloss.open_study("my-study"))["calign_xlm-r_encoder"]
 """
 
-from isogloss.plots.charts import language_curves, layer_curves
+from isogloss.plots.charts import language_curves, layer_curves, overlap_curves, sentence_curves
 from isogloss.plots.companions import companion_panels
 from isogloss.plots.concepts import concept_map, depth_curves
 from isogloss.plots.files import FORMATS, VEGA_LITE, WIDTHS, check_room, save_charts, width_of, write_chart
@@ -62,6 +63,7 @@ __all__ = [
     "language_order",
     "layer_curves",
     "main_thetas",
+    "overlap_curves",
     "pair_heatmap",
     "results_charts",
     "robustness_map",
@@ -70,6 +72,7 @@ __all__ = [
     "save_study_figures",
     "save_task_figures",
     "score_chart",
+    "sentence_curves",
     "shared_panels",
     "side_by_side",
     "start_layer",

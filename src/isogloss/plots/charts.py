@@ -1,6 +1,7 @@
 """Curves over depth: all pairs with their mean, or a panel a language.
 
-Every chart shows the chance level (dashed), and every mark carries its numbers in a tooltip.
+Every chart shows the chance level, of CALIGN both (words dotted, sentence dashed), and every mark carries its numbers
+in a tooltip.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import altair as alt
 
 from isogloss.arguments import Count, Share, checked
-from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES
-from isogloss.plots.rows import NUMBERS, Row, average, figure_rows, highest, languages
+from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES, OVERLAP, OVERLAP_ACROSS, SENTENCE
+from isogloss.plots.rows import NUMBERS, Row, average, figure_rows, highest, languages, space_rows
 from isogloss.plots.theme import LABEL_SIZE, MEAN, PALETTE, Chart, accent, against, count, facet, finish, numbers, span
 from isogloss.results import Results
 
@@ -34,9 +36,10 @@ def layer_curves(
     width: Count = 320,
     height: Count = 230,
 ) -> Chart:
-    """Draw score over layer, a line a pair, with intervals and the chance level dashed; a panel a run.
+    """Draw score over layer, a line a pair, with intervals and chance levels; a panel a run.
 
-    Up to four pairs get a colour, a 95% band and a dashed chance line each.  With more, pairs are thin
+    Of CALIGN there are two chance levels: words dotted, sentence dashed; of COLAP one, dashed.  Up to four pairs get a
+    colour, a 95% band and chance lines each.  With more, pairs are thin
     grey lines and their mean is drawn out with its band and chance; `language_curves` tells them apart.
 
     Parameters
@@ -46,7 +49,7 @@ def layer_curves(
     model, stack : str, optional
         Only these; otherwise a panel each.
     theta : float, optional
-        Default: 0.8 for CALIGN and 0.3 for COLAP where present, else the smallest.
+        Default: 0.5 for CALIGN and 0.3 for COLAP where present, else the smallest.
     width, height : int
         Of a panel, in pixels.
 
@@ -63,7 +66,8 @@ def layer_curves(
     runs = _by(rows, "run")
     n_pairs = len({row["pair"] for row in rows})
     few = n_pairs <= MAX_COLOURED
-    top = _top(rows, ("score", "chance", "ci_high") if few else ("score", "chance"))
+    dashed = _dashed(metric)
+    top = _top(rows, ("score", *dashed, *(["ci_high"] if few else [])))
     data: list[Row] = []
     for run, of_run in runs.items():
         lines = _by(of_run, "pair")
@@ -74,11 +78,14 @@ def layer_curves(
             main = [row | common for row in average(of_run)]
             lines = {"mean": main} | _extremes(lines)
             data += [row | {"kind": "pair"} for row in of_run]
-        marks = _ends(lines, main if MEASURES[metric].above_chance else [], top=top, height=height)
+        levels = {name: (field, main) for field, name in dashed.items() if MEASURES[metric].above_chance}
+        marks = _ends({name: ("score", rows) for name, rows in lines.items()} | levels, top=top, height=height)
         data += [row | {"kind": "main"} for row in main] + [row | {"run": run} for row in marks]
-    chart = _curve_layers(data, metric, top=top, coloured=few).properties(width=width, height=height)
+    title = _SHARE[MEASURES[metric].family]
+    chart = _curve_layers(data, title, top=top, hue="" if few else accent(metric), levels=dashed)
+    chart = chart.properties(width=width, height=height)
     marks_are = "bands: 95% intervals" if few else f"grey: {n_pairs} pairs, bold: their mean"
-    words = titled(metric, rows, f"{marks_are}, dashed: {_dashed(metric)}")
+    words = titled(metric, rows, f"{marks_are}, {_lines(metric)}")
     words |= {"description": _curve_words(runs, metric, n_pairs), "columns": COLUMNS}
     return facet(chart, data, "run", list(runs), across=2, **words) if len(runs) > 1 else finish(chart, data, **words)
 
@@ -106,11 +113,13 @@ def _extremes(pairs: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
     return {name: [last[name]] for name in order[:1] + order[-1:]}
 
 
-def _curve_layers(data: Sequence[Row], metric: str, *, top: float, coloured: bool) -> alt.LayerChart:
+def _curve_layers(
+    data: Sequence[Row], title: str, *, top: float, hue: str = "", levels: Iterable[str] = ("chance",)
+) -> alt.LayerChart:
+    """Draw the main rows as lines, a colour each, with chance levels; or in one `hue`, and pairs in grey."""
     names = list(dict.fromkeys(row["colour"] for row in data if row["kind"] == "main"))
-    scale = alt.Scale(domain=names, range=list(PALETTE[: len(names)]) if coloured else [accent(metric)])
+    scale = alt.Scale(domain=names, range=[hue] if hue else list(PALETTE[: len(names)]))
     colour = alt.Color("colour:N", scale=scale, legend=None)
-    title = _SHARE[MEASURES[metric].family]
 
     def y(field: str) -> alt.Y:
         return _y(field, top, title=title)
@@ -118,7 +127,7 @@ def _curve_layers(data: Sequence[Row], metric: str, *, top: float, coloured: boo
     base = alt.Chart().encode(_x(data, margin=0.2))
     main = base.transform_filter("datum.kind == 'main'")
     layers = [main.mark_area(opacity=0.14, clip=True).encode(y("ci_low"), y2="ci_high:Q", color=colour)]
-    if not coloured:
+    if hue:
         at_pointer: Any = {"on": "pointerover", "clear": "pointerout", "nearest": True, "empty": False}
         near = alt.selection_point(name="near", fields=["pair"], **at_pointer)
         pairs = base.transform_filter("datum.kind == 'pair'").encode(y("score"), detail="pair:N")
@@ -126,9 +135,9 @@ def _curve_layers(data: Sequence[Row], metric: str, *, top: float, coloured: boo
         dots = pairs.mark_circle(size=26).encode(opacity=unseen, tooltip=tooltip())
         layers += [pairs.mark_line(strokeWidth=1).encode(opacity=pale), dots.add_params(near)]
     layers += [
-        main.mark_line(style="chance").encode(y("chance"), color=colour),
+        *(main.mark_line(style=_STYLE[level]).encode(y(level), color=colour) for level in levels),
         main.mark_line(strokeWidth=2.2).encode(y("score"), color=colour),
-        main.mark_circle(size=34, opacity=1).encode(y("score"), color=colour, tooltip=tooltip(of_mean=not coloured)),
+        main.mark_circle(size=34, opacity=1).encode(y("score"), color=colour, tooltip=tooltip(of_mean=bool(hue))),
         *_names(base, y("at"), colour),
     ]
     return alt.LayerChart(layer=layers)
@@ -149,8 +158,8 @@ def language_curves(
     """Draw a small panel a language: its pairs over layers, coloured by the other language.
 
     Parameters are those of `layer_curves`; of several runs only the first is drawn.  Every line has its
-    95% band and its dashed chance level.  For ``calign`` a panel is the source and its lines are the
-    targets; for the other metrics a pair appears in the panels of both its languages.
+    95% band and its chance level (dashed; of CALIGN the higher of both).  For ``calign`` a panel is the source and its
+    lines are the targets; for the other metrics a pair appears in the panels of both its languages.
     """
     rows = figure_rows(results, metric, model=model, stack=stack, theta=theta)
     rows = [row for row in rows if row["run"] == rows[0]["run"] and row["target"]]
@@ -161,7 +170,8 @@ def language_curves(
         of_language = [row | {"colour": row["target"], "kind": "main"} for row in rows if row["source"] == name]
         if not directed:
             of_language += [row | {"colour": row["source"], "kind": "main"} for row in rows if row["target"] == name]
-        ends = _ends(_by(of_language, "colour"), [], top=top, height=height)
+        by_colour = _by(of_language, "colour")
+        ends = _ends({name: ("score", lines) for name, lines in by_colour.items()}, top=top, height=height)
         data += [row | {"panel": name} for row in of_language + ends]
     scale = alt.Scale(domain=names, range=[PALETTE[i % len(PALETTE)] for i in range(len(names))])
     colour = alt.Color("colour:N", scale=scale, legend=None)
@@ -180,7 +190,7 @@ def language_curves(
     ]
     chart = alt.LayerChart(layer=layers).properties(width=width, height=height)
     role = "panel: source, lines: targets" if directed else "panel: one language, lines: the others"
-    words = titled(metric, rows, f"{role}, dashed: {_dashed(metric)}")
+    words = titled(metric, rows, f"{role}, dashed: {_chance(metric)}")
     words |= {"description": _language_words(rows, metric, len(names)), "columns": ("panel", *COLUMNS)}
     return facet(chart, data, "panel", names, across=columns, **words)
 
@@ -193,13 +203,100 @@ def _language_words(rows: Sequence[Row], metric: str, n_languages: int) -> str:
     return f"{text}; highest for {peak['pair']} at layer {peak['layer']} {against(peak)}." if peak else f"{text}."
 
 
+@checked
+def overlap_curves(
+    results: Results,
+    *,
+    model: str | None = None,
+    stack: str | None = None,
+    theta: Share | None = None,
+    width: Count = 320,
+    height: Count = 230,
+) -> Chart:
+    """Draw COLAP and COLAP across sentences over layers, the mean over pairs, with intervals; a panel a run.
+
+    Dashed is what languages mixed at random would reach.  Parameters are those of `layer_curves`.
+    """
+    names = {"COLAP": OVERLAP, "across": OVERLAP_ACROSS}
+    lines = {
+        name: figure_rows(results, metric, model=model, stack=stack, theta=theta) for name, metric in names.items()
+    }
+    rows = lines["COLAP"]
+    note = f"across: each language in other sentences; {_means(rows)}, dashed: {_chance(OVERLAP)}"
+    words = titled(OVERLAP, rows, note)
+    words["title"] = words["title"].replace("COLAP", "COLAP across sentences", 1)
+    return _mean_curves(lines, _SHARE["overlap"], words, width=width, height=height)
+
+
+@checked
+def sentence_curves(
+    results: Results, *, model: str | None = None, stack: str | None = None, width: Count = 320, height: Count = 230
+) -> Chart:
+    """Draw how much of a concept is its sentence over layers, a line a kind of space, with intervals; a panel a run.
+
+    0 is what random concepts have, 1 that concepts are sentences.  Parameters are those of `layer_curves`.
+    """
+    rows = space_rows(results, SENTENCE, model=model, stack=stack)
+    lines = _by(rows, "spaces")
+    runs = list(dict.fromkeys(row["run"] for row in rows))
+    words = {
+        "title": f"How much of a concept is its sentence, {runs[0] if len(runs) == 1 else f'{len(runs)} runs'}",
+        "note": f"0: as in random concepts, 1: nothing else; alone: each language; {_means(rows)}",
+    }
+    return _mean_curves(lines, "adjusted mutual information", words, width=width, height=height)
+
+
+def _means(rows: Sequence[Row]) -> str:
+    return "means of spaces, bands: 95% intervals" if len({row["pair"] for row in rows}) > 1 else "bands: 95% intervals"
+
+
+def _mean_curves(
+    lines: Mapping[str, Sequence[Row]], title: str, words: dict[str, Any], *, width: int, height: int
+) -> Chart:
+    """Draw the mean of every line's rows over layers, a panel a run."""
+    top = _top(chain.from_iterable(lines.values()), ("score", "chance", "ci_high"))
+    data: list[Row] = []
+    runs = list(dict.fromkeys(row["run"] for rows in lines.values() for row in rows))
+    highs: list[str] = []
+    for run in runs:
+        means: dict[str, list[Row]] = {}
+        for name, rows in lines.items():
+            of_run = [row for row in rows if row["run"] == run]
+            common = {"kind": "main", "run": run, "pair": name, "colour": name, "theta": rows[0]["theta"]}
+            means[name] = [mean | common for mean in average(of_run)]
+            peak = max(means[name], key=lambda row: row["score"], default=None)
+            highs += [f"{name} is highest at layer {peak['layer']} {against(peak)}"] if peak else []
+        data += [row for rows in means.values() for row in rows]
+        ends = {name: ("score", rows) for name, rows in means.items()}
+        data += [row | {"run": run} for row in _ends(ends, top=top, height=height)]
+    chart = _curve_layers(data, title, top=top).properties(width=width, height=height)
+    words |= {"columns": COLUMNS, "description": f"{words['title']}: {'; '.join(highs) or 'nothing was measured'}."}
+    return facet(chart, data, "run", runs, across=2, **words) if len(runs) > 1 else finish(chart, data, **words)
+
+
 # -- parts ------------------------------------------------------------------------------------------
 
 
-def _dashed(metric: str) -> str:
-    """Return what the dashed line is: of COLAP it is no lower end, see `Measure.above_chance`."""
+# of the lines of chance levels, by the number they show
+_STYLE = {"chance": "chance", "chance_words": "dotted", "chance_sentence": "chance"}
+
+
+def _dashed(metric: str) -> dict[str, str]:
+    """Return the chance levels that are drawn, and their names: of CALIGN both, of others the one that there is."""
+    if MEASURES[metric].above_chance:
+        return {"chance_words": "chance, words", "chance_sentence": "chance, sentence"}
+    return {"chance": "chance"}
+
+
+def _lines(metric: str) -> str:
+    """Say what the dotted and dashed lines are."""
+    return "dotted: chance of words, dashed: of sentences" if len(_dashed(metric)) > 1 else f"dashed: {_chance(metric)}"
+
+
+def _chance(metric: str) -> str:
+    """Return what a single dashed line is: of COLAP it is no lower end, see `Measure.above_chance`."""
     measure = MEASURES[metric]
-    return "chance" if measure.above_chance else measure.chance
+    return "chance, the higher of words and sentence" if measure.above_chance else measure.chance
 
 
 def _by(rows: Iterable[Row], field: str) -> dict[str, list[Row]]:
@@ -247,10 +344,10 @@ def _names(base: alt.Chart, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
     return [dots, named.mark_text(align="left", dx=13).encode(text="text:N")]
 
 
-def _ends(lines: Mapping[str, Sequence[Row]], chance: Sequence[Row], *, top: float, height: float) -> list[Row]:
-    """Return one row a line for its name at its right end, and one for the word chance."""
+def _ends(lines: Mapping[str, tuple[str, Sequence[Row]]], *, top: float, height: float) -> list[Row]:
+    """Return one row a line, the number it shows and its rows, for its name at its right end."""
     ends: dict[str, tuple[int, float]] = {}
-    for name, field, rows in [(name, "score", rows) for name, rows in lines.items()] + [("chance", "chance", chance)]:
+    for name, (field, rows) in lines.items():
         drawn = [row for row in rows if row[field] is not None]
         last = [row[field] for row in drawn if row["layer"] == drawn[-1]["layer"]]
         if last:
@@ -258,7 +355,7 @@ def _ends(lines: Mapping[str, Sequence[Row]], chance: Sequence[Row], *, top: flo
     places = _spread({name: y for name, (_, y) in ends.items()}, (LABEL_SIZE + 2) * top / height, top)
     return [
         {"kind": "label", "layer": layer, "at": places[name], "text": name, "colour": name}
-        | {"line": any(row.get("colour") == name for row in lines.get(name, ()))}
+        | {"line": any(row.get("colour") == name for row in lines[name][1])}
         for name, (layer, _) in ends.items()
     ]
 

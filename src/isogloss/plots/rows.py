@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -15,7 +15,7 @@ from isogloss.metrics.registry import ALIGNMENT, GROUP_OVERLAP, MEASURES, with_t
 from isogloss.results import Results
 
 Row = dict[str, Any]
-NUMBERS = ("score", "chance", "adjusted", "ci_low", "ci_high", "coverage")
+NUMBERS = ("score", "chance", "chance_words", "chance_sentence", "adjusted", "ci_low", "ci_high", "coverage")
 RUN = ("model", "stack", "method", "n_concepts", "seed")
 """The columns that name one run: estimates of different runs are never joined by a line."""
 
@@ -56,10 +56,42 @@ def figure_rows(
     UsageError
         If the metric, model, stack or theta is not in the results.
     """
+    table = _of_metric(results, metric, [measure.name for measure in with_theta()], model=model, stack=stack)
+    theta = main_theta(table, metric) if theta is None else theta
+    if theta not in table["theta"].to_list():
+        raise unknown("theta", f"{theta:g}", {f"{x:g}" for x in table["theta"]})
+    table = table.filter(pl.col("theta") == theta)
+    rank = {name: i for i, name in enumerate(languages(results.table))}
+
+    def place(row: Row) -> tuple[int, int, int]:
+        return rank.get(row["source"], 0), rank.get(row["target"], 0), row["layer"]
+
+    return [_drawn(row, theta) for row in sorted(table.iter_rows(named=True), key=place)]
+
+
+def space_rows(results: Results, metric: str, *, model: str | None, stack: str | None) -> list[Row]:
+    """Return the rows to draw of a measure of spaces, which has no theta, ordered by layer; as `figure_rows`.
+
+    ``spaces`` says which kind a space is of: ``"alone"`` (a language), ``"pairs"`` or ``"all"``.
+    """
+    table = _of_metric(results, metric, [metric], model=model, stack=stack)
+
+    def kind(space: str) -> str:
+        n = len(Space.named(space).languages)
+        return {1: "alone", 2: "pairs"}.get(n, "all")
+
+    rows = (_drawn(row, None) | {"spaces": kind(row["source"])} for row in table.iter_rows(named=True))
+    return sorted(rows, key=lambda row: row["layer"])
+
+
+def _of_metric(
+    results: Results, metric: str, metrics: Sequence[str], *, model: str | None, stack: str | None
+) -> pl.DataFrame:
+    """Return the rows of a metric, which must be one of some, with the ``label`` of their run."""
     table = results.table
-    metrics = [measure.name for measure in with_theta() if measure.name in set(table["metric"].to_list())]
-    if metric not in metrics:
-        raise unknown("metric", metric, metrics)
+    there = set(table["metric"].to_list())
+    if metric not in there or metric not in metrics:
+        raise unknown("metric", metric, [name for name in metrics if name in there])
     table = table.filter(pl.col("metric") == metric)
     for name, value in (("model", model), ("stack", stack)):
         if value is not None:
@@ -68,20 +100,10 @@ def figure_rows(
             table = table.filter(pl.col(name) == value)
     if table.is_empty():
         raise UsageError(f"There is no {metric} figure of model {model}, stack {stack}. Leave one of them out.")
-    theta = main_theta(table, metric) if theta is None else theta
-    if theta not in table["theta"].to_list():
-        raise unknown("theta", f"{theta:g}", {f"{x:g}" for x in table["theta"]})
-    table = table.filter(pl.col("theta") == theta)
-    rank = {name: i for i, name in enumerate(languages(results.table))}
-    table = table.join(run_labels(table), on=RUN, how="left", maintain_order="left")
-
-    def place(row: Row) -> tuple[int, int, int]:
-        return rank.get(row["source"], 0), rank.get(row["target"], 0), row["layer"]
-
-    return [_drawn(row, theta) for row in sorted(table.iter_rows(named=True), key=place)]
+    return table.join(run_labels(table), on=RUN, how="left", maintain_order="left")
 
 
-def _drawn(row: Mapping[str, Any], theta: float) -> Row:
+def _drawn(row: Mapping[str, Any], theta: float | None) -> Row:
     arrow = " → " if MEASURES[row["metric"]].directed else " – "
     kept = {name: row[name] for name in ("layer", "source", "target", "n")}
     kept |= {"run": row["label"], "theta": theta}

@@ -12,8 +12,8 @@ from isogloss.arguments import checked
 from isogloss.coordinates import Clustering
 from isogloss.errors import unknown
 from isogloss.metrics.concepts.overlap import group_theta
-from isogloss.metrics.registry import ALIGNMENT, DIRECTED, GROUP_OVERLAP, OVERLAP, with_theta
-from isogloss.plots.charts import language_curves, layer_curves
+from isogloss.metrics.registry import ALIGNMENT, DIRECTED, GROUP_OVERLAP, OVERLAP, OVERLAP_ACROSS, SENTENCE, with_theta
+from isogloss.plots.charts import language_curves, layer_curves, overlap_curves, sentence_curves
 from isogloss.plots.companions import companion_panels
 from isogloss.plots.files import save_charts
 from isogloss.plots.labels import label_panels, shared_panels
@@ -39,7 +39,8 @@ def run_charts(
     """Return the standard charts of one run by name, as far as its metrics are there.
 
     ``calign`` and ``colap`` (curves), ``calign_pairs`` and ``colap_pairs`` (heat maps), ``calign_languages`` (a panel a
-    language), ``calign_map`` and ``colap_map`` (language by language at one layer).
+    language), ``calign_map`` and ``colap_map`` (language by language at one layer), ``colap_sentences`` (COLAP beside
+    COLAP across sentences), ``sentences`` (how much of a concept is its sentence).
 
     Parameters
     ----------
@@ -61,6 +62,10 @@ def run_charts(
             charts[f"{name}_map"] = language_map(results, metric=name, layer=at, theta=theta)
         if name == DIRECTED and name in there and len(languages(results.table)) > 2:
             charts["calign_languages"] = language_curves(results, metric=name, theta=theta)
+    if {OVERLAP, OVERLAP_ACROSS} <= there:
+        charts["colap_sentences"] = overlap_curves(results, theta=thetas.get(OVERLAP))
+    if SENTENCE in there:
+        charts["sentences"] = sentence_curves(results)
     return charts
 
 

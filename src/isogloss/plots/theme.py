@@ -52,7 +52,8 @@ def chart_config(
         "mark": {"color": ink},
         "rule": {"color": ink},
         "text": {"color": ink, "fontSize": size},
-        "style": {"chance": {"strokeWidth": 1.2, "strokeDash": [4, 3]}, "cell": {"fontSize": size - 0.5}},
+        "style": {"chance": {"strokeWidth": 1.2, "strokeDash": [4, 3]}}
+        | {"dotted": {"strokeWidth": 1.2, "strokeDash": [1, 3]}, "cell": {"fontSize": size - 0.5}},
     }
 
 

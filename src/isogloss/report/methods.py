@@ -16,9 +16,19 @@ if TYPE_CHECKING:
 
 GLOSSARY = (
     ("concept", "A cluster of words in context whose states lie close together at one layer."),
-    ("CALIGN", "The share of one language's concepts that translate, word by word, into one concept of another."),
+    (
+        "soft CALIGN",
+        "How many of a concept's words have a translation in its best counterpart in the other language; the mean over "
+        "concepts.",
+    ),
+    ("CALIGN", "The share of concepts of which enough words have a translation in one concept of the other language."),
     ("COLAP", "The share of concepts of languages clustered together in which every language has its part."),
-    ("chance", "What a score would be if words were translated at random; for COLAP, if languages were mixed."),
+    (
+        "chance",
+        "What a score would be with nothing shared. Of CALIGN there are two, of which the higher counts: words that "
+        "translate at random, and words of one sentence exchanged (which sees concepts that are a sentence). COLAP: "
+        "languages mixed at random.",
+    ),
     ("adjusted", "(score − chance) / (1 − chance): 0 at chance level, 1 at the maximum."),
 )
 
@@ -50,7 +60,7 @@ def warnings(study: FinishedStudy) -> str:
 
 
 def glossary() -> str:
-    """Return the five terms."""
+    """Return the terms that every report explains."""
     return "<dl>" + "".join(f"<dt>{text(k)}</dt><dd>{text(v)}</dd>" for k, v in GLOSSARY) + "</dl>"
 
 

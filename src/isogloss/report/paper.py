@@ -64,14 +64,15 @@ def methods_paragraph(study: FinishedStudy) -> str:
         f"CALIGN and COLAP follow Mousi et al. (2024) with theta_align = {thetas}, theta_overlap = {overlap}, at least "
         f"{metrics.min_types:g} types a concept and a size ratio of at least {metrics.min_size_ratio:g}"
         + (", compared as in their released code" if metrics.strict else "")
-        + f". Chance is the mean over {metrics.n_permutations} "
+        + f". Chance of CALIGN is the higher of two means over {metrics.n_permutations} draws each: "
         + (
             "dictionaries with target words permuted inside frequency bins"
             if metrics.null == "targets"
             else "permutations of concept labels"
         )
-        + " (CALIGN) and the multivariate hypergeometric expectation (COLAP); "
-        + "adjusted = (score - chance) / (1 - chance).",
+        + ", and words of one sentence exchanging their target concepts, so that concepts that are sentences count for "
+        "nothing; p-values are the larger of both. Chance of COLAP is the multivariate hypergeometric expectation; "
+        "adjusted = (score - chance) / (1 - chance).",
     ]
     sources = ["mousi", config.discovery.method]
     if aligner in _SOURCES:

@@ -9,7 +9,7 @@ from pydantic import Field
 from isogloss.arguments import Count, Distinct, Seed, Several
 from isogloss.sections import Section
 
-Drop = Literal["punctuation", "digits", "identical"]
+Drop = Literal["punctuation", "digits", "identical", "shared"]
 
 
 class Selection(Section):
@@ -21,8 +21,9 @@ class Selection(Section):
     )
     drop: Annotated[tuple[Drop, ...], Distinct()] = Field(
         default=(),
-        description="leave out words without any letter or digit, words that contain a digit, or word forms that are "
-        "linked to (where pairs are counted) or shared with (where words are) the same form in another language",
+        description="leave out words without any letter or digit; words that contain a digit; words that are linked to "
+        "(where pairs are counted) or occur as (where words are) the same form in another language; words that share a "
+        "subword with a neighbour, and so perhaps their state",
     )
 
 
@@ -42,7 +43,7 @@ class DiscoverySettings(Section):
     method: str = Field(default="ward", description="see `isogloss list methods`")
     n_concepts: Literal["auto"] | Several | Annotated[tuple[Several, ...], Distinct(1)] = Field(
         default="auto",
-        description="one number, or several, which with ward cost one clustering. auto is 600, but at most a fifth of "
+        description="one number, or several, which with ward cost one clustering. auto is 600, but at most a tenth of "
         "the types of the language with the fewest; a number is at most the words of that language",
     )
     seeds: Annotated[tuple[Seed, ...], Distinct(1)] = Field(

@@ -28,7 +28,7 @@ discovery:
   method: ward
   n_concepts: 150
 metrics:
-  theta_align: [0.5, 0.8] # the first is the main one; 0.8, the paper's, asks a lot of so little text
+  theta_align: [0.5, 0.8] # the first is the main one; 0.8 is the paper's, which asks a lot of so little text
   theta_overlap: [0.3]
   min_types: 3
 """

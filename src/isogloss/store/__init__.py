@@ -42,6 +42,7 @@ from isogloss.store.layout import (
     progress_file,
     row_numbers_file,
     sentence_folder,
+    shared_file,
     state_files,
 )
 from isogloss.store.markers import CORPUS, Markers, read_marker
@@ -83,6 +84,7 @@ __all__ = [
     "remove_folder",
     "row_numbers_file",
     "sentence_folder",
+    "shared_file",
     "state_files",
     "sweep",
     "table_digest",

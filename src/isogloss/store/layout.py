@@ -74,8 +74,8 @@ class StudyLayout(Markers):
         return self._of_layer("concepts", clustering, _run_name(clustering), _file_of(space))
 
     def metrics(self, clustering: Clustering, pair: Pair | None) -> Path:
-        """Return the file with the estimates of a pair, or (None) of all languages together."""
-        name = "group.parquet" if pair is None else _file_of(pair)
+        """Return the file with the estimates of a pair, or (None) of spaces."""
+        name = "spaces.parquet" if pair is None else _file_of(pair)
         return self._of_layer("metrics", clustering, _run_name(clustering), name)
 
     def labels_at(self, clustering: Clustering, table: str) -> Path:
@@ -194,10 +194,11 @@ def _file_of(part: Space | Pair) -> str:
 
 
 def state_files(folder: Path, layers: Iterable[int], sentences: Iterable[str]) -> list[Path]:
-    """Return the files of a states folder: of words at some layers, of sentences by kinds of pooling, and counts."""
+    """Return the files of a states folder: of words at some layers, of sentences by kinds of pooling, facts of both."""
     layers = list(layers)
     whole = sentence_folder(folder)
-    files = [n_subwords_file(folder), n_subwords_file(whole), *(layer_file(folder, x) for x in layers)]
+    files = [n_subwords_file(folder), shared_file(folder), n_subwords_file(whole)]
+    files += [layer_file(folder, x) for x in layers]
     return files + [layer_file(sentence_folder(folder, kind), x) for kind in sentences for x in layers]
 
 
@@ -214,6 +215,11 @@ def sentence_folder(folder: Path, kind: str = "") -> Path:
 def n_subwords_file(folder: Path) -> Path:
     """Return the file with every token's (in the folder of sentences: every sentence's) number of subwords."""
     return folder / "n_subwords.npy"
+
+
+def shared_file(folder: Path) -> Path:
+    """Return the file that says of every token whether it shares a subword with another."""
+    return folder / "shared.npy"
 
 
 def row_numbers_file(folder: Path) -> Path:

@@ -90,9 +90,13 @@ class Estimates:
         """Return how many tokens a rule keeps, at most: links, which are not there yet, may leave out more."""
         key = (rule.model_dump_json(), space)
         if key not in self._selected:
-            counts = self._corpus.words.filter(pl.col("language").is_in(list(space.languages)))
-            counts = counts.group_by("language", "word").len().filter(pl.col("len") >= rule.min_count)
+            counts = kept_types(self._corpus, rule).filter(pl.col("language").is_in(list(space.languages)))
             most = rule.max_count
             sizes = counts["len"] if most is None else counts["len"].clip(upper_bound=most)
             self._selected[key] = int(sizes.sum())
         return self._selected[key]
+
+
+def kept_types(corpus: Corpus, rule: SelectionRule) -> pl.DataFrame:
+    """Return ``language, word, len`` of the types that a rule keeps."""
+    return corpus.words.group_by("language", "word").len().filter(pl.col("len") >= rule.min_count)

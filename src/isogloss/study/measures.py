@@ -16,6 +16,7 @@ from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign, one_to_one
 from isogloss.metrics.concepts.partition import sample_of, silhouette_estimate
 from isogloss.metrics.concepts.restricted import other_sentences
+from isogloss.metrics.concepts.sentences import N_SPLITS
 from isogloss.metrics.registry import MEASURES
 from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.results import Alignment, Estimate
@@ -97,6 +98,7 @@ def signature_parts(
         "metric": metric,
         "rule": settings.rule,
         "theta": f"{estimate.theta:g}",
+        "splits": f"{N_SPLITS}s{settings.draw_seed}",
         "top": origin.top,
         "min_types": f"{settings.min_types:g}",
         "min_size_ratio": f"{settings.min_size_ratio:g}",

@@ -20,7 +20,7 @@ from isogloss.study.measures import MATCHED, Origin
 from isogloss.study.steps.companions import MeasureCompanions
 from isogloss.study.steps.concepts import Cluster, CutTree, FindConcepts, GrowTree
 from isogloss.study.steps.labels import JoinLabels, LabelConcepts
-from isogloss.study.steps.metrics import MeasureGroup, MeasurePair
+from isogloss.study.steps.metrics import MeasurePair, MeasureSpaces
 from isogloss.study.steps.movement import FollowConcepts, JoinMovement
 from isogloss.study.steps.results import CompareWithBases, CorrelateMeasures, ExplainTransfer, JoinResults
 from isogloss.study.steps.robustness import JoinRobustness, SweepSettings
@@ -215,8 +215,8 @@ class _Maker:
             select_colap=_short(self.config.selection.colap),
         )
 
-    def measured(self) -> Iterator[MeasurePair | MeasureGroup]:
-        """A step a pair, and one for all languages together, of every clustering."""
+    def measured(self) -> Iterator[MeasurePair | MeasureSpaces]:
+        """A step a pair, and one for all spaces, of every clustering."""
         metrics = self.config.metrics
         for clustering, concepts in self.concepts.items():
             states = self.states[clustering.model, clustering.stack]
@@ -237,7 +237,7 @@ class _Maker:
                     metrics=metrics,
                     origin=origin,
                 )
-            yield MeasureGroup(clustering, concepts[self.group], metrics, origin)
+            yield MeasureSpaces(clustering, tuple(concepts.values()), self.group, metrics, origin)
 
     def companions(self) -> Iterator[MeasureCompanions]:
         """A step a layer and pair."""

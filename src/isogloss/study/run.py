@@ -38,6 +38,7 @@ from isogloss.study.estimate import Estimates, check_space
 from isogloss.study.finished import open_study
 from isogloss.study.inputs import read_corpus
 from isogloss.study.plan import Plan, make_plan
+from isogloss.study.power import Power, foreseen
 from isogloss.study.task_models import SCORES_STEP, TRAINING, fine_tune, tuning_stages, with_tuned
 
 log = logging.getLogger(__name__)
@@ -278,6 +279,19 @@ def preview(study: str | Path, *, out: str | Path | None = None, until: str | No
     steps = _until(plan, until, config)
     check_space(steps, folder)
     return tuning_stages(config, folder.root) + _stages(folder, steps, about=Estimates(plan.corpus))[0]
+
+
+@checked
+def foresee(study: str | Path, *, out: str | Path | None = None) -> list[Power]:
+    """Return what a study of its size can show, for every number of concepts, before it runs; a rule of thumb.
+
+    Raises
+    ------
+    UsageError, InputError
+        As `run_study`.
+    """
+    config = read_config(study)
+    return foreseen(_planned(config, StudyLayout(Path(out or config.name).resolve())))
 
 
 @checked

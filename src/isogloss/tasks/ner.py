@@ -1,4 +1,4 @@
-"""Named entities: a label for every word, at its first subword."""
+"""Named entities: a label for every word, at the first subword that belongs to it."""
 
 from __future__ import annotations
 
@@ -71,17 +71,16 @@ class Ner:
                 # not annotated
                 if high == low or None in of_words:
                     continue
-                here = subwords.line(i)
-                owner = subwords.owners[here]
-                words, places = np.unique(owner, return_index=True)
+                read = subwords.line(i)
+                words, places = np.unique(read.owners, return_index=True)
                 firsts = np.full(high - low, -1)
                 firsts[words[words >= 0] - low] = places[words >= 0]
-                labels = np.full(len(owner), IGNORED)
+                labels = np.full(len(read.ids), IGNORED)
                 seen = np.flatnonzero(firsts >= 0)
                 labels[firsts[seen]] = [number.get(of_words[k], 0) for k in seen]
                 examples.append(
                     {
-                        "input_ids": subwords.ids[here].tolist(),
+                        "input_ids": read.ids.tolist(),
                         "labels": labels.tolist(),
                         "firsts": firsts,
                         "tags": of_words,
@@ -96,7 +95,7 @@ class Ner:
         return inputs(examples, pad_id) | {"labels": pad([x["labels"] for x in examples], IGNORED)}
 
     def predict(self, model: Loaded, examples: Sequence[Example]) -> tuple[list[list[str]], float]:
-        """Return the tags of every example's words, and the mean loss; a word without a subword is O."""
+        """Return the tags of every example's words, and the mean loss; a word that no subword belongs to is O."""
         import torch
 
         tags: list[list[str]] = [[] for _ in examples]

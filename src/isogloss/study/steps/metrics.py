@@ -1,4 +1,4 @@
-"""Steps that measure concepts: the estimates of a pair, and of all languages together, of one clustering."""
+"""Steps that measure concepts: the estimates of a pair, and of spaces, of one clustering."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from isogloss.metrics import colap, mean_alignment
 from isogloss.metrics.concepts.mixing import mixing_estimates
 from isogloss.metrics.concepts.overlap import drawn_counts, group_theta
 from isogloss.metrics.concepts.restricted import match_frequencies
-from isogloss.metrics.registry import ALIGNMENT, DIRECTED, GROUP_OVERLAP, OVERLAP, SOFT_ALIGNMENT
+from isogloss.metrics.concepts.sentences import colap_other_sentences, sentence_ami
+from isogloss.metrics.registry import (
+    ALIGNMENT,
+    DIRECTED,
+    GROUP_OVERLAP,
+    OVERLAP,
+    OVERLAP_ACROSS,
+    SENTENCE,
+    SOFT_ALIGNMENT,
+)
 from isogloss.metrics.statistics.bootstrap import Resamples
 from isogloss.results import Estimate, Overlap
 from isogloss.runner import Facts, Step
@@ -106,6 +115,12 @@ class MeasurePair(Step):
         overlap = sheet.overlap(together, settings.theta_overlap)
         for estimate in overlap.estimates:
             sheet.note(OVERLAP, self.pair, estimate)
+        # the text of a study is parallel
+        across = colap_other_sentences(
+            together, settings=settings, draw_seed=settings.draw_seed, resamples=sheet.resamples
+        )
+        for estimate in across:
+            sheet.note(OVERLAP_ACROSS, self.pair, estimate)
         resampled = None
         if sheet.resamples is not None:
             resampled = drawn_counts(together, overlap.languages, sheet.resamples)
@@ -118,11 +133,22 @@ class MeasurePair(Step):
 
 
 @dataclass(frozen=True)
-class MeasureGroup(Step):
-    """The overlap of all languages together."""
+class MeasureSpaces(Step):
+    """What every space of a clustering has: how much of a concept is its sentence; and the overlap of all languages.
+
+    Attributes
+    ----------
+    clustering : Clustering
+    spaces : tuple of FindConcepts
+    group : Space
+        All languages together, one of the spaces.
+    metrics : MetricsSection
+    origin : Origin
+    """
 
     clustering: Clustering
-    joint: FindConcepts
+    spaces: tuple[FindConcepts, ...]
+    group: Space
     metrics: MetricsSection
     origin: Origin
     stage: ClassVar[str] = "metrics"
@@ -132,10 +158,14 @@ class MeasureGroup(Step):
 
     def run(self, layout: StudyLayout) -> Facts:
         sheet = _Sheet(layout, self.clustering, self.metrics, self.origin)
-        space = self.joint.space
-        thetas = [group_theta(theta, len(space.languages)) for theta in self.metrics.theta_overlap]
-        for estimate in sheet.overlap(sheet.concepts(self.joint), thetas).estimates:
-            sheet.note(GROUP_OVERLAP, space, estimate)
+        thetas = [group_theta(theta, len(self.group.languages)) for theta in self.metrics.theta_overlap]
+        for step in self.spaces:
+            concepts = sheet.concepts(step)
+            if step.space == self.group:
+                for estimate in sheet.overlap(concepts, thetas).estimates:
+                    sheet.note(GROUP_OVERLAP, step.space, estimate)
+            told = sentence_ami(concepts, resamples=sheet.resamples, interval=self.metrics.interval)
+            sheet.note(SENTENCE, step.space, told)
         return sheet.write(self.outputs(layout)[0])
 
 
@@ -167,4 +197,6 @@ class _Sheet(Sheet):
     def note(self, metric: str, of: Pair | Space, estimate: Estimate) -> None:
         """Add an estimate, signed."""
         signed = signature_parts(metric, self._clustering, self._metrics, estimate, self._origin)
+        if isinstance(of, Space) and not of.is_joint:
+            signed["select"] = self._origin.select_calign
         self.add(metric, of, estimate, signed=signed)

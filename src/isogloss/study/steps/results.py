@@ -18,7 +18,7 @@ from isogloss.study.analyses.correlations import rank_correlations
 from isogloss.study.analyses.search import by_layer, read_drawn, with_search
 from isogloss.study.analyses.transfer import SCORE_COLUMNS, associations, transfer_points
 from isogloss.study.steps.companions import MeasureCompanions
-from isogloss.study.steps.metrics import MeasureGroup, MeasurePair
+from isogloss.study.steps.metrics import MeasurePair, MeasureSpaces
 
 _GROUPS = ["model", "stack", "method", "n_concepts", "seed", "metric", "theta"]  # of one false-discovery rate
 
@@ -30,7 +30,7 @@ class JoinResults(Step):
     The means are over pairs, by layer, and over the seeds where there are several.
     """
 
-    measured: tuple[MeasurePair | MeasureGroup | MeasureCompanions, ...]
+    measured: tuple[MeasurePair | MeasureSpaces | MeasureCompanions, ...]
     version: ClassVar[int] = 3
     stage: ClassVar[str] = "results"
 
@@ -67,7 +67,7 @@ class CompareWithBases(Step):
     """
 
     bases: dict[str, str]
-    measured: tuple[MeasurePair | MeasureGroup | MeasureCompanions, ...]
+    measured: tuple[MeasurePair | MeasureSpaces | MeasureCompanions, ...]
     stage: ClassVar[str] = "differences"
 
     def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:

@@ -168,7 +168,7 @@ class ExtractShard(Step):
 
 @dataclass(frozen=True)
 class JoinShards(Step):
-    """The states of one layer, or (None) the numbers of subwords, from all shards."""
+    """The states of one layer, or (None) the facts of subwords, from all shards."""
 
     states: ExtractStates = field(metadata={"is_input": False})
     shards: tuple[ExtractShard, ...]
@@ -183,7 +183,7 @@ class JoinShards(Step):
         return () if self.layer is None else self.states.model.sentences
 
     def outputs(self, layout: StudyLayout) -> tuple[Path, ...]:
-        counts = self.states.layer_files(layout, 0)[:2]
+        counts = tuple(state_files(layout.states(self.states.model.name, self.states.stack), (), ()))
         if self.layer is None:
             return counts
         return tuple(x for x in self.states.layer_files(layout, self.layer, self._kinds()) if x not in counts)
