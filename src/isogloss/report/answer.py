@@ -98,7 +98,7 @@ def sentence_answer(rows: pl.DataFrame) -> str:
     high = means.filter(pl.col("score") >= _SENTENCES)["layer"].to_list()
     layer, score = means.sort("score", "layer", descending=[True, False]).row(0)
     if not high:
-        return f"Concepts are not sentences: a word's sentence tells at most {max(score, 0):.2f} of its concept (0 to 1)."
+        return f"Concepts are not sentences: a sentence tells at most {max(score, 0):.2f} of a concept (0 to 1)."
     return (
         f"Concepts are largely sentences at {_spans(high).lower()}: a word's sentence tells {score:.2f} of its concept "
         f"at layer {layer} (0: as in random concepts, 1: all). What is shared there may be the sentence alone."
