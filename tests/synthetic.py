@@ -142,7 +142,7 @@ class SyntheticStudy:
 
     def alignment(self, clustering: Clustering, direction: Pair) -> Alignment:
         s, t = (self.concepts(clustering, side) for side in direction.sides)
-        options = {"theta_align": (0.8, 0.5), "min_types": 2, "n_permutations": 0}
+        options = {"theta_align": (0.5, 0.4), "min_types": 2, "n_permutations": 0}
         return calign(s, t, self.dictionary(direction), **options)
 
     def overlap(self, clustering: Clustering, space: Space) -> Overlap:
@@ -169,6 +169,10 @@ class SyntheticStudy:
                 (a, b), space = pair.languages, pair.space
                 both = [self.alignment(clustering, direction) for direction in pair.directions]
                 figures = [[made_up(f, 0.1 * f.score + 0.02) for f in x.estimates] for x in both]
+                soft = [made_up(x.soft, 0.1 * x.soft.score + 0.02) for x in both]
+                rows.append(self._row(clustering, "calign_soft", a, b, of=soft[0]))
+                rows.append(self._row(clustering, "calign_soft", b, a, of=soft[1]))
+                rows.append(self._row(clustering, "calign_soft_mean", a, b, of=mean_alignment(*soft)))
                 rows += [self._row(clustering, "calign", a, b, of=f) for f in figures[0]]
                 rows += [self._row(clustering, "calign", b, a, of=f) for f in figures[1]]
                 rows += [

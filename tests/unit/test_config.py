@@ -35,7 +35,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def test_defaults_are_those_of_the_design(tmp_path: Path) -> None:
     config = read_config(write(tmp_path, GOOD))
-    assert config.metrics.theta_align == (0.8,)
+    assert config.metrics.theta_align == (0.5,)
     assert config.metrics.theta_overlap == (0.3,)
     assert (config.metrics.min_types, config.metrics.min_size_ratio) == (5, 0.4)
     assert config.dictionary.top == 10

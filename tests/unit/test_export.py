@@ -108,7 +108,7 @@ def test_json_has_every_concept_with_its_words_and_counterparts(study: Synthetic
     there = {(c["concept"], a["concept"]) for c in alone["concepts"] for a in c["aligned"] if a["language"] == "de"}
     assert there == set(aligned.select("source_concept", "target_concept").iter_rows())
     assert there
-    assert {f["metric"] for f in alone["estimates"]} == {"calign"}
+    assert {f["metric"] for f in alone["estimates"]} == {"calign", "calign_soft"}
     assert all(f["chance"] is not None for f in alone["estimates"] + joint["estimates"])
     overlap = study.overlap(study.runs[0][0].at(2), Space.of("en", "de"))
     assert sum(c["overlaps"] for c in joint["concepts"]) == round(overlap.score * overlap.estimates[0].n)
@@ -299,7 +299,7 @@ def test_tables_are_whole_and_have_chance_levels(study: SyntheticStudy, tmp_path
         assert source.startswith("% isogloss:0.1.0|")
         assert "Chance &" in source
     one = (tmp_path / "calign_layers_tiny-encoder.tex").read_text(encoding="utf-8")
-    figures = study.results.only(model="tiny", layer=2, metric="calign_mean", theta=0.8)
+    figures = study.results.only(model="tiny", layer=2, metric="calign_mean", theta=0.5)
     row = next(line for line in one.splitlines() if line.startswith("2 & ")).split(" & ")
     assert float(row[1]) == pytest.approx(figures["score"].mean(), abs=6e-4)
     assert float(row[2]) == pytest.approx(figures["chance"].mean(), abs=6e-4)
@@ -326,7 +326,7 @@ def test_fine_tuning_has_tables_of_scores_and_differences(study: SyntheticStudy,
     pl.DataFrame([task | {"language": x, "zero_shot": x != "en"} for x in ("en", "de")]).write_parquet(
         tmp_path / "tasks.parquet"
     )
-    base = own.results.only(model="tiny", metric="calign_mean", theta=0.8)
+    base = own.results.only(model="tiny", metric="calign_mean", theta=0.5)
     rows = base.select(
         "stack", "layer", "metric", "source", "target", "method", "n_concepts", "seed", "theta",
         model=pl.lit("tiny-tuned"), base_model=pl.lit("tiny"), of=pl.lit("adjusted"),
@@ -341,7 +341,7 @@ def test_fine_tuning_has_tables_of_scores_and_differences(study: SyntheticStudy,
     assert "tiny-tuned & en & no & macro\\_f1 & 0.500 & 0.250 & 0.400 to 0.600 & 140" in found["tasks"]
     changed = found["differences_tiny-tuned"]
     check_tex(changed)
-    chance = own.results.only(model="tiny", metric="calign_mean", theta=0.8)["chance"][0]
+    chance = own.results.only(model="tiny", metric="calign_mean", theta=0.5)["chance"][0]
     assert f"0.100 & {number(chance)} & 0.300" in changed
     assert "$+0.200$ & $-0.100$ to $+0.400$ & 0.040" in changed
 

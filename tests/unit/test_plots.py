@@ -41,7 +41,7 @@ from isogloss.plots import (
 )
 from isogloss.plots.charts import _spread
 from isogloss.plots.files import VEGA_LITE
-from isogloss.plots.rows import average, main_theta, run_labels
+from isogloss.plots.rows import NUMBERS, average, main_theta, run_labels
 from isogloss.plots.theme import PALETTE, Chart, chart_config
 from isogloss.results import Results
 from synthetic import SyntheticStudy, label_tables, robustness_table
@@ -83,12 +83,19 @@ def test_every_chart_is_valid_vega_lite(many: Results, few: Results) -> None:
 
 def test_few_pairs_show_their_own_score_band_and_chance(few: Results) -> None:
     chart = layer_curves(few, metric="calign_mean")
-    table = few.only(metric="calign_mean", theta=0.8)
+    table = few.only(metric="calign_mean", theta=0.5)
     shown = rows(chart, "main")
     assert {row["pair"] for row in shown} == {"en – de", "en – ar", "de – ar"}
     for name in ("score", "chance", "ci_low", "ci_high"):
         assert sorted(row[name] for row in shown) == pytest.approx(sorted(table[name]), abs=1e-4)
-    assert {"score", "chance", "ci_low"} <= drawn(chart.to_dict(validate=False))
+    assert {"score", "chance_words", "chance_sentence", "ci_low"} <= drawn(chart.to_dict(validate=False))
+
+
+def test_soft_alignment_has_a_curve_without_theta(few: Results) -> None:
+    chart = layer_curves(few, metric="calign_soft_mean").to_dict(validate=False)
+    assert chart["title"]["text"] == "Soft CALIGN, tiny · encoder"
+    assert chart["title"]["subtitle"].startswith("mean of both directions; ")
+    assert "dotted: chance of words, dashed: of sentences" in chart["title"]["subtitle"]
 
 
 def test_overlap_across_sentences_stands_beside_overlap(few: Results) -> None:
@@ -112,7 +119,7 @@ def test_what_is_owed_to_the_sentence_has_a_line_a_kind_of_space(many: Results) 
 
 def test_many_pairs_show_their_mean_and_every_pair(many: Results) -> None:
     chart = layer_curves(many, metric="calign_mean", model="tiny")
-    table = many.only(metric="calign_mean", theta=0.8, model="tiny", layer=2)
+    table = many.only(metric="calign_mean", theta=0.5, model="tiny", layer=2)
     [mean] = [row for row in rows(chart, "main") if row["layer"] == 2]
     assert mean["score"] == pytest.approx(table["score"].mean(), abs=1e-4)
     assert mean["chance"] == pytest.approx(table["chance"].mean(), abs=1e-4)
@@ -120,7 +127,7 @@ def test_many_pairs_show_their_mean_and_every_pair(many: Results) -> None:
     assert len({row["pair"] for row in rows(chart, "pair")}) == 10
     named = {row["text"] for row in rows(chart, "label")}
     best = table.sort("score").row(-1, named=True)
-    assert {"mean", "chance", f"{best['source']} – {best['target']}"} <= named
+    assert {"mean", "chance, words", "chance, sentence", f"{best['source']} – {best['target']}"} <= named
 
 
 def test_models_get_a_panel_each_and_one_panel_when_asked(many: Results) -> None:
@@ -140,7 +147,7 @@ def test_titles_name_metric_theta_and_model(few: Results) -> None:
 
 
 def test_theta_can_be_chosen(few: Results) -> None:
-    assert main_theta(few.table, "calign") == 0.8
+    assert main_theta(few.table, "calign") == 0.5
     chart = layer_curves(few, metric="calign_mean", theta=0.5)
     assert {row["theta"] for row in rows(chart, "main")} == {0.5}
 
@@ -188,7 +195,7 @@ def test_missing_numbers_are_left_out(few: Results) -> None:
 
 def test_the_map_has_every_direction_at_one_layer_and_both_sides_of_a_pair_of_colap(few: Results) -> None:
     drawn = rows(language_map(few, layer=1))
-    table = few.only(metric="calign", theta=0.8, layer=1)
+    table = few.only(metric="calign", theta=0.5, layer=1)
     assert {(r["source"], r["target"]): r["score"] for r in drawn} == pytest.approx(
         {(r["source"], r["target"]): r["score"] for r in table.iter_rows(named=True)}, abs=1e-4
     )
@@ -200,7 +207,7 @@ def test_the_map_has_every_direction_at_one_layer_and_both_sides_of_a_pair_of_co
 
 
 def test_without_a_layer_the_map_is_of_the_one_highest_above_chance(few: Results) -> None:
-    means = few.only(metric="calign_mean", theta=0.8).group_by("layer").agg(pl.col("adjusted").mean())
+    means = few.only(metric="calign_mean", theta=0.5).group_by("layer").agg(pl.col("adjusted").mean())
     best = means.sort("adjusted")["layer"][-1]
     assert {row["layer"] for row in rows(language_map(few))} == {best}
 
@@ -247,14 +254,14 @@ def test_a_pair_without_a_number_is_as_far_as_the_farthest() -> None:
 
 
 def test_descriptions_say_what_is_drawn_and_where_it_peaks_against_chance(many: Results, few: Results) -> None:
-    table = many.only(metric="calign_mean", theta=0.8, model="tiny")
+    table = many.only(metric="calign_mean", theta=0.5, model="tiny")
     peak = (
         table.group_by("layer").agg(pl.col("score", "chance", "adjusted").mean()).sort("adjusted").row(-1, named=True)
     )
     text = layer_curves(many, metric="calign_mean", model="tiny").to_dict(validate=False)["description"]
     assert "10 pairs over layers 0 to 2" in text
     assert f"at layer {peak['layer']} ({peak['score']:.2f}, chance {peak['chance']:.2f})" in text
-    top = few.only(metric="calign", theta=0.8, layer=2).sort("adjusted", maintain_order=True).row(-1, named=True)
+    top = few.only(metric="calign", theta=0.5, layer=2).sort("adjusted", maintain_order=True).row(-1, named=True)
     text = language_map(few, layer=2).to_dict(validate=False)["description"]
     assert "6 directions at layer 2" in text
     assert f"({top['adjusted']:.2f})" in text
@@ -281,7 +288,7 @@ def test_wrong_names_are_answered_with_the_right_ones(few: Results) -> None:
         layer_curves(few, metric="caling")
     with pytest.raises(UsageError, match=r"unknown model 'tinny'.*'tiny'"):
         pair_heatmap(few, metric="colap", model="tinny")
-    with pytest.raises(UsageError, match=r"unknown theta '0.7'.*0\.5, 0\.8"):
+    with pytest.raises(UsageError, match=r"unknown theta '0.7'.*0\.4, 0\.5"):
         layer_curves(few, metric="calign", theta=0.7)
 
 
@@ -293,7 +300,7 @@ def test_runs_that_differ_only_in_seed_stay_apart(few: Results) -> None:
 
 def test_the_interval_of_a_mean_is_the_mean_of_the_bounds() -> None:
     pairs = [
-        {"layer": 0, "n": 10, "score": s, "chance": 0.1, "adjusted": 0.0, "ci_low": a, "ci_high": b, "coverage": 1.0}
+        dict.fromkeys(NUMBERS, 0.1) | {"layer": 0, "n": 10, "score": s, "ci_low": a, "ci_high": b}
         for s, a, b in ((0.2, 0.1, 0.4), (0.4, 0.3, 0.6))
     ]
     [mean] = average(pairs)
@@ -324,7 +331,16 @@ def test_files_are_whole_pngs_and_svgs_with_the_names_of_model_and_stack(few: Re
     hub = Results(few.table.with_columns(pl.lit("org/Model X").alias("model")))
     written = save_charts(results_charts(hub), tmp_path / "figures")
     names = {path.name for path in written}
-    whats = ("calign", "colap", "calign_languages", "calign_pairs", "colap_pairs", "calign_map", "colap_map")
+    whats = (
+        "calign_soft",
+        "calign",
+        "colap",
+        "calign_languages",
+        "calign_pairs",
+        "colap_pairs",
+        "calign_map",
+        "colap_map",
+    )
     whats += ("colap_sentences",)
     assert names == {f"{what}_org--Model-X_encoder.{kind}" for what in whats for kind in ("png", "svg")}
     assert set((tmp_path / "figures").iterdir()) == set(written)  # nothing temporary is left

@@ -113,6 +113,21 @@ def _run(study: Path, *, out: Path | None, until: str | None = None, **how: Any)
     return facts | shown, [f"{n} results: {folder.results_csv}", *lines]
 
 
+def _findings(folder: Path) -> dict[str, str]:
+    """Return the first sentence of every run of a study that is finished, by the name of the run."""
+    from isogloss.errors import IsoglossError
+    from isogloss.plots.rows import run_labels
+    from isogloss.report.answer import study_answers
+    from isogloss.study import open_study
+
+    try:
+        study = open_study(folder)
+        runs = run_labels(study.results.table).iter_rows(named=True)
+        return {run["label"]: study_answers(study, run)[0] for run in runs}
+    except IsoglossError:
+        return {}
+
+
 def _show(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Draw the figures of a finished study and write its report; return what to tell of them."""
     from isogloss.plots import save_study_figures
@@ -121,9 +136,10 @@ def _show(folder: Path) -> tuple[dict[str, Any], list[str]]:
     from isogloss.study import open_study
 
     figures = save_study_figures(open_study(folder))
-    report = write_report(folder)
+    report, findings = write_report(folder), _findings(folder)
     lines = [f"{len(figures)} figures: {StudyLayout(folder).figures}", f"Report: {report}"]
-    return {"figures": figures, "report": report}, lines
+    lines += [f"{label}: {finding}" for label, finding in findings.items()]
+    return {"figures": figures, "report": report, "findings": findings}, lines
 
 
 def _stage_lines(stages: list[dict[str, Any]]) -> list[str]:
@@ -166,7 +182,9 @@ def status(
     from isogloss.study import study_status
 
     facts = study_status(folder, verify=verify)
+    facts["findings"] = _findings(folder)
     lines = _stage_lines(facts["stages"])
+    lines += [f"{label}: {finding}" for label, finding in facts["findings"].items()]
     lines.append(f"running: process {facts['running']}" if facts["running"] else "running: nothing")
     lines.append(f"on disk: {facts['bytes'] / 1e6:,.1f} MB in {facts['files']} files")
     lines += [f"missing: {name}" for name in facts["missing"][:10]]

@@ -215,7 +215,7 @@ def start_layer(study: FinishedStudy, run: Clustering) -> int:
     """Return the layer worth looking at first: the best by soft CALIGN of the run of a clustering, else its last."""
     of_run = [pl.col(name) == getattr(run, name) for name in RUN]
     best = study.by_layer.filter(*of_run, pl.col("metric") == SOFT_ALIGNMENT).filter("best")["layer"]
-    return int(best[0] if len(best) else study.results.table.filter(*of_run)["layer"].max())
+    return int(best[0]) if len(best) else max(study.results.table.filter(*of_run)["layer"].to_list())
 
 
 def _drawn(charts: Mapping[str, Chart | None]) -> dict[str, Chart]:

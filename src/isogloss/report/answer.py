@@ -12,6 +12,7 @@ from isogloss.coordinates import Space
 from isogloss.metrics.registry import ALIGNMENT, OVERLAP, OVERLAP_ACROSS, SENTENCE, SOFT_ALIGNMENT
 from isogloss.plots import main_thetas
 from isogloss.plots.rows import RUN
+from isogloss.study.analyses.search import SURE
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
@@ -73,7 +74,9 @@ def alignment_answer(layers: pl.DataFrame) -> str:
     if best["above"] is None:
         return f"Whether a layer is above chance is not known: no chance was drawn. The highest is {place}"
     if not best["above"]:
-        return f"Nothing was found: no layer is above chance, of words and of sentences both. The nearest is {place}"
+        reaches = best["p_search"] < SURE and best["ci_low"] <= best["chance"]
+        text = f"Nothing was found: no layer is above chance, of words and of sentences both. The nearest is {place}"
+        return f"{text} Its interval reaches down to chance." if reaches else text
     return (
         f"Above chance, of words and of sentences, alignment is highest at {place}{_rivals(layers, best)}{_pairs(best)}"
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from isogloss.html import text
-from isogloss.metrics.registry import DIRECTED, MEASURES
+from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES, SOFT_ALIGNMENT
+from isogloss.plots.rows import RUN, run_labels
 from isogloss.store import StudyLayout
 
 if TYPE_CHECKING:
@@ -75,6 +77,24 @@ def runs(study: FinishedStudy) -> str:
         for run in study.runs
     ]
     return table(("model", "base model", "stack", "layers", "method", "K", "seed"), rows)
+
+
+def power(study: FinishedStudy) -> str:
+    """Return what the study could show: per run and measure the concepts that count, and from where on one is seen."""
+    rows = []
+    for run in run_labels(study.results.table).iter_rows(named=True):
+        of_run = study.by_layer.filter(pl.col(name) == run[name] for name in RUN)
+        for metric in (SOFT_ALIGNMENT, ALIGNMENT):
+            for (theta,), layers in of_run.filter(metric=metric).group_by("theta", maintain_order=True):
+                at = f" at {theta}" if MEASURES[metric].theta else ""
+                # both directions of every pair
+                counts = (layers["n"] / (2 * len(study.pairs))).round().cast(pl.Int64).to_list()
+                seen = [x for x in layers["seen_from"].to_list() if x is not None and not math.isnan(x)]
+                span = f"{min(seen):.3f} to {max(seen):.3f}" if seen else "not known"
+                span = "never: more permutations are needed" if math.inf in seen else span
+                rows.append((run["label"], f"{MEASURES[metric].title}{at}", f"{min(counts)} to {max(counts)}", span))
+    head = ("run", "measure", "concepts of a language that count, layer by layer", "seen from so far above chance on")
+    return table(head, rows)
 
 
 def _ranges(layers: Sequence[int]) -> str:

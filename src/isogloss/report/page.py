@@ -73,6 +73,7 @@ def render(study: FinishedStudy, *, beside: bool = True) -> str:
         "runs": methods.runs(study),
         "signatures": methods.signatures(study),
         "tuning": tuning(study),
+        "power": methods.power(study),
         "coverage": methods.coverage(study),
         "paper": f'<pre class="paper">{text(methods_paragraph(study))}</pre>',
         "material": methods.material(study),

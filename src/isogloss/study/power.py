@@ -68,5 +68,5 @@ def power_of(corpus: Corpus, rule: SelectionRule, n_concepts: int, *, min_types:
     least = max(1, round(share * n_concepts * _FIRST_LAYER))
     z = normal.inv_cdf(1 - 0.05 / n_looked_at) + normal.inv_cdf(0.8)
     of_share = math.sqrt(_CHANCE * (1 - _CHANCE))
-    soft, calign = (tuple(z * sd / math.sqrt(n) for n in (most, least)) for sd in (_SOFT_SD, of_share))
+    soft, calign = ((z * sd / math.sqrt(most), z * sd / math.sqrt(least)) for sd in (_SOFT_SD, of_share))
     return Power(n_concepts, language, n_types, least, most, soft, calign)

@@ -40,22 +40,48 @@ def corrected_p(scores: npt.ArrayLike, nulls: npt.ArrayLike) -> Floats:
     """
     values, drawn = np.asarray(scores, dtype=np.float64), np.asarray(nulls, dtype=np.float64)
     p = np.full(len(values), np.nan)
-    if drawn.size == 0:
-        return p
-    there = np.isfinite(values) & np.isfinite(drawn).all(axis=1)
+    there = np.isfinite(values) & np.isfinite(drawn).all(axis=1) if drawn.size else np.zeros(len(values), bool)
     if not there.any():
         return p
-    values, drawn = values[there], drawn[there]
+    values = values[there]
+    centre, spread, highest = _largest(drawn[there])
+    # sums in float32 may miss a tie by rounding
+    reached = len(highest) - np.searchsorted(highest, (values - centre) / spread - 1e-6)
+    p[there] = (1 + reached) / (1 + len(highest))
+    return p
+
+
+def least_seen(nulls: npt.ArrayLike, *, level: float = 0.05) -> Floats:
+    """Return the scores (r,) from which `corrected_p` is below `level`; NaN for rows that it leaves out.
+
+    ``mean + t (sd + s0)``, t the largest of the maxima that no more than ``level (1 + n) - 1`` of them reach.
+
+    Examples
+    --------
+    >>> nulls = np.random.default_rng(0).normal(size=(3, 200))
+    >>> bool((corrected_p(least_seen(nulls) + 1e-3, nulls) < 0.05).all())
+    True
+    """
+    drawn = np.asarray(nulls, dtype=np.float64)
+    least = np.full(len(drawn), np.nan)
+    there = np.isfinite(drawn).all(axis=1) if drawn.size else np.zeros(len(drawn), bool)
+    if not there.any():
+        return least
+    centre, spread, highest = _largest(drawn[there])
+    most = int(np.ceil(level * (1 + len(highest)) - 1e-9)) - 2
+    # with few draws no score is seen
+    least[there] = centre + highest[len(highest) - 1 - most] * spread if most >= 0 else np.inf
+    return least
+
+
+def _largest(drawn: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return mean and spread (r,) of the rows of a null, and the largest standardised value of each draw, rising."""
     spread = drawn.std(axis=1)
     varies = spread > 0
     # where nothing varies any score above its null is beyond all draws
     spread += np.quantile(spread[varies], 0.25) if varies.any() else 1.0
     centre = drawn.mean(axis=1)
-    highest = np.sort(((drawn - centre[:, None]) / spread[:, None]).max(axis=0))
-    # sums in float32 may miss a tie by rounding
-    reached = len(highest) - np.searchsorted(highest, (values - centre) / spread - 1e-6)
-    p[there] = (1 + reached) / (1 + len(highest))
-    return p
+    return centre, spread, np.sort(((drawn - centre[:, None]) / spread[:, None]).max(axis=0))
 
 
 def simultaneous_intervals(
@@ -135,7 +161,7 @@ def _deviations(scores: npt.ArrayLike, draws: npt.ArrayLike) -> tuple[Floats, Fl
     drawn = np.asarray(draws, dtype=np.float64)[:, :-GROUPS]
     there = np.isfinite(drawn)
     with np.errstate(invalid="ignore"):
-        mean = np.where(there, drawn, 0).sum(axis=1) / there.sum(axis=1)
+        mean = np.asarray(np.where(there, drawn, 0).sum(axis=1) / there.sum(axis=1))
     away = drawn - mean[:, None]
     return np.asarray(scores, dtype=np.float64), np.where(there | ~there.any(axis=1)[:, None], away, 0.0)
 

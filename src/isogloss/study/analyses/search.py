@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from isogloss.metrics.registry import ALIGNMENT, MEASURES, OVERLAP, SOFT_ALIGNMENT
-from isogloss.metrics.statistics.search import corrected_p, simultaneous_intervals, told_apart
+from isogloss.metrics.statistics.search import corrected_p, least_seen, simultaneous_intervals, told_apart
 from isogloss.store import read_table
 from isogloss.study.sheet import DRAWS, MEASURED
 
@@ -35,7 +35,7 @@ BY_LAYER: dict[str, Any] = {
     "layer": pl.Int32,
     "n_pairs": pl.Int64,
     "n": pl.Int64,
-    **dict.fromkeys((*_MEANS, "p_search", "ci_low", "ci_high"), pl.Float64),
+    **dict.fromkeys((*_MEANS, "p_search", "seen_from", "ci_low", "ci_high"), pl.Float64),
     **dict.fromkeys(("above", "best", "below_best"), pl.Boolean),
     **dict.fromkeys(("most", "least"), pl.String),
     "pairs_apart": pl.Boolean,
@@ -89,7 +89,7 @@ def _of_metric(table: pl.DataFrame) -> pl.DataFrame:
     means = places.agg("i", pl.len().alias("n_pairs"), pl.col("n").sum(), pl.col(*_MEANS).mean())
     groups = [np.array(rows) for rows in means["i"].to_list()]
     low, high = drawn.ends(groups)
-    columns = {"p_search": drawn.p_values(groups), "ci_low": low, "ci_high": high}
+    columns = {"p_search": drawn.p_values(groups), "seen_from": drawn.seen_from(groups), "ci_low": low, "ci_high": high}
     means = means.drop("i").with_columns(**{name: pl.Series(values) for name, values in columns.items()})
     alignment = MEASURES[table["metric"][0]].above_chance
     # without a bootstrap there is no interval to look at
@@ -104,7 +104,7 @@ def _of_metric(table: pl.DataFrame) -> pl.DataFrame:
             facts[i] = fact
     named = ("best", "below_best", "most", "least", "pairs_apart")
     more = pl.DataFrame(facts, schema={name: BY_LAYER[name] for name in named})
-    return pl.concat([means, more], how="horizontal").select(*BY_LAYER).cast(BY_LAYER)
+    return pl.concat([means, more], how="horizontal").select(*BY_LAYER).cast(BY_LAYER)  # type: ignore[arg-type]
 
 
 def _rivals(
@@ -152,6 +152,15 @@ class _Drawn:
                 )
         # NaN where one of them is
         return np.asarray(p.max(axis=0))
+
+    def seen_from(self, groups: Groups) -> Floats:
+        """Return how far above chance (g,) the means of groups have to be for `p_values` to be below 0.05."""
+        least = np.full((len(_NULLS), len(groups)), np.nan)
+        for i, null in enumerate(_NULLS):
+            draws = self._array(f"null_{null}")
+            if draws.size:
+                least[i] = least_seen(_means(_above(draws, self._column(f"chance_{null}")), groups), level=SURE)
+        return np.asarray(least.max(axis=0))
 
     def ends(self, groups: Groups) -> tuple[Floats, Floats]:
         """Return the ends (g,), (g,) of intervals of the mean scores that hold for all groups at once."""

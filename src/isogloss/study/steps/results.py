@@ -31,7 +31,7 @@ class JoinResults(Step):
     """
 
     measured: tuple[MeasurePair | MeasureSpaces | MeasureCompanions, ...]
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     stage: ClassVar[str] = "results"
 
     def _over_seeds(self) -> bool:
