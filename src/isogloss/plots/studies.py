@@ -205,7 +205,7 @@ def start_layer(study: FinishedStudy, run: Clustering) -> int:
         *of_run, pl.col("metric") == ALIGNMENT, pl.col("theta") == main_thetas(study)[ALIGNMENT]
     )
     best = layers.filter("best")["layer"]
-    return int(best[0] if len(best) else study.results.table.filter(*of_run)["layer"].max())
+    return int(best[0]) if len(best) else max(study.results.table.filter(*of_run)["layer"].to_list())
 
 
 def _drawn(charts: Mapping[str, Chart | None]) -> dict[str, Chart]:

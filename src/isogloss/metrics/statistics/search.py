@@ -135,9 +135,9 @@ def _deviations(scores: npt.ArrayLike, draws: npt.ArrayLike) -> tuple[Floats, Fl
     drawn = np.asarray(draws, dtype=np.float64)[:, :-GROUPS]
     there = np.isfinite(drawn)
     with np.errstate(invalid="ignore"):
-        mean = np.where(there, drawn, 0).sum(axis=1) / there.sum(axis=1)
-    away = drawn - mean[:, None]
-    return np.asarray(scores, dtype=np.float64), np.where(there | ~there.any(axis=1)[:, None], away, 0.0)
+        mean = np.where(there, drawn, 0).sum(axis=1, keepdims=True) / there.sum(axis=1, keepdims=True)
+    away = np.where(there | np.isnan(mean), drawn - mean, 0.0)
+    return np.asarray(scores, dtype=np.float64), away
 
 
 def _normal(away: Floats, draw_seed: int) -> Floats:

@@ -104,7 +104,7 @@ def _of_metric(table: pl.DataFrame) -> pl.DataFrame:
             facts[i] = fact
     named = ("best", "below_best", "most", "least", "pairs_apart")
     more = pl.DataFrame(facts, schema={name: BY_LAYER[name] for name in named})
-    return pl.concat([means, more], how="horizontal").select(*BY_LAYER).cast(BY_LAYER)
+    return pl.concat([means, more], how="horizontal").select(pl.col(name).cast(kind) for name, kind in BY_LAYER.items())
 
 
 def _rivals(
