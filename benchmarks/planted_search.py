@@ -211,7 +211,7 @@ class Study:
         drawn = [getattr(e, f"null_{null}") for e in self.estimates]
         empty = np.full(max(len(x) for x in drawn if x is not None), np.nan)
         chance = np.array([getattr(e, f"chance_{null}") for e in self.estimates])
-        below = np.where(chance < 1, 1 - chance, np.inf)
+        below = np.where(chance < 1 - 1e-6, 1 - chance, np.inf)
         nulls = np.array([empty if x is None else x for x in drawn])
         return corrected_p((self.scores - chance) / below, (nulls - chance[:, None]) / below[:, None])
 

@@ -13,6 +13,7 @@ from isogloss.metrics.statistics.bootstrap import GROUPS
 
 Floats = npt.NDArray[np.float64]
 _DRAWN = 1000  # maxima drawn for a critical value
+_ROUNDING = 1e-6
 
 
 def corrected_p(scores: npt.ArrayLike, nulls: npt.ArrayLike) -> Floats:
@@ -45,15 +46,14 @@ def corrected_p(scores: npt.ArrayLike, nulls: npt.ArrayLike) -> Floats:
     there = np.isfinite(values) & np.isfinite(drawn).all(axis=1)
     if not there.any():
         return p
-    values, drawn = values[there], drawn[there]
-    spread = drawn.std(axis=1)
-    varies = spread > 0
+    # sums in float32 may miss a tie by rounding, and seem to vary
+    values, drawn = values[there] - _ROUNDING, drawn[there]
+    centre, spread = drawn.mean(axis=1), drawn.std(axis=1)
+    varies = spread > _ROUNDING
     # where nothing varies any score above its null is beyond all draws
     spread += np.quantile(spread[varies], 0.25) if varies.any() else 1.0
-    centre = drawn.mean(axis=1)
     highest = np.sort(((drawn - centre[:, None]) / spread[:, None]).max(axis=0))
-    # sums in float32 may miss a tie by rounding
-    reached = len(highest) - np.searchsorted(highest, (values - centre) / spread - 1e-6)
+    reached = len(highest) - np.searchsorted(highest, (values - centre) / spread)
     p[there] = (1 + reached) / (1 + len(highest))
     return p
 
