@@ -211,7 +211,7 @@ class Study:
         drawn = [getattr(e, f"null_{null}") for e in self.estimates]
         empty = np.full(max(len(x) for x in drawn if x is not None), np.nan)
         chance = np.array([getattr(e, f"chance_{null}") for e in self.estimates])
-        below = np.where(chance < 1, 1 - chance, np.inf)
+        below = np.where(chance < 1 - 1e-6, 1 - chance, np.inf)
         nulls = np.array([empty if x is None else x for x in drawn])
         return corrected_p((self.scores - chance) / below, (nulls - chance[:, None]) / below[:, None])
 
@@ -288,7 +288,7 @@ def one_layer_planted(repeats: int) -> None:
 
 def all_alike(texts: int) -> None:
     """Print how often layers are told apart that are not different, and how often intervals of the best hold."""
-    print("| layers | measure | told from the best, wrongly | own intervals do not touch, wrongly "
+    print("| layers | measure | told from the best, wrongly | rightly | own intervals do not touch, wrongly "
           "| own interval of the best holds | simultaneous one holds | all of the family hold | widths |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|")
     for name, shares in (("all alike", ALIKE), ("two alike at the top", RISEN)):
@@ -315,16 +315,26 @@ def _compared(
     for study in families:
         scores, draws = study.scores, study.draws
         best = rows[int(np.argmax(scores[rows]))]
-        alike = shares == shares[study.places[best, 0].astype(int)]
-        apart = told_apart(scores[rows], draws[rows], widened=1.2)[list(rows).index(best)] & alike
+        mine = shares[study.places[best, 0].astype(int)]
+        alike, lower = shares == mine, shares < mine
+        apart = told_apart(scores[rows], draws[rows], widened=1.2)[list(rows).index(best)]
         own = np.array([interval(scores[i], draws[i]) for i in rows])
         beside = own[list(rows).index(best), 0] > own[:, 1]
         low, high = simultaneous_intervals(scores, draws)
         holds = (low <= truth) & (truth <= high)
         ends = own[list(rows).index(best)]
-        said.append((apart.any(), (beside & alike).any(), ends[0] <= truth[best] <= ends[1], holds[best], holds.all()))
+        said.append(
+            (
+                apart[alike].any(),
+                apart[lower].mean() if lower.any() else np.nan,
+                (beside & alike).any(),
+                ends[0] <= truth[best] <= ends[1],
+                holds[best],
+                holds.all(),
+            )
+        )
         widths.append((ends[1] - ends[0], high[best] - low[best]))
-    shares_said = " | ".join(f"{x:.1%}" for x in np.mean(said, axis=0))
+    shares_said = " | ".join("–" if np.isnan(x).all() else f"{np.nanmean(x):.1%}" for x in np.array(said).T)
     return shares_said + " | " + " and ".join(f"{x:.3f}" for x in np.mean(widths, axis=0))
 
 

@@ -127,7 +127,7 @@ def test_many_pairs_show_their_mean_and_every_pair(many: Results) -> None:
     assert len({row["pair"] for row in rows(chart, "pair")}) == 10
     named = {row["text"] for row in rows(chart, "label")}
     best = table.sort("score").row(-1, named=True)
-    assert {"mean", "chance, words", "chance, sentence", f"{best['source']} – {best['target']}"} <= named
+    assert {"mean", "words", "sentences", f"{best['source']} – {best['target']}"} <= named
 
 
 def test_models_get_a_panel_each_and_one_panel_when_asked(many: Results) -> None:

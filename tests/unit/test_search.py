@@ -53,7 +53,9 @@ def test_rows_without_draws_are_left_out() -> None:
     assert p[0] == pytest.approx(1 / 51)
     assert np.isnan(p[1:]).all()
     assert np.isnan(corrected_p([1.0], np.empty((1, 0)))).all()
-    # nothing varies
+    # nothing varies, up to the rounding of float32
+    level = (0.9 + 1e-8 * np.random.default_rng(0).normal(size=(2, 50))).astype(np.float32)
+    assert corrected_p([0.9, 0.9], level).tolist() == [1.0, 1.0]
     assert corrected_p([0.5, 0.0], np.zeros((2, 9))).tolist() == [0.1, 1.0]
 
 

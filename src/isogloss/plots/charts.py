@@ -286,7 +286,7 @@ _STYLE = {"chance": "chance", "chance_words": "dotted", "chance_sentence": "chan
 def _dashed(metric: str) -> dict[str, str]:
     """Return the chance levels that are drawn, and their names: of CALIGN both, of others the one that there is."""
     if MEASURES[metric].above_chance:
-        return {"chance_words": "chance, words", "chance_sentence": "chance, sentence"}
+        return {"chance_words": "words", "chance_sentence": "sentences"}
     return {"chance": "chance"}
 
 

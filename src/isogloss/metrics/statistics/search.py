@@ -13,6 +13,7 @@ from isogloss.metrics.statistics.bootstrap import GROUPS
 
 Floats = npt.NDArray[np.float64]
 _DRAWN = 1000  # maxima drawn for a critical value
+_ROUNDING = 1e-6
 
 
 def corrected_p(scores: npt.ArrayLike, nulls: npt.ArrayLike) -> Floats:
@@ -43,16 +44,16 @@ def corrected_p(scores: npt.ArrayLike, nulls: npt.ArrayLike) -> Floats:
     there = np.isfinite(values) & np.isfinite(drawn).all(axis=1) if drawn.size else np.zeros(len(values), bool)
     if not there.any():
         return p
-    values = values[there]
+    # sums in float32 may miss a tie by rounding, and seem to vary
+    values = values[there] - _ROUNDING
     centre, spread, highest = _largest(drawn[there])
-    # sums in float32 may miss a tie by rounding
-    reached = len(highest) - np.searchsorted(highest, (values - centre) / spread - 1e-6)
+    reached = len(highest) - np.searchsorted(highest, (values - centre) / spread)
     p[there] = (1 + reached) / (1 + len(highest))
     return p
 
 
 def least_seen(nulls: npt.ArrayLike, *, level: float = 0.05) -> Floats:
-    """Return the scores (r,) from which `corrected_p` is below `level`; NaN for rows that it leaves out.
+    """Return the scores (r,) above which `corrected_p` is below `level`; NaN for rows that it leaves out.
 
     ``mean + t (sd + s0)``, t the largest of the maxima that no more than ``level (1 + n) - 1`` of them reach.
 
@@ -76,11 +77,10 @@ def least_seen(nulls: npt.ArrayLike, *, level: float = 0.05) -> Floats:
 
 def _largest(drawn: Floats) -> tuple[Floats, Floats, Floats]:
     """Return mean and spread (r,) of the rows of a null, and the largest standardised value of each draw, rising."""
-    spread = drawn.std(axis=1)
-    varies = spread > 0
+    centre, spread = drawn.mean(axis=1), drawn.std(axis=1)
+    varies = spread > _ROUNDING
     # where nothing varies any score above its null is beyond all draws
     spread += np.quantile(spread[varies], 0.25) if varies.any() else 1.0
-    centre = drawn.mean(axis=1)
     return centre, spread, np.sort(((drawn - centre[:, None]) / spread[:, None]).max(axis=0))
 
 
@@ -161,9 +161,9 @@ def _deviations(scores: npt.ArrayLike, draws: npt.ArrayLike) -> tuple[Floats, Fl
     drawn = np.asarray(draws, dtype=np.float64)[:, :-GROUPS]
     there = np.isfinite(drawn)
     with np.errstate(invalid="ignore"):
-        mean = np.where(there, drawn, 0).sum(axis=1) / there.sum(axis=1)
-    away = drawn - mean[:, None]
-    return np.asarray(scores, dtype=np.float64), np.where(there | ~np.asarray(there.any(axis=1))[:, None], away, 0.0)
+        mean = np.where(there, drawn, 0).sum(axis=1, keepdims=True) / there.sum(axis=1, keepdims=True)
+    away = np.where(there | np.isnan(mean), drawn - mean, 0.0)
+    return np.asarray(scores, dtype=np.float64), away
 
 
 def _normal(away: Floats, draw_seed: int) -> Floats:

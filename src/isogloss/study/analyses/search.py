@@ -104,7 +104,7 @@ def _of_metric(table: pl.DataFrame) -> pl.DataFrame:
             facts[i] = fact
     named = ("best", "below_best", "most", "least", "pairs_apart")
     more = pl.DataFrame(facts, schema={name: BY_LAYER[name] for name in named})
-    return pl.concat([means, more], how="horizontal").select(*BY_LAYER).cast(BY_LAYER)  # type: ignore[arg-type]
+    return pl.concat([means, more], how="horizontal").select(pl.col(name).cast(kind) for name, kind in BY_LAYER.items())
 
 
 def _rivals(
@@ -197,7 +197,8 @@ class _Drawn:
 
 def _above(scores: Floats, chance: Floats) -> Floats:
     """Return scores (r, n) above the chance levels (r,) of their rows; 0 where chance is 1."""
-    room = np.where(chance < 1, 1 - chance, np.inf)[:, None]
+    # means of float32 draws may miss 1 by rounding
+    room = np.where(chance < 1 - 1e-6, 1 - chance, np.inf)[:, None]
     return np.asarray((scores - chance[:, None]) / room)
 
 
