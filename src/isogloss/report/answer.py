@@ -44,6 +44,7 @@ def study_answers(study: FinishedStudy, run: Mapping[str, Any]) -> list[str]:
             f"sentences), or another number of concepts (here {run['n_concepts']}; about a tenth of the types of a "
             "language is usual)."
         )
+    lead += _control(study, run, best)
     at = layers.filter(metric=ALIGNMENT, theta=thetas[ALIGNMENT])
     if best is not None:
         at = at.filter(layer=best["layer"])
@@ -52,6 +53,25 @@ def study_answers(study: FinishedStudy, run: Mapping[str, Any]) -> list[str]:
         across = results.filter(metric=OVERLAP_ACROSS, theta=thetas[OVERLAP_ACROSS])
         texts.append(overlap_answer(layers.filter(metric=OVERLAP, theta=thetas[OVERLAP]), across))
     return [text for text in texts if text]
+
+
+def _control(study: FinishedStudy, run: Mapping[str, Any], best: Row | None) -> str:
+    """Say what random weights reach, in their own run and beside that of a trained model."""
+    controls = [model.name for model in study.config.models if model.weights == "random"]
+    if run["model"] in controls:
+        return (
+            " The weights are random: what is above chance here is the form of words, such as their spelling, their "
+            "number of subwords and their place in the sentence."
+        )
+    alike = [pl.col(name) == run[name] for name in RUN if name != "model"]
+    rows = study.by_layer.filter(*alike, pl.col("model").is_in(controls)).filter("best", metric=SOFT_ALIGNMENT)
+    if best is None or rows.is_empty():
+        return ""
+    control = rows.sort("adjusted", descending=True).row(0, named=True)
+    return (
+        f" Random weights ({control['model']}) are {control['adjusted']:.3f} above chance at their best layer, this "
+        f"model {best['adjusted']:.3f}: only what it has more is learnt."
+    )
 
 
 def alignment_answer(layers: pl.DataFrame) -> str:
