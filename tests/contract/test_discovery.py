@@ -203,9 +203,9 @@ def test_one_state_is_one_concept():
         assert found.labels.tolist() == [0]
 
 
-def test_the_default_is_a_fifth_of_the_types_and_at_most_600(cloud):
+def test_the_default_is_a_tenth_of_the_types_and_at_most_600(cloud):
     assert [default_n_concepts(n) for n in (3, 60, 3000, 50_000)] == [2, 6, 300, 600]
-    assert discover(layer(cloud)).n_concepts == 12
+    assert discover(layer(cloud)).n_concepts == 6
 
 
 @every_method

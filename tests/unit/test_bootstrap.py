@@ -201,7 +201,7 @@ def test_planted_alignment_is_recovered_and_rises(unevenness):
         soft, hard, shared = [], [], []
         for a in (0, 0.2, 0.5, 0.8, 1):
             p = plant(a, **small, **options)
-            found = calign(p.source, p.target, p.dictionary, n_permutations=20, words=False)
+            found = calign(p.source, p.target, p.dictionary, theta_align=0.8, n_permutations=20, words=False)
             hard.append(found.adjusted)
             soft.append(found.soft.adjusted)
             shared.append(colap(p.joint).score)
@@ -266,13 +266,14 @@ def test_one_to_one_is_calign_where_no_target_serves_twice_and_less_where_one_do
 
 def test_covered_types_alone_give_the_truth_back():
     p = plant(1, coverage=0.7, n_concepts=30, n_types=900, n_sentences=800, seed=2)
-    plain = calign(p.source, p.target, p.dictionary, n_permutations=20, words=False)
-    covered = calign(p.source, p.target, p.dictionary, n_permutations=20, words=False, covered_only=True)
+    options = {"theta_align": 0.8, "n_permutations": 20, "words": False}
+    plain = calign(p.source, p.target, p.dictionary, **options)
+    covered = calign(p.source, p.target, p.dictionary, **options, covered_only=True)
     assert plain.adjusted < 0.5
     assert covered.adjusted == 1
     assert covered.estimates[0].coverage == 1
     none = plant(0, coverage=0.7, n_concepts=30, n_types=900, n_sentences=800, seed=2)
-    found = calign(none.source, none.target, none.dictionary, n_permutations=20, words=False, covered_only=True)
+    found = calign(none.source, none.target, none.dictionary, **options, covered_only=True)
     assert found.adjusted == pytest.approx(0, abs=0.02)
 
 

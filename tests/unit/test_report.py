@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 from html.parser import HTMLParser
 from itertools import permutations
 from pathlib import Path
@@ -350,6 +351,17 @@ def test_what_would_help_is_said_where_nothing_is_above_chance(study: SyntheticS
     silent = SyntheticStudy(study.root, languages=("en", "de"), n_layers=2, models=("tiny",))
     silent.__dict__["by_layer"] = flat
     assert "What would help: more text first of all" in study_answers(silent, run)[0]
+
+
+def test_random_weights_stand_beside_a_trained_model(study: SyntheticStudy) -> None:
+    both = SyntheticStudy(study.root, languages=("en", "de"), n_layers=2)
+    weights = {"tiny": "random", "tiny-tuned": "pretrained"}
+    both.config = both.config.model_copy(
+        update={"models": [m.model_copy(update={"weights": weights[m.name]}) for m in both.config.models]}
+    )
+    leads = [study_answers(both, run)[0] for run in run_labels(both.results.table).iter_rows(named=True)]
+    assert "The weights are random: what is above chance here is the form of words" in leads[0]
+    assert re.search(r"Random weights \(tiny\) are 0\.\d{3} above chance at their best layer, this model 0\.", leads[1])
 
 
 def test_no_measurable_layer_is_said() -> None:
