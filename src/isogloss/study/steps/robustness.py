@@ -30,7 +30,7 @@ class SweepSettings(Step):
     """CALIGN of one pair at one layer under every setting of a grid: the mean of both directions.
 
     Every number of concepts is cut from the trees that are there, so nothing is clustered again.  `chance` is the mean
-    of 20 permuted dictionaries.
+    of 20 draws of each null, the higher one.
 
     Attributes
     ----------
