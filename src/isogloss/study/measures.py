@@ -103,7 +103,7 @@ def signature_parts(
         "min_types": f"{settings.min_types:g}",
         "min_size_ratio": f"{settings.min_size_ratio:g}",
         "dictionary": origin.dictionary,
-        "null": measure.null or f"{settings.null}{settings.n_permutations}s{settings.draw_seed}",
+        "null": measure.null or f"{settings.null}+sentence{settings.n_permutations}s{settings.draw_seed}",
         "select": origin.select_calign if measure.family == "alignment" else origin.select_colap,
         "ci": "none" if math.isnan(estimate.ci_low) else estimate.ci,
         "model": clustering.model,
