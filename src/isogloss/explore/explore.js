@@ -252,7 +252,7 @@ function loadDepth() {
     curve = await drawFigure($("fig-depth").querySelector(".chart"), spec, { config: specs.config });
     const said = rows.map((row) => `${row.measure} at layer ${row.layer} ${row.score?.toFixed(2) ?? "not measured"}, chance ${row.chance?.toFixed(2) ?? "unknown"}`);
     $("fig-depth").querySelector(".chart").setAttribute("aria-label", `${source} and ${target}: ${said.join("; ")}`);
-    $("depth-note").textContent = `${source} – ${target} at ${found.k} concepts, as the study measured: CALIGN (mean of both directions) with chance dashed; COLAP with languages mixed at random dashed. 95% intervals. Choose a point to go to its layer.`;
+    $("depth-note").textContent = `${source} – ${target} at ${found.k} concepts, as the study measured: CALIGN (mean of both directions) with chance dashed, the higher of words and sentences; COLAP with languages mixed at random dashed. 95% intervals. Choose a point to go to its layer.`;
     curve.addEventListener("click", (event, item) => { if (item?.datum?.layer !== undefined) choose({ layer: item.datum.layer }); });
   });
 }
