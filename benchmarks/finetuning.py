@@ -61,9 +61,11 @@ def depth(study: StudyLayout) -> None:
             "model", "stack", "layer", what=pl.lit("COLAP"), value="score"
         ),
     ]
-    if study.companions.is_file():
-        mexa = pl.read_parquet(study.companions).filter(pl.col("measure") == "mexa")
-        parts.append(mexa.select("model", "stack", "layer", what=pl.lit("MEXA"), value="score"))
+    parts.append(
+        table.filter(pl.col("metric") == "mexa").select("model", "stack", "layer", what=pl.lit("MEXA"), value="score")
+    )
+    above = pl.read_parquet(study.results_by_layer).filter(pl.col("metric") == "calign_soft_mean")
+    parts.append(above.select("model", "stack", "layer", what=pl.lit("above both nulls"), value=pl.col("above") * 1.0))
     whole = pl.concat(parts, how="vertical_relaxed").with_columns(pl.col("value").fill_nan(None))
     means = whole.group_by("stack", "what", "model", "layer", maintain_order=True).agg(pl.col("value").mean())
     layers = means["layer"].unique().sort().to_list()

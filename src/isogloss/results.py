@@ -305,7 +305,7 @@ class Results:
     ``purity`` and ``ami`` of joint concepts.
     ``q_value`` controls the false-discovery rate over the layers and pairs of one model, stack, clustering, metric and
     theta.  ``p_search``, of CALIGN, is the p-value corrected by the maximum statistic over all rows of the metric,
-    whatever the study varied: of the highest of them it may be read as a p-value.
+    whatever the study varied.  With the simultaneous interval of `FinishedStudy.by_layer` it says what is above chance.
     """
 
     table: Annotated[pl.DataFrame, Columns(tuple(RESULT_COLUMNS))]

@@ -308,7 +308,7 @@ def test_tables_are_whole_and_have_chance_levels(study: SyntheticStudy, tmp_path
 def test_tables_can_be_narrowed(study: SyntheticStudy) -> None:
     choice = Choice(model="tiny", layers=(0, 1), spaces=("en+de",))
     found = {t.name: t for t in latex.tables(study, choice)}  # type: ignore[arg-type]
-    assert set(found) == {f"{m}{x}_tiny-encoder" for m in ("calign", "colap") for x in ("", "_layers")}
+    assert set(found) == {f"{m}{x}_tiny-encoder" for m in ("calign_soft", "calign", "colap") for x in ("", "_layers")}
     assert [row[:2] for row in found["calign_tiny-encoder"].rows] == [("0", "en -- de"), ("1", "en -- de")]
 
 

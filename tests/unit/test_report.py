@@ -331,8 +331,7 @@ def test_overlap_is_compared_with_languages_mixed_at_random() -> None:
 
 
 def test_concepts_that_are_sentences_are_told() -> None:
-    rows = [(layer, name, score) for layer, score in enumerate((0.02, 0.3, 0.7)) for name in ("en", "de", "en+de")]
-    table = pl.DataFrame(rows, schema=["layer", "source", "score"], orient="row")
+    table = pl.DataFrame({"layer": [0, 1, 2], "score": [0.02, 0.3, 0.7]})
     text = sentence_answer(table)
     assert text.startswith("Concepts are largely sentences at layers 1 and 2:")
     assert "tells 0.70 of its concept at layer 2" in text
@@ -355,13 +354,35 @@ def test_what_would_help_is_said_where_nothing_is_above_chance(study: SyntheticS
 
 def test_random_weights_stand_beside_a_trained_model(study: SyntheticStudy) -> None:
     both = SyntheticStudy(study.root, languages=("en", "de"), n_layers=2)
+    runs = list(run_labels(both.results.table).iter_rows(named=True))
+    assert "a model with weights: random beside it would tell how far" in study_answers(both, runs[0])[0]
     weights = {"tiny": "random", "tiny-tuned": "pretrained"}
     both.config = both.config.model_copy(
         update={"models": [m.model_copy(update={"weights": weights[m.name]}) for m in both.config.models]}
     )
-    leads = [study_answers(both, run)[0] for run in run_labels(both.results.table).iter_rows(named=True)]
+    both.__dict__["by_layer"] = both.by_layer.with_columns(above=pl.when(pl.col("above").is_not_null()).then(True))
+    leads = [study_answers(both, run)[0] for run in runs]
     assert "The weights are random: what is above chance here is the form of words" in leads[0]
-    assert re.search(r"Random weights \(tiny\) are 0\.\d{3} above chance at their best layer, this model \d\.", leads[1])
+    text = r"Random weights \(tiny\) are 0\.\d{3} above chance there, this model \d\.\d{3}: "
+    assert re.search(text + "the two cannot be told apart", leads[1])
+    lower = pl.when(pl.col("model") == "tiny").then(0.0).otherwise(pl.col("ci_high"))
+    both.__dict__["by_layer"] = both.by_layer.with_columns(ci_high=lower)
+    assert re.search(text + "what it has more is learnt", study_answers(both, runs[1])[0])
+
+
+def test_what_keeps_a_study_from_a_finding_is_said(study: SyntheticStudy) -> None:
+    run = run_labels(study.results.table).row(0, named=True)
+    few = SyntheticStudy(study.root, languages=("en", "de"), n_layers=2, models=("tiny",))
+    silent = few.by_layer.with_columns(above=pl.when(pl.col("above").is_not_null()).then(False), seen_from=math.inf)
+    few.__dict__["by_layer"] = silent
+    assert "With 200 permutations no layer can be above chance" in study_answers(few, run)[0]
+    # a study of a handful of concepts makes no finding
+    rows = with_draws(results((0.20, 0.05), (0.90, 0.10)).table).with_columns(n=pl.lit(12, pl.Int64))
+    text = alignment_answer(by_layer(rows))
+    assert text.startswith("Whether a layer is above chance is not known: 6 concepts of a language count")
+    drawless = with_draws(results((0.20, 0.05), (0.50, 0.10)).table)
+    drawless = drawless.with_columns(pl.lit(None, drawless.schema["draws"]).alias("draws"))
+    assert "no resamples were drawn" in alignment_answer(by_layer(drawless))
 
 
 def test_no_measurable_layer_is_said() -> None:

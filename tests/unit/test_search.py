@@ -104,7 +104,7 @@ def estimates(levels: dict[int, tuple[float, float]], *, metric: str = "calign_m
     rows = [
         {"model": model, "base_model": "", "stack": "encoder", "layer": layer, "metric": metric, "source": "en"}
         | {"target": target, "method": "ward", "n_concepts": 9, "seed": 0, "theta": 0.8, "score": score}
-        | {"chance": chance, "adjusted": (score - chance) / (1 - chance), "ci_low": 0.0, "ci_high": 1.0, "n": 10}
+        | {"chance": chance, "adjusted": (score - chance) / (1 - chance), "ci_low": 0.0, "ci_high": 1.0, "n": 100}
         | {"coverage": 0.9, "signature": ""}
         for layer, (score, chance) in levels.items()
         for target in ("de", "ar")
@@ -143,7 +143,7 @@ def test_the_mean_over_pairs_is_that_of_scores_chances_and_draws() -> None:
     assert layers.columns == list(BY_LAYER)
     assert layers["score"].to_list() == pytest.approx([0.25, 0.45])
     assert layers["chance"].to_list() == pytest.approx([0.1, 0.2])
-    assert layers["n_pairs"].to_list() == [2, 2] and layers["n"].to_list() == [20, 20]
+    assert layers["n_pairs"].to_list() == [2, 2] and layers["n"].to_list() == [200, 200]
     # half of the variance of one pair, and the quantile of two independent rows
     half = (layers["ci_high"] - layers["ci_low"]).to_numpy() / 2
     assert half == pytest.approx(2.24 * 0.02 / math.sqrt(2), rel=0.15)

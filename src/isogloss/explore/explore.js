@@ -87,6 +87,7 @@ const toSlider = (k) => Math.log2(k);
 const ofSlider = (value) => Math.round(2 ** value);
 
 function showChoices() {
+  $("finding").textContent = place().finding;
   fill($("place"), overview.places.map((p, i) => [i, p.label]), state.place);
   $("place-label").hidden = overview.places.length < 2;
   const layers = place().layers;

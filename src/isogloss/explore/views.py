@@ -22,7 +22,9 @@ from isogloss.metrics.concepts.overlap import group_theta
 from isogloss.metrics.registry import ALIGNMENT, DIRECTED, MEASURES, OVERLAP
 from isogloss.metrics.statistics.intervals import wilson
 from isogloss.plots import main_thetas, start_layer
+from isogloss.plots.rows import RUN
 from isogloss.plots.theme import PALETTE
+from isogloss.report.answer import study_answers
 from isogloss.results import Estimate
 from isogloss.study.measures import align_concepts
 
@@ -44,6 +46,7 @@ class Views(WordViews):
                 "ks": place.ks,
                 "label": " · ".join(self._named(place)),
                 "free": METHODS[place.first.method].has_tree,
+                "finding": self._finding(place),
             }
             for place in self.places
         ]
@@ -80,8 +83,13 @@ class Views(WordViews):
             parts.append(first.method)
         return [*parts, f"seed {first.seed}"] if len({x.seed for x in alike}) > 1 else parts
 
+    def _finding(self, place: Clusterings) -> str:
+        """Return the first sentence of the report on the study's first number of concepts of a place."""
+        values = {name: getattr(place.first, name) for name in RUN} | {"n_concepts": place.ks[0]}
+        return study_answers(self.study, values)[0]
+
     def _start(self) -> Json:
-        """Return what is worth looking at first: the best layer by CALIGN, the first pair."""
+        """Return what is worth looking at first: the best layer by soft CALIGN, the first pair."""
         place = self.places[0]
         layer = start_layer(self.study, place.first)
         return {"place": 0, "layer": layer if layer in place.layers else place.layers[-1], "k": place.ks[0]}

@@ -50,7 +50,7 @@ def export_study(
     """Write a finished study, or a part of it, in a form that other programs read; return the files.
 
     Every file is written atomically.  What is not chosen is taken whole, except by ``"atlas"`` and ``"tree"``, which
-    are of one layer of one space: the first run, the best layer by CALIGN, and all languages
+    are of one layer of one space: the first run, the best layer by soft CALIGN, and all languages
     together.
 
     Parameters

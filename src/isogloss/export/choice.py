@@ -94,7 +94,7 @@ def with_place(study: FinishedStudy, table: pl.DataFrame, clustering: Clustering
 def one_place(study: FinishedStudy, choice: Choice) -> Place:
     """Return the one clustering and space that are chosen.
 
-    Of several: the first run, the best layer by CALIGN, all languages together.
+    Of several: the first run, the best layer by soft CALIGN, all languages together.
 
     Raises
     ------

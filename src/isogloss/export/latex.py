@@ -14,7 +14,7 @@ import polars as pl
 
 from isogloss.coordinates import Pair, Space
 from isogloss.export.choice import Choice
-from isogloss.metrics.registry import ALIGNMENT, COMPANIONS, MEASURES, OVERLAP
+from isogloss.metrics.registry import ALIGNMENT, COMPANIONS, MEASURES, OVERLAP, SOFT_ALIGNMENT
 from isogloss.plots import MAIN_SCORES, main_thetas
 from isogloss.plots.rows import RUN, average, figure_rows, run_labels
 from isogloss.results import Results
@@ -121,7 +121,7 @@ def tables(study: FinishedStudy, choice: Choice) -> list[TexTable]:
         values = {name: getattr(run[0], name) for name in RUN}
         label = labels[tuple(values.values())]
         of_run = study.results.only(**values).filter(chosen)
-        for metric in (ALIGNMENT, OVERLAP):
+        for metric in (SOFT_ALIGNMENT, ALIGNMENT, OVERLAP):
             rows = of_run.filter(pl.col("metric") == metric)
             if rows.height:
                 tex += _of_metric(study, rows, metric, label)
@@ -152,11 +152,13 @@ def _is_pair(spaces: Sequence[Space]) -> pl.Expr:
 def _of_metric(study: FinishedStudy, kept: pl.DataFrame, metric: str, label: str) -> list[TexTable]:
     """Return two tables of one metric of one run at the study's first theta: every pair, and their mean."""
     name, measure = metric.removesuffix("_mean"), MEASURES[metric]
-    theta = main_thetas(study)[metric]
-    kept = kept.filter(pl.col("theta") == theta)
+    theta = main_thetas(study).get(metric)
+    if theta is not None:
+        kept = kept.filter(pl.col("theta") == theta)
     rows = figure_rows(Results(kept), metric, model=None, stack=None, theta=theta)
     rows.sort(key=lambda row: row["layer"])  # stable: pairs keep the order of the study
-    facts = f"at $\\theta = {theta:g}$ ({escape(label)}): {measure.what}. "
+    at = "" if theta is None else f"at $\\theta = {theta:g}$ "
+    facts = f"{at}({escape(label)}): {measure.what}. "
     facts += f"Chance: the score with {measure.chance}. {_BEYOND}"
     heads = ("Score", "Chance", "Adjusted", "Interval", "$n$")
     signature, stem = common_signature(kept["signature"]), folder_name(label)

@@ -77,7 +77,7 @@ def run_charts(
             charts["calign_languages"] = language_curves(results, metric=name, theta=theta)
     if {OVERLAP, OVERLAP_ACROSS} <= there:
         charts["colap_sentences"] = overlap_curves(results, theta=thetas.get(OVERLAP))
-    if SENTENCE in there:
+    if results.only(metric=SENTENCE)["score"].is_finite().any():
         charts["sentences"] = sentence_curves(results)
     return charts
 

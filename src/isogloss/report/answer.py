@@ -12,7 +12,7 @@ from isogloss.coordinates import Space
 from isogloss.metrics.registry import ALIGNMENT, OVERLAP, OVERLAP_ACROSS, SENTENCE, SOFT_ALIGNMENT
 from isogloss.plots import main_thetas
 from isogloss.plots.rows import RUN
-from isogloss.study.analyses.search import SURE
+from isogloss.study.analyses.search import FEWEST, SURE
 
 if TYPE_CHECKING:
     from isogloss.study import FinishedStudy
@@ -38,25 +38,42 @@ def study_answers(study: FinishedStudy, run: Mapping[str, Any]) -> list[str]:
     soft = layers.filter(metric=SOFT_ALIGNMENT)
     lead = alignment_answer(soft)
     best = _best(soft)
-    if best is not None and best["above"] is False:
-        lead += (
-            f" What would help: more text first of all (this study has {study.manifest.get('n_sentences', 0):,} "
-            f"sentences), or another number of concepts (here {run['n_concepts']}; about a tenth of the types of a "
-            "language is usual)."
-        )
-    lead += _control(study, run, best)
+    sentences = _sentences(results.filter(metric=SENTENCE))
+    told = dict(sentences.iter_rows()).get(best["layer"], 0.0) if best is not None else 0.0
+    if best is not None and best["above"]:
+        if told >= _SENTENCES:
+            lead += (
+                f" But concepts are largely sentences there (a sentence tells {told:.2f} of a concept), and neither "
+                "chance level sees classes of words inside a sentence, such as frequent words apart from rare ones."
+            )
+        lead += _control(study, run, best)
+    elif best is not None and best["above"] is False:
+        lead += _help(study, run, best, told)
     at = layers.filter(metric=ALIGNMENT, theta=thetas[ALIGNMENT])
     if best is not None:
         at = at.filter(layer=best["layer"])
-    texts = [lead, " ".join(filter(None, [_share(at), sentence_answer(results.filter(metric=SENTENCE))]))]
+    texts = [lead, " ".join(filter(None, [_share(at), sentence_answer(sentences)]))]
     if results["metric"].is_in([OVERLAP]).any():
         across = results.filter(metric=OVERLAP_ACROSS, theta=thetas[OVERLAP_ACROSS])
         texts.append(overlap_answer(layers.filter(metric=OVERLAP, theta=thetas[OVERLAP]), across))
     return [text for text in texts if text]
 
 
-def _control(study: FinishedStudy, run: Mapping[str, Any], best: Row | None) -> str:
-    """Say what random weights reach, in their own run and beside that of a trained model."""
+def _help(study: FinishedStudy, run: Mapping[str, Any], best: Row, told: float) -> str:
+    """Say what would help where nothing was found."""
+    if math.isinf(best["seen_from"]):
+        n = study.config.metrics.n_permutations
+        return f" With {n} permutations no layer can be above chance: set metrics.n_permutations to 200."
+    if told >= _SENTENCES:
+        return " Its concepts are largely sentences: look at layers where they are words."
+    return (
+        f" What would help: more text first of all (there are {study.manifest.get('n_sentences', 0):,} sentences), "
+        f"or another number of concepts (here {run['n_concepts']}; about a tenth of the types of a language is usual)."
+    )
+
+
+def _control(study: FinishedStudy, run: Mapping[str, Any], best: Row) -> str:
+    """Say what random weights reach at the best layer of a trained model, and in their own run what it means."""
     controls = [model.name for model in study.config.models if model.weights == "random"]
     if run["model"] in controls:
         return (
@@ -64,14 +81,28 @@ def _control(study: FinishedStudy, run: Mapping[str, Any], best: Row | None) -> 
             "number of subwords and their place in the sentence."
         )
     alike = [pl.col(name) == run[name] for name in RUN if name != "model"]
-    rows = study.by_layer.filter(*alike, pl.col("model").is_in(controls)).filter("best", metric=SOFT_ALIGNMENT)
-    if best is None or rows.is_empty():
-        return ""
+    rows = study.by_layer.filter(*alike, pl.col("model").is_in(controls), metric=SOFT_ALIGNMENT, layer=best["layer"])
+    if rows.is_empty():
+        return (
+            " Spelling, numbers of subwords and places in the sentence can lift a score too: a model with "
+            "weights: random beside it would tell how far."
+        )
     control = rows.sort("adjusted", descending=True).row(0, named=True)
-    return (
-        f" Random weights ({control['model']}) are {control['adjusted']:.3f} above chance at their best layer, this "
-        f"model {best['adjusted']:.3f}: only what it has more is learnt."
+    low, high = _above(best, "ci_low"), _above(control, "ci_high")
+    verdict = (
+        "what it has more is learnt"
+        if low > high
+        else "the two cannot be told apart, so that nothing of it need be learnt"
     )
+    return (
+        f" Random weights ({control['model']}) are {control['adjusted']:.3f} above chance there, this model "
+        f"{best['adjusted']:.3f}: {verdict}."
+    )
+
+
+def _above(row: Row, end: str) -> float:
+    """Return an end of a row's interval above chance, as its adjusted score is."""
+    return 0.0 if row["chance"] >= 1 else float((row[end] - row["chance"]) / (1 - row["chance"]))
 
 
 def alignment_answer(layers: pl.DataFrame) -> str:
@@ -92,7 +123,7 @@ def alignment_answer(layers: pl.DataFrame) -> str:
     place = f"layer {best['layer']}: {_with_interval(best)} of the words of a concept translate into its best "
     place += f"counterpart, where chance gives {percent(best['chance'])}{_p(best)}."
     if best["above"] is None:
-        return f"Whether a layer is above chance is not known: no chance was drawn. The highest is {place}"
+        return f"Whether a layer is above chance is not known: {_unknown(best)}. The highest is {place}"
     if not best["above"]:
         reaches = best["p_search"] < SURE and best["ci_low"] <= best["chance"]
         text = f"Nothing was found: no layer is above chance, of words and of sentences both. The nearest is {place}"
@@ -102,20 +133,35 @@ def alignment_answer(layers: pl.DataFrame) -> str:
     )
 
 
+def _unknown(row: Row) -> str:
+    """Say why it is not known whether a layer is above chance."""
+    if math.isnan(row["p_search"]):
+        return "no chance was drawn"
+    if math.isnan(row["ci_low"]):
+        return "no resamples were drawn, set metrics.n_bootstrap to 200"
+    n = row["n"] / (2 * row["n_pairs"])
+    return f"{n:.0f} concepts of a language count, and at least {FEWEST} are wanted"
+
+
 def _share(at: pl.DataFrame) -> str:
     """Say what share of concepts is aligned at a threshold, at one layer: a row of `FinishedStudy.by_layer` or none."""
     if at.is_empty():
         return ""
     row = at.row(0, named=True)
     chance = "" if math.isnan(row["chance"]) else f" (chance {percent(row['chance'])})"
+    chance += ", which is not clearly above it" if row["above"] is False else ""
     text = f"At layer {row['layer']}, {percent(row['score'])} of concepts find a counterpart for at least "
     return f"{text}{percent(row['theta'])} of their words{chance}."
 
 
-def sentence_answer(rows: pl.DataFrame) -> str:
-    """Say where concepts are sentences; `rows` are results of ``sentence_ami`` of one run."""
+def _sentences(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return ``layer, score``: what sentences tell of the concepts of languages alone, the mean, layers rising."""
     alone = rows.filter(pl.Series([len(Space.named(name).languages) == 1 for name in rows["source"]], dtype=pl.Boolean))
-    means = alone.group_by("layer").agg(pl.col("score").fill_nan(None).mean()).drop_nulls().sort("layer")
+    return alone.group_by("layer").agg(pl.col("score").fill_nan(None).mean()).drop_nulls().sort("layer")
+
+
+def sentence_answer(means: pl.DataFrame) -> str:
+    """Say where concepts are sentences; `means` are ``layer, score`` of ``sentence_ami`` of one run."""
     if means.is_empty():
         return ""
     high = means.filter(pl.col("score") >= _SENTENCES)["layer"].to_list()

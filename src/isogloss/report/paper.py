@@ -20,6 +20,10 @@ _SOURCES = {
     "eflomal": "Östling and Tiedemann 2016. Efficient Word Alignment with Markov Chain Monte Carlo. PBML 106.",
     "bca": "Efron 1987. Better Bootstrap Confidence Intervals. JASA 82.",
     "fdr": "Benjamini and Hochberg 1995. Controlling the False Discovery Rate. JRSS B 57.",
+    "search": "Westfall and Young 1993. Resampling-Based Multiple Testing. Wiley.",
+    "simultaneous": "Chernozhukov, Chetverikov and Kato 2013. Gaussian Approximations and Multiplier Bootstrap for "
+    "Maxima of Sums of High-Dimensional Random Vectors. Annals of Statistics 41.",
+    "ami": "Vinh, Epps and Bailey 2010. Information Theoretic Measures for Clusterings Comparison. JMLR 11.",
     "retrieval_csls": "Conneau et al. 2018. Word Translation Without Parallel Data. ICLR.",
     "retrieval_margin": "Artetxe and Schwenk 2019. Margin-based Parallel Corpus Mining. ACL.",
     "mexa": "Kargaran et al. 2025. MEXA. Findings of ACL.",
@@ -71,7 +75,8 @@ def methods_paragraph(study: FinishedStudy) -> str:
             else "permutations of concept labels"
         )
         + ", and words of one sentence exchanging their target concepts, so that concepts that are sentences count for "
-        "nothing; p-values are the larger of both. Chance of COLAP is the multivariate hypergeometric expectation; "
+        "nothing; p-values are the larger of both. Soft CALIGN is the mean best match of eligible concepts, without a "
+        "threshold. Chance of COLAP is the multivariate hypergeometric expectation; "
         "adjusted = (score - chance) / (1 - chance).",
     ]
     sources = ["mousi", config.discovery.method]
@@ -84,8 +89,14 @@ def methods_paragraph(study: FinishedStudy) -> str:
             "at the score, with concepts held (Efron 1987)."
         )
         sources.append("bca")
-    sentences.append("q-values control the false-discovery rate over layers and pairs (Benjamini and Hochberg 1995).")
-    sources.append("fdr")
+    sentences.append(
+        "q-values control the false-discovery rate over layers and pairs (Benjamini and Hochberg 1995). A layer is "
+        "called above chance where its p-value, corrected by the maximum statistic over all rows of its measure "
+        "(Westfall and Young 1993), is below 0.05, and its interval, simultaneous over the same rows (Chernozhukov et "
+        "al. 2013), lies above its chance level. We also report COLAP with each language counted in other sentences, "
+        "and the adjusted mutual information of concepts and sentences (Vinh et al. 2010)."
+    )
+    sources += ["fdr", "search", "simultaneous", "ami"]
     measures = config.companions.measures
     if measures:
         named = "; ".join(MEASURES[name].what for name in measures)

@@ -20,8 +20,9 @@ def corrected_p(scores: npt.ArrayLike, nulls: npt.ArrayLike) -> Floats:
     """Return p-values (r,) of r scores that hold for the best of them: corrected by the maximum statistic.
 
     ``p_i = (1 + #{draws: max over rows t_j >= t_i}) / (1 + n)``, the single-step method of Westfall and Young
-    (*Resampling-Based Multiple Testing*, 1993).  Where nothing is above chance the smallest p is below 0.05 in 5 % of
-    studies at most.  Draws that go together make up for rows that resemble each other, as layers do.
+    (*Resampling-Based Multiple Testing*, 1993).  Where draws vary as studies do, the smallest p is below 0.05 in 5 % of
+    studies of nothing at most; where concepts are topics they vary less, and it is more often (docs/planted.md).  Draws
+    that go together make up for rows that resemble each other, as layers do.
 
     ``t = (score - mean) / (sd + s0)``, mean and standard deviation those of the row's null, s0 the lower quartile of
     all sd above 0: rows of wide nulls, with few concepts or a low threshold, do not drown the others, and rows of which

@@ -24,6 +24,8 @@ SEARCH = ("model", "base_model", "stack", "method", "n_concepts", "seed", "metri
 _MEANS = ("score", "chance", "chance_words", "chance_sentence", "adjusted")
 _NULLS = ("words", "sentence")
 SURE = 0.05
+# concepts that count, a direction and pair: of fewer no finding is made
+FEWEST = 10
 # resamples hold the concepts and what matches: on planted truth differences of new texts vary up to 1.2 times as much
 _WIDENED = 1.2
 BY_LAYER: dict[str, Any] = {
@@ -92,9 +94,10 @@ def _of_metric(table: pl.DataFrame) -> pl.DataFrame:
     columns = {"p_search": drawn.p_values(groups), "seen_from": drawn.seen_from(groups), "ci_low": low, "ci_high": high}
     means = means.drop("i").with_columns(**{name: pl.Series(values) for name, values in columns.items()})
     alignment = MEASURES[table["metric"][0]].above_chance
-    # without a bootstrap there is no interval to look at
-    clear = pl.col("ci_low").is_nan() | (pl.col("ci_low") > pl.col("chance"))
-    above = pl.when(pl.col("p_search").is_not_nan()).then((pl.col("p_search") < SURE) & clear)
+    # unknown without draws of a null or resamples, and of a handful of concepts (n is of both directions)
+    known = pl.col("p_search").is_not_nan() & pl.col("ci_low").is_not_nan()
+    known &= pl.col("n") >= 2 * FEWEST * pl.col("n_pairs")
+    above = pl.when(known).then((pl.col("p_search") < SURE) & (pl.col("ci_low") > pl.col("chance")))
     means = means.with_columns(above=above if alignment else pl.lit(None, pl.Boolean))
     facts: list[dict[str, Any]] = [{} for _ in groups]
     for _, layers in means.with_row_index("i").group_by(*SEARCH, maintain_order=True):
