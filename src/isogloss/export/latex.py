@@ -162,11 +162,20 @@ def _of_metric(study: FinishedStudy, kept: pl.DataFrame, metric: str, label: str
     facts += f"Chance: the score with {measure.chance}. {_BEYOND}"
     heads = ("Score", "Chance", "Adjusted", "Interval", "$n$")
     signature, stem = common_signature(kept["signature"]), folder_name(label)
+    searched = measure.above_chance
+    corrected = "$p$: corrected for all rows of the measure in the study. " if searched else ""
     every = TexTable(
         f"{name}_{stem}",
-        f"{measure.title} of every layer and pair {facts} $n$: concepts.",
-        ("Layer", "Pair", *heads),
-        tuple((str(r["layer"]), escape(r["pair"]), *_estimate(r), str(r["n"])) for r in rows),
+        f"{measure.title} of every layer and pair {facts} {corrected}$n$: concepts.",
+        ("Layer", "Pair", *heads[:-1], *(["$p$"] if searched else []), heads[-1]),
+        tuple(
+            (
+                *(str(r["layer"]), escape(r["pair"]), *_estimate(r)),
+                *([number(r["p_search"])] if searched else []),
+                str(r["n"]),
+            )
+            for r in rows
+        ),
         2,
         signature,
         1,
@@ -174,7 +183,8 @@ def _of_metric(study: FinishedStudy, kept: pl.DataFrame, metric: str, label: str
     means = TexTable(
         f"{name}_layers_{stem}",
         f"{measure.title} by layer, mean over pairs, {facts} The ends of an interval are the means of the pairs' "
-        "ends. $n$: pairs.",
+        "ends, not corrected for the choice of a layer (results\\_by\\_layer.csv has those that are). $n$: "
+        "pairs.",
         ("Layer", *heads),
         tuple((str(r["layer"]), *_estimate(r), str(r["n_pairs"])) for r in average(rows)),
         1,
