@@ -48,6 +48,13 @@ RESULT_COLUMNS: dict[str, type[pl.DataType]] = {
 _SHOWN, _WORDS = 8, 6  # rows in a notebook, and pairs of words in one
 
 
+def above_chance(scores: npt.ArrayLike, chance: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return (score - chance) / (1 - chance), elementwise; 0 where chance is 1, which means of float32 just miss."""
+    levels = np.asarray(chance, dtype=np.float64)
+    left = np.where(levels >= 1 - 1e-6, np.inf, 1 - levels)
+    return np.asarray((np.asarray(scores, dtype=np.float64) - levels) / left)
+
+
 @checked
 @dataclass(frozen=True)
 class Estimate:
@@ -103,7 +110,7 @@ class Estimate:
     @property
     def adjusted(self) -> float:
         """(score - chance) / (1 - chance): 0 at chance level, and where chance is 1; 1 at the maximum."""
-        return 0.0 if self.chance >= 1 else (self.score - self.chance) / (1 - self.chance)
+        return float(above_chance(self.score, self.chance))
 
     def __str__(self) -> str:
         return (

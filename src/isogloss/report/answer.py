@@ -12,6 +12,7 @@ from isogloss.coordinates import Space
 from isogloss.metrics.registry import ALIGNMENT, OVERLAP, OVERLAP_ACROSS, SENTENCE, SOFT_ALIGNMENT
 from isogloss.plots import main_thetas
 from isogloss.plots.rows import RUN
+from isogloss.results import above_chance
 from isogloss.study.analyses.search import FEWEST, SURE
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _control(study: FinishedStudy, run: Mapping[str, Any], best: Row) -> str:
             "weights: random beside it would tell how far."
         )
     control = rows.sort("adjusted", descending=True).row(0, named=True)
-    low, high = _above(best, "ci_low"), _above(control, "ci_high")
+    low, high = (above_chance(row[end], row["chance"]) for row, end in ((best, "ci_low"), (control, "ci_high")))
     verdict = (
         "what it has more is learnt"
         if low > high
@@ -98,11 +99,6 @@ def _control(study: FinishedStudy, run: Mapping[str, Any], best: Row) -> str:
         f" Random weights ({control['model']}) are {control['adjusted']:.3f} above chance there, this model "
         f"{best['adjusted']:.3f}: {verdict}."
     )
-
-
-def _above(row: Row, end: str) -> float:
-    """Return an end of a row's interval above chance, as its adjusted score is."""
-    return 0.0 if row["chance"] >= 1 else float((row[end] - row["chance"]) / (1 - row["chance"]))
 
 
 def alignment_answer(layers: pl.DataFrame) -> str:

@@ -15,9 +15,9 @@ from isogloss.arguments import checked
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics.concepts.alignment import check_sides, drawn_types
-from isogloss.metrics.concepts.matching import Int, frequency_bins, match_counts, permutations_within, weighted_matches
+from isogloss.metrics.concepts.matching import Int, match_counts, weighted_matches
 from isogloss.metrics.concepts.matrices import Matrices
-from isogloss.metrics.concepts.nulls import against, exchanged
+from isogloss.metrics.concepts.nulls import against, exchanged, permuted
 from isogloss.metrics.statistics.bootstrap import Resamples, named_interval, share_interval
 from isogloss.metrics.statistics.intervals import wilson
 from isogloss.parallel import spread
@@ -71,8 +71,7 @@ def one_to_one(
     score = matched / n if n else math.nan
     nulls: dict[str, Any] = {"words": None, "sentence": None}
     if n and n_permutations:
-        generator = np.random.default_rng(settings.draw_seed)
-        moves = permutations_within(frequency_bins(matrices.frequency), n_permutations, generator)
+        moves = permuted(matrices, n_permutations, draw_seed=settings.draw_seed)
         columns = exchanged(matrices, target, n_permutations, draw_seed=settings.draw_seed)
         dictionaries = (sp.csr_array((D.data, move[D.indices], D.indptr), shape=D.shape) for move in moves)
         targets = (sp.csr_array((T.data, column, T.indptr), shape=T.shape) for column in columns)

@@ -40,12 +40,8 @@ def against(score: float, *, words: Floats | None, sentence: Floats | None) -> d
 
 
 def words_null(matrices: Matrices, settings: AlignmentSettings) -> npt.NDArray[np.float32]:
-    """Return (n, K_s): best matches when the dictionary's target words are permuted among words of like frequency.
-
-    Like frequency is the same floor(log2) of clustered tokens.  Both clusterings stay as they are.
-    """
-    generator = np.random.default_rng(settings.draw_seed)
-    moves = permutations_within(frequency_bins(matrices.frequency), settings.n_permutations, generator)
+    """Return (n, K_s): best matches when target words change places; both clusterings stay; see `permuted`."""
+    moves = permuted(matrices, settings.n_permutations, draw_seed=settings.draw_seed)
     return null_best_matches(matrices.S, matrices.D, matrices.T, settings, moves=moves)
 
 
@@ -53,6 +49,14 @@ def sentence_null(matrices: Matrices, target: Concepts, settings: AlignmentSetti
     """Return (n, K_s): best matches when words of one sentence exchange their target concepts; see `exchanged`."""
     columns = exchanged(matrices, target, settings.n_permutations, draw_seed=settings.draw_seed)
     return null_best_matches(matrices.S, matrices.D, matrices.T, settings, columns=columns)
+
+
+def permuted(matrices: Matrices, n: int, *, draw_seed: int) -> Int:
+    """Return (n, V_t) int32: target words permuted among words of like frequency, n times.
+
+    Like frequency is the same floor(log2) of clustered tokens.
+    """
+    return permutations_within(frequency_bins(matrices.frequency), n, np.random.default_rng(draw_seed))
 
 
 def exchanged(matrices: Matrices, target: Concepts, n: int, *, draw_seed: int) -> Int:
@@ -76,13 +80,13 @@ def exchanged(matrices: Matrices, target: Concepts, n: int, *, draw_seed: int) -
     order = np.argsort(sentence, kind="stable")
     entry, sentence = entry[order], sentence[order]
     bounds = np.flatnonzero(np.diff(sentence, prepend=-1, append=-1)).astype(np.int64)
-    cells = np.stack([sentence, tokens["concept"].to_numpy()[order]])
-    _, cell, counts = np.unique(cells, axis=1, return_inverse=True, return_counts=True)
+    cells = sentence * matrices.T.shape[1] + tokens["concept"].to_numpy()[order]
+    _, cell, counts = np.unique(cells, return_inverse=True, return_counts=True)
     pointers, concepts = matrices.T.indptr.astype(np.int64), matrices.T.indices.astype(np.int32)
     of_entry = np.repeat(matrices.frequency, np.diff(pointers))
     result = np.tile(concepts, (n, 1))
     rows = tokens["row"].to_numpy()[order].astype(np.uint64)
-    together = counts[cell.reshape(-1)].astype(np.float64)
+    together = counts[cell].astype(np.float64)
     _exchange(np.uint64(draw_seed), rows, entry, bounds, together, of_entry, pointers, concepts, result)
     return result
 

@@ -15,6 +15,7 @@ from isogloss.errors import InputError, UsageError, unknown
 from isogloss.metrics.registry import MEASURES
 from isogloss.metrics.statistics.bootstrap import paired_difference
 from isogloss.metrics.statistics.multiple import with_q_values
+from isogloss.results import above_chance
 from isogloss.store import StudyLayout, read_table
 
 _SAME = ("stack", "layer", "metric", "source", "target", "method", "n_concepts", "seed", "theta")
@@ -114,5 +115,4 @@ def _values(row: dict[str, Any], side: str, of: str) -> npt.NDArray[np.float64]:
     values = np.array([row[f"score{side}"], *row[f"draws{side}"]], dtype=np.float64)
     if of == "score":
         return values
-    chance = row[f"chance{side}"]
-    return (values - chance) / (1 - chance) if chance < 1 else np.zeros(len(values))
+    return above_chance(values, row[f"chance{side}"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import polars as pl
 
 from isogloss.metrics.registry import ALIGNMENT, MEASURES, OVERLAP, SOFT_ALIGNMENT
 from isogloss.metrics.statistics.search import corrected_p, least_seen, simultaneous_intervals, told_apart
+from isogloss.results import above_chance
 from isogloss.store import read_table
 from isogloss.study.sheet import DRAWS, MEASURED
 
@@ -145,43 +147,54 @@ class _Drawn:
 
         Above chance is counted from each null's own chance level, pair by pair.
         """
-        p = np.full((len(_NULLS), len(groups)), np.nan)
-        for i, null in enumerate(_NULLS):
-            draws = self._array(f"null_{null}")
-            if draws.size:
-                scores, chance = self._column("score"), self._column(f"chance_{null}")
-                p[i] = corrected_p(
-                    _means(_above(scores[:, None], chance), groups)[:, 0], _means(_above(draws, chance), groups)
-                )
-        # NaN where one of them is
-        return np.asarray(p.max(axis=0))
+        return self._of_nulls(groups, corrected_p)
 
     def seen_from(self, groups: Groups) -> Floats:
         """Return how far above chance (g,) the means of groups have to be for `p_values` to be below 0.05."""
-        least = np.full((len(_NULLS), len(groups)), np.nan)
-        for i, null in enumerate(_NULLS):
-            draws = self._array(f"null_{null}")
+        return self._of_nulls(groups, lambda _scores, nulls: least_seen(nulls, level=SURE))
+
+    def _of_nulls(self, groups: Groups, formula: Callable[[Floats, Floats], Floats]) -> Floats:
+        """Return the larger of a formula (g,) of both nulls: of the means of scores and of draws, above chance."""
+        values = np.full((len(_NULLS), len(groups)), np.nan)
+        for i, (scores, draws) in enumerate(self._above_nulls):
             if draws.size:
-                least[i] = least_seen(_means(_above(draws, self._column(f"chance_{null}")), groups), level=SURE)
-        return np.asarray(least.max(axis=0))
+                values[i] = formula(_means(scores, groups)[:, 0], _means(draws, groups))
+        # NaN where one of them is
+        return np.asarray(values.max(axis=0))
+
+    @cached_property
+    def _above_nulls(self) -> list[tuple[Floats, Floats]]:
+        """Of each null the scores (r, 1) and its draws (r, n) above its chance level."""
+        scores, both = self._column("score"), []
+        for null in _NULLS:
+            chance = self._column(f"chance_{null}")[:, None]
+            both.append((above_chance(scores[:, None], chance), above_chance(self._array(f"null_{null}"), chance)))
+        return both
 
     def ends(self, groups: Groups) -> tuple[Floats, Floats]:
         """Return the ends (g,), (g,) of intervals of the mean scores that hold for all groups at once."""
-        draws = self._array("draws")
-        if not draws.size:
+        if not self._draws.size:
             return np.full(len(groups), np.nan), np.full(len(groups), np.nan)
         scores = _means(self._column("score")[:, None], groups)[:, 0]
-        low, high = simultaneous_intervals(scores, _means(draws, groups))
+        low, high = simultaneous_intervals(scores, _means(self._draws, groups))
         least, most = self._measure.range
         return low.clip(least, most), high.clip(least, most)
 
     def read_as(self, groups: Groups) -> tuple[Floats, Floats]:
         """Return the means (g,) of groups, CALIGN above chance, and those of their resamples (g, n + 20)."""
-        values, draws = self._column("score")[:, None], self._array("draws")
-        if self._measure.above_chance:
-            chance = self._column("chance")
-            values, draws = self._column("adjusted")[:, None], _above(draws, chance) if draws.size else draws
+        values, draws = self._read_as
         return _means(values, groups)[:, 0], _means(draws, groups)
+
+    @cached_property
+    def _draws(self) -> Floats:
+        return self._array("draws")
+
+    @cached_property
+    def _read_as(self) -> tuple[Floats, Floats]:
+        """What is read of every row (r, 1), and of its resamples (r, n + 20)."""
+        if not self._measure.above_chance:
+            return self._column("score")[:, None], self._draws
+        return self._column("adjusted")[:, None], above_chance(self._draws, self._column("chance")[:, None])
 
     def _column(self, name: str) -> Floats:
         return self.table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -196,13 +209,6 @@ class _Drawn:
             there = (numbers == n).fill_null(False)
             result[there.to_numpy()] = self.table[name].filter(there).explode().to_numpy().reshape(-1, n)
         return result
-
-
-def _above(scores: Floats, chance: Floats) -> Floats:
-    """Return scores (r, n) above the chance levels (r,) of their rows; 0 where chance is 1."""
-    # means of float32 draws may miss 1 by rounding
-    room = np.where(chance < 1 - 1e-6, 1 - chance, np.inf)[:, None]
-    return np.asarray((scores - chance[:, None]) / room)
 
 
 def _means(values: Floats, groups: Groups) -> Floats:
