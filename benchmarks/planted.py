@@ -8,6 +8,7 @@ Prints the tables of docs/planted.md.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign, colap
 from isogloss.metrics.statistics.bootstrap import Resamples, interval
+from isogloss.results import Estimate
 
 SPACES = {
     "clean": {},
@@ -113,7 +115,8 @@ def plant(
         found = concept[types]
         moved = text.random(len(types)) < noise
         labels.append(np.where(moved, text.integers(0, n_concepts, len(types)), found))
-    tokens = _tokens(types, n_sentences, n_words)
+    text_of = types.reshape(n_sentences, n_words)
+    tokens = pl.concat([tokens_of("a", text_of), tokens_of("b", text_of, first_row=len(types))])
     n = len(types)
     joint = np.concatenate([labels[0], joint_b[labels[1]]]).astype(np.int32)
     return Planted(
@@ -135,20 +138,29 @@ def _dictionary(n_types: int, coverage: float, n_wrong: int, rng: np.random.Gene
     return TranslationDictionary("a", "b", table)
 
 
-def _tokens(types: npt.NDArray[np.int64], n_sentences: int, n_words: int) -> pl.DataFrame:
-    parts = []
-    for language in ("a", "b"):
-        parts.append(
-            pl.DataFrame(
-                {
-                    "language": pl.repeat(language, len(types), eager=True),
-                    "sentence": np.repeat(np.arange(n_sentences, dtype=np.int32), n_words),
-                    "position": np.tile(np.arange(n_words, dtype=np.int16), n_sentences),
-                    "word": pl.Series(types).cast(pl.String),
-                }
-            ).with_columns((pl.lit(language) + pl.col("word")).alias("word"))
-        )
-    return pl.concat(parts).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+def tokens_of(language: str, types: npt.NDArray[np.integer], *, first_row: int = 0) -> pl.DataFrame:
+    """Return the token table of made-up sentences of one language: (sentences, words) numbers of types."""
+    n_sentences, n_words = types.shape
+    return pl.DataFrame(
+        {
+            "row": np.arange(first_row, first_row + types.size, dtype=np.int64),
+            "language": [language] * types.size,
+            "sentence": np.repeat(np.arange(n_sentences, dtype=np.int32), n_words),
+            "position": np.tile(np.arange(n_words, dtype=np.int16), n_sentences),
+            "word": [f"{language}{number}" for number in types.ravel()],
+        }
+    )
+
+
+def held(estimates: Sequence[Estimate]) -> tuple[float, float, float, float]:
+    """Return the mean score over texts, how often BCa and percentile intervals hold it, and the width of BCa."""
+    scores = np.array([estimate.score for estimate in estimates])
+    shares, widths = [], []
+    for method in ("bca", "percentile"):
+        low, high = np.array([interval(e.score, e.draws, method=method) for e in estimates]).T
+        shares.append(float(((low <= scores.mean()) & (scores.mean() <= high)).mean()))
+        widths.append(float((high - low).mean()))
+    return float(scores.mean()), *shares, widths[0]
 
 
 def recovered(repeats: int) -> None:
@@ -176,7 +188,7 @@ def covered(repeats: int, n: int) -> None:
     common = {"unevenness": 0.5, "n_sentences": 400, "n_types": 800, "n_concepts": 40}
     spaces = [(0.5, {"noise": 0.04, "coverage": 0.85}), (0.75, {"noise": 0.02}), (0.25, {"n_wrong": 4, "noise": 0.03})]
     for a, options in spaces:
-        found: dict[str, list[tuple[float, ...]]] = {}
+        found: dict[str, list[Estimate]] = {}
         for text in range(repeats):
             p = plant(a, seed=5, text_seed=text, **common, **options)
             resamples = Resamples.draw(np.arange(400), n, draw_seed=text)
@@ -191,18 +203,12 @@ def covered(repeats: int, n: int) -> None:
             )
             shared = colap(p.joint, theta_overlap=0.45, resamples=resamples)
             named = {"CALIGN 0.8": aligned.estimates[0], "CALIGN 0.6": aligned.estimates[1], "soft": aligned.soft}
-            for name, figure in (named | {"COLAP 0.45": shared.estimates[0]}).items():
-                ends = [interval(figure.score, figure.draws, method=m) for m in ("bca", "percentile")]
-                found.setdefault(name, []).append((figure.score, *ends[0], *ends[1]))
-        for name, rows in found.items():
-            x = np.array(rows)
-            mean = x[:, 0].mean()
-            shares = [((x[:, i] <= mean) & (mean <= x[:, i + 1])).mean() for i in (1, 3)]
-            said = ", ".join(f"{k} {v}" for k, v in options.items())
-            width = (x[:, 2] - x[:, 1]).mean()
-            print(
-                f"| {a} | {said} | {name} | {mean:.3f} | {shares[0]:.0%} | {shares[1]:.0%} | {width:.3f} |", flush=True
-            )
+            for name, estimate in (named | {"COLAP 0.45": shared.estimates[0]}).items():
+                found.setdefault(name, []).append(estimate)
+        said = ", ".join(f"{k} {v}" for k, v in options.items())
+        for name, estimates in found.items():
+            mean, bca, percentile, width = held(estimates)
+            print(f"| {a} | {said} | {name} | {mean:.3f} | {bca:.0%} | {percentile:.0%} | {width:.3f} |", flush=True)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from planted import tokens_of
 
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary, WordLinks
@@ -135,16 +136,9 @@ class Planted:
 
 
 def _concepts(text: Text, labels: Ints, language: str) -> Concepts:
-    n = text.types.size
-    table = {
-        "row": np.arange(n) + (n if language == "b" else 0),
-        "language": [language] * n,
-        "sentence": text.sentence.ravel().astype(np.int32),
-        "position": np.tile(np.arange(N_WORDS, dtype=np.int16), N_SENTENCES),
-        "word": [f"{language}{i}" for i in text.types.ravel()],
-    }
+    tokens = tokens_of(language, text.types, first_row=text.types.size if language == "b" else 0)
     dense = np.unique(labels.ravel(), return_inverse=True)[1].astype(np.int32)
-    return Concepts(pl.DataFrame(table), dense, int(dense.max()) + 1)
+    return Concepts(tokens, dense, int(dense.max()) + 1)
 
 
 def within(groups: Ints, rng: np.random.Generator) -> Ints:

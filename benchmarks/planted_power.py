@@ -11,6 +11,7 @@ import argparse
 
 import numpy as np
 import polars as pl
+from planted import tokens_of
 
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
@@ -37,14 +38,9 @@ def plant(
     sides = []
     for language, of_type in (("a", first), ("b", second)):
         labels = np.where(rng.random(len(types)) < noise, rng.integers(0, n_concepts, len(types)), of_type[types])
-        table = {
-            "row": np.arange(len(types)) + (len(types) if language == "b" else 0),
-            "language": [language] * len(types),
-            "sentence": np.repeat(np.arange(n_sentences, dtype=np.int32), N_WORDS),
-            "position": np.tile(np.arange(N_WORDS, dtype=np.int16), n_sentences),
-            "word": [f"{language}{i}" for i in types],
-        }
-        sides.append(Concepts(pl.DataFrame(table), labels.astype(np.int32), n_concepts))
+        first_row = len(types) if language == "b" else 0
+        tokens = tokens_of(language, types.reshape(n_sentences, N_WORDS), first_row=first_row)
+        sides.append(Concepts(tokens, labels.astype(np.int32), n_concepts))
     there = np.unique(types)
     there = there[rng.random(len(there)) < 0.8]
     words = {"source": [f"a{i}" for i in there], "target": [f"b{i}" for i in there]}

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from planted import tokens_of
 
 from isogloss.concepts import Concepts
 from isogloss.dictionary import TranslationDictionary
 from isogloss.metrics import calign
 from isogloss.metrics.statistics.bootstrap import Resamples, interval
 from isogloss.metrics.statistics.search import corrected_p, simultaneous_intervals, told_apart
-from isogloss.results import Estimate
+from isogloss.results import Estimate, above_chance
 
 Labels = npt.NDArray[np.int32]
 N_LAYERS, N_TYPES, N_SENTENCES, N_WORDS, N_TOPICS = 13, 400, 200, 8, 20
@@ -59,21 +60,8 @@ class Text:
         for i, topic in enumerate(topics):
             p = weights * np.where(topical & (home == topic) & (np.arange(N_TYPES) > 20), 12, 1)
             types[i] = text.choice(N_TYPES, N_WORDS, p=p / p.sum())
-        tokens = (_tokens("a", types), _tokens("b", types))
+        tokens = (tokens_of("a", types), tokens_of("b", types))
         return cls(types, topics, tokens, TranslationDictionary("a", "b", table))
-
-
-def _tokens(language: str, types: npt.NDArray[np.int64]) -> pl.DataFrame:
-    n = types.size
-    return pl.DataFrame(
-        {
-            "row": np.arange(n, dtype=np.int64),
-            "language": [language] * n,
-            "sentence": np.repeat(np.arange(N_SENTENCES, dtype=np.int32), N_WORDS),
-            "position": np.tile(np.arange(N_WORDS, dtype=np.int16), N_SENTENCES),
-            "word": [f"{language}{x}" for x in types.ravel()],
-        }
-    )
 
 
 # -- layers ---------------------------------------------------------------------------------------
@@ -211,9 +199,8 @@ class Study:
         drawn = [getattr(e, f"null_{null}") for e in self.estimates]
         empty = np.full(max(len(x) for x in drawn if x is not None), np.nan)
         chance = np.array([getattr(e, f"chance_{null}") for e in self.estimates])
-        below = np.where(chance < 1 - 1e-6, 1 - chance, np.inf)
         nulls = np.array([empty if x is None else x for x in drawn])
-        return corrected_p((self.scores - chance) / below, (nulls - chance[:, None]) / below[:, None])
+        return corrected_p(above_chance(self.scores, chance), above_chance(nulls, chance[:, None]))
 
     def above(self) -> npt.NDArray[np.bool_]:
         """Say which rows are above chance: corrected p below 0.05, simultaneous interval above the chance level."""

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from planted import held, tokens_of
 from scipy.stats import entropy
 from sklearn.metrics import adjusted_mutual_info_score, mutual_info_score
 
 from isogloss.concepts import Concepts
 from isogloss.metrics import colap
 from isogloss.metrics.concepts.sentences import colap_other_sentences, expected_information, sentence_ami
-from isogloss.metrics.statistics.bootstrap import Resamples, interval
+from isogloss.metrics.statistics.bootstrap import Resamples
+from isogloss.results import Estimate
 
 Numbers = npt.NDArray[np.int64]
 LANGUAGES = ("a", "b")
@@ -93,15 +95,7 @@ def write_text(
         places = from_topic & (topic == t)[:, None]
         types[places] = rng.choice(inside, int(places.sum()), p=weights[inside] / weights[inside].sum())
     flat, n = types.reshape(-1), types.size
-    tokens = pl.DataFrame(
-        {
-            "row": np.arange(2 * n),
-            "language": ["a"] * n + ["b"] * n,
-            "sentence": np.tile(np.repeat(np.arange(n_sentences, dtype=np.int32), n_words), 2),
-            "position": np.tile(np.arange(n_words, dtype=np.int16), 2 * n_sentences),
-            "word": [f"{language}{i}" for language in LANGUAGES for i in flat],
-        }
-    )
+    tokens = pl.concat([tokens_of(language, types, first_row=n * i) for i, language in enumerate(LANGUAGES)])
     return Text(tokens, np.tile(flat, 2), np.tile(np.repeat(topic, n_words), 2), n_types, n_topics, seed)
 
 
@@ -209,7 +203,7 @@ def covered(texts: int, n: int) -> None:
         "one sentence, 20% of the tokens anywhere": (SENTENCES, {"stray": 0.2}),
     }
     for name, (kind, options) in cases.items():
-        rows: dict[str, list[tuple[float, ...]]] = {}
+        by_figure: dict[str, list[Estimate]] = {}
         for text in range(texts):
             joint = cluster(write_text(seed=text + 1000, topical=_topical(kind)), kind, **options)
             resamples = Resamples.draw(np.arange(300), n, draw_seed=text)
@@ -219,14 +213,11 @@ def covered(texts: int, n: int) -> None:
                 "AMI, a+b": sentence_ami(joint, resamples=resamples),
             }
             for figure, estimate in estimates.items():
-                ends = [interval(estimate.score, estimate.draws, method=m) for m in ("bca", "percentile")]
-                rows.setdefault(figure, []).append((estimate.score, *ends[0], *ends[1]))
-        for figure, values in rows.items():
-            x = np.array(values)
-            mean, spread = x[:, 0].mean(), 1.96 * x[:, 0].std(ddof=1)
-            shares = [((x[:, i] <= mean) & (mean <= x[:, i + 1])).mean() for i in (1, 3)]
-            half = (x[:, 2] - x[:, 1]).mean() / 2
-            numbers = f"{mean:.3f} | {shares[0]:.0%} | {shares[1]:.0%} | {half:.3f} | {spread:.3f}"
+                by_figure.setdefault(figure, []).append(estimate)
+        for figure, values in by_figure.items():
+            mean, bca, percentile, width = held(values)
+            spread = 1.96 * np.std([estimate.score for estimate in values], ddof=1)
+            numbers = f"{mean:.3f} | {bca:.0%} | {percentile:.0%} | {width / 2:.3f} | {spread:.3f}"
             print(f"| {name} | {figure} | {numbers} |", flush=True)
 
 

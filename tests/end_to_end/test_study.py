@@ -349,14 +349,14 @@ def test_links_by_the_model_under_study_are_called_circular(study_file: StudyFil
 
 def test_plan_tells_bytes_and_seconds_of_what_is_not_done(study_file, tmp_path):
     study = study_file(models=[{"name": "starter", "path": str(model_folder()), "layers": [0, 4]}])
-    before = {stage["stage"]: stage for stage in preview(study, out=tmp_path / "out")}
+    before = {stage["stage"]: stage for stage in preview(study, out=tmp_path / "out").stages}
     ig.run_study(study, out=tmp_path / "out", workers=1)
     arrays = (tmp_path / "out/states").rglob("layer_*.npy")
     written = sum(path.stat().st_size - 128 for path in arrays)  # without their headers
     assert before["states"]["bytes"] == written
     assert before["states"]["seconds"] > 0
     assert before["trees"]["seconds"] > 0
-    after = {stage["stage"]: stage for stage in preview(study, out=tmp_path / "out")}
+    after = {stage["stage"]: stage for stage in preview(study, out=tmp_path / "out").stages}
     assert all(stage["done"] == stage["steps"] and stage["seconds"] == 0 for stage in after.values())
 
 

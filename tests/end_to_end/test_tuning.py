@@ -67,7 +67,7 @@ def without_control(study: Path) -> None:
 
 def test_a_study_looks_before_and_after(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    plan = {stage["stage"]: stage for stage in preview(study, out=out)}
+    plan = {stage["stage"]: stage for stage in preview(study, out=out).stages}
     assert (plan["fine-tuning"]["steps"], plan["fine-tuning"]["done"]) == (2, 0)
     assert not out.exists()
     results = ig.run_study(study, out=out, workers=1)
@@ -113,7 +113,7 @@ def test_a_study_looks_before_and_after(study: Path, tmp_path: Path) -> None:
     assert "too few for a correlation" in report
 
     written = {p: p.stat().st_mtime_ns for p in (out / ".steps").rglob("*.json") if p.name != "plan.json"}
-    assert all(stage["done"] == stage["steps"] for stage in preview(study, out=out))
+    assert all(stage["done"] == stage["steps"] for stage in preview(study, out=out).stages)
     ig.run_study(study, out=out, workers=1, until="concepts")  # trains nothing, and knows the scores that are there
     assert not folder.is_outdated(folder.transfer)
     ig.run_study(study, out=out, workers=1)  # nothing is done twice
@@ -126,13 +126,13 @@ def test_finetune_alone_then_run_goes_on(study: Path, tmp_path: Path) -> None:
     assert table.height == 2 * 3  # metrics, languages
     weights = tmp_path / "out" / "tasks" / "sentiment-s0" / "model" / "model.safetensors"
     written = weights.stat().st_mtime_ns
-    assert preview(study, out=tmp_path / "out")[0] == {
+    assert preview(study, out=tmp_path / "out").stages[0] == {
         **{"stage": "fine-tuning", "steps": 1, "done": 1, "bytes": 0, "seconds": 0.0}
     }
     assert finetune_study(study, out=tmp_path / "out").equals(table, null_equal=True)
     assert ig.run_study(study, out=tmp_path / "out", until="fine-tuning").table.is_empty()
     assert weights.stat().st_mtime_ns == written
-    planned = preview(study, out=tmp_path / "out", until="links")
+    planned = preview(study, out=tmp_path / "out", until="links").stages
     assert [stage["stage"] for stage in planned] == ["fine-tuning", "links"]
 
 

@@ -13,6 +13,7 @@ from isogloss.arguments import NTypes, Port, PositiveShare, Several, Translation
 from isogloss.cli.common import Json, Out, Processes, Quiet, StudyDir, StudyFile, command, tell
 
 if TYPE_CHECKING:
+    from isogloss.study import FinishedStudy
     from isogloss.study.power import Power
 
 log = logging.getLogger(__name__)
@@ -78,12 +79,11 @@ def run(
     `isogloss demo` writes one to start from, and docs/study-file.md has every key. What is done is not done again.
     """
     if plan:
-        from isogloss.study import foresee, job_script, preview
+        from isogloss.study import job_script, preview
 
-        stages, script = preview(study, out=out, until=until), job_script(study, scheduler=scheduler)
-        power = foresee(study, out=out)
-        facts = {"stages": stages, "power": list(map(asdict, power)), **({"job_script": script} if script else {})}
-        lines = _stage_lines(stages) + _power_lines(power) + (["", *script.splitlines()] if script else [])
+        ahead, script = preview(study, out=out, until=until), job_script(study, scheduler=scheduler)
+        facts = asdict(ahead) | ({"job_script": script} if script else {})
+        lines = _stage_lines(ahead.stages) + _power_lines(ahead.power) + (["", *script.splitlines()] if script else [])
         if graph is not None:
             from isogloss.plots import graph_chart, write_chart
             from isogloss.study import planned_graph
@@ -113,19 +113,13 @@ def _run(study: Path, *, out: Path | None, until: str | None = None, **how: Any)
     return facts | shown, [f"{n} results: {folder.results_csv}", *lines]
 
 
-def _findings(folder: Path) -> dict[str, str]:
-    """Return the first sentence of every run of a study that is finished, by the name of the run."""
-    from isogloss.errors import IsoglossError
+def _findings(study: FinishedStudy) -> dict[str, str]:
+    """Return the first sentence of every run of a finished study, by the name of the run."""
     from isogloss.plots.rows import run_labels
     from isogloss.report.answer import study_answers
-    from isogloss.study import open_study
 
-    try:
-        study = open_study(folder)
-        runs = run_labels(study.results.table).iter_rows(named=True)
-        return {run["label"]: study_answers(study, run)[0] for run in runs}
-    except IsoglossError:
-        return {}
+    runs = run_labels(study.results.table).iter_rows(named=True)
+    return {run["label"]: study_answers(study, run)[0] for run in runs}
 
 
 def _show(folder: Path) -> tuple[dict[str, Any], list[str]]:
@@ -135,8 +129,8 @@ def _show(folder: Path) -> tuple[dict[str, Any], list[str]]:
     from isogloss.store import StudyLayout
     from isogloss.study import open_study
 
-    figures = save_study_figures(open_study(folder))
-    report, findings = write_report(folder), _findings(folder)
+    study = open_study(folder)
+    figures, report, findings = save_study_figures(study), write_report(folder), _findings(study)
     lines = [f"{len(figures)} figures: {StudyLayout(folder).figures}", f"Report: {report}"]
     lines += [f"{label}: {finding}" for label, finding in findings.items()]
     return {"figures": figures, "report": report, "findings": findings}, lines
@@ -179,10 +173,15 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Tell what of a study is done, running or missing, and how large it is."""
-    from isogloss.study import study_status
+    from isogloss.errors import IsoglossError
+    from isogloss.study import open_study, study_status
 
     facts = study_status(folder, verify=verify)
-    facts["findings"] = _findings(folder)
+    try:
+        facts["findings"] = _findings(open_study(folder))
+    except IsoglossError:
+        # not finished yet, or with other settings than the folder's
+        facts["findings"] = {}
     lines = _stage_lines(facts["stages"])
     lines += [f"{label}: {finding}" for label, finding in facts["findings"].items()]
     lines.append(f"running: process {facts['running']}" if facts["running"] else "running: nothing")

@@ -4,7 +4,7 @@ from isogloss.study.analyses.comparison import compare
 from isogloss.study.analyses.correlations import rank_correlations
 from isogloss.study.finished import FinishedStudy, open_study
 from isogloss.study.plan import Plan, make_plan
-from isogloss.study.run import foresee, job_script, planned_graph, preview, robustness, run_study, study_status
+from isogloss.study.run import job_script, planned_graph, preview, robustness, run_study, study_status
 from isogloss.study.task_models import finetune_study
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "Plan",
     "compare",
     "finetune_study",
-    "foresee",
     "job_script",
     "make_plan",
     "open_study",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 from isogloss.corpus import Corpus
 from isogloss.settings import SelectionRule
@@ -44,6 +45,22 @@ class Power:
     most: int
     soft: tuple[float, float]
     calign: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a study would do, and could show.
+
+    Attributes
+    ----------
+    stages : list of dict
+        Steps, steps done, and bytes and seconds of those that are not.
+    power : list of Power
+        For every number of concepts, as a rule of thumb.
+    """
+
+    stages: list[dict[str, Any]]
+    power: list[Power]
 
 
 def foreseen(plan: Plan) -> list[Power]:

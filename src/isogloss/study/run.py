@@ -38,7 +38,7 @@ from isogloss.study.estimate import Estimates, check_space
 from isogloss.study.finished import open_study
 from isogloss.study.inputs import read_corpus
 from isogloss.study.plan import Plan, make_plan
-from isogloss.study.power import Power, foreseen
+from isogloss.study.power import Preview, foreseen
 from isogloss.study.task_models import SCORES_STEP, TRAINING, fine_tune, tuning_stages, with_tuned
 
 log = logging.getLogger(__name__)
@@ -263,10 +263,10 @@ def _version(package: str) -> str:
 
 
 @checked
-def preview(study: str | Path, *, out: str | Path | None = None, until: str | None = None) -> list[dict[str, Any]]:
-    """Return the stages of a study: steps, steps done, and bytes and seconds of those that are not; nothing is written.
+def preview(study: str | Path, *, out: str | Path | None = None, until: str | None = None) -> Preview:
+    """Return the stages of a study, and what one of its size can show; nothing is written.
 
-    With `until` those that `run_study` would run.
+    With `until` the stages that `run_study` would run.
 
     Raises
     ------
@@ -278,20 +278,8 @@ def preview(study: str | Path, *, out: str | Path | None = None, until: str | No
     plan = _planned(config, folder)
     steps = _until(plan, until, config)
     check_space(steps, folder)
-    return tuning_stages(config, folder.root) + _stages(folder, steps, about=Estimates(plan.corpus))[0]
-
-
-@checked
-def foresee(study: str | Path, *, out: str | Path | None = None) -> list[Power]:
-    """Return what a study of its size can show, for every number of concepts, before it runs; a rule of thumb.
-
-    Raises
-    ------
-    UsageError, InputError
-        As `run_study`.
-    """
-    config = read_config(study)
-    return foreseen(_planned(config, StudyLayout(Path(out or config.name).resolve())))
+    stages = tuning_stages(config, folder.root) + _stages(folder, steps, about=Estimates(plan.corpus))[0]
+    return Preview(stages, foreseen(plan))
 
 
 @checked
